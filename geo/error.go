@@ -33,8 +33,8 @@ func below(prefix string, err error) error {
 	if err == nil {
 		return nil
 	}
-	var e *Error
-	if !errors.As(err, &e) {
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
 		return errorf(prefix, "is invalid: %v", err)
 	}
 	c := *e

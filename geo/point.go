@@ -68,7 +68,7 @@ func vecOf(p Point) vec {
 }
 
 // chord2 is the squared chord. The conversions forbid fused multiply-add, so
-// that every architecture gets the same bits.
+// that every place where it is inlined gets the same bits.
 func (a vec) chord2(b vec) float64 {
 	dx, dy, dz := a.x-b.x, a.y-b.y, a.z-b.z
 	return float64(dx*dx) + float64(dy*dy) + float64(dz*dz)
