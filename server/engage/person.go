@@ -1,0 +1,92 @@
+package engage
+
+import (
+	"time"
+
+	"github.com/footfall-engage/footfall/geo"
+)
+
+// Purpose that a person may consent to.
+type Purpose string
+
+// The purposes.
+const (
+	ConsentMarketing          Purpose = "marketing"
+	ConsentLocationForeground Purpose = "location_foreground"
+	ConsentLocationBackground Purpose = "location_background"
+	ConsentLocationPrecise    Purpose = "location_precise"
+	ConsentProfiling          Purpose = "profiling"
+)
+
+// Consent is one answer to one purpose. No answer means no.
+type Consent struct {
+	Granted     bool      `json:"granted"`
+	TextVersion string    `json:"text_version,omitempty"`
+	Source      string    `json:"source,omitempty"`
+	At          time.Time `json:"at"` // log time
+}
+
+// Attitude of a person to a topic.
+type Attitude string
+
+// The attitudes.
+const (
+	Like    Attitude = "like"
+	Dislike Attitude = "dislike"
+)
+
+// Device is what is known of an install: its phone, its app, its permissions.
+type Device struct {
+	Install       string      `json:"install"`
+	App           string      `json:"app"`
+	Platform      string      `json:"platform"` // android, ios, web
+	OSVersion     string      `json:"os_version,omitempty"`
+	AppVersion    string      `json:"app_version,omitempty"`
+	TimeZone      string      `json:"time_zone,omitempty"`
+	Locale        string      `json:"locale,omitempty"`
+	Location      string      `json:"location_permission,omitempty"`     // none, when_in_use, always
+	Precision     string      `json:"precision_permission,omitempty"`    // precise, reduced
+	Notifications string      `json:"notification_permission,omitempty"` // undetermined, provisional, granted, denied
+	Push          *PushTarget `json:"push,omitempty"`                    // nil means none was given
+	Lifecycle     string      `json:"lifecycle,omitempty"`               // foreground, background
+	SeenAt        time.Time   `json:"seen_at"`                           // log time
+}
+
+// PushTarget is where a push for an install goes.
+type PushTarget struct {
+	Provider    string    `json:"provider"` // fcm, apns
+	Token       Secret    `json:"token"`
+	Environment string    `json:"environment,omitempty"`
+	Topic       string    `json:"topic,omitempty"`
+	Dead        string    `json:"dead,omitempty"` // the provider's reason; empty means live
+	At          time.Time `json:"at"`             // when it was given, log time
+}
+
+// Notifiable reports whether the OS would show a push.
+func (d *Device) Notifiable() bool {
+	return d.Notifications == "granted" || d.Notifications == "provisional"
+}
+
+// Weather at a cell for about now, as a provider forecast it.
+type Weather struct {
+	Cell          geo.Cell  `json:"cell"`
+	At            time.Time `json:"at"`         // the hour it describes
+	FetchedAt     time.Time `json:"fetched_at"` // log time
+	FreshUntil    time.Time `json:"fresh_until"`
+	Kind          string    `json:"kind"`      // "forecast" (or "observed" where a provider measured)
+	Condition     string    `json:"condition"` // clear, partly_cloudy, cloudy, fog, rain, sleet, snow, thunder
+	TemperatureC  float64   `json:"temperature_c"`
+	FeelsLikeC    float64   `json:"feels_like_c"`
+	Precipitation float64   `json:"precipitation_mm"` // in the next hour
+	WindMPS       float64   `json:"wind_mps"`
+	UV            float64   `json:"uv,omitempty"`
+	Day           bool      `json:"day"`
+	Provider      string    `json:"provider"`
+	Attribution   string    `json:"attribution,omitempty"`
+}
+
+// WeatherResolution is the H3 resolution of weather cells (about 253 km²).
+const WeatherResolution = 5
+
+// MaxStaleWeather is how long after FreshUntil a weather is still served.
+const MaxStaleWeather = 3 * time.Hour

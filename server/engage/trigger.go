@@ -1,0 +1,49 @@
+package engage
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Transition of an install at a geofence.
+type Transition string
+
+// The transitions of this version.
+const (
+	Enter Transition = "enter"
+	Exit  Transition = "exit"
+)
+
+// WeatherState says what the weather attached to a trigger is worth.
+type WeatherState string
+
+// The weather states.
+const (
+	WeatherFresh  WeatherState = "fresh"
+	WeatherStale  WeatherState = "stale"  // beyond its freshness, within MaxStaleWeather
+	WeatherAbsent WeatherState = "absent" // none known for the cell
+)
+
+// Trigger is a moment that may fire campaigns, with what situate saw of it.
+type Trigger struct {
+	Type       TriggerType `json:"type"`
+	Occasion   string      `json:"occasion"` // the visit's id for places; hash of (install, seq) for events
+	Install    string      `json:"install"`
+	OccurredAt time.Time   `json:"occurred_at"` // corrected device clock
+
+	// Of a place:
+	Transition Transition   `json:"transition,omitempty"`
+	Ring       Ring         `json:"ring,omitempty"`
+	Place      string       `json:"place,omitempty"`
+	Fence      string       `json:"fence,omitempty"`
+	Evidence   string       `json:"evidence,omitempty"`   // "fix" or "os_region"
+	DistanceM  float64      `json:"distance_m,omitempty"` // to the place's location; 0 when only the OS told
+	AccuracyM  float64      `json:"accuracy_m,omitempty"`
+	Cell       string       `json:"cell,omitempty"` // weather cell of the place
+	Weather    *Weather     `json:"weather,omitempty"`
+	WeatherIs  WeatherState `json:"weather_is,omitempty"`
+
+	// Of an event:
+	Event      string          `json:"event,omitempty"`
+	Properties json.RawMessage `json:"properties,omitempty"`
+}

@@ -1,0 +1,220 @@
+package partition
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/footfall-engage/footfall/server/clock"
+	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/store"
+)
+
+// snapshot is all that changed since the last one, at a record's end. States and
+// documents are never changed after they were put, so it can be encoded beside
+// the loop.
+type snapshot struct {
+	p      *Partition
+	pos    statePosition
+	states map[string]engage.State
+	writes map[writeKey]write
+	timers map[timerKey]*timer
+}
+
+// snapshot takes the changes over; p.flight keeps the states from eviction until
+// they are committed.
+func (p *Partition) snapshot() *snapshot {
+	s := &snapshot{
+		p: p, states: p.dirty, writes: p.writes, timers: p.timers.dirty,
+		pos: statePosition{
+			V: 1, position: position{p.inc, p.next - 1}, Marks: maps.Clone(p.marks),
+			Adopted: p.adopted, Build: p.o.Build, Hours: append([]hourMark(nil), p.hours...),
+		},
+	}
+	p.flight = p.dirty
+	p.dirty = map[string]engage.State{}
+	p.writes = map[writeKey]write{}
+	p.timers.dirty = map[timerKey]*timer{}
+	p.dirtyPos = false
+	return s
+}
+
+// into encodes the snapshot into a batch.
+func (s *snapshot) into(b *store.Batch) error {
+	p := s.p
+	for key, st := range s.states {
+		if st == nil {
+			b.Deletes = append(b.Deletes, store.Delete{Collection: "state_" + p.o.Kind, Key: stateKey(key)})
+			continue
+		}
+		body, err := st.Encode()
+		if err != nil {
+			return fmt.Errorf("encode state: %w", err)
+		}
+		b.Puts = append(b.Puts, store.Put{Collection: "state_" + p.o.Kind, Key: stateKey(key), Body: body, If: store.AnyVersion})
+	}
+	for k, w := range s.writes {
+		key := store.Key{Workspace: k.workspace, ID: k.id}
+		if w.doc == nil {
+			b.Deletes = append(b.Deletes, store.Delete{Collection: k.collection, Key: key})
+			continue
+		}
+		body, err := json.Marshal(w.doc)
+		if err != nil {
+			return fmt.Errorf("encode %s: %w", k.collection, err)
+		}
+		b.Puts = append(b.Puts, store.Put{Collection: k.collection, Key: key, Body: body, If: store.AnyVersion})
+	}
+	for k, t := range s.timers {
+		if t == nil {
+			b.Deletes = append(b.Deletes, store.Delete{Collection: "timers", Key: p.timerDoc(k)})
+			continue
+		}
+		t.V = 1
+		body, err := json.Marshal(t)
+		if err != nil {
+			return fmt.Errorf("encode timer: %w", err)
+		}
+		b.Puts = append(b.Puts, store.Put{Collection: "timers", Key: p.timerDoc(k), Body: body, If: store.AnyVersion})
+	}
+	body, err := json.Marshal(s.pos)
+	if err != nil {
+		return fmt.Errorf("encode state position: %w", err)
+	}
+	b.Puts = append(b.Puts, store.Put{Collection: "positions", Key: p.positionKey("states"), Body: body, If: store.AnyVersion})
+	return nil
+}
+
+func (s *snapshot) commit(ctx context.Context) error {
+	var b store.Batch
+	if err := s.into(&b); err != nil {
+		return err
+	}
+	if err := s.p.o.Fault(FaultStatesBefore); err != nil {
+		return err
+	}
+	if err := s.p.o.States.Apply(ctx, b); err != nil {
+		return fmt.Errorf("commit states up to %d: %w", s.pos.Seq, err)
+	}
+	return s.p.o.Fault(FaultStatesAfter)
+}
+
+// checkpoint begins to save the states beside the loop, unless nothing changed
+// or a save is under way.
+func (p *Partition) checkpoint(ctx context.Context) error {
+	if err := p.forgetRows(ctx); err != nil {
+		return err
+	}
+	if p.flight != nil || !p.dirtyPos {
+		return nil
+	}
+	s := p.snapshot()
+	ctx = context.WithoutCancel(ctx)
+	go func() { p.saved <- s.commit(ctx) }() // joined by whoever reads p.saved
+	return nil
+}
+
+// checkpointed takes the result of a save.
+func (p *Partition) checkpointed(ctx context.Context, err error) error {
+	p.flight = nil
+	if err != nil {
+		return err
+	}
+	p.evict()
+	return p.trim(ctx)
+}
+
+// checkpointNow saves the states and waits for it.
+func (p *Partition) checkpointNow(ctx context.Context) error {
+	if p.flight != nil {
+		if err := p.checkpointed(ctx, <-p.saved); err != nil {
+			return err
+		}
+	}
+	if err := p.forgetRows(ctx); err != nil {
+		return err
+	}
+	if !p.dirtyPos && len(p.dirty) == 0 && len(p.writes) == 0 {
+		return nil
+	}
+	s := p.snapshot()
+	return p.checkpointed(ctx, s.commit(ctx))
+}
+
+// forgetRows deletes outbox rows that have left and that no commit took along.
+func (p *Partition) forgetRows(ctx context.Context) error {
+	var b store.Batch
+	p.deleteGone(&b)
+	if len(b.Deletes) == 0 {
+		return nil
+	}
+	if err := p.o.Hot.Apply(ctx, b); err != nil {
+		return fmt.Errorf("delete outbox rows: %w", err)
+	}
+	return nil
+}
+
+// evict forgets clean states when there are too many. Which ones does not
+// matter to any result.
+func (p *Partition) evict() {
+	for key := range p.states {
+		if len(p.states) <= p.o.MaxStates {
+			return
+		}
+		if _, ok := p.dirty[key]; !ok {
+			delete(p.states, key)
+		}
+	}
+}
+
+// trim lets go of records older than the retention, by log time, that are in the
+// committed states.
+func (p *Partition) trim(ctx context.Context) error {
+	horizon := p.o.Clock.Now().Add(-p.o.Retention)
+	keep := 0
+	for keep+1 < len(p.hours) && p.hours[keep+1].Hour.Before(horizon) {
+		keep++
+	}
+	if keep == 0 {
+		return nil
+	}
+	before := p.hours[keep].Seq
+	p.hours = p.hours[keep:]
+	if before >= p.next {
+		return nil
+	}
+	if err := p.stream.Trim(ctx, before); err != nil {
+		return fmt.Errorf("trim below %d: %w", before, err)
+	}
+	return nil
+}
+
+// dueChannel keeps one wake-up of the clock.
+type dueChannel struct {
+	t    time.Time
+	ch   <-chan struct{}
+	stop func()
+}
+
+// at returns a channel that closes at t; nil for the zero time.
+func (d *dueChannel) at(c clock.Clock, t time.Time) <-chan struct{} {
+	if t.Equal(d.t) && d.ch != nil {
+		return d.ch
+	}
+	d.drop()
+	if t.IsZero() {
+		return nil
+	}
+	d.t = t
+	d.ch, d.stop = c.At(t)
+	return d.ch
+}
+
+func (d *dueChannel) drop() {
+	if d.stop != nil {
+		d.stop()
+	}
+	*d = dueChannel{}
+}

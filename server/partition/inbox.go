@@ -1,0 +1,70 @@
+package partition
+
+import "sync"
+
+// inboxRecords bounds what is handed over in memory; beyond it the loop reads
+// the stream, which has everything.
+const inboxRecords = 4096
+
+// handed is a landed record on its way from the writer to the loop.
+type handed struct {
+	seq  uint64
+	data []byte
+}
+
+// inbox takes landed records from the writer, in sequence order.
+type inbox struct {
+	mu      sync.Mutex
+	records []handed
+	lastSeq uint64 // known to be in the log
+	wake    chan struct{}
+}
+
+func (b *inbox) init() { b.wake = make(chan struct{}, 1) }
+
+func (b *inbox) landed(seq uint64, data []byte, handOver bool) {
+	b.mu.Lock()
+	if seq > b.lastSeq {
+		b.lastSeq = seq
+	}
+	if handOver && len(b.records) < inboxRecords {
+		b.records = append(b.records, handed{seq, data})
+	}
+	b.mu.Unlock()
+	b.signal()
+}
+
+func (b *inbox) signal() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (b *inbox) last() uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.lastSeq
+}
+
+// take returns up to limit handed records that continue at next without a hole,
+// and whether the log has a record at next that was not handed over.
+func (b *inbox) take(next uint64, limit int) (out []handed, read bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	i := 0
+	for i < len(b.records) && b.records[i].seq < next {
+		i++ // read from the stream meanwhile
+	}
+	b.records = b.records[i:]
+	n := 0
+	for n < len(b.records) && n < limit && b.records[n].seq == next+uint64(n) {
+		n++
+	}
+	if n > 0 {
+		out = b.records[:n:n]
+		b.records = b.records[n:]
+		return out, false
+	}
+	return nil, b.lastSeq >= next
+}

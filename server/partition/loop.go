@@ -1,0 +1,486 @@
+package partition
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/eventlog"
+	"github.com/footfall-engage/footfall/server/store"
+)
+
+// Quarantined is a document of the collection "quarantine".
+type Quarantined struct {
+	V         int         `json:"v"` // 1
+	Partition string      `json:"partition"`
+	Seq       uint64      `json:"seq"`
+	Kind      engage.Kind `json:"kind,omitempty"` // empty: the whole record could not be read
+	Key       string      `json:"key,omitempty"`
+	At        time.Time   `json:"at"`
+	Reason    string      `json:"reason"`
+	Record    []byte      `json:"record"` // of the one entry, or what could not be read
+}
+
+// maxOutputs ends a batch of records early, so that a commit stays small.
+const maxOutputs = 4000
+
+// Run applies records until ctx ends, then commits the states and returns nil.
+// Another error means that the partition has stopped where a crash would have
+// left it.
+func (p *Partition) Run(ctx context.Context) error {
+	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	g, gctx := errgroup.WithContext(inner)
+	g.Go(func() error {
+		err := p.writer.Run(gctx)
+		if gctx.Err() != nil {
+			return nil
+		}
+		return err
+	})
+	g.Go(func() error {
+		// Publishers live as long as the loop.
+		defer cancel()
+		err := p.loop(ctx, gctx, g)
+		if err == nil {
+			return p.checkpointNow(context.WithoutCancel(ctx))
+		}
+		if p.flight != nil {
+			<-p.saved // join it; what it saved is whole
+		}
+		return err
+	})
+	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("partition %s: %w", p.name, err)
+	}
+	return nil
+}
+
+// loop runs until stop ends (cleanly) or ctx ends (something broke).
+func (p *Partition) loop(stop, ctx context.Context, g *errgroup.Group) error {
+	both, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(stop, cancel)()
+
+	p.tx.p = p
+	if err := p.finishOld(both); err != nil {
+		return p.unlessStopped(stop, err)
+	}
+	wanted := p.o.Configs.Latest()
+	//nolint:forbidigo // how often states are saved decides nothing
+	tick := time.NewTicker(p.o.CheckpointEvery)
+	defer tick.Stop()
+	var due dueChannel
+	defer due.drop()
+
+	for both.Err() == nil {
+		msgs, err := p.take(both)
+		if err != nil {
+			return p.unlessStopped(stop, err)
+		}
+		if len(msgs) > 0 {
+			// A stop does not interrupt a batch: what is half applied must not be saved.
+			if err := p.process(context.WithoutCancel(both), msgs); err != nil {
+				return err
+			}
+		}
+		for _, q := range p.outbox.unattended() {
+			g.Go(func() error { return p.publish(ctx, q) })
+		}
+		if p.next > p.endAtRun {
+			if err := p.housekeep(wanted); err != nil {
+				return err
+			}
+		}
+		if err := p.waitForRoom(both); err != nil {
+			return p.unlessStopped(stop, err)
+		}
+		// With work at hand only look at what is due; otherwise wait.
+		if len(msgs) > 0 {
+			select {
+			case <-tick.C:
+				err = p.checkpoint(both)
+			case err = <-p.saved:
+				err = p.checkpointed(both, err)
+			case answer := <-p.flushes:
+				answer <- p.checkpointNow(both)
+			default:
+			}
+		} else {
+			select {
+			case <-p.inbox.wake:
+			case <-due.at(p.o.Clock, p.dueTime()):
+			case <-p.o.Configs.Changed():
+			case <-tick.C:
+				err = p.checkpoint(both)
+			case err = <-p.saved:
+				err = p.checkpointed(both, err)
+			case answer := <-p.flushes:
+				answer <- p.checkpointNow(both)
+			case <-both.Done():
+			}
+		}
+		if err != nil {
+			return p.unlessStopped(stop, err)
+		}
+	}
+	return ctx.Err() // nil when only stop has ended
+}
+
+// unlessStopped is nil when err only says that we were asked to stop.
+func (p *Partition) unlessStopped(stop context.Context, err error) error {
+	if stop.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// dueTime is when the loop must look at the timers; zero for never.
+func (p *Partition) dueTime() time.Time {
+	if !p.isReady {
+		return time.Time{}
+	}
+	return p.timers.nextDue()
+}
+
+// housekeep runs between batches once the log has been applied to the end it had
+// at the start: adopt configuration, become ready, fire timers.
+func (p *Partition) housekeep(wanted uint64) error {
+	p.outbox.openGate()
+	if latest := p.o.Configs.Latest(); latest > p.adopted && latest > p.asked {
+		body := fmt.Appendf(nil, "%d", latest)
+		e := engage.Entry{Kind: engage.KindAdopt, Key: engage.SystemWorkspace + "/c:adopt", Body: body}
+		if err := p.writer.AppendAsync([]engage.Entry{e}, func(uint64, error) {}); err == nil {
+			p.asked = latest
+		}
+	}
+	if !p.isReady && p.adopted >= wanted {
+		p.isReady = true
+		close(p.ready)
+	}
+	if !p.isReady {
+		return nil
+	}
+	fired := p.timers.due(p.o.Clock.Now(), 1000)
+	if len(fired) == 0 {
+		return nil
+	}
+	if err := p.writer.AppendAsync(fired, func(uint64, error) {}); err != nil {
+		p.timers.unfire(fired) // the writer is full: the next round tries again
+		return nil
+	}
+	p.firings.Add(uint64(len(fired)))
+	return p.o.Fault(FaultTimerAppended)
+}
+
+// take returns the next records, from memory if they follow exactly, else from
+// the stream; none when the log has nothing more.
+func (p *Partition) take(ctx context.Context) ([]eventlog.Message, error) {
+	handed, read := p.inbox.take(p.next, p.o.MaxBatch)
+	if read {
+		return p.readFrom(ctx, p.stream)
+	}
+	msgs := make([]eventlog.Message, len(handed))
+	for i, h := range handed {
+		msgs[i] = eventlog.Message{Seq: h.seq, Data: h.data}
+	}
+	return msgs, nil
+}
+
+// readFrom reads from p.next on and trusts no order but that of the sequences.
+func (p *Partition) readFrom(ctx context.Context, s eventlog.Stream) ([]eventlog.Message, error) {
+	for attempt := 0; ; attempt++ {
+		msgs, err := s.Read(ctx, p.next, p.o.MaxBatch)
+		if err != nil {
+			return nil, fmt.Errorf("read from %d: %w", p.next, err)
+		}
+		n := 0
+		for n < len(msgs) && msgs[n].Seq == p.next+uint64(n) {
+			n++
+		}
+		if n > 0 {
+			return msgs[:n], nil
+		}
+		if attempt == 10 {
+			return nil, fmt.Errorf("read from %d: the log answers out of order", p.next)
+		}
+	}
+}
+
+// process applies records and commits what they put out.
+func (p *Partition) process(ctx context.Context, msgs []eventlog.Message) error {
+	if err := p.o.Fault(FaultRead); err != nil {
+		return err
+	}
+	dests := map[string][]engage.Entry{}
+	outs := 0
+	for _, m := range msgs {
+		n, err := p.applyRecord(ctx, m, dests)
+		if err != nil {
+			return err
+		}
+		outs += n
+		p.next = m.Seq + 1
+		if outs >= maxOutputs {
+			break // the rest is read again
+		}
+	}
+	p.dirtyPos = true
+	if err := p.o.Fault(FaultApplied); err != nil {
+		return err
+	}
+	seq := p.next - 1
+	rows := make([]row, 0, len(dests))
+	for dest, entries := range dests {
+		rows = append(rows, row{rowID(p.name, p.inc, seq, dest), dest, entries})
+	}
+	if err := p.commitOutputs(ctx, seq, rows); err != nil {
+		return err
+	}
+	p.position.Store(seq)
+	for _, r := range rows {
+		p.outbox.add(r)
+	}
+	return nil
+}
+
+// commitOutputs makes rows durable; in Reference mode the states with them.
+func (p *Partition) commitOutputs(ctx context.Context, seq uint64, rows []row) error {
+	var b store.Batch
+	for _, r := range rows {
+		b.Puts = append(b.Puts, store.Put{
+			Collection: "outbox", Key: store.Key{Workspace: store.System, ID: r.id},
+			Body: engage.EncodeRecord(r.entries), If: store.AnyVersion,
+		})
+	}
+	if p.o.Mode == Reference {
+		p.deleteGone(&b)
+		if err := p.snapshot().into(&b); err != nil {
+			return err
+		}
+		p.flight = nil
+		if err := p.o.Fault(FaultStatesBefore); err != nil {
+			return err
+		}
+	} else {
+		if len(rows) == 0 {
+			return nil // nothing leaves: the output position may lag
+		}
+		p.deleteGone(&b)
+		p.outPos = position{p.inc, seq}
+		body, err := json.Marshal(outputPosition{1, p.outPos})
+		if err != nil {
+			return fmt.Errorf("encode output position: %w", err)
+		}
+		b.Puts = append(b.Puts, store.Put{Collection: "positions", Key: p.positionKey("out"), Body: body, If: store.AnyVersion})
+	}
+	if err := p.o.Hot.Apply(ctx, b); err != nil {
+		return fmt.Errorf("commit outputs up to %d: %w", seq, err)
+	}
+	return p.o.Fault(FaultCommitted)
+}
+
+func (p *Partition) deleteGone(b *store.Batch) {
+	for _, id := range p.outbox.takeGone() {
+		b.Deletes = append(b.Deletes, store.Delete{Collection: "outbox", Key: store.Key{Workspace: store.System, ID: id}})
+	}
+}
+
+// applyRecord applies the entries of one record and adds what they put out to
+// dests, unless an earlier run has committed it already.
+func (p *Partition) applyRecord(ctx context.Context, m eventlog.Message, dests map[string][]engage.Entry) (int, error) {
+	p.index = 0
+	here := engage.Source{Partition: p.name, Incarnation: p.inc, Seq: m.Seq}
+	entries, err := engage.DecodeRecord(m.Data)
+	if err != nil {
+		p.quarantine(here, engage.Entry{}, m.Data, err.Error())
+		return 0, nil
+	}
+	if p.o.Tap != nil {
+		p.o.Tap(m)
+	}
+	suppressed := p.o.Mode == Fast && p.outPos.Incarnation == p.inc && m.Seq <= p.outPos.Seq
+	n := 0
+	for i := range entries {
+		here.Index = uint32(i)
+		outs, err := p.applyEntry(ctx, here, entries[i])
+		if err != nil {
+			return n, fmt.Errorf("apply %d.%d: %w", m.Seq, i, err)
+		}
+		if suppressed {
+			continue
+		}
+		for _, o := range outs {
+			dest := p.o.Router.Route(o.to, o.entry.Key)
+			dests[dest] = append(dests[dest], o.entry)
+			n++
+		}
+	}
+	if len(entries) > 0 {
+		p.markHour(entries[0].At, m.Seq)
+	}
+	return n, nil
+}
+
+func (p *Partition) markHour(at time.Time, seq uint64) {
+	hour := at.Truncate(time.Hour)
+	if n := len(p.hours); n == 0 || p.hours[n-1].Hour.Before(hour) {
+		p.hours = append(p.hours, hourMark{hour, seq})
+	}
+}
+
+// applyEntry applies one entry. The outputs are only good until the next call.
+// An error means that we could not ask, not that the entry is bad.
+func (p *Partition) applyEntry(ctx context.Context, here engage.Source, e engage.Entry) ([]output, error) {
+	if !e.From.Outside() {
+		if !e.From.After(p.marks[e.From.Partition]) {
+			p.dropped.Add(1)
+			return nil, nil
+		}
+		p.marks[e.From.Partition] = e.From
+	}
+	p.applied.Add(1)
+	switch e.Kind {
+	case engage.KindAdopt:
+		return nil, p.adopt(ctx, here, e)
+	case engage.KindTimer:
+		var f engage.Firing
+		if err := json.Unmarshal(e.Body, &f); err != nil {
+			p.quarantine(here, e, nil, "timer: "+err.Error())
+			return nil, nil
+		}
+		if !p.timers.fires(e.Key, f) {
+			return nil, nil // cleared, moved, or fired before
+		}
+	}
+	var last error
+	for range p.o.MaxAttempts {
+		p.tx.begin(e.At, here)
+		last = p.try(e)
+		if last == nil {
+			return p.tx.commit(), nil
+		}
+		if p.tx.broken != nil {
+			return nil, p.tx.broken
+		}
+	}
+	p.quarantine(here, e, nil, last.Error())
+	return nil, nil
+}
+
+func (p *Partition) try(e engage.Entry) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v", r)
+		}
+	}()
+	return p.o.Machine.Apply(&p.tx, e)
+}
+
+func (p *Partition) adopt(ctx context.Context, here engage.Source, e engage.Entry) error {
+	var rev uint64
+	if err := json.Unmarshal(e.Body, &rev); err != nil {
+		p.quarantine(here, e, nil, "adopt: "+err.Error())
+		return nil
+	}
+	if rev <= p.adopted {
+		return nil
+	}
+	config, err := p.o.Configs.At(ctx, rev)
+	if err != nil {
+		return fmt.Errorf("configuration revision %d: %w", rev, err)
+	}
+	p.config, p.adopted = config, rev
+	return nil
+}
+
+// quarantine sets an entry, or a record that cannot be read, aside.
+func (p *Partition) quarantine(here engage.Source, e engage.Entry, unreadable []byte, reason string) {
+	p.quarantined.Add(1)
+	p.log.Error("entry quarantined", "seq", here.Seq, "index", here.Index, "kind", string(e.Kind), "reason", reason)
+	record := unreadable
+	workspace := store.System
+	if record == nil {
+		record = engage.EncodeRecord([]engage.Entry{e})
+		workspace = e.Workspace()
+	}
+	id := fmt.Sprintf("%s/%06d/%020d/%06d", p.name, here.Incarnation, here.Seq, here.Index)
+	p.writes[writeKey{"quarantine", workspace, id}] = write{Quarantined{
+		V: 1, Partition: p.name, Seq: here.Seq, Kind: e.Kind, Key: e.Key, At: e.At, Reason: reason, Record: append([]byte(nil), record...),
+	}}
+}
+
+// Requeue appends a quarantined entry again, as a new record from the outside,
+// and forgets the document. Its log time stays: the entry is as old as it was.
+func (p *Partition) Requeue(ctx context.Context, workspace, id string) error {
+	key := store.Key{Workspace: workspace, ID: id}
+	doc, err := p.o.States.Get(ctx, "quarantine", key)
+	if err != nil {
+		return fmt.Errorf("quarantined %s: %w", id, err)
+	}
+	var q Quarantined
+	if err := json.Unmarshal(doc.Body, &q); err != nil {
+		return fmt.Errorf("decode quarantined %s: %w", id, err)
+	}
+	if q.Kind == "" {
+		return engage.Errorf(engage.Unsupported, "id", "the record could not be read, so it cannot be replayed")
+	}
+	entries, err := engage.DecodeRecord(q.Record)
+	if err != nil {
+		return fmt.Errorf("quarantined %s: %w", id, err)
+	}
+	for i := range entries {
+		entries[i].From = engage.Source{}
+	}
+	if err := p.Append(ctx, entries); err != nil {
+		return fmt.Errorf("append quarantined %s: %w", id, err)
+	}
+	return p.o.States.Apply(ctx, store.Batch{Deletes: []store.Delete{{Collection: "quarantine", Key: key}}})
+}
+
+// load reads a state, from memory if it is there.
+func (p *Partition) load(key string) (engage.State, error) {
+	if s, ok := p.states[key]; ok {
+		return s, nil
+	}
+	doc, err := p.o.States.Get(context.Background(), "state_"+p.o.Kind, stateKey(key))
+	if errors.Is(err, store.ErrNotFound) {
+		p.states[key] = nil
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load state: %w", err)
+	}
+	s, err := p.o.Machine.Decode(key, doc.Body)
+	if err != nil {
+		return nil, fmt.Errorf("decode state: %w", err)
+	}
+	p.states[key] = s
+	return s, nil
+}
+
+func stateKey(key string) store.Key {
+	return store.Key{Workspace: engage.WorkspaceOf(key), ID: engage.IDOf(key)}
+}
+
+// waitForRoom holds the loop while too many outputs are under way.
+func (p *Partition) waitForRoom(ctx context.Context) error {
+	for p.outbox.outstanding() > p.o.MaxOutstanding {
+		p.outbox.openGate()
+		select {
+		case <-p.outbox.space:
+		case err := <-p.saved:
+			if err := p.checkpointed(ctx, err); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}

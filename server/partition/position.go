@@ -1,0 +1,192 @@
+package partition
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/store"
+)
+
+// position is how far something is true: all records up to and including Seq.
+type position struct {
+	Incarnation uint32 `json:"incarnation"`
+	Seq         uint64 `json:"seq"`
+}
+
+// outputPosition is the document "positions/<partition>/out" of the hot store.
+type outputPosition struct {
+	V int `json:"v"` // 1
+	position
+}
+
+// statePosition is the document "positions/<partition>/states", committed with
+// the states that it speaks of.
+type statePosition struct {
+	V int `json:"v"` // 1
+	position
+	Marks   map[string]engage.Source `json:"marks,omitempty"`
+	Adopted uint64                   `json:"adopted"`
+	Build   string                   `json:"build"`
+	Hours   []hourMark               `json:"hours,omitempty"`
+}
+
+// hourMark is the first sequence of an hour of log time: what retention trims by.
+type hourMark struct {
+	Hour time.Time `json:"hour"`
+	Seq  uint64    `json:"seq"`
+}
+
+// Alarm is a document of the collection "alarms": something that an operator
+// must know of.
+type Alarm struct {
+	V         int       `json:"v"` // 1
+	Partition string    `json:"partition"`
+	Kind      string    `json:"kind"` // lost_tail, trimmed_ahead, upgrade_replay
+	Text      string    `json:"text"`
+	At        time.Time `json:"at"`
+}
+
+func (p *Partition) positionKey(which string) store.Key {
+	return store.Key{Workspace: store.System, ID: p.name + "/" + which}
+}
+
+// recover reads what is known and settles which incarnation goes on.
+func (p *Partition) recover(ctx context.Context) error {
+	var st statePosition
+	if err := p.readPosition(ctx, p.o.States, "states", &st); err != nil {
+		return err
+	}
+	var out outputPosition
+	if p.o.Mode == Fast {
+		if err := p.readPosition(ctx, p.o.Hot, "out", &out); err != nil {
+			return err
+		}
+	}
+	p.inc, p.next = max(st.Incarnation, 1), st.Seq+1
+	p.marks, p.adopted, p.hours, p.savedOn = st.Marks, st.Adopted, st.Hours, st.Build
+	if p.marks == nil {
+		p.marks = map[string]engage.Source{}
+	}
+	// The switch of incarnations commits the state position first, so an output
+	// position of an older one is simply done with.
+	p.outPos = position{Incarnation: p.inc}
+	if out.Incarnation == p.inc {
+		p.outPos = out.position
+	}
+	var err error
+	if p.config, err = p.o.Configs.At(ctx, p.adopted); err != nil {
+		return fmt.Errorf("configuration revision %d: %w", p.adopted, err)
+	}
+	if err := p.loadTimers(ctx); err != nil {
+		return err
+	}
+	if err := p.outbox.load(ctx, p.o.Hot, p.name); err != nil {
+		return err
+	}
+	return p.settle(ctx)
+}
+
+func (p *Partition) readPosition(ctx context.Context, s Store, which string, into any) error {
+	doc, err := s.Get(ctx, "positions", p.positionKey(which))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read %s position: %w", which, err)
+	}
+	if err := json.Unmarshal(doc.Body, into); err != nil {
+		return fmt.Errorf("decode %s position: %w", which, err)
+	}
+	return nil
+}
+
+func (p *Partition) loadTimers(ctx context.Context) error {
+	q := store.Query{IDPrefix: p.name + "/"}
+	return p.o.States.Iterate(ctx, "timers", q, func(d store.Doc) error {
+		var t timer
+		if err := json.Unmarshal(d.Body, &t); err != nil {
+			return fmt.Errorf("decode timer %s: %w", d.ID, err)
+		}
+		p.timers.put(t)
+		return nil
+	})
+}
+
+// settle opens the stream, and the next incarnation if its tail is lost.
+func (p *Partition) settle(ctx context.Context) error {
+	s, first, last, err := p.openStream(ctx, p.inc)
+	if err != nil {
+		return err
+	}
+	known := max(p.next-1, p.outPos.Seq)
+	p.stream, p.writerInc, p.endAtRun = s, p.inc, last
+	if last >= known {
+		if first > p.next {
+			p.alarm(ctx, "trimmed_ahead", fmt.Sprintf("the log begins at %d, the states end at %d: %d records were never applied", first, p.next-1, first-p.next))
+			p.next = first
+		}
+		if p.next <= p.outPos.Seq && p.savedOn != p.o.Build {
+			p.alarm(ctx, "upgrade_replay", fmt.Sprintf("records %d to %d are applied again by build %q after a crash of %q; their outputs stay as they were", p.next, p.outPos.Seq, p.o.Build, p.savedOn))
+		}
+		p.inbox.landed(last, nil, false)
+		return nil
+	}
+	p.alarm(ctx, "lost_tail", fmt.Sprintf("the log ends at %d but was applied to %d: the tail is lost, incarnation %d begins", last, known, p.inc+1))
+	if err := s.Seal(ctx); err != nil {
+		return fmt.Errorf("seal incarnation %d: %w", p.inc, err)
+	}
+	if err := p.o.Fault(FaultSealed); err != nil {
+		return err
+	}
+	p.old, p.oldLast = s, last
+	p.writerInc = p.inc + 1
+	p.stream, _, p.endAtRun, err = p.openStream(ctx, p.writerInc)
+	if err != nil {
+		return err
+	}
+	p.inbox.landed(p.endAtRun, nil, false)
+	return nil
+}
+
+// finishOld applies what is left of the previous incarnation and begins the next.
+func (p *Partition) finishOld(ctx context.Context) error {
+	if p.old == nil {
+		return nil
+	}
+	for p.next <= p.oldLast {
+		msgs, err := p.readFrom(ctx, p.old)
+		if err != nil {
+			return err
+		}
+		if err := p.process(context.WithoutCancel(ctx), msgs); err != nil {
+			return err
+		}
+	}
+	p.old = nil
+	p.inc, p.next, p.hours = p.writerInc, 1, nil
+	p.outPos = position{Incarnation: p.inc}
+	p.position.Store(0)
+	p.dirtyPos = true
+	return p.checkpointNow(context.WithoutCancel(ctx))
+}
+
+// alarm logs and keeps what an operator must know. It does not fail: the log
+// line is there when the document is not.
+func (p *Partition) alarm(ctx context.Context, kind, text string) {
+	p.log.Error("partition alarm", "kind", kind, "text", text)
+	body, err := json.Marshal(Alarm{V: 1, Partition: p.name, Kind: kind, Text: text, At: p.o.Clock.Now()})
+	if err == nil {
+		err = p.o.States.Apply(ctx, store.Batch{Puts: []store.Put{{
+			Collection: "alarms",
+			Key:        store.Key{Workspace: store.System, ID: fmt.Sprintf("%s/%d/%s/%d", p.name, p.inc, kind, p.next)},
+			Body:       body, If: store.AnyVersion,
+		}}})
+	}
+	if err != nil {
+		p.log.Error("keep alarm", "kind", kind, "error", err)
+	}
+}

@@ -1,0 +1,138 @@
+package partition
+
+import (
+	"time"
+
+	"github.com/footfall-engage/footfall/server/engage"
+)
+
+// Tx collects what one Apply does; it implements engage.Tx.
+type Tx struct {
+	p      *Partition
+	at     time.Time
+	source engage.Source
+	edits  []edit
+	outs   []output
+	ops    []timerOp
+	writes []txWrite
+	broken error // the store could not be asked: not the entry's fault
+}
+
+type edit struct {
+	key   string
+	state engage.State // nil deletes
+}
+
+type output struct {
+	to    string
+	entry engage.Entry
+}
+
+type writeKey struct{ collection, workspace, id string }
+
+type write struct{ doc any }
+
+type txWrite struct {
+	key writeKey
+	doc any
+}
+
+func (tx *Tx) begin(at time.Time, source engage.Source) {
+	tx.at, tx.source, tx.broken = at, source, nil
+	tx.edits, tx.outs = tx.edits[:0], tx.outs[:0]
+	tx.ops, tx.writes = tx.ops[:0], tx.writes[:0]
+}
+
+// Load implements engage.Tx.
+func (tx *Tx) Load(key string) (engage.State, error) {
+	for i := len(tx.edits) - 1; i >= 0; i-- {
+		if tx.edits[i].key == key {
+			return tx.edits[i].state, nil
+		}
+	}
+	s, err := tx.p.load(key)
+	if err != nil {
+		tx.broken = err
+	}
+	return s, err
+}
+
+// Edit implements engage.Tx.
+func (tx *Tx) Edit(key string) (engage.State, error) {
+	for i := range tx.edits {
+		if tx.edits[i].key == key {
+			return tx.edits[i].state, nil // a clone already
+		}
+	}
+	s, err := tx.Load(key)
+	if err != nil || s == nil {
+		return nil, err
+	}
+	s = s.Clone()
+	tx.edits = append(tx.edits, edit{key, s})
+	return s, nil
+}
+
+// Put implements engage.Tx.
+func (tx *Tx) Put(key string, s engage.State) {
+	for i := range tx.edits {
+		if tx.edits[i].key == key {
+			tx.edits[i].state = s
+			return
+		}
+	}
+	tx.edits = append(tx.edits, edit{key, s})
+}
+
+// Delete implements engage.Tx.
+func (tx *Tx) Delete(key string) { tx.Put(key, nil) }
+
+// Emit implements engage.Tx.
+func (tx *Tx) Emit(to string, e engage.Entry) {
+	e.At = tx.at
+	tx.outs = append(tx.outs, output{to, e})
+}
+
+// SetTimer implements engage.Tx.
+func (tx *Tx) SetTimer(key, name string, due time.Time, body []byte) {
+	tx.ops = append(tx.ops, timerOp{timer: timer{Key: key, Name: name, Due: due.UTC(), Body: body}})
+}
+
+// ClearTimer implements engage.Tx.
+func (tx *Tx) ClearTimer(key, name string) {
+	tx.ops = append(tx.ops, timerOp{timer: timer{Key: key, Name: name}, clear: true})
+}
+
+// Record implements engage.Tx.
+func (tx *Tx) Record(collection, workspace, id string, doc any) {
+	tx.writes = append(tx.writes, txWrite{writeKey{collection, workspace, id}, doc})
+}
+
+// Config implements engage.Tx.
+func (tx *Tx) Config() (any, uint64) { return tx.p.config, tx.p.adopted }
+
+// Position implements engage.Tx.
+func (tx *Tx) Position() engage.Source { return tx.source }
+
+// commit moves what the Tx collected into the partition's memory. Outputs get
+// their sources; they are returned for the outbox.
+func (tx *Tx) commit() []output {
+	p := tx.p
+	for _, e := range tx.edits {
+		p.dirty[e.key] = e.state
+		p.states[e.key] = e.state
+	}
+	for _, op := range tx.ops {
+		p.timers.apply(op)
+	}
+	for _, w := range tx.writes {
+		p.writes[w.key] = write{w.doc}
+	}
+	for i := range tx.outs {
+		tx.outs[i].entry.From = engage.Source{
+			Partition: p.name, Incarnation: tx.source.Incarnation, Seq: tx.source.Seq, Index: p.index,
+		}
+		p.index++
+	}
+	return tx.outs
+}

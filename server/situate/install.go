@@ -1,0 +1,142 @@
+package situate
+
+import (
+	"encoding/json"
+	"maps"
+	"time"
+
+	"github.com/footfall-engage/footfall/geo"
+	"github.com/footfall-engage/footfall/server/engage"
+)
+
+// Install is the state of one install: key "<workspace>/i:<install>".
+type Install struct {
+	V        int                               `json:"v"` // 1
+	Install  string                            `json:"install"`
+	Profile  string                            `json:"profile"` // minted from the install
+	Accepted Intervals                         `json:"accepted"`
+	Device   engage.Device                     `json:"device"`
+	Consents map[engage.Purpose]engage.Consent `json:"consents"`
+	Fix      *Fix                              `json:"fix,omitempty"`     // the newest by occurrence; nil without precise consent
+	Coarse   geo.Cell                          `json:"coarse,omitempty"`  // instead of Fix
+	Visits   map[string]*Visit                 `json:"visits"`            // open ones, by place
+	Refused  uint64                            `json:"refused,omitempty"` // positions dropped for want of consent
+}
+
+// Fix is a position of the install.
+type Fix struct {
+	At        time.Time `json:"at"` // corrected device clock
+	Pos       geo.Point `json:"pos"`
+	AccuracyM float64   `json:"accuracy_m"`
+}
+
+// Visit is an open visit of a place. A Visit that stands in a committed state is
+// never changed.
+type Visit struct {
+	ID     string    `json:"id"`
+	Since  time.Time `json:"since"`  // first evidence, by occurrence
+	Last   time.Time `json:"last"`   // newest evidence that it was judged by
+	Fences []string  `json:"fences"` // inside which the install is, sorted
+}
+
+func (v *Visit) in(fence string) bool {
+	for _, f := range v.Fences {
+		if f == fence {
+			return true
+		}
+	}
+	return false
+}
+
+func (in *Install) granted(p engage.Purpose) bool { return in.Consents[p].Granted }
+
+// Clone implements engage.State. Maps are shared: whoever changes one replaces it
+// (setConsent, setVisit), which is rare next to a fix.
+func (in *Install) Clone() engage.State {
+	c := *in
+	c.Accepted = append(make(Intervals, 0, len(in.Accepted)+1), in.Accepted...)
+	return &c
+}
+
+func (in *Install) setConsent(p engage.Purpose, c engage.Consent) {
+	m := maps.Clone(in.Consents)
+	if m == nil {
+		m = map[engage.Purpose]engage.Consent{}
+	}
+	m[p] = c
+	in.Consents = m
+}
+
+// setVisit replaces the visit of a place; nil ends it.
+func (in *Install) setVisit(place string, v *Visit) {
+	m := maps.Clone(in.Visits)
+	if m == nil {
+		m = map[string]*Visit{}
+	}
+	if v == nil {
+		delete(m, place)
+	} else {
+		m[place] = v
+	}
+	in.Visits = m
+}
+
+// Encode implements engage.State.
+func (in *Install) Encode() ([]byte, error) { return json.Marshal(in) }
+
+// maxIntervals bounds the holes that are remembered of an install's sequence.
+const maxIntervals = 256
+
+// Intervals is a set of sequence numbers: sorted, disjoint, not adjacent pairs of
+// first and last.
+type Intervals [][2]uint64
+
+// Add adds n and reports whether it was new.
+func (s *Intervals) Add(n uint64) bool {
+	v := *s
+	// Almost always n follows the last interval.
+	i := len(v)
+	for i > 0 && v[i-1][0] > n {
+		i--
+	}
+	if i > 0 && n <= v[i-1][1] {
+		return false
+	}
+	joinsLeft := i > 0 && v[i-1][1]+1 == n
+	joinsRight := i < len(v) && n+1 == v[i][0]
+	switch {
+	case joinsLeft && joinsRight:
+		v[i-1][1] = v[i][1]
+		v = append(v[:i], v[i+1:]...)
+	case joinsLeft:
+		v[i-1][1] = n
+	case joinsRight:
+		v[i][0] = n
+	default:
+		v = append(v, [2]uint64{})
+		copy(v[i+1:], v[i:])
+		v[i] = [2]uint64{n, n}
+		if len(v) > maxIntervals { // close the oldest hole
+			v[1][0] = v[0][0]
+			v = v[1:]
+		}
+	}
+	*s = v
+	return true
+}
+
+// Weather is the state of a cell's weather in this partition.
+type Weather struct {
+	V       int             `json:"v"` // 1
+	Weather *engage.Weather `json:"weather,omitempty"`
+	AskedAt time.Time       `json:"asked_at,omitzero"`
+}
+
+// Clone implements engage.State.
+func (w *Weather) Clone() engage.State {
+	c := *w
+	return &c
+}
+
+// Encode implements engage.State.
+func (w *Weather) Encode() ([]byte, error) { return json.Marshal(w) }

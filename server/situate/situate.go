@@ -1,0 +1,380 @@
+// Package situate turns what phones report into moments: it owns the state of
+// each install, drops what it has seen before, enforces the person's consent by
+// the order of the log, and finds the places that the install enters and leaves.
+// It is a pure step (engage.Machine) that a partition of kind "in" runs.
+//
+// In: sessions (who the phone says it is), items, dead tokens, weather. Out, to
+// the profile's partition: devices, preferences, consents, identifications,
+// receipts, and triggers with the weather there, or the word that it is absent.
+//
+// # An item takes effect once
+//
+// (install, seq) is the key. The state keeps the accepted sequence numbers as
+// intervals, so items may come in any order; beyond maxIntervals holes the oldest
+// hole is closed, and what would have filled it is dropped.
+//
+// # A visit
+//
+// The first evidence of a place, in any of its geofences, mints the visit's id
+// from (workspace, install, place, seq of that evidence). All geofences of the
+// place share it; the outward ring is a phase of it. It ends when the install is
+// outside all of them. Evidence that is older than what the install's last
+// transition at the place was judged by changes nothing.
+//
+// # Consent
+//
+// A fix or an OS region event needs the location consent for the phase of the
+// app in which it was made. Without location_precise a fix is kept as a coarse
+// cell and makes no transitions. Withdrawing the last location consent ends the
+// open visits and forgets the position.
+package situate
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/footfall-engage/footfall/geo"
+	"github.com/footfall-engage/footfall/sdkproto"
+	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
+	"github.com/footfall-engage/footfall/server/engage"
+)
+
+// CoarseResolution is the H3 resolution of positions that are kept without the
+// consent to precise ones (about 5 km²).
+const CoarseResolution = 7
+
+// weatherAskEvery is how long a request for a cell's weather is waited for before
+// it is asked for again.
+const weatherAskEvery = 10 * time.Second
+
+// Machine is the step. It has no state of its own.
+type Machine struct{}
+
+// Decode implements engage.Machine.
+func (Machine) Decode(key string, body []byte) (engage.State, error) {
+	if engage.IDOf(key)[:2] == "w:" {
+		w := &Weather{}
+		return w, decode(body, w, &w.V)
+	}
+	in := &Install{}
+	return in, decode(body, in, &in.V)
+}
+
+func decode(body []byte, into any, v *int) error {
+	if err := json.Unmarshal(body, into); err != nil {
+		return fmt.Errorf("state: %w", err)
+	}
+	if *v != 1 {
+		return fmt.Errorf("state: version %d is not known", *v)
+	}
+	return nil
+}
+
+// Apply implements engage.Machine.
+func (Machine) Apply(tx engage.Tx, e engage.Entry) error {
+	switch e.Kind {
+	case engage.KindWeather:
+		return applyWeather(tx, e)
+	case engage.KindSession, engage.KindItem, engage.KindTokenDead:
+	default:
+		return engage.Errorf(engage.Unsupported, "kind", "situate knows no entry of kind %q", e.Kind)
+	}
+	in, err := edit(tx, e)
+	if err != nil {
+		return err
+	}
+	s := step{tx: tx, e: e, in: in, ws: e.Workspace()}
+	if c, _ := tx.Config(); c != nil {
+		s.config = c.(*Config).workspaces[s.ws] //nolint:forcetypeassert // app gives partitions of this kind nothing else
+	}
+	switch e.Kind {
+	case engage.KindSession:
+		return s.session()
+	case engage.KindTokenDead:
+		return s.tokenDead()
+	default:
+		return s.item()
+	}
+}
+
+func edit(tx engage.Tx, e engage.Entry) (*Install, error) {
+	st, err := tx.Edit(e.Key)
+	if err != nil {
+		return nil, err
+	}
+	if st != nil {
+		return st.(*Install), nil //nolint:forcetypeassert // Decode gives nothing else for this key
+	}
+	ws, install := e.Workspace(), engage.IDOf(e.Key)[len("i:"):]
+	in := &Install{
+		V: 1, Install: install, Profile: engage.ProfileID(ws, install),
+	}
+	in.Device.Install = install
+	tx.Put(e.Key, in)
+	return in, nil
+}
+
+// step is one entry being applied to one install.
+type step struct {
+	tx     engage.Tx
+	e      engage.Entry
+	in     *Install
+	ws     string
+	config *workspace // nil when the workspace has no places
+	seq    uint64     // of the item
+}
+
+// Session is the body of a KindSession entry: hello, as far as it matters here.
+type Session struct {
+	App   string `json:"app"`
+	Hello []byte `json:"hello"` // sdkpb.Hello without app key and device token
+}
+
+func (s *step) session() error {
+	var body Session
+	if err := json.Unmarshal(s.e.Body, &body); err != nil {
+		return fmt.Errorf("session: %w", err)
+	}
+	var h sdkpb.Hello
+	if err := proto.Unmarshal(body.Hello, &h); err != nil {
+		return fmt.Errorf("session: %w", err)
+	}
+	d := &s.in.Device
+	d.App = body.App
+	d.Platform = enumName(h.GetPlatform().String(), "PLATFORM_")
+	d.OSVersion, d.AppVersion = h.GetOsVersion(), h.GetAppVersion()
+	d.TimeZone, d.Locale = h.GetTimeZone(), h.GetLocale()
+	d.Lifecycle = "foreground"
+	if h.GetLifecycle() == sdkpb.Lifecycle_STATE_BACKGROUND {
+		d.Lifecycle = "background"
+	}
+	if p := h.GetPermissions(); p != nil {
+		s.permissions(p)
+	}
+	if t := h.GetPushTarget(); t != nil {
+		s.pushToken(t)
+	}
+	return s.forwardDevice()
+}
+
+func (s *step) item() error {
+	var item sdkpb.Item
+	if err := proto.Unmarshal(s.e.Body, &item); err != nil {
+		return fmt.Errorf("item: %w", err)
+	}
+	if !s.in.Accepted.Add(item.GetSeq()) {
+		return nil // it has taken effect before
+	}
+	s.seq = item.GetSeq()
+	if s.e.At.After(s.in.Device.SeenAt) {
+		s.in.Device.SeenAt = s.e.At
+	}
+	kind, reject := sdkproto.ItemBody(&item)
+	if reject != nil {
+		return engage.Errorf(engage.Unsupported, "item", "%s", reject.GetReason())
+	}
+	switch kind {
+	case sdkproto.KindLocation:
+		return s.location(item.GetLocation())
+	case sdkproto.KindRegionEvent:
+		return s.region(item.GetRegionEvent())
+	case sdkproto.KindEvent:
+		return s.event(item.GetEvent())
+	case sdkproto.KindIdentify:
+		return s.identify(item.GetIdentify())
+	case sdkproto.KindPreferences:
+		return s.preferences(item.GetPreferences())
+	case sdkproto.KindConsent:
+		return s.consent(item.GetConsent())
+	case sdkproto.KindPushToken:
+		s.pushToken(item.GetPushToken())
+		return s.forwardDevice()
+	case sdkproto.KindPermissions:
+		s.permissions(item.GetPermissions())
+		return s.forwardDevice()
+	case sdkproto.KindLifecycle:
+		s.in.Device.Lifecycle = enumName(item.GetLifecycle().GetState().String(), "STATE_")
+		return nil // presence is the gateway's to know; it changes no decision
+	case sdkproto.KindReceipt:
+		r := item.GetReceipt()
+		return s.forward(engage.KindReceipt, engage.ReceiptItem{
+			Message: r.GetMessageId(), State: enumName(r.GetState().String(), "STATE_"),
+			Via: r.GetVia(), Install: s.in.Install,
+		})
+	default:
+		return engage.Errorf(engage.Unsupported, "item", "situate knows no item of kind %q", kind)
+	}
+}
+
+// location applies a fix.
+func (s *step) location(l *sdkpb.Location) error {
+	if !s.mayLocate() {
+		s.in.Refused++
+		return nil
+	}
+	p := geo.Point{Lat: l.GetLat(), Lng: l.GetLng()}
+	if !s.in.granted(engage.ConsentLocationPrecise) {
+		cell, err := geo.CellOf(p, CoarseResolution)
+		if err != nil {
+			return err
+		}
+		s.in.Fix, s.in.Coarse = nil, cell
+		return nil
+	}
+	at := s.occurred()
+	if s.in.Fix == nil || at.After(s.in.Fix.At) {
+		s.in.Fix, s.in.Coarse = &Fix{At: at, Pos: p, AccuracyM: l.GetAccuracyM()}, 0
+	}
+	return s.fix(p, l.GetAccuracyM(), at)
+}
+
+// mayLocate reports whether the person agreed to location in the app's phase.
+func (s *step) mayLocate() bool {
+	if s.in.Device.Lifecycle == "background" {
+		return s.in.granted(engage.ConsentLocationBackground)
+	}
+	return s.in.granted(engage.ConsentLocationForeground) || s.in.granted(engage.ConsentLocationBackground)
+}
+
+func (s *step) occurred() time.Time {
+	if s.e.Occurred.IsZero() {
+		return s.e.At
+	}
+	return s.e.Occurred
+}
+
+func (s *step) event(ev *sdkpb.Event) error {
+	t := engage.Trigger{
+		Type: engage.TriggerEvent, Occasion: engage.EventID(s.ws, s.in.Install, s.seq),
+		Install: s.in.Install, OccurredAt: s.occurred(), Event: ev.GetName(),
+	}
+	if p := ev.GetPropertiesJson(); p != "" {
+		t.Properties = json.RawMessage(p)
+	}
+	return s.forward(engage.KindTrigger, t)
+}
+
+// identify goes to the owner of the identifier. An identification whose proof
+// ingest did not verify does not come this far.
+func (s *step) identify(i *sdkpb.Identify) error {
+	id := engage.Identify{
+		Identifier: "user_id:" + i.GetUserId(), Profile: s.in.Profile, Install: s.in.Install, Proven: true,
+	}
+	if err := s.send(engage.IdentifierKey(s.ws, id.Identifier), engage.KindIdentify, id); err != nil {
+		return err
+	}
+	if t := i.GetTraitsJson(); t != "" {
+		return s.forward(engage.KindTraits, json.RawMessage(t))
+	}
+	return nil
+}
+
+func (s *step) preferences(p *sdkpb.Preferences) error {
+	topics := map[string]engage.Attitude{}
+	for topic, a := range p.GetTopics() {
+		switch a {
+		case sdkpb.Preferences_ATTITUDE_LIKE:
+			topics[topic] = engage.Like
+		case sdkpb.Preferences_ATTITUDE_DISLIKE:
+			topics[topic] = engage.Dislike
+		default:
+			topics[topic] = ""
+		}
+	}
+	return s.forward(engage.KindPreferences, topics)
+}
+
+func (s *step) consent(c *sdkpb.Consent) error {
+	purpose := engage.Purpose(enumName(c.GetPurpose().String(), "PURPOSE_"))
+	answer := engage.Consent{Granted: c.GetGranted(), TextVersion: c.GetTextVersion(), Source: c.GetSource(), At: s.e.At}
+	s.in.setConsent(purpose, answer)
+	if !answer.Granted {
+		if !s.in.granted(engage.ConsentLocationForeground) && !s.in.granted(engage.ConsentLocationBackground) {
+			s.in.Fix, s.in.Coarse = nil, 0
+			s.in.Visits = nil
+		} else if purpose == engage.ConsentLocationPrecise && s.in.Fix != nil {
+			cell, err := geo.CellOf(s.in.Fix.Pos, CoarseResolution)
+			if err != nil {
+				return err
+			}
+			s.in.Fix, s.in.Coarse = nil, cell
+		}
+	}
+	return s.forward(engage.KindConsent, map[engage.Purpose]engage.Consent{purpose: answer})
+}
+
+func (s *step) pushToken(t *sdkpb.PushTarget) {
+	if t.GetToken() == "" {
+		s.in.Device.Push = nil
+		return
+	}
+	s.in.Device.Push = &engage.PushTarget{
+		Provider: enumName(t.GetProvider().String(), "PROVIDER_"), Token: engage.Secret(t.GetToken()),
+		Environment: t.GetEnvironment(), Topic: t.GetTopic(), At: s.e.At,
+	}
+}
+
+func (s *step) tokenDead() error {
+	var dead engage.TokenDead
+	if err := json.Unmarshal(s.e.Body, &dead); err != nil {
+		return fmt.Errorf("token_dead: %w", err)
+	}
+	p := s.in.Device.Push
+	if p == nil || p.Token != dead.Token || p.Dead != "" {
+		return nil // another token by now
+	}
+	if !dead.Since.IsZero() && p.At.After(dead.Since) {
+		return nil // registered again since
+	}
+	c := *p
+	c.Dead = dead.Reason
+	s.in.Device.Push = &c
+	return s.forwardDevice()
+}
+
+func (s *step) permissions(p *sdkpb.Permissions) {
+	d := &s.in.Device
+	d.Location = enumName(p.GetLocation().String(), "LOCATION_")
+	d.Precision = enumName(p.GetPrecision().String(), "PRECISION_")
+	d.Notifications = enumName(p.GetNotifications().String(), "NOTIFICATIONS_")
+}
+
+func (s *step) forwardDevice() error {
+	s.in.Device.SeenAt = s.e.At
+	return s.forward(engage.KindDevice, s.in.Device)
+}
+
+// forward sends a value to the profile's partition.
+func (s *step) forward(kind engage.Kind, v any) error {
+	return s.send(engage.ProfileKey(s.ws, s.in.Profile), kind, v)
+}
+
+func (s *step) send(key string, kind engage.Kind, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", kind, err)
+	}
+	s.tx.Emit("act", engage.Entry{Kind: kind, Key: key, Occurred: s.e.Occurred, Body: body})
+	return nil
+}
+
+// enumName is a protobuf enum's name as our JSON has it: "STATE_OPENED" without
+// its prefix is "opened"; the unspecified value is "".
+func enumName(name, prefix string) string {
+	b := []byte(name)
+	if len(b) >= len(prefix) && string(b[:len(prefix)]) == prefix {
+		b = b[len(prefix):]
+	}
+	if string(b) == "UNSPECIFIED" {
+		return ""
+	}
+	for i, c := range b {
+		if c >= 'A' && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return string(b)
+}
