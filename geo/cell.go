@@ -64,13 +64,14 @@ func (c Cell) Parent(res int) Cell {
 	if res < 0 || res > c.Resolution() {
 		return 0
 	}
-	return c&^(15<<resolutionShift) | Cell(res)<<resolutionShift | 1<<(digitBits*(MaxResolution-res)) - 1
+	unused := Cell(1)<<(digitBits*(MaxResolution-res)) - 1
+	return c&^(15<<resolutionShift) | Cell(res)<<resolutionShift | unused
 }
 
 // Center of the cell. An invalid cell has none: NaN, which Validate refuses.
 func (c Cell) Center() Point {
 	ll, err := h3.CellToLatLng(h3.Cell(c))
-	if err != nil {
+	if err != nil || !c.Valid() { // the library gives a centre to some that are not
 		return Point{Lat: math.NaN(), Lng: math.NaN()}
 	}
 	return Point{Lat: ll.Lat, Lng: ll.Lng}

@@ -18,7 +18,7 @@ import (
 // field where it is no geometry at all; with Unsupported where a geometry is
 // right but cannot be a fence yet. The caller bounds the size.
 func ParseGeometry(geometry json.RawMessage, radiusM *float64) (Shape, error) {
-	if kind(geometry) == "missing" {
+	if len(bytes.TrimSpace(geometry)) == 0 {
 		return nil, errorf("", "is missing")
 	}
 	var members map[string]json.RawMessage
@@ -27,6 +27,9 @@ func ParseGeometry(geometry json.RawMessage, radiusM *float64) (Shape, error) {
 			return nil, errorf("", "is not JSON: %v, at byte %d", syntax, syntax.Offset)
 		}
 		return nil, errorf("", "must be a GeoJSON geometry, is %s", kind(geometry))
+	}
+	if members == nil { // null
+		return nil, errorf("", "is missing")
 	}
 	var typ string
 	if k := kind(members["type"]); k == "missing" {

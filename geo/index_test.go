@@ -1,0 +1,389 @@
+package geo
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/uber/h3-go/v4"
+)
+
+// bruteForce is what Index must equal: every fence whose margin is at most
+// marginM, in order.
+func bruteForce(fences []Fence, p Point, marginM float64) []Hit {
+	var hits []Hit
+	for _, f := range fences {
+		// A degree of latitude is never shorter than 110 km: most need no sines.
+		if math.Abs(f.Shape.Center().Lat-p.Lat)*110_000 > f.Shape.BoundingRadiusM()+marginM {
+			continue
+		}
+		if m := f.Shape.MarginM(p); m <= marginM {
+			hits = append(hits, Hit{f, m})
+		}
+	}
+	slices.SortFunc(hits, func(a, b Hit) int {
+		return cmp.Or(cmp.Compare(a.MarginM, b.MarginM), strings.Compare(a.ID, b.ID))
+	})
+	return hits
+}
+
+// awkward are the places where grids and coordinates break: icosahedron
+// vertices (pentagons), poles, the antimeridian, the equator, face edges.
+func awkward(t *testing.T) []Point {
+	t.Helper()
+	ps := []Point{{90, 0}, {-90, 0}, {0, 180}, {0, -180}, {52, 180}, {-17, -180}, {0, 0}, {89.999, 44}, {-89.9999, -120}}
+	for res := range 3 {
+		cells, err := h3.Pentagons(res)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range cells {
+			ps = append(ps, Cell(c).Center())
+			b, err := c.Boundary()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, v := range b { // these lie on face edges
+				ps = append(ps, Point{v.Lat, v.Lng})
+			}
+		}
+	}
+	return ps
+}
+
+// world has towns at random and at all awkward places.
+func world(t *testing.T, r *rand.Rand, n int, radius func() float64) []Fence {
+	t.Helper()
+	towns := awkward(t)
+	for range len(towns) / 2 {
+		towns = append(towns, anywhere(r))
+	}
+	fences := make([]Fence, n)
+	for i := range fences {
+		rad := radius()
+		c := offset(towns[r.IntN(len(towns))], 2*math.Pi*r.Float64(), 4*rad*r.Float64()*r.Float64())
+		fences[i] = Fence{fmt.Sprintf("f%05d", i), Circle{c, rad}}
+	}
+	return fences
+}
+
+// probes are points near a fence, chosen to break an index: on its border to the
+// last bit, at the corners and centres of the cells there at several
+// resolutions, and at random.
+func probes(t *testing.T, r *rand.Rand, f Fence) []Point {
+	t.Helper()
+	c := f.Shape.(Circle)
+	bearing := 2 * math.Pi * r.Float64()
+	in, out := 0.0, 1.02*c.RadiusM
+	for range 60 { // bisect to the border
+		mid := (in + out) / 2
+		if c.Contains(offset(c.Around, bearing, mid)) {
+			in = mid
+		} else {
+			out = mid
+		}
+	}
+	ps := []Point{
+		c.Around,
+		offset(c.Around, bearing, in),
+		offset(c.Around, bearing, out),
+		offset(c.Around, 2*math.Pi*r.Float64(), 1.5*c.RadiusM*r.Float64()),
+	}
+	edge := ps[1+r.IntN(2)]
+	for _, res := range []int{r.IntN(13), levelFor(c.RadiusM), min(15, levelFor(c.RadiusM)+1+r.IntN(3))} {
+		cell, err := CellOf(edge, res)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ps = append(ps, cell.Center())
+		b, err := h3.Cell(cell).Boundary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := b[r.IntN(len(b))]
+		w := b[r.IntN(len(b))]
+		ps = append(ps, Point{v.Lat, v.Lng})
+		if math.Abs(v.Lng-w.Lng) < 90 {
+			ps = append(ps, Point{(v.Lat + w.Lat) / 2, (v.Lng + w.Lng) / 2}) // on an edge, nearly, or inside
+		}
+	}
+	return append(ps, Point{edge.Lat, 180}, Point{edge.Lat, -180}, anywhere(r))
+}
+
+func between(r *rand.Rand, lo, hi float64) func() float64 {
+	return func() float64 { return lo * math.Pow(hi/lo, r.Float64()) }
+}
+
+func TestIndexEqualsBruteForce(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	for name, radius := range map[string]func() float64{
+		"shops":    between(r, 50, 500),
+		"all":      between(r, MinRadiusM, MaxRadiusM),
+		"smallest": func() float64 { return MinRadiusM },
+		"largest":  func() float64 { return MaxRadiusM },
+		"one size": func() float64 { return 150 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			fences := world(t, r, 1500, radius)
+			ix, err := NewIndex(fences)
+			if err != nil {
+				t.Fatal(err)
+			}
+			points, found := 0, 0
+			for i := range 400 {
+				for _, p := range probes(t, r, fences[i*3]) {
+					want := bruteForce(fences, p, 0)
+					got := ix.At(p, nil)
+					if !slices.Equal(got, want) {
+						t.Fatalf("at %v: %v, want %v", p, got, want)
+					}
+					points++
+					found += len(want)
+				}
+			}
+			t.Logf("levels %v, %d points, %d hits, %.1f cells a fence", ix.levels, points, found, float64(len(ix.entries))/float64(len(fences)))
+			if found < points/4 {
+				t.Errorf("the points test little: %d hits at %d points", found, points)
+			}
+		})
+	}
+}
+
+func TestWithinAndNearestEqualBruteForce(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	fences := world(t, r, 1200, between(r, MinRadiusM, MaxRadiusM))
+	fences = append(fences, Fence{"a-twin", fences[7].Shape}, Fence{"z-twin", fences[7].Shape}) // ties
+	ix, err := NewIndex(fences)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		for _, p := range probes(t, r, fences[i*7]) {
+			all := bruteForce(fences, p, math.Inf(1))
+			for _, margin := range []float64{-20, 0, 300, 50_000, math.Inf(1)} {
+				want := all
+				if i := slices.IndexFunc(all, func(h Hit) bool { return h.MarginM > margin }); i >= 0 {
+					want = all[:i]
+				}
+				if got := ix.Within(p, margin, nil); !slices.Equal(got, want) {
+					t.Fatalf("within %v of %v: %v, want %v", margin, p, got, want)
+				}
+			}
+			for _, n := range []int{1, 19, 50} {
+				if got, want := ix.Nearest(p, n, nil), all[:min(n, len(all))]; !slices.Equal(got, want) {
+					t.Fatalf("nearest %d of %v: %v, want %v", n, p, got, want)
+				}
+			}
+		}
+	}
+}
+
+// The cover's proof, tried: no point is farther from the centre of its cell's
+// ancestor than spreadM, and somewhere it comes close, else it could be tighter.
+func TestSpreadBoundsTheHierarchy(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 10))
+	places := awkward(t)
+	// Face centres: there the projection does not shrink at all.
+	for _, c := range []Point{{90 - 10.2, 70}, anywhere(r)} {
+		places = append(places, c)
+	}
+	worst := 0.0
+	for range 40_000 {
+		finest := r.IntN(finestIndexed + 1)
+		res := r.IntN(finest + 1)
+		p := anywhere(r)
+		if r.IntN(2) == 0 {
+			p = offset(places[r.IntN(len(places))], 2*math.Pi*r.Float64(), 3*spacingM(finest)*r.Float64())
+		}
+		cell, err := CellOf(p, finest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := vecOf(p).chord(vecOf(cell.Parent(res).Center()))
+		if b := spreadM(res, finest); d > b {
+			t.Fatalf("%v: %v m from the centre of its ancestor at %d from %d, bound %v", p, d, res, finest, b)
+		} else if res > 0 {
+			worst = max(worst, d/b)
+		}
+	}
+	t.Logf("closest to the bound: %.3f", worst)
+	if worst < 0.8 {
+		t.Errorf("the bound is loose: nothing comes closer than %.3f of it", worst)
+	}
+}
+
+// Descendants stick out of their ancestor's hexagon. Fences that just reach the
+// outermost corner of the outermost descendant would be missed by a cover of the
+// hexagon alone.
+func TestCoverHoldsDescendantsThatStickOut(t *testing.T) {
+	r := rand.New(rand.NewPCG(15, 16))
+	places := awkward(t)
+	beyond := 0 // corners that are farther out than any of the ancestor's own
+	for i := range 150 {
+		place := anywhere(r)
+		if i%3 == 0 {
+			place = places[r.IntN(len(places))]
+		}
+		res := 3 + r.IntN(8)
+		top, err := CellOf(place, res)
+		if err != nil {
+			t.Fatal(err)
+		}
+		center := vecOf(top.Center())
+		outermost := func(ps []Point) Point {
+			return slices.MaxFunc(ps, func(a, b Point) int {
+				return cmp.Compare(center.chord2(vecOf(a)), center.chord2(vecOf(b)))
+			})
+		}
+		corners := func(c Cell) (ps []Point) {
+			b, err := h3.Cell(c).Boundary()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, v := range b {
+				ps = append(ps, Point{v.Lat, v.Lng})
+			}
+			return ps
+		}
+		cell := top
+		for cell.Resolution() < finestIndexed {
+			children, err := h3.Cell(cell).ImmediateChildren()
+			if err != nil {
+				t.Fatal(err)
+			}
+			cell = Cell(slices.MaxFunc(children, func(a, b h3.Cell) int {
+				return cmp.Compare(center.chord2(vecOf(Cell(a).Center())), center.chord2(vecOf(Cell(b).Center())))
+			}))
+		}
+		tip := outermost(corners(cell))
+		inner := cell.Center() // a little towards the cell's centre, to be surely in it
+		tip = Point{tip.Lat + (inner.Lat-tip.Lat)*0.02, tip.Lng + (inner.Lng-tip.Lng)*0.02}
+		if c, err := CellOf(tip, finestIndexed); err != nil || c.Parent(res) != top {
+			continue // longitudes that jump at the antimeridian or a pole
+		}
+		if center.chord(vecOf(tip)) > center.chord(vecOf(outermost(corners(top)))) {
+			beyond++
+		}
+		radius := min(MaxRadiusM, spacingM(res)*(0.4+0.6*r.Float64()))
+		bearing := math.Atan2((tip.Lng-top.Center().Lng)*math.Cos(tip.Lat*math.Pi/180), tip.Lat-top.Center().Lat)
+		fence := Fence{"edge", Circle{offset(tip, bearing, 0.99*radius), radius}}
+		ix, err := NewIndex([]Fence{fence, {"finest", Circle{Point{0, 0}, MinRadiusM}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := ix.At(tip, nil), bruteForce([]Fence{fence}, tip, 0); len(want) != 1 || !slices.Equal(got, want) {
+			t.Fatalf("%v in %v at %v: %v, want %v", tip, top, fence, got, want)
+		}
+	}
+	if beyond < 50 {
+		t.Errorf("only %d corners stick out", beyond)
+	}
+}
+
+func TestIndexDoesNotDependOnTheOrderOfFences(t *testing.T) {
+	r := rand.New(rand.NewPCG(11, 12))
+	fences := world(t, r, 300, between(r, 50, 5000))
+	a, err := NewIndex(fences)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shuffled := slices.Clone(fences)
+	r.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
+	b, err := NewIndex(shuffled)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range fences {
+		p := f.Shape.Center()
+		if x, y := a.At(p, nil), b.At(p, nil); !slices.Equal(x, y) {
+			t.Fatalf("%v, shuffled %v", x, y)
+		}
+		if got, ok := b.Get(f.ID); !ok || got != f {
+			t.Fatalf("get %s: %v, %v", f.ID, got, ok)
+		}
+	}
+	if _, ok := a.Get("nobody"); ok || a.Len() != len(fences) {
+		t.Errorf("found nobody, or %d fences", a.Len())
+	}
+}
+
+func TestIndexRefusesBadFences(t *testing.T) {
+	ok := Circle{Point{1, 2}, 50}
+	for _, c := range []struct {
+		fences []Fence
+		want   string
+	}{
+		{[]Fence{{"a", ok}, {"", ok}}, "fences[1].id is missing"},
+		{[]Fence{{"a", ok}, {"a", ok}}, `fences[1].id stands twice: "a"`},
+		{[]Fence{{"a", nil}}, "fences[0].shape is missing"},
+		{[]Fence{{"a", Circle{Point{1, 2}, -1}}}, "fences[0].shape.radius must be 10 to 100000 m, is -1"},
+		{[]Fence{{"a", Circle{Point{math.NaN(), 2}, 50}}}, "fences[0].shape.lat must be -90 to 90, is NaN"},
+	} {
+		_, err := NewIndex(c.fences)
+		if _, typed := errors.AsType[*Error](err); !typed || err.Error() != c.want {
+			t.Errorf("%v, want %s", err, c.want)
+		}
+	}
+}
+
+func TestEmptyIndexAndInvalidPointsFindNothing(t *testing.T) {
+	full, err := NewIndex([]Fence{{"a", Circle{Point{0, 0}, 100}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	empty, err := NewIndex(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	given := []Hit{{Fence: Fence{ID: "kept"}}}
+	for name, find := range map[string]func() []Hit{
+		"empty":          func() []Hit { return empty.At(Point{}, given) },
+		"zero":           func() []Hit { return new(Index).At(Point{}, given) },
+		"zero nearest":   func() []Hit { return new(Index).Nearest(Point{}, 5, given) },
+		"zero within":    func() []Hit { return new(Index).Within(Point{}, 1e6, given) },
+		"NaN":            func() []Hit { return full.At(Point{math.NaN(), 0}, given) },
+		"lat 91":         func() []Hit { return full.At(Point{91, 0}, given) },
+		"nearest NaN":    func() []Hit { return full.Nearest(Point{0, math.NaN()}, 5, given) },
+		"nearest 0":      func() []Hit { return full.Nearest(Point{}, 0, given) },
+		"nearest -1":     func() []Hit { return full.Nearest(Point{}, -1, given) },
+		"within NaN":     func() []Hit { return full.Within(Point{}, math.NaN(), given) },
+		"within lng NaN": func() []Hit { return full.Within(Point{0, math.NaN()}, 9, given) },
+	} {
+		if got := find(); !slices.Equal(got, given) {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+func TestLookupsAllocateNothingBesidesH3(t *testing.T) {
+	r := rand.New(rand.NewPCG(13, 14))
+	fences := world(t, r, 500, between(r, 50, 500))
+	ix, err := NewIndex(fences)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := fences[3].Shape.Center()
+	h3s := testing.AllocsPerRun(100, func() {
+		if _, err := CellOf(p, 9); err != nil {
+			t.Fatal(err)
+		}
+	})
+	buf := make([]Hit, 0, len(fences))
+	for name, c := range map[string]struct {
+		find  func()
+		extra float64
+	}{
+		"At":      {func() { buf = ix.At(p, buf[:0]) }, h3s},
+		"Within":  {func() { buf = ix.Within(p, 300, buf[:0]) }, 0},
+		"Nearest": {func() { buf = ix.Nearest(p, 50, buf[:0]) }, 0},
+	} {
+		if got := testing.AllocsPerRun(100, c.find); got > c.extra {
+			t.Errorf("%s: %v allocations, want %v", name, got, c.extra)
+		}
+	}
+}
