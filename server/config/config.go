@@ -1,0 +1,190 @@
+// Package config is the configuration of the footfall process: one struct, with
+// its defaults, read from a YAML file and the environment and checked as a whole.
+//
+// Where a setting stands twice, the later of these holds:
+//
+//  1. the default (Default),
+//  2. the YAML file (Load),
+//  3. the environment: FOOTFALL_ and the path in capitals, FOOTFALL_LOG_LEVEL (Load),
+//  4. a flag: the path with dashes, --log-level (Config.Set, called by the command).
+//
+// Then Validate is called, once. What can be set stands in one table,
+// Config.bindings, from which the names of variables and flags, their help and
+// the annotated example are made.
+//
+// Secrets come from a file named by a *_file setting or from the environment,
+// never from the YAML file or a flag: a configuration file is copied, mailed and
+// committed, and flags are shown to every user of the machine.
+//
+// Marketers' things (places, campaigns, app keys, push credentials) are not
+// configuration: they live in the catalogue.
+package config
+
+import (
+	"encoding/base64"
+	"log/slog"
+	"path/filepath"
+
+	"github.com/footfall-engage/footfall/sdkproto"
+	"github.com/footfall-engage/footfall/server/engage"
+)
+
+// Durability says what an acknowledged item survives.
+type Durability string
+
+// The durabilities.
+const (
+	Process Durability = "process" // the death of the process (kill -9)
+	Power   Durability = "power"   // the loss of power: every append is synced to the disk
+)
+
+// Weather providers.
+const (
+	MetNorway = "met.no"
+	NoWeather = "none"
+)
+
+// Log formats.
+const (
+	Text = "text"
+	JSON = "json"
+)
+
+// KeyBytes is the length of the secret key.
+const KeyBytes = 32
+
+// Config is the configuration of the process. The zero value is not valid;
+// begin with Default.
+type Config struct {
+	// DataDir holds the embedded log and store, created when missing; relative
+	// to the working directory.
+	DataDir string
+	// Listen is host:port of the HTTP server. Port 0 lets the system choose.
+	Listen string
+	// PublicURL is the address under which phones and browsers reach the server,
+	// without a path. Empty means http:// and the address it listens on.
+	PublicURL  string
+	Durability Durability
+	// Partitions of each kind. 0 means one per core, at most 64.
+	Partitions int
+	// Workspace is the id of the workspace that is made on the first start.
+	Workspace string
+	// RetentionDays that the event log keeps its records.
+	RetentionDays int
+	// TrustedProxies are the addresses or networks (CIDR) whose X-Forwarded-For
+	// is believed. Empty means that the peer's own address is the client's.
+	TrustedProxies []string
+	Log            Log
+	Weather        Weather
+	Limits         Limits
+	Secrets        Secrets
+	Providers      Providers
+}
+
+// Log says what is logged and how.
+type Log struct {
+	Level  string // debug, info, warn, error
+	Format string // Text or JSON
+}
+
+// Slog is the level for slog; slog.LevelInfo for a level that is not valid.
+func (l Log) Slog() slog.Level {
+	level := slog.LevelInfo
+	if err := level.UnmarshalText([]byte(l.Level)); err != nil {
+		return slog.LevelInfo
+	}
+	return level
+}
+
+// Weather says who is asked for the weather.
+type Weather struct {
+	// Provider is MetNorway or NoWeather. Without a contact, MetNorway is not
+	// asked either: see Enabled.
+	Provider string
+	// Contact is an e-mail address or a web page by which the provider reaches
+	// the operator. MET Norway requires it and refuses who gives none.
+	Contact string
+	// BaseURL replaces the provider's public address. Empty means that address.
+	BaseURL string
+}
+
+// Enabled reports whether there is a provider that may be asked.
+func (w Weather) Enabled() bool { return w.Provider != NoWeather && w.Contact != "" }
+
+// Limits on what one phone or caller may send, enforced before memory is spent.
+// Those that belong to the protocol itself, such as the size of an item, are
+// constants of sdkproto.
+type Limits struct {
+	FrameBytes int // of one websocket message
+	BodyBytes  int // of one HTTP body, after decompression
+	QueueBytes int // that wait for one slow phone before its connection is closed
+}
+
+// Secrets of the process itself.
+type Secrets struct {
+	// KeyFile holds the key that encrypts credentials in the store. Empty means
+	// secret.key in the data folder; app writes it on the first start.
+	KeyFile string
+	// Key is the key itself, base64 of KeyBytes bytes, only by environment;
+	// empty means that KeyFile holds it.
+	Key engage.Secret
+}
+
+// Providers holds addresses of push providers, to be replaced in tests and
+// behind relays. Empty means the provider's public address.
+type Providers struct {
+	FCM  FCM
+	APNs APNs
+}
+
+// FCM is the address of Firebase Cloud Messaging.
+type FCM struct {
+	Endpoint string
+}
+
+// APNs is the address of Apple's push service.
+type APNs struct {
+	ProductionURL string
+	SandboxURL    string
+	// RootCAFile is a PEM file of the authorities to trust instead of the system's.
+	RootCAFile string
+}
+
+// Default is the configuration of a server that nobody configured: everything
+// embedded, on the loopback.
+func Default() Config {
+	return Config{
+		DataDir:       "data",
+		Listen:        "127.0.0.1:8080",
+		Durability:    Process,
+		Workspace:     "default",
+		RetentionDays: 7,
+		Log:           Log{Level: "info", Format: Text},
+		Weather:       Weather{Provider: MetNorway},
+		Limits: Limits{
+			FrameBytes: sdkproto.MaxFrameBytes,
+			BodyBytes:  sdkproto.MaxBodyBytes,
+			QueueBytes: 256 << 10,
+		},
+	}
+}
+
+// KeyFile is where the secret key is kept when it is not in the environment.
+func (c *Config) KeyFile() string {
+	if c.Secrets.KeyFile != "" {
+		return c.Secrets.KeyFile
+	}
+	return filepath.Join(c.DataDir, "secret.key")
+}
+
+// ParseKey decodes a secret key as it stands in the environment or in the key
+// file: base64, with or without padding. Invalid if it is anything else; the
+// error does not show it.
+func ParseKey(s engage.Secret) ([]byte, error) {
+	for _, enc := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding} {
+		if key, err := enc.DecodeString(s.Reveal()); err == nil && len(key) == KeyBytes {
+			return key, nil
+		}
+	}
+	return nil, engage.Errorf(engage.Invalid, "secrets.key", "must be base64 of %d bytes", KeyBytes)
+}

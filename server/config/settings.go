@@ -1,0 +1,245 @@
+package config
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/footfall-engage/footfall/server/engage"
+)
+
+const envPrefix = "FOOTFALL_"
+
+// Setting is one thing that can be set, for --help and for documentation.
+type Setting struct {
+	Path    string // in the YAML file: "weather.contact"
+	Env     string // "FOOTFALL_WEATHER_CONTACT"
+	Flag    string // "weather-contact"; empty for a secret, which no flag carries
+	Type    string // "text", "number" or "list" (comma-separated in variables and flags)
+	Default string // as Set takes it
+	Help    string // one or more sentences
+}
+
+// binding ties a path to its place in a Config.
+type binding struct {
+	path   string
+	target any // *string, *Durability, *int, *[]string or *engage.Secret
+	help   string
+}
+
+func (b binding) secret() bool {
+	_, ok := b.target.(*engage.Secret)
+	return ok
+}
+
+// bindings is the one list of what can be set, in the order of the example.
+func (c *Config) bindings() []binding {
+	return []binding{
+		{"data_dir", &c.DataDir, "Folder of the embedded event log and store. Created when missing; relative to the working directory."},
+		{"listen", &c.Listen, "host:port of the HTTP server. The default answers only to this machine; put a TLS proxy in front before you open it."},
+		{"public_url", &c.PublicURL, `Address under which phones and browsers reach the server, such as "https://engage.example.com". Empty means http:// and the address it listens on.`},
+		{"durability", &c.Durability, `What an acknowledged item survives: "process" (the death of the process) or "power" (a power cut: every append is synced, which costs latency).`},
+		{"partitions", &c.Partitions, "Partitions of each kind, 1 to 64. 0 means one per core."},
+		{"workspace", &c.Workspace, "Id of the workspace that is made on the first start."},
+		{"retention_days", &c.RetentionDays, "Days that the event log keeps its records, 1 to 365. Longer explains and rehearses further back and takes more disk."},
+		{"trusted_proxies", &c.TrustedProxies, "Addresses or networks of proxies whose X-Forwarded-For is believed. Empty: none is."},
+
+		{"log.level", &c.Log.Level, `"debug", "info", "warn" or "error".`},
+		{"log.format", &c.Log.Format, `"text" for people, "json" for collectors.`},
+
+		{"weather.provider", &c.Weather.Provider, `"met.no" (MET Norway, which asks for a contact) or "none".`},
+		{"weather.contact", &c.Weather.Contact, "E-mail address or web page by which the weather provider reaches you. Empty: no weather is asked for, and campaigns that need it say weather_unknown."},
+		{"weather.base_url", &c.Weather.BaseURL, "Replaces the provider's public address, for a cache or a test. Empty means that address."},
+
+		{"limits.frame_bytes", &c.Limits.FrameBytes, "Largest websocket message from a phone, 32768 to 1048576."},
+		{"limits.body_bytes", &c.Limits.BodyBytes, "Largest HTTP body after decompression; not below frame_bytes, at most 67108864."},
+		{"limits.queue_bytes", &c.Limits.QueueBytes, "What may wait for one slow phone before its connection is closed; not below frame_bytes, at most 67108864."},
+
+		{"secrets.key_file", &c.Secrets.KeyFile, "File with the key that encrypts push credentials in the store. Empty means secret.key in data_dir, written on the first start. Back it up: without it the credentials must be entered again."},
+		{"secrets.key", &c.Secrets.Key, "The key itself, base64 of 32 bytes, instead of a file."},
+
+		{"providers.fcm.endpoint", &c.Providers.FCM.Endpoint, "Replaces the public address of Firebase Cloud Messaging, for tests and relays."},
+		{"providers.apns.production_url", &c.Providers.APNs.ProductionURL, "Replaces Apple's production address, for tests and relays."},
+		{"providers.apns.sandbox_url", &c.Providers.APNs.SandboxURL, "Replaces Apple's sandbox address, for tests and relays."},
+		{"providers.apns.root_ca_file", &c.Providers.APNs.RootCAFile, "PEM file of the authorities to trust for these addresses instead of the system's."},
+	}
+}
+
+// Settings lists what can be set, in the order of the example.
+func Settings() []Setting {
+	c := Default()
+	var out []Setting
+	for _, b := range c.bindings() {
+		s := Setting{Path: b.path, Env: envName(b.path), Flag: flagName(b.path), Help: b.help}
+		switch t := b.target.(type) {
+		case *string:
+			s.Type, s.Default = "text", *t
+		case *Durability:
+			s.Type, s.Default = "text", string(*t)
+		case *int:
+			s.Type, s.Default = "number", strconv.Itoa(*t)
+		case *[]string:
+			s.Type, s.Default = "list", strings.Join(*t, ",")
+		case *engage.Secret:
+			s.Type, s.Flag = "text", ""
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+func envName(path string) string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(path, ".", "_"))
+}
+
+func flagName(path string) string {
+	return strings.NewReplacer(".", "-", "_", "-").Replace(path)
+}
+
+// Set sets one value from text, as a flag gives it; the parts of a list are
+// separated by commas. NotFound with a suggestion for an unknown path, Invalid
+// for text that is no such value. Ranges are left to Validate.
+func (c *Config) Set(path, text string) error {
+	for _, b := range c.bindings() {
+		if b.path == path {
+			return b.set(text)
+		}
+	}
+	return unknown(path)
+}
+
+func (b binding) set(text string) error {
+	switch t := b.target.(type) {
+	case *string:
+		*t = text
+	case *Durability:
+		*t = Durability(text)
+	case *int:
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return engage.Errorf(engage.Invalid, b.path, "must be a whole number, is %q", text)
+		}
+		*t = n
+	case *[]string:
+		*t = nil
+		for part := range strings.SplitSeq(text, ",") {
+			if part = strings.TrimSpace(part); part != "" {
+				*t = append(*t, part)
+			}
+		}
+	case *engage.Secret:
+		*t = engage.Secret(text)
+	}
+	return nil
+}
+
+// CheckEnviron finds variables ("NAME=value", as os.Environ gives them) that
+// begin with FOOTFALL_ and are no setting: a misspelt variable would otherwise
+// be ignored in silence. Those in others, and FOOTFALL_TEST_*, are let be.
+func CheckEnviron(environ []string, others ...string) error {
+	known := map[string]bool{}
+	var names []string
+	for _, s := range Settings() {
+		known[s.Env] = true
+		names = append(names, s.Env)
+	}
+	for _, o := range others {
+		known[o] = true
+	}
+	var errs problems
+	for _, kv := range environ {
+		name, _, _ := strings.Cut(kv, "=")
+		if !strings.HasPrefix(name, envPrefix) || strings.HasPrefix(name, envPrefix+"TEST_") || known[name] {
+			continue
+		}
+		errs.add(engage.Errorf(engage.NotFound, name, "no such setting%s", didYouMean(closest(name, names))))
+	}
+	return errs.join()
+}
+
+// unknown is the error of a path that is no setting.
+func unknown(path string) *engage.Error {
+	return engage.Errorf(engage.NotFound, path, "no such setting%s", hint(path))
+}
+
+// hint says what might have been meant by an unknown path.
+func hint(path string) string {
+	last := path[strings.LastIndexByte(path, '.')+1:]
+	c := Default()
+	var paths, sameLast []string
+	for _, b := range c.bindings() {
+		paths = append(paths, b.path)
+		if b.path == last || strings.HasSuffix(b.path, "."+last) {
+			sameLast = append(sameLast, b.path)
+		}
+		for i := range b.path {
+			if b.path[i] == '.' {
+				paths = append(paths, b.path[:i])
+			}
+		}
+	}
+	if len(sameLast) == 1 {
+		return didYouMean(sameLast[0])
+	}
+	if near := closest(path, paths); near != "" {
+		return didYouMean(near)
+	}
+	for _, word := range []string{"password", "secret", "token", "key", "credential"} {
+		if strings.Contains(strings.ToLower(last), word) {
+			return "; app keys and push credentials are kept by the server and entered through its API"
+		}
+	}
+	return ""
+}
+
+func didYouMean(what string) string {
+	if what == "" {
+		return ""
+	}
+	return fmt.Sprintf("; did you mean %s?", what)
+}
+
+// closest is the candidate with the fewest edits, the first of equals; empty
+// when even that one differs in more than a third of its length. A word that
+// only goes on longer or ends earlier ("warning", "info") counts as one edit.
+func closest(s string, candidates []string) string {
+	best, fewest := "", 0
+	for _, c := range candidates {
+		d := edits(s, c)
+		if len(s) >= 3 && !strings.Contains(s, ".") && (strings.HasPrefix(s, c) || strings.HasPrefix(c, s)) {
+			d = min(d, 1)
+		}
+		if d <= max(1, len(c)/3) && (best == "" || d < fewest) {
+			best, fewest = c, d
+		}
+	}
+	return best
+}
+
+// edits counts the insertions, deletions, replacements and swaps of neighbours
+// (optimal string alignment) between a and b. Anything longer than any setting
+// counts as different in every byte.
+func edits(a, b string) int {
+	if len(a) > 100 || len(b) > 100 {
+		return max(len(a), len(b))
+	}
+	before, above, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range above {
+		above[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			row[j] = min(above[j]+1, row[j-1]+1, above[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
+		}
+		before, above, row = above, row, before
+	}
+	return above[len(b)]
+}
