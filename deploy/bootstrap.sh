@@ -10,13 +10,14 @@ cd "$(dirname "$0")/.."
 
 usage() {
   cat <<'TEXT'
-Usage: deploy/bootstrap.sh [--check] [--build] [--tools]
+Usage: deploy/bootstrap.sh [--check] [--build] [--tools] [--quiet]
 
   (none)    check Go, a C compiler, Node and chromium; install what is missing
             and can be installed (as root on Debian), name the command otherwise
   --build   only what `make build` and `make demo` need: Go and a C compiler
   --tools   also the pinned Go tools that `make test` needs, into .tools/bin
   --check   only report; install nothing
+  --quiet   name only what is missing or is being installed
   --help    this text
 
 Exit status: 0 when everything required is there, 1 when something is missing,
@@ -25,12 +26,13 @@ a package.json; before that they are only mentioned.
 TEXT
 }
 
-check=no build_only=no tools=no
+check=no build_only=no tools=no quiet=no
 for arg in "$@"; do
   case $arg in
     --check) check=yes ;;
     --build) build_only=yes ;;
     --tools) tools=yes ;;
+    --quiet) quiet=yes ;;
     --help | -h) usage; exit 0 ;;
     *) printf 'bootstrap: unknown argument %s\n\n' "$arg" >&2; usage >&2; exit 2 ;;
   esac
@@ -58,8 +60,8 @@ if [ -f /etc/debian_version ] && command -v apt-get >/dev/null 2>&1; then debian
 sudo=
 if [ "$(id -u)" != 0 ]; then sudo='sudo '; fi
 
-ok() { printf '  ok       %-14s %s\n' "$1" "$2"; }
-note() { printf '  note     %-14s %s\n' "$1" "$2"; }
+ok() { if [ $quiet = no ]; then printf '  ok       %-14s %s\n' "$1" "$2"; fi; }
+note() { if [ $quiet = no ]; then printf '  note     %-14s %s\n' "$1" "$2"; fi; }
 lack() { # name, what is wrong, the command that mends it
   printf '  MISSING  %-14s %s\n' "$1" "$2"
   printf '           run: %s\n' "$3"

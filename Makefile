@@ -1,0 +1,78 @@
+# Footfall. `make` lists the targets; README.md says where things are.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help bootstrap compiler tools generate build demo test lint check-generated smoke bench soak clean
+
+# The pinned tools come before what the machine has.
+export PATH := $(CURDIR)/.tools/bin:$(PATH)
+
+TIMEOUT ?= 10m  # of the tests of one package
+FUZZTIME ?= 1m  # of one fuzz target in `make soak`
+DEMO_FLAGS ?=   # more flags for `make demo`, such as --seed 7 --people 500
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+bootstrap: ## check or install everything that building and testing needs
+	@deploy/bootstrap.sh --tools
+
+compiler:
+	@deploy/bootstrap.sh --build --quiet
+
+tools:
+	@deploy/bootstrap.sh --build --tools --quiet
+
+generate: tools ## write the generated code anew (sdkproto/sdkpb)
+	cd sdkproto && buf generate
+
+build: compiler ## bin/footfall and bin/footfall-lab
+	@mkdir -p bin
+	go build -o bin/ ./server/cmd/...
+
+demo: build ## the real server, simulated providers and a synthetic town; console at http://localhost:8080
+	@echo "console: http://localhost:8080"
+	bin/footfall-lab demo $(DEMO_FLAGS)
+
+# The quick checks come first, the tests last: what stands at the end is go
+# test's own report.
+test: bootstrap check-generated lint smoke ## everything: generated code, lint, demo smoke, tests with the race detector
+	go test -race -timeout $(strip $(TIMEOUT)) ./...
+
+# golangci-lint runs gofumpt, goimports and go vet among the others.
+lint: tools ## formatting, vet and the rules of .golangci.yml
+	cd sdkproto && buf lint
+	golangci-lint run ./...
+
+check-generated: tools ## is the committed generated code what the pinned tools make?
+	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && \
+	  (cd sdkproto && buf generate --output "$$tmp") && \
+	  { diff -r "$$tmp/sdkpb" sdkproto/sdkpb >&2 || { echo "sdkproto/sdkpb is not what the .proto files say: run make generate" >&2; exit 1; }; }
+
+# Thirty seconds of the town on any free port; exit status 1 when the audit finds
+# anything lost or doubled.
+ifneq ($(wildcard server/cmd/footfall-lab),)
+smoke: build ## the demo for 30 s, audited
+	timeout 180 bin/footfall-lab demo --duration 30s --json --port 0
+else
+smoke:
+	@echo "smoke: server/cmd/footfall-lab is not there yet"
+endif
+
+bench: build ## benchmarks of every package, then of the partition loop
+	go test -run '^$$' -bench . -benchmem -timeout 30m ./...
+	bin/footfall-lab bench loop --json
+
+soak: ## long: every fuzz target for FUZZTIME, the tests five times in shuffled order
+	@go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./... | while read -r pkg; do \
+	  go test -list '^Fuzz' "$$pkg" | { grep '^Fuzz' || true; } | while read -r target; do \
+	    echo "$$pkg $$target"; \
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(strip $(FUZZTIME)) "$$pkg" </dev/null; \
+	  done; \
+	done
+	go test -race -count 5 -shuffle on -timeout 60m ./...
+
+clean: ## remove what was built (not .tools, not data)
+	rm -rf bin coverage.out
