@@ -30,8 +30,7 @@ func ReadBody(r io.Reader, encoding string, limit int) ([]byte, error) {
 	}
 	body, err := readLimited(z, limit, in)
 	if err != nil {
-		var e *Error
-		if errors.As(err, &e) {
+		if _, ours := errors.AsType[*Error](err); ours {
 			return nil, err
 		}
 		return nil, gzipError(in, err)

@@ -48,7 +48,7 @@ func CorrectedTime(item *sdkpb.Item, batch *sdkpb.Batch, received time.Time) (at
 
 func itemAge(item *sdkpb.Item, batch *sdkpb.Batch, received time.Time) (time.Duration, How) {
 	if item.GetBootId() != "" && item.GetBootId() == batch.GetBootId() &&
-		item.GetMonoMs() >= 0 && batch.GetSentMonoMs() > 0 && item.GetMonoMs() <= batch.GetSentMonoMs() {
+		item.GetMonoMs() > 0 && item.GetMonoMs() <= batch.GetSentMonoMs() {
 		return ageOf(batch.GetSentMonoMs() - item.GetMonoMs()), HowMono
 	}
 	if item.GetOccurredMs() == 0 {

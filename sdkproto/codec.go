@@ -37,11 +37,11 @@ type Codec interface {
 	Unmarshal(body []byte, m proto.Message) error
 }
 
-// The codecs.
-type (
-	Protobuf struct{} // Protobuf is the binary codec
-	JSON     struct{} // JSON is its twin by protojson: camelCase names, 64-bit numbers as strings
-)
+// Protobuf is the binary codec.
+type Protobuf struct{}
+
+// JSON is its twin by protojson: camelCase names, 64-bit numbers as strings.
+type JSON struct{}
 
 // EncodeFrame is one frame as a websocket message.
 func EncodeFrame(c Codec, f *sdkpb.Frame) ([]byte, error) { return c.AppendFrame(nil, f) }

@@ -27,8 +27,7 @@ func forEachCodec(t *testing.T, f func(t *testing.T, c sdkproto.Codec)) {
 }
 
 func codeOf(err error) sdkproto.ErrorCode {
-	var e *sdkproto.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*sdkproto.Error](err); ok {
 		return e.Code
 	}
 	return 0
@@ -304,8 +303,7 @@ func TestHelloIsChecked(t *testing.T) {
 		h := good()
 		tt.edit(h)
 		err := sdkproto.ValidateHello(h)
-		var e *sdkproto.Error
-		if !errors.As(err, &e) || e.Code != tt.code || e.Field != tt.field {
+		if e, ok := errors.AsType[*sdkproto.Error](err); !ok || e.Code != tt.code || e.Field != tt.field {
 			t.Errorf("%s: %v, want %d of %s", tt.name, err, tt.code, tt.field)
 		}
 	}

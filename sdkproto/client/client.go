@@ -1,0 +1,502 @@
+// Package client is the reference client of the SDK protocol in Go: what an SDK
+// on a phone does, for tests, the demo and the load generator, which run
+// thousands of them in one process.
+//
+// A Client is a phone's app. What it observes is enqueued (Track, Fix, …) and
+// stays queued until the server has acknowledged or finally refused it. In the
+// foreground, Run or Foreground keeps one websocket open; Background closes it;
+// in the background PostBatch does what an app can do when its OS wakes it. An
+// open connection costs two goroutines (the caller's of Run, and a writer), a
+// backgrounded client none.
+//
+// Reading order: Options, Client, queue.go (what waits and what is in flight),
+// session.go (one websocket), post.go (the POSTs), message.go (claim, grant,
+// shown once).
+package client
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	mathrand "math/rand/v2"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/footfall-engage/footfall/sdkproto"
+	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
+)
+
+// Options of a client. Endpoint, AppKey, InstallID and Platform are required.
+type Options struct {
+	Endpoint   string // "http://host:port" or https, without path
+	AppKey     string
+	InstallID  string // see sdkproto.ValidInstallID; kept by the host over restarts
+	Platform   sdkpb.Platform
+	TimeZone   string // IANA name; empty says nothing
+	Locale     string // BCP 47; empty says nothing
+	AppVersion string
+	OSVersion  string
+	SDK        string // name/version; empty means this package's
+
+	Codec       sdkproto.Codec     // nil means Protobuf
+	PushTarget  *sdkpb.PushTarget  // nil means none yet
+	Permissions *sdkpb.Permissions // nil says nothing
+
+	Clock  func() time.Time     // the phone's wall clock; nil means time.Now
+	Mono   func() time.Duration // the phone's monotonic clock, above zero; nil means since New
+	BootID string               // boot in which Mono counts; empty means a random one
+	Rand   func() float64       // jitter, in [0, 1); nil means math/rand
+
+	Dialer     *websocket.Dialer // nil means NewDialer(); share one among many clients
+	HTTPClient *http.Client      // nil means one on http.DefaultTransport
+	Logger     *slog.Logger      // nil discards; it never sees tokens or positions
+	Store      Store             // nil means a new MemStore
+
+	BackoffMin time.Duration // 0 means 1 s
+	BackoffMax time.Duration // 0 means 300 s
+	FlushAfter time.Duration // how long an item may wait for company on the socket; 0 sends at once
+	MaxQueue   int           // beyond it the oldest fix is dropped, then the oldest event; 0 means 10,000
+
+	// DisableDedupe shows a message as often as it comes. For sabotage in the lab.
+	DisableDedupe bool
+
+	// The callbacks run on the goroutine that received what they tell. They may
+	// enqueue; they must not call Run, Foreground, Background or Close. Nil means
+	// nobody listens.
+
+	// OnMessage shows a granted in-app message or takes an inbox message, once
+	// per message id.
+	OnMessage func(*sdkpb.Message)
+	// OnRegions registers the whole set with the OS and returns what it refused.
+	OnRegions func(*sdkpb.Regions) []*sdkpb.RegionFailure
+	OnState   func(State, error)               // the error says why, where there is a reason
+	OnAcked   func(*sdkpb.Item)                // the server has it durably
+	OnReject  func(*sdkpb.Item, *sdkpb.Reject) // the server will never take it; it is gone
+	OnDropped func(*sdkpb.Item)                // the queue was full
+}
+
+// State of the connection.
+type State string
+
+// The states.
+const (
+	Connecting State = "connecting"
+	Open       State = "open"
+	Waiting    State = "waiting"    // for the next attempt
+	Background State = "background" // no connection is wanted
+	Stopped    State = "stopped"    // the server said never again, or the context ended
+)
+
+// ErrRunning says that the client already has its connection.
+var ErrRunning = errors.New("client: already in the foreground")
+
+// TerminalError ends Run: the server said that reconnecting is pointless. After
+// sdkproto.ActRetryDaily the host may run again the next day.
+type TerminalError struct {
+	Close  sdkproto.CloseCode // 0 when an error came instead
+	Err    sdkproto.ErrorCode // 0 when only a close code came
+	Reason string
+}
+
+// Error implements error.
+func (e *TerminalError) Error() string {
+	if e.Err != 0 {
+		return fmt.Sprintf("client: stopped by error %d %s: %s", e.Err, e.Err.Info().Name, e.Reason)
+	}
+	return fmt.Sprintf("client: stopped by close code %d %s: %s", e.Close, e.Close.Info().Name, e.Reason)
+}
+
+// Action is what the protocol asks of the host.
+func (e *TerminalError) Action() sdkproto.Action {
+	if e.Err != 0 {
+		return e.Err.Info().Action
+	}
+	return e.Close.Info().Action
+}
+
+// Client is one install. Its methods may be called from any goroutine.
+type Client struct {
+	opts    Options
+	base    *url.URL
+	codec   sdkproto.Codec
+	dialer  *websocket.Dialer
+	http    *http.Client
+	log     *slog.Logger
+	wake    chan struct{} // the writer has something to look at
+	regLock chan struct{} // holds one token: who registers
+
+	mu      sync.Mutex
+	token   string
+	perms   *sdkpb.Permissions
+	push    *sdkpb.PushTarget
+	queue   queue
+	shown   shownSet
+	session *session           // nil without an open one
+	cancel  context.CancelFunc // of the running loop; nil when none runs
+	done    chan struct{}      // closed when it has returned
+	leaving bool               // Background asked the loop to end
+	drained chan struct{}      // closed when the queue is empty; nil when nobody waits
+	// notBefore is when the server wants to be asked again, by Mono.
+	notBefore time.Duration
+	skew      time.Duration // server's clock minus ours, as last heard
+}
+
+// NewDialer makes a websocket dialer that many clients can share: small buffers,
+// and write buffers only while something is written.
+func NewDialer() *websocket.Dialer {
+	return &websocket.Dialer{
+		Proxy:            http.ProxyFromEnvironment,
+		HandshakeTimeout: 15 * time.Second,
+		ReadBufferSize:   1024,
+		WriteBufferSize:  1024,
+		WriteBufferPool:  &sync.Pool{},
+	}
+}
+
+// New makes a client with what its store holds. It starts nothing.
+func New(o Options) (*Client, error) {
+	base, err := url.Parse(o.Endpoint)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("client: endpoint: %w", err)
+	case base.Scheme != "http" && base.Scheme != "https" || base.Host == "":
+		return nil, fmt.Errorf("client: endpoint must be http://host or https://host, is %q", o.Endpoint)
+	case o.AppKey == "":
+		return nil, errors.New("client: app key is required")
+	case !sdkproto.ValidInstallID(o.InstallID):
+		return nil, errors.New("client: install id must be 8 to 100 of A-Z, a-z, 0-9, '.', '_', ':', '-'")
+	case o.Platform == sdkpb.Platform_PLATFORM_UNSPECIFIED:
+		return nil, errors.New("client: platform is required")
+	}
+	o.setDefaults()
+	c := &Client{
+		opts: o, base: base, codec: o.Codec, http: o.HTTPClient, log: o.Logger,
+		token: "", perms: o.Permissions, push: o.PushTarget,
+		wake: make(chan struct{}, 1), regLock: make(chan struct{}, 1),
+	}
+	d := *o.Dialer
+	d.Subprotocols = []string{c.codec.Subprotocol()}
+	c.dialer = &d
+	saved, err := o.Store.Load()
+	if err != nil {
+		return nil, fmt.Errorf("client: load store: %w", err)
+	}
+	c.token = saved.Token
+	c.queue.load(saved)
+	for _, id := range saved.Shown {
+		c.shown.add(id)
+	}
+	return c, nil
+}
+
+func (o *Options) setDefaults() {
+	if o.Codec == nil {
+		o.Codec = sdkproto.Protobuf{}
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.Mono == nil {
+		start := time.Now().Add(-time.Second) // a monotonic clock is above zero
+		o.Mono = func() time.Duration { return time.Since(start) }
+	}
+	if o.BootID == "" {
+		var b [8]byte
+		_, _ = rand.Read(b[:]) // crypto/rand never fails
+		o.BootID = hex.EncodeToString(b[:])
+	}
+	if o.Rand == nil {
+		o.Rand = mathrand.Float64
+	}
+	if o.Dialer == nil {
+		o.Dialer = NewDialer()
+	}
+	if o.HTTPClient == nil {
+		o.HTTPClient = &http.Client{}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Store == nil {
+		o.Store = new(MemStore)
+	}
+	if o.BackoffMin <= 0 {
+		o.BackoffMin = sdkproto.BackoffMin
+	}
+	if o.BackoffMax <= 0 {
+		o.BackoffMax = max(sdkproto.BackoffMax, o.BackoffMin)
+	}
+	if o.MaxQueue <= 0 {
+		o.MaxQueue = sdkproto.MaxQueueItems
+	}
+	if o.SDK == "" {
+		o.SDK = "footfall-go/1.0"
+	}
+}
+
+func (c *Client) url(path string, socket bool) string {
+	u := *c.base
+	if socket {
+		u.Scheme = "ws" + strings.TrimPrefix(u.Scheme, "http")
+	}
+	u.Path = path
+	return u.String()
+}
+
+// InstallID is the install's id.
+func (c *Client) InstallID() string { return c.opts.InstallID }
+
+// Registered reports whether the client has a device token.
+func (c *Client) Registered() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.token != ""
+}
+
+// Pending is the number of items that are neither acknowledged nor refused.
+func (c *Client) Pending() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.queue.entries)
+}
+
+// Run is the foreground: it keeps a websocket open, reconnecting with backoff,
+// until ctx ends (its error is returned), Background or Close is called (nil),
+// or the server says never again (a *TerminalError). It has joined everything
+// when it returns.
+func (c *Client) Run(ctx context.Context) error {
+	ctx, err := c.begin(ctx)
+	if err != nil {
+		return err
+	}
+	return c.loop(ctx)
+}
+
+// Foreground is Run on a goroutine of the client's, which Background or Close
+// joins; OnState tells how it ended.
+func (c *Client) Foreground(ctx context.Context) error {
+	ctx, err := c.begin(ctx)
+	if err != nil {
+		return err
+	}
+	go func() {
+		if err := c.loop(ctx); err != nil && ctx.Err() == nil {
+			c.log.WarnContext(ctx, "foreground ended", "install", c.opts.InstallID, "error", err)
+		}
+	}()
+	return nil
+}
+
+func (c *Client) begin(ctx context.Context) (context.Context, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cancel != nil {
+		return nil, ErrRunning
+	}
+	ctx, c.cancel = context.WithCancel(ctx)
+	c.done = make(chan struct{})
+	c.leaving = false
+	return ctx, nil
+}
+
+// Background says that the app left the foreground, waits until the queue is
+// acknowledged, 10 s have passed or ctx ends, and closes the connection; without
+// an open one it does not wait. What is left waits for PostBatch. The error is ctx's, when the connection did not end in time.
+func (c *Client) Background(ctx context.Context) error {
+	c.SetLifecycle(sdkpb.Lifecycle_STATE_BACKGROUND)
+	c.mu.Lock()
+	done := c.done
+	if c.cancel == nil {
+		c.mu.Unlock()
+		return nil
+	}
+	var drained chan struct{}
+	if c.session != nil && len(c.queue.entries) > 0 {
+		if c.drained == nil {
+			c.drained = make(chan struct{})
+		}
+		drained = c.drained
+	}
+	c.mu.Unlock()
+	if drained != nil {
+		patience := time.NewTimer(sdkproto.PostWithin)
+		defer patience.Stop()
+		select {
+		case <-drained:
+		case <-done:
+		case <-patience.C:
+		case <-ctx.Done():
+		}
+	}
+	return c.leave(ctx)
+}
+
+// Close ends the connection at once, as when the OS kills the app, and waits
+// until it has ended. The client can run again.
+func (c *Client) Close() { _ = c.leave(context.Background()) }
+
+func (c *Client) leave(ctx context.Context) error {
+	c.mu.Lock()
+	cancel, done := c.cancel, c.done
+	if cancel == nil {
+		c.mu.Unlock()
+		return nil
+	}
+	c.leaving = true
+	c.mu.Unlock()
+	cancel()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+	}
+	// Its end is under way and needs no network: prefer to say that it ended.
+	select {
+	case <-done:
+		return nil
+	case <-time.After(time.Second):
+		return ctx.Err()
+	}
+}
+
+// loop keeps sessions until there is a reason not to.
+func (c *Client) loop(ctx context.Context) (err error) {
+	defer func() {
+		c.mu.Lock()
+		leaving := c.leaving
+		c.cancel()
+		done := c.done
+		c.cancel = nil
+		c.drained = nil // its waiter watches done too
+		c.mu.Unlock()
+		if leaving {
+			err = nil
+			c.state(Background, nil)
+		} else {
+			c.state(Stopped, err)
+		}
+		close(done)
+	}()
+	var attempt int
+	reregistered := false
+	for {
+		c.state(Connecting, nil)
+		start := time.Now()
+		opened, err := c.runSession(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if opened {
+			reregistered = false
+			if time.Since(start) >= 10*c.opts.BackoffMin {
+				attempt = 0
+			}
+		}
+		if terminal, ok := errors.AsType[*TerminalError](err); ok {
+			if terminal.Action() != sdkproto.ActReregister || reregistered || !c.forgetToken(ctx) {
+				return err
+			}
+			reregistered = true
+			continue
+		}
+		wait := c.backoff(attempt, err)
+		attempt++
+		c.state(Waiting, err)
+		if !sleep(ctx, wait) {
+			return ctx.Err()
+		}
+	}
+}
+
+// backoff is full jitter between 0 and BackoffMin·2^attempt, at most BackoffMax;
+// after a server's wish, that and a little jitter.
+func (c *Client) backoff(attempt int, err error) time.Duration {
+	if after, ok := errors.AsType[*RetryError](err); ok && after.After > 0 {
+		return after.After + time.Duration(c.opts.Rand()*float64(max(after.After/4, c.opts.BackoffMin)))
+	}
+	most := c.opts.BackoffMax
+	if attempt < 30 {
+		most = min(most, c.opts.BackoffMin<<attempt)
+	}
+	return time.Duration(c.opts.Rand() * float64(most))
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (c *Client) state(s State, err error) {
+	if c.opts.OnState != nil {
+		c.opts.OnState(s, err)
+	}
+}
+
+// forgetToken reports whether there was one to forget.
+func (c *Client) forgetToken(ctx context.Context) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	had := c.token != ""
+	c.token = ""
+	if err := c.opts.Store.SetToken(""); err != nil {
+		c.log.WarnContext(ctx, "forget device token", "install", c.opts.InstallID, "error", err)
+	}
+	return had
+}
+
+// hello is the identification of now.
+func (c *Client) hello(state sdkpb.Lifecycle_State) *sdkpb.Hello {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	o := &c.opts
+	return &sdkpb.Hello{
+		AppKey: o.AppKey, InstallId: o.InstallID, DeviceToken: c.token,
+		ProtoMin: sdkproto.ProtoMin, ProtoMax: sdkproto.ProtoMax, Sdk: o.SDK,
+		Platform: o.Platform, OsVersion: o.OSVersion, AppVersion: o.AppVersion,
+		BootId: o.BootID, WallMs: o.Clock().UnixMilli(), MonoMs: o.Mono().Milliseconds(),
+		TimeZone: o.TimeZone, Locale: o.Locale,
+		Permissions: c.perms, PushTarget: c.push, Lifecycle: state,
+	}
+}
+
+// welcome takes what hello_ok says for longer than a session.
+func (c *Client) welcome(ctx context.Context, ok *sdkpb.HelloOk) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if ok.ServerMs != 0 {
+		c.skew = time.UnixMilli(ok.ServerMs).Sub(c.opts.Clock())
+	}
+	if t := ok.NewDeviceToken; t != "" {
+		if err := c.opts.Store.SetToken(t); err != nil {
+			return fmt.Errorf("client: keep device token: %w", err)
+		}
+		c.token = t
+	}
+	if ok.ThroughSeq >= c.queue.next && ok.ThroughSeq > 0 {
+		c.log.WarnContext(ctx, "storage was lost: items are renumbered", "install", c.opts.InstallID, "through_seq", ok.ThroughSeq)
+		c.queue.renumber(c.opts.Store, ok.ThroughSeq+1)
+	}
+	return nil
+}
+
+// kick makes the writer look.
+func (c *Client) kick() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,242 @@
+package client
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/footfall-engage/footfall/sdkproto"
+	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
+)
+
+// gzipAbove is the size of a body that is worth compressing.
+const gzipAbove = 4 << 10
+
+// Register asks for a device token by POST, for a phone whose first run is in
+// the background. With a token it does nothing. The errors are those of
+// PostBatch.
+func (c *Client) Register(ctx context.Context) error {
+	select { // one at a time, so that two wakes do not register twice
+	case c.regLock <- struct{}{}:
+		defer func() { <-c.regLock }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if c.Registered() {
+		return nil
+	}
+	if err := c.patience(); err != nil {
+		return err
+	}
+	body, err := c.codec.Marshal(c.hello(sdkpb.Lifecycle_STATE_BACKGROUND))
+	if err != nil {
+		return fmt.Errorf("client: register: %w", err)
+	}
+	reply, err := c.post(ctx, sdkproto.PathInstall, body)
+	if err != nil {
+		return fmt.Errorf("client: register: %w", err)
+	}
+	if reply.GetHelloOk().GetNewDeviceToken() == "" {
+		return errors.New("client: register: the answer holds no device token")
+	}
+	if err := c.welcome(ctx, reply.HelloOk); err != nil {
+		return err
+	}
+	c.takeReply(ctx, reply)
+	return nil
+}
+
+// PostBatch is what a woken app does: one POST of what waits and is not on its
+// way by the socket, at most 500 items, within 10 s; also with nothing to say,
+// because the answer brings regions and inbox messages. It registers first where
+// that is needed. A batch that is refused as a whole is halved and posted again
+// until the bad item stands alone and is given up.
+//
+// The error is a *RetryError when the server wants to be asked later (until then
+// PostBatch asks nothing), a *TerminalError when never, else of the network; the
+// items wait.
+func (c *Client) PostBatch(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, sdkproto.PostWithin)
+	defer cancel()
+	reregistered := false
+	for {
+		if err := c.Register(ctx); err != nil {
+			return err
+		}
+		if err := c.patience(); err != nil {
+			return err
+		}
+		again, err := c.postOnce(ctx)
+		if terminal, ok := errors.AsType[*TerminalError](err); ok && terminal.Action() == sdkproto.ActReregister && !reregistered {
+			reregistered = true
+			c.forgetToken(ctx)
+			continue
+		}
+		if err != nil || !again {
+			return err
+		}
+	}
+}
+
+// patience is the error while the server wants to be left alone.
+func (c *Client) patience() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if d := c.notBefore - c.opts.Mono(); d > 0 {
+		return &RetryError{After: d, Err: errors.New("the server asked for patience")}
+	}
+	return nil
+}
+
+// postOnce is one POST. Again says that a batch was refused as a whole and a
+// smaller one may be taken.
+func (c *Client) postOnce(ctx context.Context) (again bool, err error) {
+	c.mu.Lock()
+	err = c.queue.save(c.opts.Store)
+	body, f, done := c.encodeBatch(sdkproto.MaxBatchItems, sdkproto.MaxBodyBytes, func(b *sdkpb.Batch) ([]byte, error) {
+		return c.codec.Marshal(b)
+	})
+	if f == nil {
+		f = &flight{}
+		b := c.queue.batch(nil)
+		f.batchID = b.BatchId
+		b.SentMs, b.SentMonoMs, b.BootId = c.opts.Clock().UnixMilli(), c.opts.Mono().Milliseconds(), c.opts.BootID
+		if err == nil {
+			body, err = c.codec.Marshal(b)
+		}
+	}
+	c.mu.Unlock()
+	c.finishIfAny(done)
+	if err != nil {
+		c.giveBack(f)
+		return false, err
+	}
+	reply, err := c.post(ctx, sdkproto.PathBatch, body)
+	if r, ok := errors.AsType[*refusedError](err); ok && (len(f.entries) > 1 || len(f.entries) == 1 && !r.bare) {
+		c.mu.Lock()
+		done = c.queue.bisect(f.entries, r.reject(), r.reason)
+		c.mu.Unlock()
+		c.finish(done)
+		return true, nil
+	}
+	if err != nil {
+		c.giveBack(f)
+		return false, err
+	}
+	if reply.Ack == nil {
+		c.giveBack(f)
+		c.takeReply(ctx, reply)
+		return false, errors.New("client: the answer holds no ack")
+	}
+	c.mu.Lock()
+	searching := c.queue.most > 0
+	done = c.queue.settle(f.entries, reply.Ack.Rejects)
+	if ms := reply.Ack.RetryAfterMs; ms > 0 {
+		c.notBefore = c.opts.Mono() + time.Duration(ms)*time.Millisecond
+	}
+	if reply.Ack.ServerMs != 0 {
+		c.skew = time.UnixMilli(reply.Ack.ServerMs).Sub(c.opts.Clock())
+	}
+	left := len(c.queue.entries) > len(f.entries)
+	c.mu.Unlock()
+	c.finish(done)
+	c.takeReply(ctx, reply)
+	// While a bad item is searched for, its neighbours go on.
+	return searching && left && !done.again, nil
+}
+
+func (c *Client) giveBack(f *flight) {
+	c.mu.Lock()
+	land(f.entries)
+	c.mu.Unlock()
+	c.kick()
+}
+
+func (c *Client) takeReply(ctx context.Context, r *sdkpb.BatchReply) {
+	if r.Regions != nil {
+		c.takeRegions(r.Regions)
+	}
+	for _, m := range r.Messages {
+		if m.GetKind() == sdkpb.Message_KIND_INBOX {
+			c.takeInbox(ctx, m)
+		}
+	}
+}
+
+// post sends a body and reads the answer. A status that is not 200 is an error.
+func (c *Client) post(ctx context.Context, path string, body []byte) (*sdkpb.BatchReply, error) {
+	zipped := len(body) > gzipAbove
+	if zipped {
+		var b bytes.Buffer
+		z, err := gzip.NewWriterLevel(&b, gzip.BestSpeed)
+		if err != nil {
+			return nil, fmt.Errorf("compress: %w", err)
+		}
+		_, _ = z.Write(body) // a bytes.Buffer takes everything
+		_ = z.Close()
+		// A body so repetitive that the server would take it for a bomb goes as it is.
+		if zipped = b.Len()*sdkproto.MaxGzipRatio > len(body); zipped {
+			body = b.Bytes()
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url(path, false), bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("client: request: %w", err)
+	}
+	req.Header.Set("Content-Type", c.codec.ContentType())
+	req.Header.Set("Accept", c.codec.ContentType())
+	req.Header.Set(sdkproto.HeaderAppKey, c.opts.AppKey)
+	req.Header.Set(sdkproto.HeaderInstall, c.opts.InstallID)
+	if zipped {
+		req.Header.Set("Content-Encoding", "gzip")
+	}
+	c.mu.Lock()
+	if c.token != "" {
+		req.Header.Set(sdkproto.HeaderAuthorization, sdkproto.BearerPrefix+c.token)
+	}
+	c.mu.Unlock()
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("client: %w", err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, sdkproto.MaxBodyBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("client: read answer: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		err := c.httpError(resp, answer)
+		if later, ok := errors.AsType[*RetryError](err); ok && later.After > 0 {
+			c.mu.Lock()
+			c.notBefore = c.opts.Mono() + later.After
+			c.mu.Unlock()
+		}
+		return nil, err
+	}
+	reply := new(sdkpb.BatchReply)
+	if len(answer) > sdkproto.MaxBodyBytes {
+		return nil, fmt.Errorf("client: answer of more than %d bytes", sdkproto.MaxBodyBytes)
+	}
+	if err := c.unmarshal(resp, answer, reply); err != nil {
+		return nil, fmt.Errorf("client: answer: %w", err)
+	}
+	if reply.Error != nil {
+		return nil, frameError(reply.Error)
+	}
+	return reply, nil
+}
+
+func (c *Client) unmarshal(resp *http.Response, body []byte, m proto.Message) error {
+	codec := sdkproto.CodecFor(resp.Header.Get("Content-Type"))
+	if codec == nil {
+		codec = c.codec
+	}
+	return codec.Unmarshal(body, m)
+}

@@ -1,0 +1,373 @@
+package client
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/footfall-engage/footfall/sdkproto"
+	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
+)
+
+// entry is an item that waits.
+type entry struct {
+	item     *sdkpb.Item
+	size     int32 // as protobuf
+	attempts uint32
+	saved    bool // the store has it; only then it may be sent
+	flying   bool // sent, and not yet answered
+	gone     bool // acknowledged, refused or dropped
+}
+
+// flight is a batch on its way.
+type flight struct {
+	id      uint64 // of its frame; 0 for a POST
+	batchID string
+	entries []*entry
+}
+
+// queue holds the items in the order of their seq. Guarded by Client.mu.
+type queue struct {
+	entries []*entry
+	next    uint64 // seq of the next item
+	batches uint64 // minted so far, for batch ids
+	// most is how many items a batch may have while a batch that was refused as
+	// a whole is searched for its bad item; 0 means no search.
+	most int
+}
+
+func newEntry(item *sdkpb.Item, saved bool) *entry {
+	return &entry{item: item, size: int32(proto.Size(item)), saved: saved}
+}
+
+func (q *queue) load(s Saved) {
+	q.next = max(s.NextSeq, 1)
+	for _, i := range s.Items {
+		q.entries = append(q.entries, newEntry(i, true))
+		q.next = max(q.next, i.Seq+1)
+	}
+}
+
+// save hands to the store what it has not taken yet, in order.
+func (q *queue) save(s Store) error {
+	i := len(q.entries)
+	for i > 0 && !q.entries[i-1].saved {
+		i--
+	}
+	for _, e := range q.entries[i:] {
+		if err := s.Append(e.item); err != nil {
+			return fmt.Errorf("client: keep item: %w", err)
+		}
+		e.saved = true
+	}
+	return nil
+}
+
+// renumber gives all that waits a seq from first on: the server knows a higher
+// one than we do, so under ours it would take them for repeats.
+func (q *queue) renumber(s Store, first uint64) {
+	var old []uint64
+	for _, e := range q.entries {
+		if e.saved {
+			old = append(old, e.item.Seq)
+		}
+		item := proto.CloneOf(e.item)
+		item.Seq = first
+		item.ItemId = strconv.FormatUint(first, 10)
+		first++
+		e.item, e.saved, e.flying = item, false, false
+	}
+	q.next = first
+	// A store that fails here is asked again before anything is sent.
+	if len(old) > 0 {
+		_ = s.Remove(old)
+	}
+	_ = q.save(s)
+}
+
+// take chooses the oldest items that are not on their way, at most n items and
+// about size bytes, and marks them as flying.
+func (q *queue) take(n, size int) []*entry {
+	if q.most > 0 {
+		n = min(n, q.most)
+	}
+	var out []*entry
+	for _, e := range q.entries {
+		if len(out) >= n || !e.saved {
+			break
+		}
+		if e.flying || e.gone {
+			continue
+		}
+		size -= int(e.size) + 4
+		if size < 0 && len(out) > 0 {
+			break
+		}
+		e.flying = true
+		out = append(out, e)
+	}
+	return out
+}
+
+func (q *queue) batch(es []*entry) *sdkpb.Batch {
+	q.batches++
+	b := &sdkpb.Batch{
+		BatchId: fmt.Sprintf("%d.%d", q.next, q.batches),
+		Items:   make([]*sdkpb.Item, len(es)),
+	}
+	for i, e := range es {
+		e.attempts++
+		b.Attempt = max(b.Attempt, e.attempts)
+		b.Items[i] = e.item
+	}
+	return b
+}
+
+// land gives back what was not answered.
+func land(es []*entry) {
+	for _, e := range es {
+		e.flying = false
+	}
+}
+
+// settled is what an answer changed, for the callbacks.
+type settled struct {
+	acked   []*sdkpb.Item
+	refused []*sdkpb.Item
+	rejects []*sdkpb.Reject // of refused, one each
+	again   bool            // some are to be sent again
+}
+
+// settle applies an ack to the batch that it answers.
+func (q *queue) settle(es []*entry, rejects []*sdkpb.Reject) settled {
+	var bad map[uint64]*sdkpb.Reject
+	if len(rejects) > 0 {
+		bad = make(map[uint64]*sdkpb.Reject, len(rejects))
+		for _, r := range rejects {
+			bad[r.Seq] = r
+		}
+	}
+	var s settled
+	for _, e := range es {
+		e.flying = false
+		if e.gone {
+			continue
+		}
+		switch r := bad[e.item.Seq]; {
+		case r == nil:
+			e.gone = true
+			s.acked = append(s.acked, e.item)
+		case r.Retryable:
+			s.again = true
+		default:
+			e.gone = true
+			s.refused = append(s.refused, e.item)
+			s.rejects = append(s.rejects, r)
+		}
+	}
+	if q.most > 0 && len(s.acked) > 0 {
+		if q.most *= 2; q.most >= sdkproto.MaxBatchItems {
+			q.most = 0
+		}
+	}
+	return s
+}
+
+// bisect answers a batch that was refused as a whole: the next ones have half
+// its size; a batch of one is refused for good.
+func (q *queue) bisect(es []*entry, code sdkproto.RejectCode, reason string) settled {
+	land(es)
+	switch len(es) {
+	case 0:
+		return settled{}
+	case 1:
+		return q.settle(es, []*sdkpb.Reject{sdkproto.NewReject(es[0].item, code, "", "%s", reason)})
+	}
+	q.most = len(es) / 2
+	return settled{again: true}
+}
+
+// compact forgets what is gone.
+func (q *queue) compact() {
+	q.entries = slices.DeleteFunc(q.entries, func(e *entry) bool { return e.gone })
+	if len(q.entries) == 0 {
+		q.entries = nil // an idle phone holds no memory for its queue
+	}
+}
+
+// spill drops the oldest fix, else the oldest event, if there is one that is not
+// on its way: never a receipt or what the person said.
+func (q *queue) spill() *entry {
+	for _, droppable := range []func(*sdkpb.Item) bool{
+		func(i *sdkpb.Item) bool { return i.Location != nil },
+		func(i *sdkpb.Item) bool { return i.Event != nil },
+	} {
+		for _, e := range q.entries {
+			if !e.flying && !e.gone && droppable(e.item) {
+				e.gone = true
+				return e
+			}
+		}
+	}
+	return nil
+}
+
+// finish removes what an answer settled from queue and store, and tells the
+// host. It is called without the lock.
+func (c *Client) finish(s settled) {
+	if len(s.acked)+len(s.refused) > 0 {
+		seqs := make([]uint64, 0, len(s.acked)+len(s.refused))
+		for _, i := range s.acked {
+			seqs = append(seqs, i.Seq)
+		}
+		for _, i := range s.refused {
+			seqs = append(seqs, i.Seq)
+		}
+		c.mu.Lock()
+		if err := c.opts.Store.Remove(seqs); err != nil {
+			// They are sent again after a restart, and taken for repeats.
+			c.log.Warn("forget items", "install", c.opts.InstallID, "error", err)
+		}
+		c.queue.compact()
+		c.mu.Unlock()
+	}
+	if c.opts.OnAcked != nil {
+		for _, i := range s.acked {
+			c.opts.OnAcked(i)
+		}
+	}
+	for n, i := range s.refused {
+		c.log.Info("item refused", "install", c.opts.InstallID, "seq", i.Seq, "code", s.rejects[n].Code, "field", s.rejects[n].Field)
+		if c.opts.OnReject != nil {
+			c.opts.OnReject(i, s.rejects[n])
+		}
+	}
+	// Only now, so that who waits for it has heard of every ack.
+	c.mu.Lock()
+	if c.drained != nil && len(c.queue.entries) == 0 {
+		close(c.drained)
+		c.drained = nil
+	}
+	c.mu.Unlock()
+	c.kick()
+}
+
+// Enqueue takes an item with one body and returns its seq. Occurred, monotonic
+// time, boot, id and seq are filled in where they are absent. The client owns
+// the item from then on.
+func (c *Client) Enqueue(item *sdkpb.Item) uint64 {
+	now, mono := c.opts.Clock(), c.opts.Mono()
+	if item.OccurredMs == 0 {
+		item.OccurredMs = now.UnixMilli()
+	}
+	if item.MonoMs == 0 && item.BootId == "" {
+		if m := mono - now.Sub(time.UnixMilli(item.OccurredMs)); m > 0 {
+			item.MonoMs = m.Milliseconds()
+			item.BootId = c.opts.BootID
+		}
+	}
+	var dropped *entry
+	c.mu.Lock()
+	seq := c.queue.next
+	c.queue.next++
+	item.Seq = seq
+	if item.ItemId == "" {
+		item.ItemId = strconv.FormatUint(seq, 10)
+	}
+	if len(c.queue.entries) >= c.opts.MaxQueue {
+		if dropped = c.queue.spill(); dropped != nil {
+			if dropped.saved {
+				_ = c.opts.Store.Remove([]uint64{dropped.item.Seq}) // sent after a restart, at worst
+			}
+			c.queue.compact()
+		}
+	}
+	c.queue.entries = append(c.queue.entries, newEntry(item, false))
+	if err := c.queue.save(c.opts.Store); err != nil {
+		c.log.Warn("keep item", "install", c.opts.InstallID, "seq", seq, "error", err)
+	}
+	c.mu.Unlock()
+	c.kick()
+	if dropped != nil && c.opts.OnDropped != nil {
+		c.opts.OnDropped(dropped.item)
+	}
+	return seq
+}
+
+func (c *Client) occurred(at time.Time, item *sdkpb.Item) *sdkpb.Item {
+	if !at.IsZero() {
+		item.OccurredMs = at.UnixMilli()
+	}
+	return item
+}
+
+// Track enqueues an event of the app. The error says that props has no JSON.
+func (c *Client) Track(name string, props map[string]any) (uint64, error) {
+	var text []byte
+	if len(props) > 0 {
+		var err error
+		if text, err = json.Marshal(props); err != nil {
+			return 0, fmt.Errorf("client: event %s: properties: %w", name, err)
+		}
+	}
+	return c.Enqueue(&sdkpb.Item{Event: &sdkpb.Event{Name: name, PropertiesJson: string(text)}}), nil
+}
+
+// Fix enqueues a position; at is the phone's wall clock when it was made, zero
+// means now.
+func (c *Client) Fix(l *sdkpb.Location, at time.Time) uint64 {
+	return c.Enqueue(c.occurred(at, &sdkpb.Item{Location: l}))
+}
+
+// RegionEvent enqueues what the OS reported about a region. The location may be
+// nil; at is as in Fix.
+func (c *Client) RegionEvent(region string, t sdkpb.RegionEvent_Transition, l *sdkpb.Location, at time.Time) uint64 {
+	return c.Enqueue(c.occurred(at, &sdkpb.Item{RegionEvent: &sdkpb.RegionEvent{RegionId: region, Transition: t, Location: l}}))
+}
+
+// Identify enqueues who uses the install, with the app server's proof.
+func (c *Client) Identify(userID, hmac string) uint64 {
+	return c.Enqueue(&sdkpb.Item{Identify: &sdkpb.Identify{UserId: userID, Hmac: hmac}})
+}
+
+// SetPreferences enqueues answers by topic; those to other topics stay.
+func (c *Client) SetPreferences(topics map[string]sdkpb.Preferences_Attitude) uint64 {
+	return c.Enqueue(&sdkpb.Item{Preferences: &sdkpb.Preferences{Topics: topics}})
+}
+
+// SetConsent enqueues the answer to one purpose.
+func (c *Client) SetConsent(p sdkpb.Consent_Purpose, granted bool, textVersion, source string) uint64 {
+	return c.Enqueue(&sdkpb.Item{Consent: &sdkpb.Consent{Purpose: p, Granted: granted, TextVersion: textVersion, Source: source}})
+}
+
+// SetPermissions enqueues what the person allows in the OS; later hellos say it
+// too. It must not be nil.
+func (c *Client) SetPermissions(p *sdkpb.Permissions) uint64 {
+	c.mu.Lock()
+	c.perms = p
+	c.mu.Unlock()
+	return c.Enqueue(&sdkpb.Item{Permissions: p})
+}
+
+// SetPushTarget enqueues where a push goes; later hellos say it too. It must not
+// be nil.
+func (c *Client) SetPushTarget(t *sdkpb.PushTarget) uint64 {
+	c.mu.Lock()
+	c.push = t
+	c.mu.Unlock()
+	return c.Enqueue(&sdkpb.Item{PushToken: t})
+}
+
+// SetLifecycle enqueues a change of the app's state.
+func (c *Client) SetLifecycle(s sdkpb.Lifecycle_State) uint64 {
+	return c.Enqueue(&sdkpb.Item{Lifecycle: &sdkpb.Lifecycle{State: s}})
+}
+
+// Receipt enqueues what became of a message.
+func (c *Client) Receipt(messageID string, s sdkpb.Receipt_State, via string) uint64 {
+	return c.Enqueue(&sdkpb.Item{Receipt: &sdkpb.Receipt{MessageId: messageID, State: s, Via: via}})
+}
