@@ -3,7 +3,6 @@ package geo
 import (
 	"fmt"
 	"math"
-	"math/bits"
 	"slices"
 
 	"github.com/uber/h3-go/v4"
@@ -57,11 +56,11 @@ func spreadM(res, finest int) float64 {
 	return d + slackM
 }
 
-// levelFor is the resolution that suits a fence of this reach: the finest whose
+// levelFor is the resolution that suits a fence of this bound: the finest whose
 // spacing is not below it, which gives 4 to 9 cells a fence.
-func levelFor(reachM float64) int {
+func levelFor(boundM float64) int {
 	r := 0
-	for r < finestIndexed && spacingM(r+1) >= reachM {
+	for r < finestIndexed && spacingM(r+1) >= boundM {
 		r++
 	}
 	return r
@@ -131,7 +130,7 @@ func (b *builder) cover(dst []int32, fence int32, it *item, res, finest int) ([]
 	if err != nil {
 		return nil, err
 	}
-	limit := it.reach + spreadM(res, finest)
+	limit := math.Sqrt(it.reach2) + spreadM(res, finest)
 	next := len(dst)
 	b.cells[first].stamp = fence
 	dst = append(dst, first)
@@ -160,7 +159,7 @@ func (x *Index) buildTable() error {
 	}
 	used := [finestIndexed + 1]bool{}
 	for i := range x.items {
-		used[levelFor(x.items[i].reach)] = true
+		used[levelFor(x.items[i].bound)] = true
 	}
 	for res, u := range slices.Backward(used[:]) {
 		if u {
@@ -174,7 +173,7 @@ func (x *Index) buildTable() error {
 	for i := range x.items {
 		start := len(all)
 		var err error
-		if all, err = b.cover(all, int32(i), &x.items[i], levelFor(x.items[i].reach), finest); err != nil {
+		if all, err = b.cover(all, int32(i), &x.items[i], levelFor(x.items[i].bound), finest); err != nil {
 			return fmt.Errorf("cover fence %s: %w", x.items[i].ID, err)
 		}
 		for _, c := range all[start:] {
@@ -202,15 +201,14 @@ func (x *Index) fill(cells []walked, all []int32, ends []int) {
 			distinct++
 		}
 	}
-	width := max(1, bits.Len(uint(2*distinct-1))) // at most half full
-	x.slots, x.shift = make([]slot, 1<<width), uint(64-width)
+	x.slots = make([]slot, distinct+distinct/2+1)
 	for i := range cells {
 		if cells[i].n == 0 {
 			continue
 		}
-		h := hash(cells[i].cell) >> x.shift
+		h := x.home(cells[i].cell)
 		for x.slots[h].n != 0 {
-			h = (h + 1) & uint64(len(x.slots)-1)
+			h = x.next(h)
 		}
 		x.slots[h] = slot{cell: cells[i].cell, start: at[i], n: cells[i].n}
 	}
