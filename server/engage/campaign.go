@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-func index(list string, i int, field string) string {
+// Index is the path of a field in a list's element: "arms[1].message".
+func Index(list string, i int, field string) string {
 	return fmt.Sprintf("%s[%d].%s", list, i, field)
 }
 
@@ -182,19 +183,19 @@ func (c *Campaign) Validate() error {
 	for i, a := range c.Arms {
 		switch {
 		case !ValidID(a.ID):
-			return Errorf(Invalid, index("arms", i, "id"), "must be 1 to 100 of a-z, A-Z, 0-9, '.', '_', '-'")
+			return Errorf(Invalid, Index("arms", i, "id"), "must be 1 to 100 of a-z, A-Z, 0-9, '.', '_', '-'")
 		case a.ID == HoldoutArm:
-			return Errorf(Invalid, index("arms", i, "id"), "%q names the holdout", HoldoutArm)
+			return Errorf(Invalid, Index("arms", i, "id"), "%q names the holdout", HoldoutArm)
 		case seen[a.ID]:
-			return Errorf(Invalid, index("arms", i, "id"), "stands twice: %q", a.ID)
+			return Errorf(Invalid, Index("arms", i, "id"), "stands twice: %q", a.ID)
 		case a.Weight < 0 || a.Weight > 1000:
-			return Errorf(Invalid, index("arms", i, "weight"), "must be 0 to 1000, is %d", a.Weight)
+			return Errorf(Invalid, Index("arms", i, "weight"), "must be 0 to 1000, is %d", a.Weight)
 		case a.Message.Title == "" && a.Message.Body == "":
-			return Errorf(Invalid, index("arms", i, "message"), "needs a title or a body")
+			return Errorf(Invalid, Index("arms", i, "message"), "needs a title or a body")
 		}
 		for j, ch := range a.Message.Channels {
 			if ch != InApp && ch != Push && ch != Inbox {
-				return Errorf(Invalid, index("arms", i, fmt.Sprintf("message.channels[%d]", j)), `must be "in_app", "push" or "inbox", is %q`, ch)
+				return Errorf(Invalid, Index("arms", i, fmt.Sprintf("message.channels[%d]", j)), `must be "in_app", "push" or "inbox", is %q`, ch)
 			}
 		}
 		seen[a.ID] = true

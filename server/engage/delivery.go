@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"strconv"
 	"time"
 )
 
@@ -17,6 +18,13 @@ func ProfileID(workspace, install string) string { return hashID("profile", work
 // on an occasion (DESIGN, promise 4). Profile is its id at minting.
 func DeliveryID(workspace, campaign, profile, occasion string) string {
 	return hashID("delivery", workspace, campaign, profile, occasion)
+}
+
+// DecisionID is the id of what a campaign made of one trigger: several triggers
+// can share an occasion, and so a delivery.
+func DecisionID(delivery string, t *Trigger) string {
+	return hashID("decision", delivery, string(t.Type), string(t.Transition), t.Fence, t.Event, t.Install,
+		strconv.FormatInt(t.OccurredAt.UnixNano(), 10))
 }
 
 // AttemptID is the id under which a delivery goes to one install.

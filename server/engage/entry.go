@@ -67,6 +67,7 @@ type Identify struct {
 	Profile    string `json:"profile"`
 	Install    string `json:"install"`
 	Proven     bool   `json:"proven"`
+	Code       Code   `json:"code,omitempty"` // why it was refused
 }
 
 // Source says which record made an entry, so that it takes effect once however

@@ -68,16 +68,16 @@ func (p *Place) Validate() error {
 	for i, f := range p.Geofences {
 		switch {
 		case !ValidID(f.ID):
-			return Errorf(Invalid, index("geofences", i, "id"), "must be 1 to 100 of a-z, A-Z, 0-9, '.', '_', '-'")
+			return Errorf(Invalid, Index("geofences", i, "id"), "must be 1 to 100 of a-z, A-Z, 0-9, '.', '_', '-'")
 		case seen[f.ID]:
-			return Errorf(Invalid, index("geofences", i, "id"), "stands twice: %q", f.ID)
+			return Errorf(Invalid, Index("geofences", i, "id"), "stands twice: %q", f.ID)
 		case f.Ring != Inside && f.Ring != Near:
-			return Errorf(Invalid, index("geofences", i, "ring"), `must be "inside" or "near", is %q`, f.Ring)
+			return Errorf(Invalid, Index("geofences", i, "ring"), `must be "inside" or "near", is %q`, f.Ring)
 		case f.Shape == nil:
-			return Errorf(Invalid, index("geofences", i, "geometry"), "is missing")
+			return Errorf(Invalid, Index("geofences", i, "geometry"), "is missing")
 		}
 		if err := f.Shape.Validate(); err != nil {
-			return At(index("geofences", i, "geometry"), err)
+			return At(Index("geofences", i, "geometry"), err)
 		}
 		seen[f.ID] = true
 	}

@@ -1,0 +1,359 @@
+// Package catalog keeps what marketers and operators define: workspaces, places,
+// campaigns, apps and keys. Every change appends one revision to the CONFIG log;
+// the revision's number is its sequence there, and the whole configuration at any
+// revision is the log up to it. A partition records the revision that it adopts,
+// so a replay knows what was in force.
+//
+// Documents carry a version of their own: an edit of a stale version is refused,
+// never lost. The catalogue is held in memory; the log is its only storage. It
+// has one writer, which the log's expected sequence enforces.
+package catalog
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/footfall-engage/footfall/server/clock"
+	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/eventlog"
+	"github.com/footfall-engage/footfall/server/rules"
+)
+
+// Stream is the name of the configuration log.
+const Stream = "CONFIG"
+
+// Kind of a document.
+type Kind string
+
+// The kinds.
+const (
+	Workspaces Kind = "workspace"
+	Places     Kind = "place"
+	Campaigns  Kind = "campaign"
+	Apps       Kind = "app"
+	Keys       Kind = "key"
+)
+
+// Revision is one change, as it stands in the log.
+type Revision struct {
+	V         int             `json:"v"` // 1
+	At        time.Time       `json:"at"`
+	By        string          `json:"by"` // principal: the id of the key, or "system"
+	Workspace string          `json:"workspace"`
+	Kind      Kind            `json:"kind"`
+	ID        string          `json:"id"`
+	Version   int64           `json:"version"`
+	Body      json.RawMessage `json:"body,omitempty"` // absent: deleted
+}
+
+// Options of a catalogue.
+type Options struct {
+	Log   eventlog.Log
+	Clock clock.Clock
+	// Compile checks a campaign's rules and templates (decide.Compile).
+	Compile func(c *engage.Campaign, attributes map[string]rules.Type) error
+	Sealer  *Sealer // for secrets of apps
+	Logger  *slog.Logger
+}
+
+// Catalog is the configuration. It is safe for concurrent use.
+type Catalog struct {
+	o      Options
+	stream eventlog.Stream
+
+	write sync.Mutex // one change at a time
+
+	mu        sync.RWMutex
+	revisions []Revision // revision n is revisions[n-1]
+	now       *Snapshot
+	changed   chan struct{}
+	old       map[uint64]*Snapshot // a few that were asked for
+}
+
+// Open reads the configuration log to its end.
+func Open(ctx context.Context, o Options) (*Catalog, error) {
+	s, err := o.Log.Open(ctx, Stream, "config.>")
+	if err != nil {
+		return nil, fmt.Errorf("open configuration log: %w", err)
+	}
+	c := &Catalog{o: o, stream: s, now: emptySnapshot(), changed: make(chan struct{}), old: map[uint64]*Snapshot{}}
+	_, last, err := s.Bounds(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("open configuration log: %w", err)
+	}
+	for next := uint64(1); next <= last; {
+		msgs, err := s.Read(ctx, next, 1000)
+		if err != nil {
+			return nil, fmt.Errorf("read configuration log: %w", err)
+		}
+		for _, m := range msgs {
+			var r Revision
+			if err := json.Unmarshal(m.Data, &r); err != nil {
+				return nil, fmt.Errorf("configuration revision %d: %w", m.Seq, err)
+			}
+			if r.V != 1 {
+				return nil, fmt.Errorf("configuration revision %d: version %d is not known", m.Seq, r.V)
+			}
+			c.revisions = append(c.revisions, r)
+			next = m.Seq + 1
+		}
+	}
+	c.now, err = build(c.revisions)
+	return c, err
+}
+
+// Latest is the newest revision; 0 when there is none.
+func (c *Catalog) Latest() uint64 {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.now.Revision
+}
+
+// Changed is closed at the next revision.
+func (c *Catalog) Changed() <-chan struct{} {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.changed
+}
+
+// Now is the newest configuration.
+func (c *Catalog) Now() *Snapshot {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.now
+}
+
+// maxOld bounds the kept snapshots of old revisions.
+const maxOld = 8
+
+// At is the configuration of a revision.
+func (c *Catalog) At(revision uint64) (*Snapshot, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if revision == c.now.Revision {
+		return c.now, nil
+	}
+	if s := c.old[revision]; s != nil {
+		return s, nil
+	}
+	if revision > c.now.Revision {
+		return nil, fmt.Errorf("configuration revision %d is not known, the newest is %d", revision, c.now.Revision)
+	}
+	s, err := build(c.revisions[:revision])
+	if err != nil {
+		return nil, err
+	}
+	if len(c.old) >= maxOld {
+		clear(c.old)
+	}
+	c.old[revision] = s
+	return s, nil
+}
+
+// History are the revisions of a document, oldest first.
+func (c *Catalog) History(workspace string, kind Kind, id string) []Revision {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	var out []Revision
+	for _, r := range c.revisions {
+		if r.Workspace == workspace && r.Kind == kind && r.ID == id {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// AnyVersion as the expected version of a Put: whatever is there.
+const AnyVersion int64 = -1
+
+// doc is what catalogue documents have in common.
+type doc interface {
+	Validate() error
+	head() (workspace, id string, version *int64, updated *time.Time)
+}
+
+// put checks and appends one document. expected is the version that must be
+// there: 0 for a new one.
+func (c *Catalog) put(ctx context.Context, by string, kind Kind, d doc, expected int64, check func(*Snapshot) error) error {
+	c.write.Lock()
+	defer c.write.Unlock()
+	workspace, id, version, updated := d.head()
+	now := c.Now()
+	if err := d.Validate(); err != nil {
+		return engage.FromGeo(err)
+	}
+	if kind != Workspaces && now.Workspaces[workspace] == nil {
+		return engage.Errorf(engage.NotFound, "workspace", "there is no workspace %q", workspace)
+	}
+	have := now.version(workspace, kind, id)
+	if expected != AnyVersion && have != expected {
+		return conflict(kind, id, have, expected)
+	}
+	if check != nil {
+		if err := check(now); err != nil {
+			return err
+		}
+	}
+	at := c.o.Clock.Now()
+	*version, *updated = now.lastVersion(workspace, kind, id)+1, at
+	body, err := json.Marshal(d)
+	if err != nil {
+		return fmt.Errorf("encode %s %s: %w", kind, id, err)
+	}
+	return c.append(ctx, Revision{V: 1, At: at, By: by, Workspace: workspace, Kind: kind, ID: id, Version: *version, Body: body})
+}
+
+func conflict(kind Kind, id string, have, expected int64) error {
+	switch {
+	case have == 0:
+		return engage.Errorf(engage.NotFound, "id", "there is no %s %q", kind, id)
+	case expected == 0:
+		return engage.Errorf(engage.Conflict, "id", "%s %q exists already", kind, id)
+	default:
+		return engage.Errorf(engage.Conflict, "version", "%s %q has version %d by now, not %d: somebody else changed it", kind, id, have, expected)
+	}
+}
+
+func (c *Catalog) remove(ctx context.Context, by string, kind Kind, workspace, id string, expected int64, check func(*Snapshot) error) error {
+	c.write.Lock()
+	defer c.write.Unlock()
+	now := c.Now()
+	have := now.version(workspace, kind, id)
+	if have == 0 || expected != AnyVersion && have != expected {
+		return conflict(kind, id, have, expected)
+	}
+	if check != nil {
+		if err := check(now); err != nil {
+			return err
+		}
+	}
+	return c.append(ctx, Revision{V: 1, At: c.o.Clock.Now(), By: by, Workspace: workspace, Kind: kind, ID: id, Version: have + 1})
+}
+
+// append makes a revision durable and then true. c.write is held.
+func (c *Catalog) append(ctx context.Context, r Revision) error {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("encode revision: %w", err)
+	}
+	now := c.Now()
+	next, err := now.with(r)
+	if err != nil {
+		return err
+	}
+	subject := "config." + strings.ReplaceAll(r.Workspace, ".", "-")
+	seq, err := c.stream.Append(ctx, subject, data, int64(now.Revision)) //nolint:gosec // sequences stay far below 2^63
+	if err != nil {
+		return fmt.Errorf("append configuration revision: %w", err)
+	}
+	next.Revision = seq
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.revisions = append(c.revisions, r)
+	c.now = next
+	close(c.changed)
+	c.changed = make(chan struct{})
+	return nil
+}
+
+// PutWorkspace creates or replaces a workspace.
+func (c *Catalog) PutWorkspace(ctx context.Context, by string, w *Workspace, expected int64) error {
+	return c.put(ctx, by, Workspaces, w, expected, nil)
+}
+
+// PutPlace creates or replaces a place. Geofence ids are unique in a workspace.
+func (c *Catalog) PutPlace(ctx context.Context, by string, p *engage.Place, expected int64) error {
+	return c.put(ctx, by, Places, place{p}, expected, func(s *Snapshot) error {
+		for i, f := range p.Geofences {
+			if owner := s.fences[p.Workspace+"/"+f.ID]; owner != "" && owner != p.ID {
+				return engage.Errorf(engage.Conflict, engage.Index("geofences", i, "id"), "%q is a geofence of place %q", f.ID, owner)
+			}
+		}
+		return nil
+	})
+}
+
+// DeletePlace removes a place, unless a campaign names it.
+func (c *Catalog) DeletePlace(ctx context.Context, by, workspace, id string, expected int64) error {
+	return c.remove(ctx, by, Places, workspace, id, expected, func(s *Snapshot) error {
+		for _, cam := range s.Campaigns(workspace) {
+			if cam.Status != engage.Ended && slices.Contains(cam.Trigger.Places, id) {
+				return engage.Errorf(engage.Conflict, "id", "campaign %q is triggered by this place", cam.ID)
+			}
+		}
+		return nil
+	})
+}
+
+// PutCampaign creates or replaces a campaign. Its rules and templates must compile
+// and its places exist, also while it is a draft: what is saved can be launched.
+func (c *Catalog) PutCampaign(ctx context.Context, by string, cam *engage.Campaign, expected int64) error {
+	return c.put(ctx, by, Campaigns, campaign{cam}, expected, func(s *Snapshot) error {
+		if err := c.o.Compile(cam, s.Workspaces[cam.Workspace].Attributes); err != nil {
+			return err
+		}
+		for i, id := range cam.Trigger.Places {
+			if s.Place(cam.Workspace, id) == nil {
+				return engage.Errorf(engage.Invalid, fmt.Sprintf("trigger.places[%d]", i), "there is no place %q", id)
+			}
+		}
+		old := s.Campaign(cam.Workspace, cam.ID)
+		switch {
+		case old != nil && old.Status == engage.Ended:
+			return engage.Errorf(engage.Conflict, "status", "an ended campaign does not change")
+		case old == nil && cam.Status == engage.Ended:
+			return engage.Errorf(engage.Invalid, "status", "a new campaign is a draft, live or paused")
+		case old != nil && old.Status != engage.Draft && cam.Status == engage.Draft:
+			return engage.Errorf(engage.Invalid, "status", "a campaign that was live can be paused or ended, not made a draft")
+		}
+		return nil
+	})
+}
+
+// DeleteCampaign removes a draft; others are ended, since their results stay.
+func (c *Catalog) DeleteCampaign(ctx context.Context, by, workspace, id string, expected int64) error {
+	return c.remove(ctx, by, Campaigns, workspace, id, expected, func(s *Snapshot) error {
+		if s.Campaign(workspace, id).Status != engage.Draft {
+			return engage.Errorf(engage.Conflict, "status", "only a draft can be deleted: end the campaign instead")
+		}
+		return nil
+	})
+}
+
+// PutApp creates or replaces an app. App keys are unique on the server.
+func (c *Catalog) PutApp(ctx context.Context, by string, a *App, expected int64) error {
+	return c.put(ctx, by, Apps, a, expected, func(s *Snapshot) error {
+		if other := s.AppByKey(a.Key); other != nil && (other.Workspace != a.Workspace || other.ID != a.ID) {
+			return engage.Errorf(engage.Conflict, "key", "belongs to another app")
+		}
+		return nil
+	})
+}
+
+// PutKey creates or replaces a server key.
+func (c *Catalog) PutKey(ctx context.Context, by string, k *Key, expected int64) error {
+	return c.put(ctx, by, Keys, k, expected, nil)
+}
+
+// DeleteKey revokes a server key.
+func (c *Catalog) DeleteKey(ctx context.Context, by, workspace, id string, expected int64) error {
+	return c.remove(ctx, by, Keys, workspace, id, expected, nil)
+}
+
+type place struct{ *engage.Place }
+
+func (p place) head() (string, string, *int64, *time.Time) {
+	return p.Workspace, p.ID, &p.Version, &p.UpdatedAt
+}
+
+type campaign struct{ *engage.Campaign }
+
+func (c campaign) head() (string, string, *int64, *time.Time) {
+	return c.Workspace, c.ID, &c.Version, &c.UpdatedAt
+}

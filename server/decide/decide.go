@@ -1,0 +1,353 @@
+// Package decide turns moments into decisions: it owns the state of each person,
+// runs a trigger through the gates of every campaign that listens to it, and says
+// yes to at most one. It is a pure step (engage.Machine) that a partition of kind
+// "act" runs.
+//
+// # The gates, in order
+//
+// consent, eligibility, audience, context, quiet hours, caps; then, among the
+// campaigns that are left, arbitration: the highest priority wins, must render
+// every arm, and else gives way to the next; then holdout and arm. Each gate that
+// was asked is in the decision with what it saw, so that every no is explained.
+// Service messages skip consent, quiet hours and caps.
+//
+// Holdout is last: treated and control have passed the same gates, and both spend
+// the occasion and the cap.
+//
+// # Waiting
+//
+// A campaign that needs weather which the trigger does not carry is parked, alone,
+// until a weather record of the cell arrives in this partition or 2 s of log time
+// have passed (then weather_unknown). A campaign in quiet hours is deferred to
+// their end. Both run all gates again when they wake, for the same occasion.
+//
+// # One terminal state
+//
+// A decision is pending until a provider accepts, the SDK confirms, delivery
+// fails, or it expires; the first of these is final and later facts are only kept
+// as receipts. An expiry timer bounds the wait.
+package decide
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/footfall-engage/footfall/server/engage"
+)
+
+// weatherWait is how long a trigger waits for weather that is absent.
+const weatherWait = 2 * time.Second
+
+// expiryGrace is how much later than deliver the decision expires, so that
+// deliver's own word is in the log first.
+const expiryGrace = time.Minute
+
+// joinWithin is how long after a person's visit another of their installs joins it.
+const joinWithin = 30 * time.Minute
+
+// Meter counts facts per campaign and arm, in the same transaction.
+type Meter interface {
+	Add(tx engage.Tx, workspace, campaign, arm string, add engage.Counts) error
+}
+
+// Machine is the step.
+type Machine struct {
+	Meter Meter
+	// Other decodes and applies keys of stages that share the partition ("m:", the
+	// meter's); nil when there are none.
+	Other interface {
+		Decode(key string, body []byte) (engage.State, error)
+	}
+}
+
+// Decode implements engage.Machine.
+func (m Machine) Decode(key string, body []byte) (engage.State, error) {
+	id := engage.IDOf(key)
+	var s interface {
+		engage.State
+		version() int
+	}
+	switch {
+	case strings.HasPrefix(id, "p:"):
+		s = &Person{}
+	case strings.HasPrefix(id, "d:"):
+		s = &Binding{}
+	case strings.HasPrefix(id, "w:"):
+		s = &Cell{}
+	case m.Other != nil:
+		return m.Other.Decode(key, body)
+	default:
+		return nil, fmt.Errorf("state %q: unknown kind of key", id)
+	}
+	if err := json.Unmarshal(body, s); err != nil {
+		return nil, fmt.Errorf("state: %w", err)
+	}
+	if v := s.version(); v != 1 {
+		return nil, fmt.Errorf("state: version %d is not known", v)
+	}
+	return s, nil
+}
+
+// Apply implements engage.Machine.
+func (m Machine) Apply(tx engage.Tx, e engage.Entry) error {
+	switch e.Kind {
+	case engage.KindWeather:
+		return m.weather(tx, e)
+	case engage.KindIdentify:
+		return identify(tx, e)
+	}
+	s, err := m.person(tx, e.Key, e)
+	if err != nil {
+		return err
+	}
+	defer s.p.forget(e.At)
+	switch e.Kind {
+	case engage.KindTimer:
+		return s.timer()
+	case engage.KindTrigger:
+		return s.onTrigger()
+	case engage.KindOutcome:
+		return s.onOutcome()
+	case engage.KindReceipt:
+		return s.onReceipt()
+	}
+	s.p.Seen(e.At)
+	switch e.Kind {
+	case engage.KindDevice:
+		var d engage.Device
+		if err := read(e, &d); err != nil {
+			return err
+		}
+		s.p.SetDevice(d)
+		d.Push = nil // no token in the timeline
+		return s.timeline(d.Install, d)
+	case engage.KindPreferences:
+		var answers map[string]engage.Attitude
+		if err := read(e, &answers); err != nil {
+			return err
+		}
+		return s.then(s.p.SetPreferences(answers), answers)
+	case engage.KindConsent:
+		var answers map[engage.Purpose]engage.Consent
+		if err := read(e, &answers); err != nil {
+			return err
+		}
+		s.p.SetConsents(answers)
+		return s.timeline("", answers)
+	case engage.KindTraits:
+		return s.then(s.p.SetAttributes(e.Body), json.RawMessage(e.Body))
+	case engage.KindBound, engage.KindBindRefused:
+		var id engage.Identify
+		if err := read(e, &id); err != nil {
+			return err
+		}
+		if e.Kind == engage.KindBound {
+			s.p.Bind(id.Identifier)
+		}
+		return s.timeline(id.Install, id)
+	default:
+		return engage.Errorf(engage.Unsupported, "kind", "decide knows no entry of kind %q", e.Kind)
+	}
+}
+
+func read(e engage.Entry, into any) error {
+	if err := json.Unmarshal(e.Body, into); err != nil {
+		return fmt.Errorf("%s: %w", e.Kind, err)
+	}
+	return nil
+}
+
+// step is one entry being applied to one person.
+type step struct {
+	m      Machine
+	tx     engage.Tx
+	e      engage.Entry
+	key    string
+	ws     string
+	p      *Person
+	config *workspace // never nil
+	rev    uint64
+}
+
+func (m Machine) person(tx engage.Tx, key string, e engage.Entry) (*step, error) {
+	st, err := tx.Edit(key)
+	if err != nil {
+		return nil, err
+	}
+	s := &step{m: m, tx: tx, e: e, key: key, ws: engage.WorkspaceOf(key), config: noWorkspace}
+	if st != nil {
+		s.p = st.(*Person) //nolint:forcetypeassert // Decode gives nothing else for this key
+	} else {
+		s.p = &Person{V: 1}
+		s.p.Workspace, s.p.ID = s.ws, strings.TrimPrefix(engage.IDOf(key), "p:")
+		s.p.Seen(e.At)
+		tx.Put(key, s.p)
+	}
+	c, rev := tx.Config()
+	s.rev = rev
+	if c != nil {
+		if w := c.(*Config).workspaces[s.ws]; w != nil { //nolint:forcetypeassert // app gives partitions of this kind nothing else
+			s.config = w
+		}
+	}
+	return s, nil
+}
+
+func (s *step) then(err error, data any) error {
+	if err != nil {
+		return err
+	}
+	return s.timeline("", data)
+}
+
+// timeline keeps what happened for people to look at.
+func (s *step) timeline(install string, data any) error {
+	body, err := json.Marshal(data)
+	if err != nil {
+		return fmt.Errorf("timeline: %w", err)
+	}
+	occurred := s.e.Occurred
+	if occurred.IsZero() {
+		occurred = s.e.At
+	}
+	at := s.tx.Position()
+	id := fmt.Sprintf("p:%s/%020d/%s.%d.%d.%d", s.p.ID, s.e.At.UnixNano(), at.Partition, at.Incarnation, at.Seq, at.Index)
+	s.tx.Record("timeline", s.ws, id, engage.TimelineEntry{
+		V: 1, Profile: s.p.ID, At: s.e.At, OccurredAt: occurred, Kind: s.e.Kind, Install: install, Data: body,
+	})
+	return nil
+}
+
+// onTrigger runs a moment through every campaign that listens to it.
+func (s *step) onTrigger() error {
+	var t engage.Trigger
+	if err := read(s.e, &t); err != nil {
+		return err
+	}
+	s.join(&t)
+	if err := s.lookWeather(&t); err != nil {
+		return err
+	}
+	var passed []*attempt
+	for _, c := range s.config.listening(&t) {
+		a := s.attempt(c, t, s.e.At)
+		ok, err := a.run()
+		if err != nil {
+			return err
+		}
+		if ok {
+			passed = append(passed, a)
+		}
+	}
+	if err := s.arbitrate(passed); err != nil {
+		return err
+	}
+	// The person changes after the decision: "visits ge 1" means before this one.
+	if t.Type == engage.TriggerPlace && t.Transition == engage.Enter && t.Ring == engage.Inside && s.p.Recent[t.Place].Counted != t.Occasion {
+		s.p.Visited(t.OccurredAt)
+		r := s.p.Recent[t.Place]
+		r.Counted = t.Occasion
+		s.p.setRecent(t.Place, r)
+	}
+	s.p.Seen(s.e.At)
+	return s.timeline(t.Install, t)
+}
+
+// join makes the visit of a second install of the person the one visit.
+func (s *step) join(t *engage.Trigger) {
+	if t.Type != engage.TriggerPlace {
+		return
+	}
+	r, known := s.p.Recent[t.Place]
+	if known && r.Install != t.Install && t.OccurredAt.Sub(r.At).Abs() < joinWithin {
+		t.Occasion = r.Occasion
+	}
+	r.Occasion, r.Install, r.At = t.Occasion, t.Install, t.OccurredAt
+	s.p.setRecent(t.Place, r)
+}
+
+// arbitrate lets one of the campaigns that want the moment have it.
+func (s *step) arbitrate(passed []*attempt) error {
+	slices.SortStableFunc(passed, func(a, b *attempt) int {
+		if a.c.Priority != b.c.Priority {
+			return b.c.Priority - a.c.Priority
+		}
+		return strings.Compare(a.c.ID, b.c.ID)
+	})
+	winner := ""
+	for _, a := range passed {
+		if winner != "" {
+			a.saw("arbitration", engage.ReasonArbitration, map[string]any{"winner": winner})
+			if err := a.suppress(engage.ReasonArbitration); err != nil {
+				return err
+			}
+			continue
+		}
+		a.pass("arbitration", map[string]any{"wanted_by": len(passed), "priority": a.c.Priority})
+		rendered, err := a.render()
+		if err != nil {
+			a.saw("render", engage.ReasonRender, map[string]any{"error": err.Error()})
+			if err := a.suppress(engage.ReasonRender); err != nil {
+				return err
+			}
+			continue
+		}
+		a.pass("render", nil)
+		if err := a.decide(rendered); err != nil {
+			return err
+		}
+		winner = a.c.ID
+	}
+	return nil
+}
+
+// timer wakes what waited: "weather/<decision>", "quiet/<decision>",
+// "expire/<delivery>".
+func (s *step) timer() error {
+	var f engage.Firing
+	if err := read(s.e, &f); err != nil {
+		return err
+	}
+	kind, id, _ := strings.Cut(f.Name, "/")
+	switch kind {
+	case "weather", "quiet":
+		w, ok := s.p.Waiting[id]
+		if !ok {
+			return nil
+		}
+		return s.wake(id, w, true)
+	case "expire":
+		return s.expire(id)
+	default:
+		return engage.Errorf(engage.Unsupported, "name", "no timer is called %q", f.Name)
+	}
+}
+
+// wake runs a parked or deferred moment again.
+func (s *step) wake(id string, w Waiting, lastChance bool) error {
+	s.p.setWaiting(id, nil)
+	s.tx.ClearTimer(s.key, "weather/"+id)
+	if err := s.lookWeather(&w.Trigger); err != nil {
+		return err
+	}
+	c := s.config.campaigns[w.Campaign]
+	if c == nil { // paused, ended or deleted since
+		d := w.Decision
+		d.Gates = append(slices.Clone(d.Gates), engage.GateResult{
+			Gate: "eligibility", Reason: engage.ReasonPaused, Saw: map[string]any{"revision": s.rev},
+		})
+		d.State, d.Reason, d.DueAt, d.UpdatedAt, d.Revision = engage.Suppressed, engage.ReasonPaused, nil, s.e.At, s.rev
+		s.tx.Record("decisions", s.ws, d.ID, d)
+		return s.m.Meter.Add(s.tx, s.ws, d.Campaign, "", engage.Counts{Suppressed: map[engage.Reason]int64{d.Reason: 1}})
+	}
+	a := s.attempt(c, w.Trigger, w.Decision.At)
+	a.lastChance = lastChance && w.For == "weather"
+	ok, err := a.run()
+	if err != nil || !ok {
+		return err
+	}
+	return s.arbitrate([]*attempt{a})
+}

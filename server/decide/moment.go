@@ -1,0 +1,142 @@
+package decide
+
+import (
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/footfall-engage/footfall/server/engage"
+)
+
+// moment is what context rules and templates see of a trigger.
+type moment struct {
+	s      *step
+	t      *engage.Trigger
+	place  *engage.Place
+	device engage.Device // the triggering one
+	zone   *time.Location
+	props  map[string]any
+}
+
+func (s *step) moment(t *engage.Trigger) *moment {
+	m := &moment{s: s, t: t, place: s.config.places[t.Place], device: s.p.Devices[t.Install], zone: time.UTC}
+	zone := m.device.TimeZone
+	if m.place != nil && m.place.TimeZone != "" {
+		zone = m.place.TimeZone
+	}
+	if z, err := time.LoadLocation(zone); err == nil { // from the embedded database: the same everywhere
+		m.zone = z
+	}
+	return m
+}
+
+func (m *moment) properties() map[string]any {
+	if m.props == nil {
+		m.props = map[string]any{}
+		if len(m.t.Properties) > 0 && json.Unmarshal(m.t.Properties, &m.props) != nil {
+			m.props = map[string]any{}
+		}
+	}
+	return m.props
+}
+
+// Value implements rules.Env over rules.MomentSchema.
+func (m *moment) Value(path string) (any, bool) {
+	group, name, _ := strings.Cut(path, ".")
+	switch group {
+	case "weather":
+		if m.t.Weather == nil {
+			return nil, false
+		}
+		v, ok := weatherFields(m.t.Weather)[name]
+		return v, ok
+	case "place":
+		if m.place == nil {
+			return nil, false
+		}
+		v, ok := placeFields(m.place)[name]
+		return v, ok
+	case "trigger":
+		if p, ok := strings.CutPrefix(name, "properties."); ok {
+			v, ok := m.properties()[p]
+			return v, ok
+		}
+		v, ok := m.triggerFields()[name]
+		return v, ok
+	case "local":
+		now := m.s.e.At.In(m.zone)
+		switch name {
+		case "hour":
+			return now.Hour(), true
+		case "minute":
+			return now.Minute(), true
+		case "weekday":
+			return strings.ToLower(now.Weekday().String()[:3]), true
+		}
+	case "device":
+		v, ok := m.deviceFields()[name]
+		s, text := v.(string)
+		return v, ok && (!text || s != "")
+	}
+	return nil, false
+}
+
+func weatherFields(w *engage.Weather) map[string]any {
+	return map[string]any{
+		"condition": w.Condition, "temperature_c": w.TemperatureC, "feels_like_c": w.FeelsLikeC,
+		"precipitation_mm": w.Precipitation, "wind_mps": w.WindMPS, "uv": w.UV, "day": w.Day,
+	}
+}
+
+func placeFields(p *engage.Place) map[string]any {
+	return map[string]any{"id": p.ID, "name": p.Name, "tags": p.Tags}
+}
+
+func (m *moment) triggerFields() map[string]any {
+	f := map[string]any{"type": string(m.t.Type)}
+	if m.t.Type == engage.TriggerEvent {
+		f["event"] = m.t.Event
+		return f
+	}
+	f["transition"], f["ring"] = string(m.t.Transition), string(m.t.Ring)
+	if m.t.DistanceM > 0 || m.t.Evidence == "fix" {
+		f["distance_m"] = m.t.DistanceM
+	}
+	return f
+}
+
+func (m *moment) deviceFields() map[string]any {
+	return map[string]any{
+		"platform": m.device.Platform, "locale": m.device.Locale,
+		"notifications": m.device.Notifications, "location": m.device.Location,
+	}
+}
+
+// vars is what templates see.
+func (m *moment) vars(c *campaign) map[string]any {
+	p := m.s.p
+	attributes := p.Attributes
+	if attributes == nil {
+		attributes = map[string]any{}
+	}
+	v := map[string]any{
+		"profile": map[string]any{
+			"id": p.ID, "attributes": attributes, "visits": p.Visits,
+			"likes": p.Topics(engage.Like), "dislikes": p.Topics(engage.Dislike),
+		},
+		"campaign": map[string]any{"id": c.ID, "name": c.Name},
+		"device":   m.deviceFields(),
+	}
+	trigger := m.triggerFields()
+	if m.t.Type == engage.TriggerEvent {
+		trigger["properties"] = m.properties()
+	}
+	v["trigger"] = trigger
+	if m.place != nil {
+		v["place"] = placeFields(m.place)
+	}
+	if m.t.Weather != nil {
+		v["weather"] = weatherFields(m.t.Weather)
+	}
+	return v
+}

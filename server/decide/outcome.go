@@ -1,0 +1,113 @@
+package decide
+
+import (
+	"slices"
+
+	"github.com/footfall-engage/footfall/server/engage"
+)
+
+// change returns a copy of a delivery's decision that may be changed and must be
+// kept; nil when the delivery is not known (any more).
+func (s *step) change(delivery string) *engage.Decision {
+	d := s.p.Open[delivery]
+	if d == nil {
+		return nil
+	}
+	c := *d
+	c.UpdatedAt = s.e.At
+	return &c
+}
+
+func (s *step) keep(d *engage.Decision) {
+	if d.State.Terminal() {
+		d.DueAt = nil
+		s.tx.ClearTimer(s.key, "expire/"+d.Delivery)
+	}
+	s.p.setOpen(d)
+	s.tx.Record("decisions", s.ws, d.ID, *d)
+}
+
+// onOutcome takes deliver's word. The first terminal state is final.
+func (s *step) onOutcome() error {
+	var o engage.DeliveryOutcome
+	if err := read(s.e, &o); err != nil {
+		return err
+	}
+	d := s.change(o.Delivery)
+	if d == nil || d.State.Terminal() {
+		return nil
+	}
+	d.Channel, d.Detail = o.Channel, o.Detail
+	var add engage.Counts
+	switch o.State {
+	case engage.DeliveryAccepted:
+		d.State = engage.Sent
+		add.Accepted = 1
+	case engage.DeliveryGranted:
+	case engage.DeliveryInboxed:
+		add.Inboxed = 1
+	case engage.DeliveryFailed:
+		d.State, d.Reason = engage.Failed, o.Reason
+		add.Failed = 1
+	case engage.DeliveryExpired:
+		d.State, d.Reason = engage.Expired, engage.ReasonSendExpired
+		add.Expired = 1
+	default:
+		return engage.Errorf(engage.Invalid, "state", "unknown delivery state %q", o.State)
+	}
+	s.keep(d)
+	if err := s.m.Meter.Add(s.tx, s.ws, d.Campaign, d.Arm, add); err != nil {
+		return err
+	}
+	return s.timeline(o.Install, o)
+}
+
+// onReceipt takes the phone's word. A message that was displayed, by whatever
+// way, has been sent.
+func (s *step) onReceipt() error {
+	var r engage.ReceiptItem
+	if err := read(s.e, &r); err != nil {
+		return err
+	}
+	s.p.Seen(s.e.At)
+	if err := s.timeline(r.Install, r); err != nil {
+		return err
+	}
+	d := s.change(r.Message)
+	if d == nil || slices.Contains(d.Receipts, r.State) {
+		return nil
+	}
+	d.Receipts = append(slices.Clone(d.Receipts), r.State)
+	var add engage.Counts
+	switch r.State {
+	case engage.ReceiptDelivered:
+		add.Delivered = 1
+	case engage.ReceiptDisplayed:
+		add.Displayed = 1
+	case engage.ReceiptOpened:
+		add.Opened = 1
+	}
+	confirmed := r.State == engage.ReceiptDisplayed || r.State == engage.ReceiptOpened
+	if confirmed && !d.State.Terminal() {
+		d.State = engage.Sent
+		if r.Via != "" {
+			d.Channel = r.Via
+		}
+		if d.Channel == string(engage.InApp) {
+			add.InApp = 1
+		}
+	}
+	s.keep(d)
+	return s.m.Meter.Add(s.tx, s.ws, d.Campaign, d.Arm, add)
+}
+
+// expire ends a delivery that nobody confirmed in time.
+func (s *step) expire(delivery string) error {
+	d := s.change(delivery)
+	if d == nil || d.State.Terminal() {
+		return nil
+	}
+	d.State, d.Reason = engage.Expired, engage.ReasonNotDisplayed
+	s.keep(d)
+	return s.m.Meter.Add(s.tx, s.ws, d.Campaign, d.Arm, engage.Counts{Expired: 1})
+}

@@ -1,0 +1,243 @@
+package decide
+
+import (
+	"cmp"
+	"encoding/json"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/profile"
+)
+
+// remember is how long what a person was sent is kept in the state, and how many
+// decisions of a person at most.
+const (
+	remember    = 7 * 24 * time.Hour
+	maxRemember = 50
+)
+
+// Person is the state of one person: key "<workspace>/p:<profile>". Its maps are
+// replaced, never changed.
+type Person struct {
+	V int `json:"v"` // 1
+	profile.Profile
+	// Used occasions by "<campaign>/<occasion>": a campaign speaks once per occasion.
+	Used map[string]time.Time `json:"used,omitempty"`
+	// Spent are the log times of decisions that count for the cap, by campaign.
+	Spent map[string][]time.Time `json:"spent,omitempty"`
+	// Arms are sticky from the first eligible occasion, by campaign.
+	Arms    map[string]string           `json:"arms,omitempty"`
+	Waiting map[string]Waiting          `json:"waiting,omitempty"` // by decision
+	Open    map[string]*engage.Decision `json:"open,omitempty"`    // by delivery: pending, or young enough for receipts
+	Recent  map[string]Recent           `json:"recent,omitempty"`  // by place
+}
+
+// Recent is the newest visit to a place.
+type Recent struct {
+	Occasion string    `json:"occasion"`
+	Install  string    `json:"install"`
+	At       time.Time `json:"at"`
+	Counted  string    `json:"counted,omitempty"` // the occasion that was counted as a visit
+}
+
+// Waiting is a moment that waits for weather or for the end of quiet hours.
+type Waiting struct {
+	For      string          `json:"for"` // weather, quiet
+	Campaign string          `json:"campaign"`
+	Trigger  engage.Trigger  `json:"trigger"`
+	Decision engage.Decision `json:"decision"`
+}
+
+func (p *Person) version() int { return p.V }
+
+// Clone implements engage.State: all maps are shared until they are replaced.
+func (p *Person) Clone() engage.State {
+	c := *p
+	return &c
+}
+
+// Encode implements engage.State.
+func (p *Person) Encode() ([]byte, error) { return json.Marshal(p) }
+
+func replaced[V any](m map[string]V, k string, v V) map[string]V {
+	c := make(map[string]V, len(m)+1)
+	maps.Copy(c, m)
+	c[k] = v
+	return c
+}
+
+func removed[V any](m map[string]V, k string) map[string]V {
+	c := maps.Clone(m)
+	delete(c, k)
+	return c
+}
+
+func (p *Person) setRecent(place string, r Recent) { p.Recent = replaced(p.Recent, place, r) }
+
+func (p *Person) setWaiting(decision string, w *Waiting) {
+	if w == nil {
+		p.Waiting = removed(p.Waiting, decision)
+		return
+	}
+	p.Waiting = replaced(p.Waiting, decision, *w)
+}
+
+// setOpen keeps a changed decision; d must not be changed afterwards.
+func (p *Person) setOpen(d *engage.Decision) { p.Open = replaced(p.Open, d.Delivery, d) }
+
+// forget drops what is too old to matter; it runs after every entry and costs
+// nothing while there is little.
+func (p *Person) forget(now time.Time) {
+	old := now.Add(-remember)
+	if len(p.Open) > maxRemember {
+		done := slices.DeleteFunc(slices.Collect(maps.Values(p.Open)), func(d *engage.Decision) bool { return !d.State.Terminal() })
+		slices.SortFunc(done, func(a, b *engage.Decision) int {
+			return cmp.Or(a.UpdatedAt.Compare(b.UpdatedAt), cmp.Compare(a.Delivery, b.Delivery))
+		})
+		c := maps.Clone(p.Open)
+		for i := 0; i < len(done) && len(c) > maxRemember; i++ {
+			delete(c, done[i].Delivery)
+		}
+		p.Open = c
+	}
+	if len(p.Used) > maxRemember {
+		p.Used = maps.Clone(p.Used)
+		maps.DeleteFunc(p.Used, func(_ string, at time.Time) bool { return at.Before(old) })
+	}
+	if len(p.Recent) > maxRemember {
+		p.Recent = maps.Clone(p.Recent)
+		maps.DeleteFunc(p.Recent, func(_ string, r Recent) bool { return r.At.Before(old) })
+	}
+}
+
+// Binding is the state of an identifier: key "<workspace>/d:<identifier>".
+type Binding struct {
+	V       int       `json:"v"` // 1
+	Profile string    `json:"profile"`
+	At      time.Time `json:"at"`
+}
+
+func (b *Binding) version() int { return b.V }
+
+// Clone implements engage.State.
+func (b *Binding) Clone() engage.State {
+	c := *b
+	return &c
+}
+
+// Encode implements engage.State.
+func (b *Binding) Encode() ([]byte, error) { return json.Marshal(b) }
+
+// identify binds an identifier to a profile, at the identifier's owner. One that
+// belongs to another profile is refused until merges are built; the refusal
+// stands in the timeline of the profile that asked.
+func identify(tx engage.Tx, e engage.Entry) error {
+	var id engage.Identify
+	if err := read(e, &id); err != nil {
+		return err
+	}
+	if !id.Proven {
+		return engage.Errorf(engage.IdentityInvalid, "proven", "an unproven identification binds nothing")
+	}
+	st, err := tx.Load(e.Key)
+	if err != nil {
+		return err
+	}
+	kind := engage.KindBound
+	if st == nil {
+		tx.Put(e.Key, &Binding{V: 1, Profile: id.Profile, At: e.At})
+	} else if b := st.(*Binding); b.Profile != id.Profile { //nolint:forcetypeassert // Decode gives nothing else for this key
+		kind = engage.KindBindRefused
+		id.Code = engage.MergeUnsupported
+	}
+	body, err := json.Marshal(id)
+	if err != nil {
+		return err
+	}
+	tx.Emit("act", engage.Entry{
+		Kind: kind, Key: engage.ProfileKey(e.Workspace(), id.Profile), Occurred: e.Occurred, Body: body,
+	})
+	return nil
+}
+
+// Cell is what this partition knows of a weather cell: key "_/w:<cell>@<partition>".
+type Cell struct {
+	V       int             `json:"v"` // 1
+	Weather *engage.Weather `json:"weather,omitempty"`
+	Parked  []string        `json:"parked,omitempty"` // keys of persons with a moment that waits for it, sorted
+}
+
+func (c *Cell) version() int { return c.V }
+
+// Clone implements engage.State.
+func (c *Cell) Clone() engage.State {
+	d := *c
+	return &d
+}
+
+// Encode implements engage.State.
+func (c *Cell) Encode() ([]byte, error) { return json.Marshal(c) }
+
+// cell loads what this partition knows of a cell; Parked may be replaced.
+func cell(tx engage.Tx, id string) (string, *Cell, error) {
+	key := engage.WeatherKey(id) + "@" + tx.Position().Partition
+	st, err := tx.Load(key)
+	if err != nil {
+		return "", nil, err
+	}
+	c := Cell{V: 1}
+	if st != nil {
+		c = *st.(*Cell) //nolint:forcetypeassert // Decode gives nothing else for this key
+	}
+	return key, &c, nil
+}
+
+// weather keeps a weather record and wakes what waited for it.
+func (m Machine) weather(tx engage.Tx, e engage.Entry) error {
+	var w engage.Weather
+	if err := read(e, &w); err != nil {
+		return err
+	}
+	key, c, err := cell(tx, w.Cell.String())
+	if err != nil {
+		return err
+	}
+	parked := c.Parked
+	c.Weather, c.Parked = &w, nil
+	tx.Put(key, c)
+	for _, person := range parked {
+		s, err := m.person(tx, person, e)
+		if err != nil {
+			return err
+		}
+		for _, id := range slices.Sorted(maps.Keys(s.p.Waiting)) {
+			if wait := s.p.Waiting[id]; wait.For == "weather" && wait.Trigger.Cell == w.Cell.String() {
+				if err := s.wake(id, wait, false); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// lookWeather completes a trigger from what this partition knows meanwhile.
+func (s *step) lookWeather(t *engage.Trigger) error {
+	if t.Cell == "" || t.WeatherIs == engage.WeatherFresh {
+		return nil
+	}
+	_, c, err := cell(s.tx, t.Cell)
+	if err != nil || c.Weather == nil {
+		return err
+	}
+	w := c.Weather
+	switch {
+	case !s.e.At.After(w.FreshUntil):
+		t.Weather, t.WeatherIs = w, engage.WeatherFresh
+	case t.Weather == nil && !s.e.At.After(w.FreshUntil.Add(engage.MaxStaleWeather)):
+		t.Weather, t.WeatherIs = w, engage.WeatherStale
+	}
+	return nil
+}

@@ -1,0 +1,211 @@
+// Package profile is a person as Footfall knows them, and the reducer that folds
+// entries into them: a pure library that decide (which owns profiles) and api
+// (which shows them) use.
+package profile
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/footfall-engage/footfall/server/engage"
+)
+
+// Limits of a profile.
+const (
+	MaxAttributes  = 500
+	MaxPreferences = 500
+	MaxDevices     = 20 // beyond it the one not seen for longest is forgotten
+)
+
+// Profile of a person. A Profile that stands in a committed state is never
+// changed: the With functions give a changed copy and share what is the same.
+type Profile struct {
+	Workspace   string                            `json:"workspace"`
+	ID          string                            `json:"id"`
+	Identifiers []string                          `json:"identifiers,omitempty"` // "user_id:ada", sorted
+	Attributes  map[string]any                    `json:"attributes,omitempty"`
+	Preferences map[string]engage.Attitude        `json:"preferences,omitempty"` // by topic
+	Consents    map[engage.Purpose]engage.Consent `json:"consents,omitempty"`
+	Devices     map[string]engage.Device          `json:"devices,omitempty"` // by install
+	FirstSeen   time.Time                         `json:"first_seen"`        // log time
+	LastSeen    time.Time                         `json:"last_seen"`
+	LastVisitAt time.Time                         `json:"last_visit_at,omitzero"` // begin of the newest visit to the inside of a place
+	Visits      int64                             `json:"visits"`                 // to the inside of places
+}
+
+// Seen notes that something of the person arrived.
+func (p *Profile) Seen(at time.Time) {
+	if p.FirstSeen.IsZero() || at.Before(p.FirstSeen) {
+		p.FirstSeen = at
+	}
+	if at.After(p.LastSeen) {
+		p.LastSeen = at
+	}
+}
+
+// Visited notes a visit to the inside of a place.
+func (p *Profile) Visited(at time.Time) {
+	p.Visits++
+	if at.After(p.LastVisitAt) {
+		p.LastVisitAt = at
+	}
+}
+
+// SetDevice replaces what is known of an install.
+func (p *Profile) SetDevice(d engage.Device) {
+	p.Devices = with(p.Devices, d.Install, d)
+	for len(p.Devices) > MaxDevices {
+		delete(p.Devices, p.DevicesByUse()[len(p.Devices)-1].Install)
+	}
+}
+
+// SetPreferences folds answers in; an empty attitude forgets.
+func (p *Profile) SetPreferences(answers map[string]engage.Attitude) error {
+	m := cloneOf(p.Preferences)
+	for topic, a := range answers {
+		switch a {
+		case "":
+			delete(m, topic)
+		case engage.Like, engage.Dislike:
+			m[topic] = a
+		default:
+			return engage.Errorf(engage.Invalid, "preferences."+topic, `must be "like" or "dislike", is %q`, a)
+		}
+	}
+	if len(m) > MaxPreferences {
+		return engage.Errorf(engage.TooLarge, "preferences", "at most %d topics", MaxPreferences)
+	}
+	p.Preferences = m
+	return nil
+}
+
+// SetConsents folds answers in.
+func (p *Profile) SetConsents(answers map[engage.Purpose]engage.Consent) {
+	m := cloneOf(p.Consents)
+	maps.Copy(m, answers)
+	p.Consents = m
+}
+
+// SetAttributes folds traits in; null forgets.
+func (p *Profile) SetAttributes(traits json.RawMessage) error {
+	var in map[string]any
+	if err := json.Unmarshal(traits, &in); err != nil {
+		return fmt.Errorf("traits: %w", err)
+	}
+	m := cloneOf(p.Attributes)
+	for k, v := range in {
+		if v == nil {
+			delete(m, k)
+		} else {
+			m[k] = v
+		}
+	}
+	if len(m) > MaxAttributes {
+		return engage.Errorf(engage.TooLarge, "attributes", "at most %d", MaxAttributes)
+	}
+	p.Attributes = m
+	return nil
+}
+
+// Bind adds an identifier.
+func (p *Profile) Bind(identifier string) {
+	if i, found := slices.BinarySearch(p.Identifiers, identifier); !found {
+		p.Identifiers = slices.Insert(slices.Clone(p.Identifiers), i, identifier)
+	}
+}
+
+// Consented reports whether the person agreed to a purpose.
+func (p *Profile) Consented(purpose engage.Purpose) bool { return p.Consents[purpose].Granted }
+
+// Topics are the topics of an attitude, sorted.
+func (p *Profile) Topics(a engage.Attitude) []string {
+	out := []string{}
+	for t, x := range p.Preferences {
+		if x == a {
+			out = append(out, t)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// DevicesByUse are the devices, the most recently seen first.
+func (p *Profile) DevicesByUse() []engage.Device {
+	return slices.SortedFunc(maps.Values(p.Devices), func(a, b engage.Device) int {
+		return cmp.Or(b.SeenAt.Compare(a.SeenAt), cmp.Compare(a.Install, b.Install))
+	})
+}
+
+// Value is the person as rules see them (rules.PersonSchema).
+func (p *Profile) Value(path string) (any, bool) {
+	if name, ok := cutPrefix(path, "attributes."); ok {
+		v, ok := p.Attributes[name]
+		return v, ok
+	}
+	switch path {
+	case "likes":
+		return p.Topics(engage.Like), true
+	case "dislikes":
+		return p.Topics(engage.Dislike), true
+	case "identified":
+		return len(p.Identifiers) > 0, true
+	case "consents":
+		out := []string{}
+		for c, a := range p.Consents {
+			if a.Granted {
+				out = append(out, string(c))
+			}
+		}
+		slices.Sort(out)
+		return out, true
+	case "platforms":
+		out := []string{}
+		for _, d := range p.DevicesByUse() {
+			if !slices.Contains(out, d.Platform) {
+				out = append(out, d.Platform)
+			}
+		}
+		slices.Sort(out)
+		return out, true
+	case "locale":
+		for _, d := range p.DevicesByUse() {
+			if d.Locale != "" {
+				return d.Locale, true
+			}
+		}
+		return nil, false
+	case "first_seen":
+		return p.FirstSeen, !p.FirstSeen.IsZero()
+	case "last_seen":
+		return p.LastSeen, !p.LastSeen.IsZero()
+	case "last_visit_at":
+		return p.LastVisitAt, !p.LastVisitAt.IsZero()
+	case "visits":
+		return p.Visits, true
+	}
+	return nil, false
+}
+
+func cutPrefix(s, prefix string) (string, bool) {
+	if len(s) > len(prefix) && s[:len(prefix)] == prefix {
+		return s[len(prefix):], true
+	}
+	return "", false
+}
+
+func with[V any](m map[string]V, k string, v V) map[string]V {
+	c := cloneOf(m)
+	c[k] = v
+	return c
+}
+
+// cloneOf is a copy that can be written to, also of nil.
+func cloneOf[K comparable, V any](m map[K]V) map[K]V {
+	c := make(map[K]V, len(m)+1)
+	maps.Copy(c, m)
+	return c
+}
