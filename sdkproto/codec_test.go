@@ -5,8 +5,10 @@ import (
 	"compress/gzip"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -410,5 +412,24 @@ func BenchmarkDecodeBatch(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// README.md is the specification: its tables are those of the code.
+func TestTheSpecificationListsEveryCode(t *testing.T) {
+	b, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(b)
+	for _, e := range sdkproto.Errors() {
+		if row := fmt.Sprintf("| %d | `%s` | %d | %s | %s |", e.Code, e.Name, e.HTTP, e.Meaning, e.Action); !strings.Contains(text, row) {
+			t.Errorf("README.md lacks %s", row)
+		}
+	}
+	for _, c := range sdkproto.Closes() {
+		if row := fmt.Sprintf("| %d | `%s` | %s | %s |", c.Code, c.Name, c.Meaning, c.Action); !strings.Contains(text, row) {
+			t.Errorf("README.md lacks %s", row)
+		}
 	}
 }

@@ -62,6 +62,7 @@ type Options struct {
 
 	BackoffMin time.Duration // 0 means 1 s
 	BackoffMax time.Duration // 0 means 300 s
+	DeadAfter  time.Duration // silence beyond the ping interval that makes the server dead; 0 means 10 s
 	FlushAfter time.Duration // how long an item may wait for company on the socket; 0 sends at once
 	MaxQueue   int           // beyond it the oldest fix is dropped, then the oldest event; 0 means 10,000
 
@@ -234,6 +235,9 @@ func (o *Options) setDefaults() {
 	if o.BackoffMax <= 0 {
 		o.BackoffMax = max(sdkproto.BackoffMax, o.BackoffMin)
 	}
+	if o.DeadAfter <= 0 {
+		o.DeadAfter = sdkproto.DeadAfter
+	}
 	if o.MaxQueue <= 0 {
 		o.MaxQueue = sdkproto.MaxQueueItems
 	}
@@ -394,11 +398,10 @@ func (c *Client) loop(ctx context.Context) (err error) {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if opened {
-			reregistered = false
-			if time.Since(start) >= 10*c.opts.BackoffMin {
-				attempt = 0
-			}
+		// A session that ends at once proves nothing: a server that says hello_ok
+		// and then goodbye is not asked without a pause.
+		if opened && time.Since(start) >= 10*c.opts.BackoffMin {
+			attempt, reregistered = 0, false
 		}
 		if terminal, ok := errors.AsType[*TerminalError](err); ok {
 			if terminal.Action() != sdkproto.ActReregister || reregistered || !c.forgetToken(ctx) {

@@ -161,7 +161,7 @@ func (c *Client) greet(ctx context.Context, conn *websocket.Conn) (*session, err
 	conn.SetReadLimit(sdkproto.MaxFrameBytes)
 	s := &session{
 		conn: conn, lastID: 1, credit: sdkproto.DefaultCredit, frameBytes: sdkproto.MaxFrameBytes,
-		batchItems: sdkproto.MaxBatchItems, silence: sdkproto.PingEvery + sdkproto.DeadAfter,
+		batchItems: sdkproto.MaxBatchItems, silence: sdkproto.PingEvery + c.opts.DeadAfter,
 	}
 	_, msg, err := conn.ReadMessage()
 	if err != nil {
@@ -185,7 +185,7 @@ func (c *Client) greet(ctx context.Context, conn *websocket.Conn) (*session, err
 		s.credit = int(ok.Credit)
 	}
 	if ok.PingMs > 0 {
-		s.silence = time.Duration(ok.PingMs)*time.Millisecond + sdkproto.DeadAfter
+		s.silence = time.Duration(ok.PingMs)*time.Millisecond + c.opts.DeadAfter
 	}
 	if n := int(ok.GetLimits().GetFrameBytes()); n > 0 {
 		s.frameBytes = n
