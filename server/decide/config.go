@@ -97,7 +97,7 @@ func compile(c *engage.Campaign, attributes map[string]rules.Type) (*campaign, e
 				}
 			}
 		}
-		out.needsWeather = out.needsWeather || content.Uses("weather")
+		out.needsWeather = out.needsWeather || slices.Contains(content.Variables(), "weather")
 		out.arms = append(out.arms, x)
 		out.weight += x.weight()
 	}

@@ -79,6 +79,7 @@ func At(prefix string, err error) error {
 	if err == nil {
 		return nil
 	}
+	err = FromGeo(err)
 	var e *Error
 	if !errors.As(err, &e) {
 		return &Error{Code: Invalid, Field: prefix, Msg: err.Error()}

@@ -67,6 +67,7 @@ func (p *Partition) recover(ctx context.Context) error {
 		}
 	}
 	p.inc, p.next = max(st.Incarnation, 1), st.Seq+1
+	p.position.Store(st.Seq)
 	p.marks, p.adopted, p.hours, p.savedOn = st.Marks, st.Adopted, st.Hours, st.Build
 	if p.marks == nil {
 		p.marks = map[string]engage.Source{}
@@ -128,6 +129,7 @@ func (p *Partition) settle(ctx context.Context) error {
 		if first > p.next {
 			p.alarm(ctx, "trimmed_ahead", fmt.Sprintf("the log begins at %d, the states end at %d: %d records were never applied", first, p.next-1, first-p.next))
 			p.next = first
+			p.position.Store(first - 1)
 		}
 		if p.next <= p.outPos.Seq && p.savedOn != p.o.Build {
 			p.alarm(ctx, "upgrade_replay", fmt.Sprintf("records %d to %d are applied again by build %q after a crash of %q; their outputs stay as they were", p.next, p.outPos.Seq, p.o.Build, p.savedOn))
