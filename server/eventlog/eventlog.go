@@ -1,8 +1,33 @@
 // Package eventlog is the ordered, durable log between the stages: NATS
-// JetStream, embedded in the process by default (Embedded). A stream belongs to
-// one partition, so its sequences have no holes for its reader.
+// JetStream, embedded in the process by default (OpenEmbedded). A stream belongs
+// to one partition, so its sequences have no holes for its reader.
+//
+// A stage appends through a Writer, which is the group commit: while one append
+// of a stream is under way, what arrives for it waits and goes into the next
+// record. It reads through Stream.Read, which is cheap when each call goes on
+// where the one before ended.
 //
 // The contract that another implementation must keep is eventlogtest.Run.
+//
+// # Figures
+//
+// Two shared, busy cores, 200-byte entries, file storage, bench_test.go; power
+// is fsync per append on a disk whose median fsync is about 0.1 ms. Trust the
+// order of things, not the second digit.
+//
+//	                                        process        power
+//	Stream.Append, one at a time, p50       20-35 µs       0.11-0.18 ms
+//	Writer.Append, one at a time, p50       25-49 µs       0.17-0.21 ms
+//	Writer, 64 producers, 1 workspace       200,000/s      17,000-29,000/s
+//	Writer, 64 producers, 10 workspaces     83,000-98,000/s  6,000-7,000/s
+//	Read in sequence                        65,000-130,000 messages/s
+//	Append, then Read of it, p50            33-60 µs
+//	Read elsewhere (a new reader), p50      2.6-5 ms
+//
+// Append is a plain request over the connection: on the same machine at the
+// same time its median was 17 µs, PublishMsgAsync's 19 and PublishMsg's 27. A
+// record holds one workspace: with 64 callers who each wait for their answer, it
+// carries 30 entries when they share one and 6 when they share ten.
 package eventlog
 
 import (
@@ -18,6 +43,9 @@ var (
 	ErrSequence = errors.New("stream sequence differs")
 	// ErrTooLarge: the message exceeds MaxMessageBytes. Nothing was appended.
 	ErrTooLarge = errors.New("message too large")
+	// ErrSubject: the subject is none that the stream was opened with. Nothing
+	// was appended.
+	ErrSubject = errors.New("subject is not of this stream")
 	// ErrTrimmed: the sequence asked for is no longer kept.
 	ErrTrimmed = errors.New("sequence no longer kept")
 )
@@ -60,5 +88,7 @@ type Stream interface {
 	// Trim forgets all messages below before.
 	Trim(ctx context.Context, before uint64) error
 	// Seal makes every later Append fail with ErrSealed, also after a restart.
+	// The stream can still be read and trimmed, and its subjects are free for
+	// another stream.
 	Seal(ctx context.Context) error
 }
