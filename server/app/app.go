@@ -1,0 +1,377 @@
+// Package app joins the parts of the server and runs them: it is the only package
+// that imports everything. Reading order: New opens what the server stands on and
+// wires the stages (ingest → situate → decide → deliver → measure), Run starts
+// them and stops them in the opposite order, router.go is the chain itself, and
+// the other files show one part to another through the few methods that it needs.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+	_ "time/tzdata" // zones are the same on every machine, so that decisions are
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/footfall-engage/footfall/server/catalog"
+	"github.com/footfall-engage/footfall/server/clock"
+	"github.com/footfall-engage/footfall/server/config"
+	"github.com/footfall-engage/footfall/server/decide"
+	"github.com/footfall-engage/footfall/server/deliver"
+	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/eventlog"
+	"github.com/footfall-engage/footfall/server/ingest"
+	"github.com/footfall-engage/footfall/server/measure"
+	"github.com/footfall-engage/footfall/server/partition"
+	"github.com/footfall-engage/footfall/server/situate"
+	"github.com/footfall-engage/footfall/server/store"
+	"github.com/footfall-engage/footfall/server/weather"
+)
+
+// Options of a server.
+type Options struct {
+	Config  config.Config
+	Clock   clock.Clock  // nil means the machine's
+	Logger  *slog.Logger // nil discards
+	Version string       // names the build, in logs, to weather providers and in partitions' positions
+
+	// Mode of the partition loops; empty means partition.Fast.
+	Mode partition.Mode
+	// Weather replaces the configured provider, in tests.
+	Weather weather.Provider
+	// FaultyLog, in tests and in the demo's sabotage, takes away entries of phones
+	// that are then acknowledged all the same: proof that an audit finds them.
+	FaultyLog func(workspace, install string, entries []engage.Entry) []engage.Entry
+	// Tap sees every record that a partition applies, for recording streams in tests.
+	Tap func(partition string, m eventlog.Message)
+}
+
+// App is a server.
+type App struct {
+	o        Options
+	log      *slog.Logger
+	life     *lifecycle
+	registry *prometheus.Registry
+	eventlog *eventlog.JetStream
+	hot      store.Store
+	states   store.Store
+	sealer   *catalog.Sealer
+	catalog  *catalog.Catalog
+	firstKey engage.Secret
+	weather  *weather.Service
+	feed     *weatherFeed
+	router   *router
+	senders  *senders
+	deliver  *deliver.Deliverer
+	gateway  *ingest.Gateway
+	handler  http.Handler
+	listener net.Listener
+	caughtUp atomic.Bool
+	serving  chan struct{}
+}
+
+// New opens the data folder and wires the server. It starts nothing that works;
+// Run or Close must follow.
+func New(ctx context.Context, o Options) (_ *App, err error) {
+	if err := o.Config.Validate(); err != nil {
+		return nil, err
+	}
+	if o.Clock == nil {
+		o.Clock = clock.System{}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Version == "" {
+		o.Version = "dev"
+	}
+	a := &App{o: o, log: o.Logger, life: newLifecycle(o.Logger), registry: prometheus.NewRegistry(), serving: make(chan struct{})}
+	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.life.stopAll())
+		}
+	}()
+	if err := a.openStores(ctx); err != nil {
+		return nil, err
+	}
+	if a.eventlog, err = eventlog.OpenEmbedded(ctx, eventlog.EmbeddedOptions{
+		Dir: filepath.Join(o.Config.DataDir, "log"), Durability: string(o.Config.Durability), Logger: a.log,
+	}); err != nil {
+		return nil, err
+	}
+	a.life.push("event log", a.eventlog.Close)
+	if a.sealer, err = sealer(&o.Config); err != nil {
+		return nil, err
+	}
+	if a.catalog, err = catalog.Open(ctx, catalog.Options{
+		Log: a.eventlog, Clock: o.Clock, Compile: decide.Compile, Sealer: a.sealer, Logger: a.log,
+	}); err != nil {
+		return nil, err
+	}
+	if err := a.firstStart(ctx); err != nil {
+		return nil, err
+	}
+	if err := a.openWeather(); err != nil {
+		return nil, err
+	}
+	places := &configs[*situate.Config]{catalog: a.catalog, compile: situateConfig}
+	if err := a.openPartitions(ctx, places); err != nil {
+		return nil, err
+	}
+	if err := a.openEdges(places); err != nil {
+		return nil, err
+	}
+	var lc net.ListenConfig
+	if a.listener, err = lc.Listen(ctx, "tcp", o.Config.Listen); err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	a.life.push("listener", func() error {
+		if err := a.listener.Close(); !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
+	})
+	return a, nil
+}
+
+func (a *App) openWeather() error {
+	provider := a.o.Weather
+	if c := a.o.Config.Weather; provider == nil && c.Enabled() {
+		met, err := weather.NewMetNorway(weather.MetOptions{
+			Contact: c.Contact, BaseURL: c.BaseURL, Version: a.o.Version, Now: a.o.Clock.Now, Logger: a.log,
+		})
+		if err != nil {
+			return err
+		}
+		a.life.push("weather connections", func() error {
+			met.CloseIdleConnections()
+			return nil
+		})
+		provider = met
+	}
+	a.weather = weather.New(weather.Options{Provider: provider, Now: a.o.Clock.Now, Logger: a.log})
+	a.feed = newWeatherFeed(a.weather, a.log)
+	return nil
+}
+
+func (a *App) openPartitions(ctx context.Context, places *configs[*situate.Config]) error {
+	n, err := a.partitionCount(ctx)
+	if err != nil {
+		return err
+	}
+	a.router = &router{weather: a.feed}
+	campaigns := &configs[*decide.Config]{catalog: a.catalog, compile: decideConfig(a.log)}
+	open := func(kind string, i int, m engage.Machine, c partition.Configs) (*partition.Partition, error) {
+		o := partition.Options{
+			Kind: kind, Index: i, Mode: a.o.Mode, Log: a.eventlog, Hot: a.hot, States: a.states,
+			Machine: m, Configs: c, Router: a.router, Clock: a.o.Clock, Build: a.o.Version, Logger: a.log,
+			Retention: time.Duration(a.o.Config.RetentionDays) * 24 * time.Hour,
+		}
+		if a.o.Tap != nil {
+			name := fmt.Sprintf("%s/%d", kind, i)
+			o.Tap = func(m eventlog.Message) { a.o.Tap(name, m) }
+		}
+		return partition.Open(ctx, o)
+	}
+	for i := range n {
+		p, err := open("in", i, situate.Machine{}, places)
+		if err != nil {
+			return err
+		}
+		a.router.in = append(a.router.in, p)
+	}
+	for i := range n {
+		p, err := open("act", i, decide.Machine{Meter: measure.Meter{}, Other: measure.Meter{}}, campaigns)
+		if err != nil {
+			return err
+		}
+		a.router.act = append(a.router.act, p)
+	}
+	a.registry.MustRegister(newPartitionMetrics(a.router))
+	return nil
+}
+
+// Addr is the address that the server listens on.
+func (a *App) Addr() net.Addr { return a.listener.Addr() }
+
+// URL is the address under which it is reached from this machine.
+func (a *App) URL() string { return "http://" + a.listener.Addr().String() }
+
+// FirstKey is the admin key that was made because there was none; empty
+// otherwise. It is not kept anywhere: show it now.
+func (a *App) FirstKey() engage.Secret { return a.firstKey }
+
+// Catalog is the configuration.
+func (a *App) Catalog() *catalog.Catalog { return a.catalog }
+
+// Sealer seals secrets for the catalogue.
+func (a *App) Sealer() *catalog.Sealer { return a.sealer }
+
+// Serving is closed when the server has caught up and takes everything.
+func (a *App) Serving() <-chan struct{} { return a.serving }
+
+// Close gives up what New opened, when Run is never called.
+func (a *App) Close() error { return a.life.stopAll() }
+
+// Run serves until ctx ends or a part fails; then it stops accepting, lets what
+// is under way settle, saves all states and closes. What a part failed by is
+// returned.
+func (a *App) Run(ctx context.Context) error {
+	err := a.run(ctx)
+	return errors.Join(err, a.life.stopAll())
+}
+
+func (a *App) run(ctx context.Context) error {
+	// Order: those who are sent to run before those who send.
+	a.life.push("senders", a.senders.close)
+	a.life.run("weather", a.weather.Run)
+	for _, p := range a.router.act {
+		a.life.run(p.Name(), p.Run)
+	}
+	a.life.run("deliver", a.deliver.Run)
+	for _, p := range a.router.in {
+		a.life.run(p.Name(), p.Run)
+	}
+	a.life.run("weather feed", func(ctx context.Context) error { return a.feed.run(ctx, a.router) })
+	a.life.push("settle", a.settle)
+	server := &http.Server{
+		Handler: a.handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+	}
+	a.life.run("http", func(ctx context.Context) error { return serve(ctx, server, a.listener) })
+	if err := a.catchUp(ctx); err != nil || ctx.Err() != nil {
+		return err
+	}
+	a.life.run("gateway", a.gateway.Run)
+	select {
+	case <-a.gateway.Ready():
+	case err := <-a.life.failed:
+		return err
+	case <-ctx.Done():
+		return nil
+	}
+	a.caughtUp.Store(true)
+	close(a.serving)
+	a.log.Info("serving", "url", a.URL(), "version", a.o.Version)
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-a.life.failed:
+		return err
+	}
+}
+
+// catchUp waits until every partition has applied its log, and makes their states
+// visible to readers of the store.
+func (a *App) catchUp(ctx context.Context) error {
+	for _, p := range a.partitions() {
+		select {
+		case <-p.Ready():
+		case err := <-a.life.failed:
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+		if err := p.Flush(ctx); err != nil && ctx.Err() == nil {
+			return fmt.Errorf("save states of %s: %w", p.Name(), err)
+		}
+	}
+	return nil
+}
+
+func (a *App) partitions() []*partition.Partition {
+	return append(append([]*partition.Partition{}, a.router.in...), a.router.act...)
+}
+
+// settleWithin bounds how long a stop waits for work under way. What is not done
+// by then is in the log and the outbox, and goes on at the next start.
+const settleWithin = 2 * time.Second
+
+func (a *App) settle() error {
+	ctx, cancel := context.WithTimeout(context.Background(), settleWithin)
+	defer cancel()
+	_ = a.Settle(ctx) // what is left goes on at the next start
+	return nil
+}
+
+// Settle waits until everything that has been logged is applied and handed on.
+func (a *App) Settle(ctx context.Context) error {
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for idle := 0; idle < 3; {
+		if a.idle() {
+			idle++
+		} else {
+			idle = 0
+		}
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (a *App) idle() bool {
+	for _, p := range a.partitions() {
+		if !p.Idle() {
+			return false
+		}
+	}
+	return true
+}
+
+// Flush saves the states of all partitions, so that readers of the store see them.
+func (a *App) Flush(ctx context.Context) error {
+	for _, p := range a.partitions() {
+		if err := p.Flush(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ready reports whether the server takes everything, and if not, why.
+func (a *App) ready() (bool, map[string]string) {
+	why := map[string]string{}
+	for _, p := range a.partitions() {
+		s := p.Stats()
+		select {
+		case <-p.Ready():
+		default:
+			why[p.Name()] = fmt.Sprintf("catching up: %d of %d", s.Position, s.Landed)
+		}
+	}
+	if len(why) == 0 && !a.caughtUp.Load() {
+		why["gateway"] = "starting"
+	}
+	return len(why) == 0, why
+}
+
+// serve runs an HTTP server until ctx ends, then lets requests finish.
+func serve(ctx context.Context, s *http.Server, l net.Listener) error {
+	failed := make(chan error, 1)
+	go func() { failed <- s.Serve(l) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	err := s.Shutdown(bounded)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = s.Close()
+	}
+	<-failed
+	return err
+}

@@ -1,0 +1,83 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+
+	"github.com/footfall-engage/footfall/server/catalog"
+	"github.com/footfall-engage/footfall/server/decide"
+	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/situate"
+)
+
+// configs shows the catalogue to partitions, compiled for a stage: once per
+// revision, however many partitions adopt it.
+type configs[C any] struct {
+	catalog *catalog.Catalog
+	compile func(*catalog.Snapshot) (C, error)
+
+	mu   sync.Mutex
+	made map[uint64]C
+}
+
+// maxCompiled bounds the revisions that are kept compiled.
+const maxCompiled = 4
+
+// Latest implements partition.Configs.
+func (c *configs[C]) Latest() uint64 { return c.catalog.Latest() }
+
+// Changed implements partition.Configs.
+func (c *configs[C]) Changed() <-chan struct{} { return c.catalog.Changed() }
+
+// At implements partition.Configs.
+func (c *configs[C]) At(_ context.Context, revision uint64) (any, error) { return c.at(revision) }
+
+func (c *configs[C]) at(revision uint64) (C, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if made, ok := c.made[revision]; ok {
+		return made, nil
+	}
+	var none C
+	s, err := c.catalog.At(revision)
+	if err != nil {
+		return none, err
+	}
+	made, err := c.compile(s)
+	if err != nil {
+		return none, err
+	}
+	if len(c.made) >= maxCompiled {
+		clear(c.made)
+	}
+	if c.made == nil {
+		c.made = map[uint64]C{}
+	}
+	c.made[revision] = made
+	return made, nil
+}
+
+func situateConfig(s *catalog.Snapshot) (*situate.Config, error) {
+	var places []*engage.Place
+	for ws := range s.Workspaces {
+		places = append(places, s.Places(ws)...)
+	}
+	return situate.NewConfig(places)
+}
+
+func decideConfig(log *slog.Logger) func(*catalog.Snapshot) (*decide.Config, error) {
+	return func(s *catalog.Snapshot) (*decide.Config, error) {
+		var in []decide.Workspace
+		for ws, w := range s.Workspaces {
+			in = append(in, decide.Workspace{
+				ID: ws, Attributes: w.Attributes, Places: s.Places(ws), Campaigns: s.Campaigns(ws),
+			})
+		}
+		c, errs := decide.NewConfig(in)
+		for _, err := range errs {
+			log.Error("campaign left out", "revision", s.Revision, "error", err)
+		}
+		return c, nil
+	}
+}

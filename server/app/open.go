@@ -1,0 +1,153 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"github.com/footfall-engage/footfall/server/catalog"
+	"github.com/footfall-engage/footfall/server/config"
+	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/partition"
+	"github.com/footfall-engage/footfall/server/store"
+	"github.com/footfall-engage/footfall/server/store/sqlite"
+)
+
+// hotCollections are written before anything leaves; stateCollections beside the
+// loops. They are two files, so that a large commit of states delays no send.
+func hotCollections() []store.Collection {
+	hot, _ := partition.Collections("in")
+	return append(hot,
+		store.Collection{Name: "deliveries", Indexes: []store.Index{{Name: "lane", Paths: []string{"lane", "due_us"}}}},
+		store.Collection{Name: "inbox"},
+		store.Collection{Name: "credentials"},
+	)
+}
+
+func stateCollections() []store.Collection {
+	_, out := partition.Collections("in")
+	return append(out,
+		store.Collection{Name: "state_act"},
+		store.Collection{Name: "decisions", Indexes: []store.Index{
+			{Name: "profile", Paths: []string{"profile", "at"}},
+			{Name: "campaign", Paths: []string{"campaign", "at"}},
+			{Name: "at", Paths: []string{"at"}},
+		}},
+		store.Collection{Name: "timeline"},
+		store.Collection{Name: "meta"},
+	)
+}
+
+func (a *App) openStores(ctx context.Context) error {
+	dir := a.o.Config.DataDir
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("data folder: %w", err)
+	}
+	open := func(file string, collections []store.Collection) (*sqlite.Store, error) {
+		s, err := sqlite.Open(ctx, sqlite.Options{
+			Path: filepath.Join(dir, file), Collections: collections,
+			Durability: string(a.o.Config.Durability), Logger: a.log, Now: a.o.Clock.Now,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("open %s: %w", file, err)
+		}
+		a.life.push(file, s.Close)
+		return s, nil
+	}
+	var err error
+	if a.states, err = open("states.db", stateCollections()); err != nil {
+		return err
+	}
+	a.hot, err = open("hot.db", hotCollections())
+	return err
+}
+
+// layout is the document "meta/layout": what cannot change in a data folder.
+type layout struct {
+	V          int `json:"v"` // 1
+	Partitions int `json:"partitions"`
+}
+
+// partitionCount is that of the data folder, or the configured one for a new folder.
+func (a *App) partitionCount(ctx context.Context) (int, error) {
+	want := a.o.Config.Partitions
+	key := store.Key{Workspace: store.System, ID: "layout"}
+	doc, err := a.states.Get(ctx, "meta", key)
+	if errors.Is(err, store.ErrNotFound) {
+		if want == 0 {
+			want = min(max(runtime.NumCPU(), 1), 64)
+		}
+		body, err := json.Marshal(layout{1, want})
+		if err != nil {
+			return 0, err
+		}
+		return want, a.states.Apply(ctx, store.Batch{Puts: []store.Put{{Collection: "meta", Key: key, Body: body}}})
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read layout: %w", err)
+	}
+	var l layout
+	if err := json.Unmarshal(doc.Body, &l); err != nil {
+		return 0, fmt.Errorf("decode layout: %w", err)
+	}
+	if want != 0 && want != l.Partitions {
+		return 0, engage.Errorf(engage.Conflict, "partitions", "this data folder has %d, not %d: moving slots between partitions is not built yet", l.Partitions, want)
+	}
+	return l.Partitions, nil
+}
+
+// sealer reads the key of the secrets, and makes it on the first start.
+func sealer(c *config.Config) (*catalog.Sealer, error) {
+	if c.Secrets.Key != "" {
+		key, err := config.ParseKey(c.Secrets.Key)
+		if err != nil {
+			return nil, err
+		}
+		return catalog.NewSealer(key)
+	}
+	path := c.KeyFile()
+	text, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		key := make([]byte, config.KeyBytes)
+		_, _ = rand.Read(key) // never fails (Go 1.24)
+		text = []byte(base64.StdEncoding.EncodeToString(key) + "\n")
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			return nil, fmt.Errorf("write secret key: %w", err)
+		}
+	} else if err != nil {
+		return nil, fmt.Errorf("read secret key: %w", err)
+	}
+	key, err := config.ParseKey(engage.Secret(text))
+	if err != nil {
+		return nil, engage.At("secrets.key_file", err)
+	}
+	return catalog.NewSealer(key)
+}
+
+// firstStart makes the default workspace and an admin key when there is none.
+func (a *App) firstStart(ctx context.Context) error {
+	ws := a.o.Config.Workspace
+	if a.catalog.Now().Workspaces[ws] == nil {
+		w := &catalog.Workspace{ID: ws, Name: ws}
+		if err := a.catalog.PutWorkspace(ctx, "system", w, 0); err != nil {
+			return fmt.Errorf("make workspace %s: %w", ws, err)
+		}
+	}
+	for _, k := range a.catalog.Now().Keys(ws) {
+		if k.Role == catalog.Admin {
+			return nil
+		}
+	}
+	k, token := catalog.NewKey(ws, "first admin", catalog.Admin)
+	if err := a.catalog.PutKey(ctx, "system", k, 0); err != nil {
+		return fmt.Errorf("make the first admin key: %w", err)
+	}
+	a.firstKey = token
+	return nil
+}

@@ -1,0 +1,218 @@
+package app
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"sync"
+
+	"github.com/footfall-engage/footfall/geo"
+	"github.com/footfall-engage/footfall/server/catalog"
+	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/eventlog"
+	"github.com/footfall-engage/footfall/server/ingest"
+	"github.com/footfall-engage/footfall/server/situate"
+	"github.com/footfall-engage/footfall/server/store"
+)
+
+// sdkCatalog is the catalogue as the gateway sees it.
+type sdkCatalog struct {
+	a      *App
+	places *configs[*situate.Config]
+
+	mu      sync.Mutex
+	secrets map[catalog.Sealed]engage.Secret // opened ones
+}
+
+// App implements ingest.Catalog.
+func (c *sdkCatalog) App(key string) (ingest.App, bool) {
+	app := c.a.catalog.Now().AppByKey(key)
+	if app == nil {
+		return ingest.App{}, false
+	}
+	out := ingest.App{Workspace: app.Workspace, ID: app.ID, Platform: app.Platform, Disabled: app.Disabled}
+	if app.IdentitySecret == "" {
+		return out, true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	secret, ok := c.secrets[app.IdentitySecret]
+	if !ok {
+		var err error
+		if secret, err = c.a.sealer.Open(app.IdentitySecret); err != nil {
+			c.a.log.Error("open identity secret", "app", app.ID, "error", err)
+			return out, true // identify is refused; the rest works
+		}
+		c.secrets[app.IdentitySecret] = secret
+	}
+	out.IdentitySecret = secret
+	return out, true
+}
+
+// Nearest implements ingest.Catalog.
+func (c *sdkCatalog) Nearest(workspace string, p geo.Point, n int) (string, []ingest.Region) {
+	rev := c.a.catalog.Latest()
+	config, err := c.places.at(rev)
+	if err != nil {
+		c.a.log.Error("places for phones", "revision", rev, "error", err)
+		return fmt.Sprint(rev), nil
+	}
+	hits := config.Nearest(workspace, p, n, nil)
+	regions := make([]ingest.Region, len(hits))
+	for i, h := range hits {
+		regions[i] = ingest.Region{ID: h.ID, Center: h.Shape.Center(), RadiusM: h.Shape.BoundingRadiusM()}
+	}
+	return etag(regions), regions
+}
+
+// etag names a set of regions by its content, so that a revision which does not
+// touch them sends nothing to any phone.
+func etag(regions []ingest.Region) string {
+	h := fnv.New64a()
+	for _, r := range regions {
+		fmt.Fprintf(h, "%s %v %v %v\n", r.ID, r.Center.Lat, r.Center.Lng, r.RadiusM)
+	}
+	return fmt.Sprintf("%016x", h.Sum64())
+}
+
+// Changed implements ingest.Catalog.
+func (c *sdkCatalog) Changed() <-chan struct{} { return c.a.catalog.Changed() }
+
+// credential is a document of the collection "credentials" of the hot store,
+// whose only writer is the gateway's registration.
+type credential struct {
+	V         int    `json:"v"` // 1
+	App       string `json:"app"`
+	Hash      string `json:"hash"` // hex SHA-256 of the device token
+	Confirmed bool   `json:"confirmed"`
+}
+
+type credentials struct{ hot store.Store }
+
+func credentialKey(workspace, install string) store.Key {
+	return store.Key{Workspace: workspace, ID: install}
+}
+
+// Credential implements ingest.Credentials.
+func (c credentials) Credential(ctx context.Context, workspace, install string) (ingest.Credential, error) {
+	doc, err := c.hot.Get(ctx, "credentials", credentialKey(workspace, install))
+	if errors.Is(err, store.ErrNotFound) {
+		return ingest.Credential{}, nil
+	}
+	if err != nil {
+		return ingest.Credential{}, fmt.Errorf("read credential: %w", err)
+	}
+	var k credential
+	if err := json.Unmarshal(doc.Body, &k); err != nil {
+		return ingest.Credential{}, fmt.Errorf("decode credential: %w", err)
+	}
+	hash, err := hex.DecodeString(k.Hash)
+	if err != nil {
+		return ingest.Credential{}, fmt.Errorf("decode credential: %w", err)
+	}
+	return ingest.Credential{App: k.App, Hash: hash, Confirmed: k.Confirmed, Version: doc.Version}, nil
+}
+
+// PutCredential implements ingest.Credentials.
+func (c credentials) PutCredential(ctx context.Context, workspace, install string, k ingest.Credential, ifVersion int64) error {
+	body, err := json.Marshal(credential{1, k.App, hex.EncodeToString(k.Hash), k.Confirmed})
+	if err != nil {
+		return fmt.Errorf("encode credential: %w", err)
+	}
+	err = c.hot.Apply(ctx, store.Batch{Puts: []store.Put{{
+		Collection: "credentials", Key: credentialKey(workspace, install), Body: body, If: ifVersion,
+	}}})
+	if errors.Is(err, store.ErrVersion) {
+		return &engage.Error{Code: engage.Conflict, Field: "install_id", Msg: "another registration was faster", Err: err}
+	}
+	return err
+}
+
+// installs is the read copy of installs' states. It lags by at most one
+// checkpoint; what this process appended itself the gateway remembers.
+type installs struct{ states store.Store }
+
+// Install implements ingest.Installs.
+func (i installs) Install(ctx context.Context, workspace, install string) (ingest.Install, error) {
+	in, err := readInstall(ctx, i.states, workspace, install)
+	if err != nil || in == nil {
+		return ingest.Install{}, err
+	}
+	out := ingest.Install{Consents: map[engage.Purpose]bool{}, Background: in.Device.Lifecycle == "background"}
+	for p, c := range in.Consents {
+		out.Consents[p] = c.Granted
+	}
+	if n := len(in.Accepted); n > 0 && in.Accepted[0][0] == 1 {
+		out.ThroughSeq = in.Accepted[0][1]
+	}
+	switch {
+	case in.Fix != nil:
+		out.Position = &in.Fix.Pos
+	case in.Coarse != 0:
+		p := in.Coarse.Center()
+		out.Position = &p
+	}
+	return out, nil
+}
+
+// readInstall reads a situate state; nil when there is none.
+func readInstall(ctx context.Context, states store.Store, workspace, install string) (*situate.Install, error) {
+	doc, err := states.Get(ctx, "state_in", store.Key{Workspace: workspace, ID: "i:" + install})
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read install: %w", err)
+	}
+	st, err := situate.Machine{}.Decode(engage.InstallKey(workspace, install), doc.Body)
+	if err != nil {
+		return nil, err
+	}
+	return st.(*situate.Install), nil //nolint:forcetypeassert // Decode gives nothing else for this key
+}
+
+// sdkLog appends what phones say to the partition of their install.
+type sdkLog struct {
+	r *router
+	// faulty, in tests and in the demo's sabotage, takes entries away that are
+	// then acknowledged all the same.
+	faulty func(workspace, install string, entries []engage.Entry) []engage.Entry
+}
+
+// Append implements ingest.Log.
+func (l *sdkLog) Append(ctx context.Context, workspace, install string, entries []engage.Entry) error {
+	if entries = l.sabotage(workspace, install, entries); len(entries) == 0 {
+		return nil
+	}
+	return busy(l.r.inOf(engage.InstallKey(workspace, install)).Append(ctx, entries))
+}
+
+// AppendAsync implements ingest.Log.
+func (l *sdkLog) AppendAsync(workspace, install string, entries []engage.Entry, done func(error)) error {
+	if entries = l.sabotage(workspace, install, entries); len(entries) == 0 {
+		done(nil)
+		return nil
+	}
+	return busy(l.r.inOf(engage.InstallKey(workspace, install)).AppendAsync(entries, func(_ uint64, err error) { done(busy(err)) }))
+}
+
+func (l *sdkLog) sabotage(workspace, install string, entries []engage.Entry) []engage.Entry {
+	if l.faulty == nil {
+		return entries
+	}
+	return l.faulty(workspace, install, entries)
+}
+
+// busy gives the log's own errors the codes that the gateway tells phones.
+func busy(err error) error {
+	switch {
+	case errors.Is(err, eventlog.ErrBusy):
+		return &engage.Error{Code: engage.RateLimited, Msg: "the log is behind", Err: err}
+	case errors.Is(err, eventlog.ErrStopped):
+		return &engage.Error{Code: engage.Unavailable, Msg: "the server is stopping", Err: err}
+	}
+	return err
+}

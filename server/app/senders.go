@@ -1,0 +1,134 @@
+package app
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+
+	"github.com/footfall-engage/footfall/channels"
+	"github.com/footfall-engage/footfall/channels/apns"
+	"github.com/footfall-engage/footfall/channels/fcm"
+	"github.com/footfall-engage/footfall/server/catalog"
+	"github.com/footfall-engage/footfall/server/config"
+	"github.com/footfall-engage/footfall/server/engage"
+)
+
+// senders keeps one push sender per app and provider, made when it is first
+// needed and made anew when the app's credentials change.
+type senders struct {
+	catalog   *catalog.Catalog
+	sealer    *catalog.Sealer
+	providers config.Providers
+	rootCAs   *x509.CertPool
+	log       *slog.Logger
+
+	mu   sync.Mutex
+	made map[senderKey]*sender
+}
+
+type senderKey struct{ workspace, app, provider string }
+
+type sender struct {
+	version int64 // of the app that it was made from
+	channels.Sender
+	close func() error
+}
+
+func newSenders(c *catalog.Catalog, s *catalog.Sealer, p config.Providers, log *slog.Logger) (*senders, error) {
+	x := &senders{catalog: c, sealer: s, providers: p, log: log, made: map[senderKey]*sender{}}
+	if p.APNs.RootCAFile != "" {
+		pem, err := os.ReadFile(p.APNs.RootCAFile)
+		if err != nil {
+			return nil, engage.At("providers.apns.root_ca_file", err)
+		}
+		x.rootCAs = x509.NewCertPool()
+		if !x.rootCAs.AppendCertsFromPEM(pem) {
+			return nil, engage.Errorf(engage.Invalid, "providers.apns.root_ca_file", "holds no PEM certificate")
+		}
+	}
+	return x, nil
+}
+
+// Sender is the push sender for an app, and the name of its credential. An error
+// of code engage.NotFound means that the app has none for the provider.
+func (x *senders) Sender(_ context.Context, workspace, appID, provider string) (channels.Sender, string, error) {
+	app := x.catalog.Now().App(workspace, appID)
+	if app == nil {
+		return nil, "", engage.Errorf(engage.NotFound, "app", "there is no app %q", appID)
+	}
+	key := senderKey{workspace, appID, provider}
+	name := fmt.Sprintf("%s/%s/%s", workspace, appID, provider)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	old := x.made[key]
+	if old != nil && old.version == app.Version {
+		return old, name, nil
+	}
+	s, err := x.make(app, provider)
+	if err != nil {
+		return nil, name, err
+	}
+	x.made[key] = s
+	if old != nil {
+		// What is under way on the old one ends as a lost connection would.
+		if err := old.close(); err != nil {
+			x.log.Warn("close sender", "credential", name, "error", err)
+		}
+	}
+	return s, name, nil
+}
+
+func (x *senders) make(app *catalog.App, provider string) (*sender, error) {
+	switch provider {
+	case string(channels.FCM):
+		if app.FCM == nil {
+			return nil, engage.Errorf(engage.NotFound, "fcm", "app %q has no FCM credential", app.ID)
+		}
+		account, err := x.sealer.Open(app.FCM.ServiceAccount)
+		if err != nil {
+			return nil, err
+		}
+		s, err := fcm.New(fcm.Options{
+			ProjectID: app.FCM.ProjectID, CredentialsJSON: []byte(account.Reveal()),
+			Endpoint: x.providers.FCM.Endpoint, Logger: x.log,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("FCM sender of app %s: %w", app.ID, err)
+		}
+		return &sender{app.Version, s, s.Close}, nil
+	case string(channels.APNs):
+		if app.APNs == nil {
+			return nil, engage.Errorf(engage.NotFound, "apns", "app %q has no APNs credential", app.ID)
+		}
+		key, err := x.sealer.Open(app.APNs.PrivateKey)
+		if err != nil {
+			return nil, err
+		}
+		s, err := apns.New(apns.Options{
+			TeamID: app.APNs.TeamID, KeyID: app.APNs.KeyID, PrivateKeyPEM: []byte(key.Reveal()), Topic: app.BundleID,
+			ProductionURL: x.providers.APNs.ProductionURL, SandboxURL: x.providers.APNs.SandboxURL,
+			RootCAs: x.rootCAs, Logger: x.log,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("APNs sender of app %s: %w", app.ID, err)
+		}
+		return &sender{app.Version, s, s.Close}, nil
+	default:
+		return nil, engage.Errorf(engage.Unsupported, "provider", "unknown push provider %q", provider)
+	}
+}
+
+func (x *senders) close() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var errs []error
+	for _, s := range x.made {
+		errs = append(errs, s.close())
+	}
+	clear(x.made)
+	return errors.Join(errs...)
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// remote is a running server, as the commands see it.
+type remote struct {
+	base, key, workspace string
+	http                 *http.Client
+}
+
+// remoteFlags adds what every command needs that talks to a server.
+func (c *cli) remoteFlags(cmd *cobra.Command) func() (*remote, error) {
+	server := cmd.Flags().String("server", "", "address of the server (FOOTFALL_SERVER; default http://127.0.0.1:8080)")
+	keyFile := cmd.Flags().String("key-file", "", "file that holds the server key (default: the variable FOOTFALL_KEY)")
+	workspace := cmd.Flags().String("workspace", "", "workspace, for admin keys (default: the key's own)")
+	return func() (*remote, error) {
+		r := &remote{base: *server, workspace: *workspace, http: &http.Client{Timeout: 30 * time.Second}}
+		if r.base == "" {
+			r.base = c.env("FOOTFALL_SERVER")
+		}
+		if r.base == "" {
+			r.base = "http://127.0.0.1:8080"
+		}
+		r.base = strings.TrimSuffix(r.base, "/")
+		r.key = c.env("FOOTFALL_KEY")
+		if *keyFile != "" {
+			b, err := os.ReadFile(*keyFile)
+			if err != nil {
+				return nil, usageError{fmt.Errorf("read key file: %w", err)}
+			}
+			r.key = strings.TrimSpace(string(b))
+		}
+		if r.key == "" {
+			return nil, usageError{fmt.Errorf("no key: give --key-file or set FOOTFALL_KEY")}
+		}
+		return r, nil
+	}
+}
+
+// call makes one request; into may be nil.
+func (r *remote) call(ctx context.Context, method, path string, body, into any) error {
+	var in io.Reader
+	if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			return err
+		}
+		in = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, r.base+path, in)
+	if err != nil {
+		return usageError{err}
+	}
+	req.Header.Set("Authorization", "Bearer "+r.key)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if r.workspace != "" {
+		req.Header.Set("Footfall-Workspace", r.workspace)
+	}
+	resp, err := r.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }() // read to its end below
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode >= 400 {
+		var problem struct {
+			Title, Detail string
+			Errors        []struct{ Message, Location string }
+		}
+		if json.Unmarshal(b, &problem) != nil || problem.Title == "" && problem.Detail == "" {
+			return fmt.Errorf("the server answered %s", resp.Status)
+		}
+		text := problem.Title
+		if problem.Detail != "" {
+			text = problem.Detail
+		}
+		for _, e := range problem.Errors {
+			if e.Location != "" || e.Message != "" {
+				text += "; " + strings.TrimSpace(e.Location+" "+e.Message)
+			}
+		}
+		return fmt.Errorf("the server answered %d: %s", resp.StatusCode, text)
+	}
+	if into == nil || len(b) == 0 {
+		return nil
+	}
+	return json.Unmarshal(b, into)
+}
