@@ -1,0 +1,90 @@
+package apns
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/sideshow/apns2/token"
+)
+
+const (
+	// renewAfter replaces the provider token before Apple's hour is over.
+	renewAfter = 50 * time.Minute
+	// minAge is Apple's: a token renewed more often than every 20 minutes gives
+	// TooManyProviderTokenUpdates.
+	minAge = 20 * time.Minute
+)
+
+// provider signs the team's provider token: one at a time, shared by all
+// connections.
+type provider struct {
+	now func() time.Time
+
+	mu    sync.Mutex
+	token token.Token
+}
+
+func newProvider(o Options) (*provider, error) {
+	if o.TeamID == "" {
+		return nil, &OptionError{"team_id", "missing"}
+	}
+	if o.KeyID == "" {
+		return nil, &OptionError{"key_id", "missing"}
+	}
+	key, err := token.AuthKeyFromBytes(o.PrivateKeyPEM)
+	if err != nil {
+		return nil, &OptionError{"private_key_pem", "not a PKCS #8 EC key (Apple's .p8 file)"}
+	}
+	if key.Curve.Params().BitSize != 256 {
+		return nil, &OptionError{"private_key_pem", "not on the curve P-256"}
+	}
+	return &provider{now: o.Now, token: token.Token{AuthKey: key, KeyID: o.KeyID, TeamID: o.TeamID}}, nil
+}
+
+// bearer returns the current token, signing one when there is none or it is old.
+func (p *provider) bearer() (string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	age := p.now().Sub(time.Unix(p.token.IssuedAt, 0))
+	// A negative age: the clock was set back. Apple refuses a token from the
+	// future, so that waiting would not help.
+	if p.token.Bearer == "" || age >= renewAfter || age < 0 {
+		if err := p.sign(); err != nil {
+			return "", err
+		}
+	}
+	return p.token.Bearer, nil
+}
+
+// renew replaces a token that Apple called expired. ok is false when it is too
+// young for that: then a clock is wrong, ours or the key's.
+func (p *provider) renew(refused string) (bearer string, ok bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.token.Bearer != refused {
+		return p.token.Bearer, true, nil // somebody else has renewed it
+	}
+	if p.now().Sub(time.Unix(p.token.IssuedAt, 0)) < minAge {
+		return "", false, nil
+	}
+	if err := p.sign(); err != nil {
+		return "", false, err
+	}
+	return p.token.Bearer, true, nil
+}
+
+// sign makes a token by our clock (token.Generate knows only time.Now). It runs
+// under mu.
+func (p *provider) sign() error {
+	iat := p.now().Unix()
+	t := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{"iss": p.token.TeamID, "iat": iat})
+	t.Header["kid"] = p.token.KeyID
+	bearer, err := t.SignedString(p.token.AuthKey)
+	if err != nil {
+		return fmt.Errorf("sign the provider token: %w", err)
+	}
+	p.token.IssuedAt, p.token.Bearer = iat, bearer
+	return nil
+}
