@@ -151,6 +151,9 @@ func PartitionOf(key string, n int) int { return SlotOf(key) * n / Slots }
 
 const recordV1 = 1
 
+// minEntryBytes is the least that an encoded entry takes: six empty fields.
+const minEntryBytes = 6
+
 // ErrRecord: the bytes are not a record that this version can read.
 var ErrRecord = errors.New("not a readable log record")
 
@@ -214,7 +217,7 @@ func DecodeRecord(data []byte) ([]Entry, error) {
 	}
 	d := decoder{b: data[1:]}
 	n := d.uvarint()
-	if n > uint64(len(d.b)) { // an entry has more than one byte
+	if n > uint64(len(d.b))/minEntryBytes {
 		return nil, fmt.Errorf("%w: %d entries in %d bytes", ErrRecord, n, len(d.b))
 	}
 	entries := make([]Entry, n)

@@ -1,34 +1,40 @@
 package partition
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/eventlog"
+)
 
 // inboxRecords bounds what is handed over in memory; beyond it the loop reads
 // the stream, which has everything.
 const inboxRecords = 4096
 
-// handed is a landed record on its way from the writer to the loop.
-type handed struct {
-	seq  uint64
-	data []byte
+// record is what the loop applies: read from the stream, or handed over by the
+// writer, which has decoded it to check what it appended.
+type record struct {
+	eventlog.Message
+	entries []engage.Entry // nil: not decoded yet
 }
 
 // inbox takes landed records from the writer, in sequence order.
 type inbox struct {
 	mu      sync.Mutex
-	records []handed
+	records []record
 	lastSeq uint64 // known to be in the log
 	wake    chan struct{}
 }
 
 func (b *inbox) init() { b.wake = make(chan struct{}, 1) }
 
-func (b *inbox) landed(seq uint64, data []byte, handOver bool) {
+func (b *inbox) landed(seq uint64, data []byte, entries []engage.Entry, handOver bool) {
 	b.mu.Lock()
 	if seq > b.lastSeq {
 		b.lastSeq = seq
 	}
 	if handOver && len(b.records) < inboxRecords {
-		b.records = append(b.records, handed{seq, data})
+		b.records = append(b.records, record{eventlog.Message{Seq: seq, Data: data}, entries})
 	}
 	b.mu.Unlock()
 	b.signal()
@@ -49,16 +55,16 @@ func (b *inbox) last() uint64 {
 
 // take returns up to limit handed records that continue at next without a hole,
 // and whether the log has a record at next that was not handed over.
-func (b *inbox) take(next uint64, limit int) (out []handed, read bool) {
+func (b *inbox) take(next uint64, limit int) (out []record, read bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	i := 0
-	for i < len(b.records) && b.records[i].seq < next {
+	for i < len(b.records) && b.records[i].Seq < next {
 		i++ // read from the stream meanwhile
 	}
 	b.records = b.records[i:]
 	n := 0
-	for n < len(b.records) && n < limit && b.records[n].seq == next+uint64(n) {
+	for n < len(b.records) && n < limit && b.records[n].Seq == next+uint64(n) {
 		n++
 	}
 	if n > 0 {

@@ -180,20 +180,16 @@ func (p *Partition) housekeep(wanted uint64) error {
 
 // take returns the next records, from memory if they follow exactly, else from
 // the stream; none when the log has nothing more.
-func (p *Partition) take(ctx context.Context) ([]eventlog.Message, error) {
+func (p *Partition) take(ctx context.Context) ([]record, error) {
 	handed, read := p.inbox.take(p.next, p.o.MaxBatch)
 	if read {
 		return p.readFrom(ctx, p.stream)
 	}
-	msgs := make([]eventlog.Message, len(handed))
-	for i, h := range handed {
-		msgs[i] = eventlog.Message{Seq: h.seq, Data: h.data}
-	}
-	return msgs, nil
+	return handed, nil
 }
 
 // readFrom reads from p.next on and trusts no order but that of the sequences.
-func (p *Partition) readFrom(ctx context.Context, s eventlog.Stream) ([]eventlog.Message, error) {
+func (p *Partition) readFrom(ctx context.Context, s eventlog.Stream) ([]record, error) {
 	for attempt := 0; ; attempt++ {
 		msgs, err := s.Read(ctx, p.next, p.o.MaxBatch)
 		if err != nil {
@@ -204,7 +200,11 @@ func (p *Partition) readFrom(ctx context.Context, s eventlog.Stream) ([]eventlog
 			n++
 		}
 		if n > 0 {
-			return msgs[:n], nil
+			out := make([]record, n)
+			for i, m := range msgs[:n] {
+				out[i].Message = m
+			}
+			return out, nil
 		}
 		if attempt == 10 {
 			return nil, fmt.Errorf("read from %d: the log answers out of order", p.next)
@@ -213,7 +213,7 @@ func (p *Partition) readFrom(ctx context.Context, s eventlog.Stream) ([]eventlog
 }
 
 // process applies records and commits what they put out.
-func (p *Partition) process(ctx context.Context, msgs []eventlog.Message) error {
+func (p *Partition) process(ctx context.Context, msgs []record) error {
 	if err := p.o.Fault(FaultRead); err != nil {
 		return err
 	}
@@ -293,16 +293,19 @@ func (p *Partition) deleteGone(b *store.Batch) {
 
 // applyRecord applies the entries of one record and adds what they put out to
 // dests, unless an earlier run has committed it already.
-func (p *Partition) applyRecord(ctx context.Context, m eventlog.Message, dests map[string][]engage.Entry) (int, error) {
+func (p *Partition) applyRecord(ctx context.Context, m record, dests map[string][]engage.Entry) (int, error) {
 	p.index = 0
 	here := engage.Source{Partition: p.name, Incarnation: p.inc, Seq: m.Seq}
-	entries, err := engage.DecodeRecord(m.Data)
-	if err != nil {
-		p.quarantine(here, engage.Entry{}, m.Data, err.Error())
-		return 0, nil
+	entries := m.entries
+	if entries == nil {
+		var err error
+		if entries, err = engage.DecodeRecord(m.Data); err != nil {
+			p.quarantine(here, engage.Entry{}, m.Data, err.Error())
+			return 0, nil
+		}
 	}
 	if p.o.Tap != nil {
-		p.o.Tap(m)
+		p.o.Tap(m.Message)
 	}
 	suppressed := p.o.Mode == Fast && p.outPos.Incarnation == p.inc && m.Seq <= p.outPos.Seq
 	n := 0

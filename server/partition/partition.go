@@ -229,10 +229,8 @@ func Open(ctx context.Context, o Options) (*Partition, error) {
 		},
 		MaxRecordBytes: o.MaxRecordBytes,
 		Now:            o.Clock.Now,
-		Landed: func(seq uint64, record []byte, _ []engage.Entry) {
-			// The loop decodes the record again, so that what is handed over is to
-			// the bit what would be read.
-			p.inbox.landed(seq, record, !o.NoHandover)
+		Landed: func(seq uint64, record []byte, entries []engage.Entry) {
+			p.inbox.landed(seq, record, entries, !o.NoHandover)
 		},
 	})
 	return p, nil

@@ -134,7 +134,7 @@ func (p *Partition) settle(ctx context.Context) error {
 		if p.next <= p.outPos.Seq && p.savedOn != p.o.Build {
 			p.alarm(ctx, "upgrade_replay", fmt.Sprintf("records %d to %d are applied again by build %q after a crash of %q; their outputs stay as they were", p.next, p.outPos.Seq, p.o.Build, p.savedOn))
 		}
-		p.inbox.landed(last, nil, false)
+		p.inbox.landed(last, nil, nil, false)
 		return nil
 	}
 	p.alarm(ctx, "lost_tail", fmt.Sprintf("the log ends at %d but was applied to %d: the tail is lost, incarnation %d begins", last, known, p.inc+1))
@@ -150,7 +150,7 @@ func (p *Partition) settle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.inbox.landed(p.endAtRun, nil, false)
+	p.inbox.landed(p.endAtRun, nil, nil, false)
 	return nil
 }
 
