@@ -3,6 +3,7 @@ package situate
 import (
 	"encoding/json"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/footfall-engage/footfall/geo"
@@ -20,6 +21,8 @@ type Install struct {
 	Fix      *Fix                              `json:"fix,omitempty"`     // the newest by occurrence; nil without precise consent
 	Coarse   geo.Cell                          `json:"coarse,omitempty"`  // instead of Fix
 	Visits   map[string]*Visit                 `json:"visits"`            // open ones, by place
+	Left     map[string]time.Time              `json:"left,omitempty"`    // by what evidence the last places were left: their newest, by place
+	Said     map[engage.Purpose]uint64         `json:"said,omitempty"`    // seq of each answer in Consents
 	Refused  uint64                            `json:"refused,omitempty"` // positions dropped for want of consent
 }
 
@@ -35,50 +38,65 @@ type Fix struct {
 type Visit struct {
 	ID     string    `json:"id"`
 	Since  time.Time `json:"since"`  // first evidence, by occurrence
-	Last   time.Time `json:"last"`   // newest evidence that it was judged by
+	Last   time.Time `json:"last"`   // newest evidence that changed it
 	Fences []string  `json:"fences"` // inside which the install is, sorted
 }
 
-func (v *Visit) in(fence string) bool {
-	for _, f := range v.Fences {
-		if f == fence {
-			return true
-		}
-	}
-	return false
-}
+func (v *Visit) in(fence string) bool { return slices.Contains(v.Fences, fence) }
 
 func (in *Install) granted(p engage.Purpose) bool { return in.Consents[p].Granted }
 
 // Clone implements engage.State. Maps are shared: whoever changes one replaces it
-// (setConsent, setVisit), which is rare next to a fix.
+// (setConsent, setVisit, leave), which is rare next to a fix.
 func (in *Install) Clone() engage.State {
 	c := *in
 	c.Accepted = append(make(Intervals, 0, len(in.Accepted)+1), in.Accepted...)
 	return &c
 }
 
-func (in *Install) setConsent(p engage.Purpose, c engage.Consent) {
-	m := maps.Clone(in.Consents)
-	if m == nil {
-		m = map[engage.Purpose]engage.Consent{}
+// setConsent keeps an answer and reports whether it is in force: one that the
+// person gave before the answer in force came late, and changes nothing.
+func (in *Install) setConsent(p engage.Purpose, c engage.Consent, seq uint64) bool {
+	if seq < in.Said[p] {
+		return false
 	}
-	m[p] = c
-	in.Consents = m
+	in.Consents, in.Said = replaced(in.Consents, p, c), replaced(in.Said, p, seq)
+	return true
 }
 
-// setVisit replaces the visit of a place; nil ends it.
-func (in *Install) setVisit(place string, v *Visit) {
-	m := maps.Clone(in.Visits)
-	if m == nil {
-		m = map[string]*Visit{}
+func replaced[K comparable, V any](m map[K]V, k K, v V) map[K]V {
+	c := make(map[K]V, len(m)+1)
+	maps.Copy(c, m)
+	c[k] = v
+	return c
+}
+
+// setVisit replaces the visit of a place.
+func (in *Install) setVisit(place string, v *Visit) { in.Visits = replaced(in.Visits, place, v) }
+
+// endVisit forgets the visit of a place.
+func (in *Install) endVisit(place string) {
+	in.Visits = maps.Clone(in.Visits)
+	delete(in.Visits, place)
+}
+
+// maxLeft bounds the places of which the time of leaving is remembered.
+const maxLeft = 16
+
+// leave ends the visit of a place by evidence of the given time.
+func (in *Install) leave(place string, at time.Time) {
+	in.endVisit(place)
+	m := replaced(in.Left, place, at)
+	for len(m) > maxLeft {
+		oldest := ""
+		for p, t := range m {
+			if o := m[oldest]; oldest == "" || t.Before(o) || t.Equal(o) && p < oldest {
+				oldest = p
+			}
+		}
+		delete(m, oldest)
 	}
-	if v == nil {
-		delete(m, place)
-	} else {
-		m[place] = v
-	}
-	in.Visits = m
+	in.Left = m
 }
 
 // Encode implements engage.State.

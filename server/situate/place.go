@@ -14,7 +14,6 @@ import (
 // workspace, indexed. It is immutable.
 type Config struct {
 	workspaces map[string]*workspace
-	rule       geo.Rule
 }
 
 type workspace struct {
@@ -79,11 +78,11 @@ type sighting struct {
 
 // fix applies a precise position to the geofences around it.
 func (s *step) fix(p geo.Point, accuracyM float64, at time.Time) error {
-	if s.config == nil {
-		return nil
-	}
 	var buf [16]geo.Hit
-	hits := s.config.index.At(p, buf[:0])
+	hits := buf[:0]
+	if s.config.index != nil {
+		hits = s.config.index.At(p, hits)
+	}
 	judged := make(map[string]bool, len(hits))
 	for _, h := range hits {
 		judged[h.ID] = true
@@ -99,7 +98,7 @@ func (s *step) fix(p geo.Point, accuracyM float64, at time.Time) error {
 		}
 		for _, id := range v.Fences {
 			f, ok := s.config.fences[id]
-			if !ok {
+			if !ok || f.place.ID != place {
 				s.forgetFence(place, id) // the geofence was removed: nothing was left
 				continue
 			}
@@ -117,22 +116,36 @@ func (s *step) fix(p geo.Point, accuracyM float64, at time.Time) error {
 func (s *step) judge(id string, marginM, radiusM float64, p geo.Point, accuracyM float64, at time.Time) error {
 	f := s.config.fences[id]
 	was := geo.Outside
-	if v := s.in.Visits[f.place.ID]; v != nil {
-		if at.Before(v.Last) {
-			return nil // older than what the visit was judged by
-		}
-		if v.in(id) {
-			was = geo.Inside
-		}
+	if v := s.in.Visits[f.place.ID]; v != nil && v.in(id) {
+		was = geo.Inside
 	}
 	v := s.config.rule.Decide(was, marginM, radiusM, accuracyM)
-	if !v.Changed {
+	if !v.Changed || s.overtaken(f, v.Now, at) {
 		return nil
 	}
 	return s.transition(sighting{
 		fence: f, inside: v.Now == geo.Inside, evidence: "fix",
 		distanceM: geo.DistanceM(p, f.place.Location), accuracyM: v.AccuracyM, at: at,
 	})
+}
+
+// overtaken reports whether newer evidence than that of the given time speaks
+// against a change: the newest transition at the place, or the newest fix, which
+// would undo it at once. A newer fix that says nothing about the geofence, since
+// it is too coarse or on the border, does not.
+func (s *step) overtaken(f fence, now geo.Presence, at time.Time) bool {
+	if v := s.in.Visits[f.place.ID]; v != nil && at.Before(v.Last) {
+		return true
+	}
+	if left, ok := s.in.Left[f.place.ID]; ok && !at.After(left) {
+		return true
+	}
+	newest := s.in.Fix
+	if newest == nil || !at.Before(newest.At) {
+		return false
+	}
+	shape := f.fence.Shape
+	return s.config.rule.Decide(now, shape.MarginM(newest.Pos), shape.BoundingRadiusM(), newest.AccuracyM).Changed
 }
 
 // transition records that the install entered or left a geofence, and tells the
@@ -156,7 +169,7 @@ func (s *step) transition(t sighting) error {
 		v.Fences = slices.DeleteFunc(v.Fences, func(f string) bool { return f == id })
 	}
 	if len(v.Fences) == 0 {
-		s.in.setVisit(place.ID, nil)
+		s.in.leave(place.ID, t.at)
 	} else {
 		s.in.setVisit(place.ID, v)
 	}
@@ -177,7 +190,7 @@ func (s *step) forgetFence(place, id string) {
 	v := *old
 	v.Fences = slices.DeleteFunc(slices.Clone(old.Fences), func(f string) bool { return f == id })
 	if len(v.Fences) == 0 {
-		s.in.setVisit(place, nil)
+		s.in.endVisit(place)
 		return
 	}
 	s.in.setVisit(place, &v)

@@ -14,18 +14,12 @@ func (s *step) region(r *sdkpb.RegionEvent) error {
 		s.in.Refused++
 		return nil
 	}
-	if s.config == nil {
-		return nil
-	}
 	f, ok := s.config.fences[r.GetRegionId()]
 	if !ok {
 		return nil
 	}
 	at := s.occurred()
 	v := s.in.Visits[f.place.ID]
-	if v != nil && at.Before(v.Last) {
-		return nil
-	}
 	inside := v != nil && v.in(f.fence.ID)
 	t := sighting{fence: f, evidence: "os_region", at: at}
 	if l := r.GetLocation(); l != nil && s.in.granted(engage.ConsentLocationPrecise) {
@@ -43,6 +37,13 @@ func (s *step) region(r *sdkpb.RegionEvent) error {
 			return nil
 		}
 	default:
+		return nil
+	}
+	now := geo.Outside
+	if t.inside {
+		now = geo.Inside
+	}
+	if s.overtaken(f, now, at) {
 		return nil
 	}
 	return s.transition(t)

@@ -18,13 +18,22 @@
 // The first evidence of a place, in any of its geofences, mints the visit's id
 // from (workspace, install, place, seq of that evidence). All geofences of the
 // place share it; the outward ring is a phase of it. It ends when the install is
-// outside all of them. Evidence that is older than what the install's last
-// transition at the place was judged by changes nothing.
+// outside all of them.
+//
+// Late evidence changes nothing: neither what is older than the install's last
+// transition at the place, nor what the newest fix would undo at once. So where
+// every fix tells inside from outside, the order in which they arrive makes no
+// difference to where the install is in the end, to its newest fix, and to what
+// has been accepted. It does make one to which transitions were told on the way,
+// to a visit's id (that of the evidence that arrived first), and, where fixes are
+// on a border, to the visits left open. Of devices, preferences and coarse cells
+// the last in the log counts.
 //
 // # Consent
 //
-// A fix or an OS region event needs the location consent for the phase of the
-// app in which it was made. Without location_precise a fix is kept as a coarse
+// A fix or an OS region event counts if the location consent for the app's phase
+// stands before it in the log. Of two answers to one purpose the one with the
+// higher seq, which the person gave last, is in force. Without location_precise a fix is kept as a coarse
 // cell and makes no transitions. Withdrawing the last location consent ends the
 // open visits and forgets the position.
 package situate
@@ -32,6 +41,7 @@ package situate
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -55,7 +65,7 @@ type Machine struct{}
 
 // Decode implements engage.Machine.
 func (Machine) Decode(key string, body []byte) (engage.State, error) {
-	if engage.IDOf(key)[:2] == "w:" {
+	if strings.HasPrefix(engage.IDOf(key), "w:") {
 		w := &Weather{}
 		return w, decode(body, w, &w.V)
 	}
@@ -86,9 +96,14 @@ func (Machine) Apply(tx engage.Tx, e engage.Entry) error {
 	if err != nil {
 		return err
 	}
-	s := step{tx: tx, e: e, in: in, ws: e.Workspace()}
+	if in == nil {
+		return nil
+	}
+	s := step{tx: tx, e: e, in: in, ws: e.Workspace(), config: &workspace{}}
 	if c, _ := tx.Config(); c != nil {
-		s.config = c.(*Config).workspaces[s.ws] //nolint:forcetypeassert // app gives partitions of this kind nothing else
+		if w := c.(*Config).workspaces[s.ws]; w != nil { //nolint:forcetypeassert // app gives partitions of this kind nothing else
+			s.config = w
+		}
 	}
 	switch e.Kind {
 	case engage.KindSession:
@@ -100,6 +115,8 @@ func (Machine) Apply(tx engage.Tx, e engage.Entry) error {
 	}
 }
 
+// edit gives the install's state to change, a new one if there is none; nil when
+// the entry, a dead token, concerns an install that is not there.
 func edit(tx engage.Tx, e engage.Entry) (*Install, error) {
 	st, err := tx.Edit(e.Key)
 	if err != nil {
@@ -107,6 +124,9 @@ func edit(tx engage.Tx, e engage.Entry) (*Install, error) {
 	}
 	if st != nil {
 		return st.(*Install), nil //nolint:forcetypeassert // Decode gives nothing else for this key
+	}
+	if e.Kind == engage.KindTokenDead {
+		return nil, nil
 	}
 	ws, install := e.Workspace(), engage.IDOf(e.Key)[len("i:"):]
 	in := &Install{
@@ -123,7 +143,7 @@ type step struct {
 	e      engage.Entry
 	in     *Install
 	ws     string
-	config *workspace // nil when the workspace has no places
+	config *workspace // never nil
 	seq    uint64     // of the item
 }
 
@@ -216,6 +236,9 @@ func (s *step) location(l *sdkpb.Location) error {
 		return nil
 	}
 	p := geo.Point{Lat: l.GetLat(), Lng: l.GetLng()}
+	if err := p.Validate(); err != nil { // ingest refuses such: kept, it would fail a later withdrawal
+		return engage.FromGeo(err)
+	}
 	if !s.in.granted(engage.ConsentLocationPrecise) {
 		cell, err := geo.CellOf(p, CoarseResolution)
 		if err != nil {
@@ -290,11 +313,13 @@ func (s *step) preferences(p *sdkpb.Preferences) error {
 func (s *step) consent(c *sdkpb.Consent) error {
 	purpose := engage.Purpose(enumName(c.GetPurpose().String(), "PURPOSE_"))
 	answer := engage.Consent{Granted: c.GetGranted(), TextVersion: c.GetTextVersion(), Source: c.GetSource(), At: s.e.At}
-	s.in.setConsent(purpose, answer)
+	if !s.in.setConsent(purpose, answer, s.seq) {
+		return nil
+	}
 	if !answer.Granted {
 		if !s.in.granted(engage.ConsentLocationForeground) && !s.in.granted(engage.ConsentLocationBackground) {
 			s.in.Fix, s.in.Coarse = nil, 0
-			s.in.Visits = nil
+			s.in.Visits, s.in.Left = nil, nil
 		} else if purpose == engage.ConsentLocationPrecise && s.in.Fix != nil {
 			cell, err := geo.CellOf(s.in.Fix.Pos, CoarseResolution)
 			if err != nil {
