@@ -125,6 +125,7 @@ type Server struct {
 	opts  Options
 	key   *ecdsa.PrivateKey
 	roots *x509.CertPool
+	cert  []byte // DER
 	ln    net.Listener
 	tls   *tls.Config
 	wg    sync.WaitGroup // the listener, connections and delayed answers
@@ -173,7 +174,7 @@ func Start(o Options) (*Server, error) {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
 	s := &Server{
-		opts: o, key: key, roots: roots, ln: ln,
+		opts: o, key: key, roots: roots, cert: cert.Leaf.Raw, ln: ln,
 		tls:   &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS12},
 		conns: make(map[*conn]struct{}), bearers: make(map[string]*bearer),
 	}
@@ -259,6 +260,12 @@ func (s *Server) open() []*conn {
 
 // URL is the base URL.
 func (s *Server) URL() string { return "https://" + s.ln.Addr().String() }
+
+// CertificatePEM is the server's certificate, which signed itself: what a file of
+// authorities to trust holds.
+func (s *Server) CertificatePEM() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.cert})
+}
 
 // RootCAs verifies the server's certificate.
 func (s *Server) RootCAs() *x509.CertPool { return s.roots }
