@@ -20,8 +20,12 @@ func (t *text) add(parts ...string) {
 	}
 }
 
+// arg writes a parameter. The plus hides it from the planner, which would
+// otherwise prepare the statement anew at each binding, in the hope of a better
+// plan, and double the time of a short query (measured with the driver's SQLite:
+// any ORDER BY or LIMIT ? does it).
 func (t *text) arg(v driver.Value) {
-	t.WriteByte('?')
+	t.WriteString("+?")
 	t.args = append(t.args, v)
 }
 

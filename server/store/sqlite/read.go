@@ -155,7 +155,7 @@ func segments(path string, descending bool, from *position) []segment {
 	if path == store.IDPath {
 		s := segment{order: byID}
 		if from != nil {
-			s.cond, s.args = "id"+after+"?", []driver.Value{from.id}
+			s.cond, s.args = "id"+after+"+?", []driver.Value{from.id}
 		}
 		return []segment{s}
 	}
@@ -170,13 +170,13 @@ func segments(path string, descending bool, from *position) []segment {
 	case from == nil:
 		return all
 	case from.value == nil:
-		absent.cond, absent.args = e+" IS NULL AND id"+after+"?", []driver.Value{from.id}
+		absent.cond, absent.args = e+" IS NULL AND id"+after+"+?", []driver.Value{from.id}
 		if descending {
 			return []segment{absent}
 		}
 		return []segment{absent, present}
 	default:
-		present.cond = e + after + "=? AND (" + e + after + "? OR id" + after + "?)"
+		present.cond = e + after + "=+? AND (" + e + after + "+? OR id" + after + "+?)"
 		present.args = []driver.Value{from.value, from.value, from.id}
 		if descending {
 			return []segment{present, absent}
@@ -260,8 +260,8 @@ func (s *Store) findSQL(t *table, q store.Query, path string, seg segment, limit
 		sql.add(" AND ", seg.cond)
 		sql.args = append(sql.args, seg.args...)
 	}
-	sql.add(" ORDER BY ", seg.order, " LIMIT ")
-	sql.arg(int64(limit))
+	sql.add(" ORDER BY ", seg.order, " LIMIT 0")
+	sql.arg(int64(limit)) // 0+?, since a lone +? would not be hidden here
 	return &sql, nil
 }
 

@@ -7,9 +7,11 @@
 // transaction, each under a savepoint of its own, by whoever comes first; a
 // lonely Apply starts at once. With Durability "process" a commit survives
 // kill -9 (it is in the WAL, which the kernel has), with "power" also a power
-// cut (the WAL is synced, one sync per group). No commit ever pays for a
-// checkpoint: those run beside it on a connection of their own, in a goroutine
-// that a commit starts when enough has been written and that Close joins.
+// cut (the WAL is synced, one sync per group). Commits do not pay for
+// checkpoints: those run beside them on a connection of their own, in a goroutine
+// that a commit starts when enough has been written and that Close joins. Only
+// when the WAL has grown past 32 MiB does the rest of one hold the writer up, so
+// that the WAL can be reused.
 //
 // # Reading
 //
@@ -38,8 +40,11 @@
 //	  p50                       1.9 ms      2.0 ms
 //	batches of 1000, new        54,000/s    46,000/s
 //	batches of 1000, existing   53,000/s    41,000/s
-//	Get by id, 1 / 8 readers    12 / 7.6 us
-//	Find one by an index        14 to 50 us (the latter with a full WAL)
+//	Get by id, 1 / 8 readers    9 / 7.6 us
+//	Find one by an index        14 us
+//	Find a sorted page of 50    78 us
+//	Find 1000 ids by In         5.0 ms
+//	Find, no index, 50k docs    61 ms
 package sqlite
 
 import (
