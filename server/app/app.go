@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"sync/atomic"
 	"time"
@@ -99,15 +100,19 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 			err = errors.Join(err, a.life.stopAll())
 		}
 	}()
-	if err := a.openStores(ctx); err != nil {
-		return nil, err
+	if err := os.MkdirAll(o.Config.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("data folder: %w", err)
 	}
+	// The log first: it locks the folder, so that no second process opens the stores.
 	if a.eventlog, err = eventlog.OpenEmbedded(ctx, eventlog.EmbeddedOptions{
 		Dir: filepath.Join(o.Config.DataDir, "log"), Durability: string(o.Config.Durability), Logger: a.log,
 	}); err != nil {
 		return nil, err
 	}
 	a.life.push("event log", a.eventlog.Close)
+	if err := a.openStores(ctx); err != nil {
+		return nil, err
+	}
 	if a.sealer, err = sealer(&o.Config); err != nil {
 		return nil, err
 	}
@@ -341,20 +346,19 @@ func (a *App) Flush(ctx context.Context) error {
 }
 
 // ready reports whether the server takes everything, and if not, why.
-func (a *App) ready() (bool, map[string]string) {
-	why := map[string]string{}
+func (a *App) ready() (ready bool, missing []string) {
 	for _, p := range a.partitions() {
 		s := p.Stats()
 		select {
 		case <-p.Ready():
 		default:
-			why[p.Name()] = fmt.Sprintf("catching up: %d of %d", s.Position, s.Landed)
+			missing = append(missing, fmt.Sprintf("%s is catching up: record %d of %d", p.Name(), s.Position, s.Landed))
 		}
 	}
-	if len(why) == 0 && !a.caughtUp.Load() {
-		why["gateway"] = "starting"
+	if len(missing) == 0 && !a.caughtUp.Load() {
+		missing = append(missing, "the gateway is starting")
 	}
-	return len(why) == 0, why
+	return len(missing) == 0, missing
 }
 
 // serve runs an HTTP server until ctx ends, then lets requests finish.

@@ -35,9 +35,9 @@ func stateCollections() []store.Collection {
 	return append(out,
 		store.Collection{Name: "state_act"},
 		store.Collection{Name: "decisions", Indexes: []store.Index{
-			{Name: "profile", Paths: []string{"profile", "at"}},
-			{Name: "campaign", Paths: []string{"campaign", "at"}},
-			{Name: "at", Paths: []string{"at"}},
+			{Name: "profile", Paths: []string{"profile", "at_us"}},
+			{Name: "campaign", Paths: []string{"campaign", "at_us"}},
+			{Name: "at", Paths: []string{"at_us"}},
 		}},
 		store.Collection{Name: "timeline"},
 		store.Collection{Name: "meta"},
@@ -46,9 +46,6 @@ func stateCollections() []store.Collection {
 
 func (a *App) openStores(ctx context.Context) error {
 	dir := a.o.Config.DataDir
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("data folder: %w", err)
-	}
 	open := func(file string, collections []store.Collection) (*sqlite.Store, error) {
 		s, err := sqlite.Open(ctx, sqlite.Options{
 			Path: filepath.Join(dir, file), Collections: collections,

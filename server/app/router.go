@@ -18,6 +18,7 @@ import (
 type router struct {
 	in, act []*partition.Partition
 	accept  func(ctx context.Context, sends []engage.Send) error
+	shown   func(ctx context.Context, workspace, delivery string) error
 	weather *weatherFeed
 }
 
@@ -44,6 +45,17 @@ func (r *router) Deliver(ctx context.Context, dest string, entries []engage.Entr
 			}
 		}
 		return r.accept(ctx, sends)
+	case "displayed":
+		for _, e := range entries {
+			var receipt engage.ReceiptItem
+			if err := json.Unmarshal(e.Body, &receipt); err != nil {
+				return fmt.Errorf("decode receipt: %w", err)
+			}
+			if err := r.shown(ctx, e.Workspace(), receipt.Message); err != nil {
+				return err
+			}
+		}
+		return nil
 	case "weather":
 		for _, e := range entries {
 			r.weather.ask(string(e.Body))

@@ -19,7 +19,10 @@
 // A campaign that needs weather which the trigger does not carry is parked, alone,
 // until a weather record of the cell arrives in this partition or 2 s of log time
 // have passed (then weather_unknown). A campaign in quiet hours is deferred to
-// their end. Both run all gates again when they wake, for the same occasion.
+// their end. Both run all gates again when they wake, for the same occasion, with
+// the weather of then and with what was known of the person before the moment.
+// Who waited for the same wakes together; whoever finds the moment taken meanwhile
+// gives way.
 //
 // # One terminal state
 //
@@ -29,6 +32,7 @@
 package decide
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -231,9 +235,10 @@ func (s *step) onTrigger() error {
 	if err := s.lookWeather(&t); err != nil {
 		return err
 	}
+	before := s.before(&t)
 	var passed []*attempt
 	for _, c := range s.config.listening(&t) {
-		a := s.attempt(c, t, s.e.At)
+		a := s.attempt(c, t, s.e.At, before)
 		ok, err := a.run()
 		if err != nil {
 			return err
@@ -247,37 +252,65 @@ func (s *step) onTrigger() error {
 	}
 	// The person changes after the decision: "visits ge 1" means before this one.
 	if t.Type == engage.TriggerPlace && t.Transition == engage.Enter && t.Ring == engage.Inside && s.p.Recent[t.Place].Counted != t.Occasion {
-		s.p.Visited(t.OccurredAt)
 		r := s.p.Recent[t.Place]
-		r.Counted = t.Occasion
+		r.Counted, r.CountedAt, r.LastBefore = t.Occasion, t.OccurredAt, s.p.LastVisitAt
 		s.p.setRecent(t.Place, r)
+		s.p.Visited(t.OccurredAt)
 	}
 	s.p.Seen(s.e.At)
 	return s.timeline(t.Install, t)
 }
 
-// join makes the visit of a second install of the person the one visit.
+// join makes the visit of a second install of the person the one visit, for as
+// long as that install goes on calling it by its own id.
 func (s *step) join(t *engage.Trigger) {
 	if t.Type != engage.TriggerPlace {
 		return
 	}
 	r, known := s.p.Recent[t.Place]
-	if known && r.Install != t.Install && t.OccurredAt.Sub(r.At).Abs() < joinWithin {
-		t.Occasion = r.Occasion
+	switch {
+	case known && (t.Occasion == r.Occasion || slices.Contains(r.Joined, t.Occasion)):
+	case known && r.Install != t.Install && t.OccurredAt.Sub(r.At).Abs() < joinWithin:
+		r.Joined = append(slices.Clone(r.Joined), t.Occasion)
+		if len(r.Joined) > maxJoined {
+			r.Joined = r.Joined[1:]
+		}
+	default:
+		r = Recent{Occasion: t.Occasion, Install: t.Install}
 	}
-	r.Occasion, r.Install, r.At = t.Occasion, t.Install, t.OccurredAt
+	t.Occasion = r.Occasion
+	if t.OccurredAt.After(r.At) {
+		r.At = t.OccurredAt
+	}
 	s.p.setRecent(t.Place, r)
 }
 
-// arbitrate lets one of the campaigns that want the moment have it.
-func (s *step) arbitrate(passed []*attempt) error {
-	slices.SortStableFunc(passed, func(a, b *attempt) int {
-		if a.c.Priority != b.c.Priority {
-			return b.c.Priority - a.c.Priority
+// before is what was known of the person before a moment: an enter of a visit that
+// was counted already (by another geofence or install) does not see it.
+func (s *step) before(t *engage.Trigger) Before {
+	b := Before{Visits: s.p.Visits, LastVisitAt: s.p.LastVisitAt, LastSeen: s.p.LastSeen}
+	if t.Type != engage.TriggerPlace || t.Transition != engage.Enter {
+		return b
+	}
+	if r := s.p.Recent[t.Place]; r.Counted != "" && r.Counted == t.Occasion {
+		b.Visits--
+		if b.LastVisitAt.Equal(r.CountedAt) {
+			b.LastVisitAt = r.LastBefore
 		}
-		return strings.Compare(a.c.ID, b.c.ID)
+	}
+	return b
+}
+
+// arbitrate lets one of the campaigns that want one moment have it, if none has
+// had it before they woke.
+func (s *step) arbitrate(passed []*attempt) error {
+	if len(passed) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(passed, func(a, b *attempt) int {
+		return cmp.Or(cmp.Compare(b.c.Priority, a.c.Priority), strings.Compare(a.c.ID, b.c.ID))
 	})
-	winner := ""
+	winner := passed[0].taken
 	for _, a := range passed {
 		if winner != "" {
 			a.saw("arbitration", engage.ReasonArbitration, map[string]any{"winner": winner})
@@ -300,8 +333,43 @@ func (s *step) arbitrate(passed []*attempt) error {
 			return err
 		}
 		winner = a.c.ID
+		t := a.t
+		for _, id := range s.waiting(func(w *Waiting) bool { return sameMoment(&w.Trigger, &t) }) {
+			w := s.p.Waiting[id]
+			w.Taken = winner
+			s.p.setWaiting(id, &w)
+		}
 	}
 	return nil
+}
+
+func sameMoment(a, b *engage.Trigger) bool {
+	return a.Type == b.Type && a.Occasion == b.Occasion && a.Install == b.Install && a.Fence == b.Fence &&
+		a.Transition == b.Transition && a.Event == b.Event && a.OccurredAt.Equal(b.OccurredAt)
+}
+
+// waiting are the decisions that wait and that want takes, the oldest first.
+func (s *step) waiting(want func(*Waiting) bool) []string {
+	var ids []string
+	for id, w := range s.p.Waiting {
+		if want(&w) {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, func(x, y string) int {
+		a, b := s.p.Waiting[x], s.p.Waiting[y]
+		return cmp.Or(a.Decision.At.Compare(b.Decision.At), a.Trigger.OccurredAt.Compare(b.Trigger.OccurredAt), strings.Compare(x, y))
+	})
+	return ids
+}
+
+// together are the decisions about the same moment that wait for the same as the
+// given one: they wake together, so that one of them has it.
+func (s *step) together(id string) []string {
+	first := s.p.Waiting[id]
+	return s.waiting(func(w *Waiting) bool {
+		return w.For == first.For && sameMoment(&w.Trigger, &first.Trigger) && w.Decision.DueAt.Equal(*first.Decision.DueAt)
+	})
 }
 
 // timer wakes what waited: "weather/<decision>", "quiet/<decision>",
@@ -314,11 +382,10 @@ func (s *step) timer() error {
 	kind, id, _ := strings.Cut(f.Name, "/")
 	switch kind {
 	case "weather", "quiet":
-		w, ok := s.p.Waiting[id]
-		if !ok {
+		if w, ok := s.p.Waiting[id]; !ok || w.For != kind {
 			return nil
 		}
-		return s.wake(id, w, true)
+		return s.wake(s.together(id), true)
 	case "expire":
 		return s.expire(id)
 	default:
@@ -326,28 +393,48 @@ func (s *step) timer() error {
 	}
 }
 
-// wake runs a parked or deferred moment again.
-func (s *step) wake(id string, w Waiting, lastChance bool) error {
-	s.p.setWaiting(id, nil)
-	s.tx.ClearTimer(s.key, "weather/"+id)
-	if err := s.lookWeather(&w.Trigger); err != nil {
-		return err
+// wake runs a moment again for the campaigns that waited together.
+func (s *step) wake(ids []string, lastChance bool) error {
+	woken := make([]Waiting, len(ids))
+	for i, id := range ids {
+		w := s.p.Waiting[id]
+		s.p.setWaiting(id, nil)
+		s.tx.ClearTimer(s.key, w.For+"/"+id)
+		woken[i] = w
 	}
-	c := s.config.campaigns[w.Campaign]
-	if c == nil { // paused, ended or deleted since
-		d := w.Decision
-		d.Gates = append(slices.Clone(d.Gates), engage.GateResult{
-			Gate: "eligibility", Reason: engage.ReasonPaused, Saw: map[string]any{"revision": s.rev},
-		})
-		d.State, d.Reason, d.DueAt, d.UpdatedAt, d.Revision = engage.Suppressed, engage.ReasonPaused, nil, s.e.At, s.rev
-		s.tx.Record("decisions", s.ws, d.ID, d)
-		return s.m.Meter.Add(s.tx, s.ws, d.Campaign, "", engage.Counts{Suppressed: map[engage.Reason]int64{d.Reason: 1}})
+	var passed []*attempt
+	for _, w := range woken {
+		s.age(&w.Trigger)
+		if err := s.lookWeather(&w.Trigger); err != nil {
+			return err
+		}
+		c := s.config.campaigns[w.Campaign]
+		if c == nil {
+			if err := s.gone(w.Decision); err != nil {
+				return err
+			}
+			continue
+		}
+		a := s.attempt(c, w.Trigger, w.Decision.At, w.Before)
+		a.taken = w.Taken
+		a.lastChance = lastChance && w.For == "weather"
+		ok, err := a.run()
+		if err != nil {
+			return err
+		}
+		if ok {
+			passed = append(passed, a)
+		}
 	}
-	a := s.attempt(c, w.Trigger, w.Decision.At)
-	a.lastChance = lastChance && w.For == "weather"
-	ok, err := a.run()
-	if err != nil || !ok {
-		return err
-	}
-	return s.arbitrate([]*attempt{a})
+	return s.arbitrate(passed)
+}
+
+// gone ends a decision whose campaign was paused, ended or deleted while it waited.
+func (s *step) gone(d engage.Decision) error {
+	d.Gates = append(slices.Clone(d.Gates), engage.GateResult{
+		Gate: "eligibility", Reason: engage.ReasonPaused, Saw: map[string]any{"revision": s.rev},
+	})
+	d.State, d.Reason, d.Delivery, d.DueAt, d.UpdatedAt, d.Revision = engage.Suppressed, engage.ReasonPaused, "", nil, s.e.At, s.rev
+	s.tx.Record("decisions", s.ws, d.ID, d)
+	return s.m.Meter.Add(s.tx, s.ws, d.Campaign, "", engage.Counts{Suppressed: map[engage.Reason]int64{d.Reason: 1}})
 }

@@ -13,12 +13,14 @@ import (
 
 // attempt is one trigger at one campaign.
 type attempt struct {
-	s  *step
-	c  *campaign
-	t  engage.Trigger
-	at time.Time // log time of the trigger
-	d  engage.Decision
-	m  *moment
+	s      *step
+	c      *campaign
+	t      engage.Trigger
+	at     time.Time // log time of the trigger
+	d      engage.Decision
+	m      *moment
+	before Before
+	taken  string // the campaign that has had the moment; empty means none
 	// lastChance: weather was waited for and did not come.
 	lastChance bool
 }
@@ -50,11 +52,11 @@ var gatesOf = map[engage.Class][]gate{
 	},
 }
 
-func (s *step) attempt(c *campaign, t engage.Trigger, at time.Time) *attempt {
-	a := &attempt{s: s, c: c, t: t, at: at, m: s.moment(&t)}
+func (s *step) attempt(c *campaign, t engage.Trigger, at time.Time, before Before) *attempt {
+	a := &attempt{s: s, c: c, t: t, at: at, before: before, m: s.moment(&t)}
 	a.d = engage.Decision{
 		V: 1, Workspace: s.ws, Campaign: c.ID, Version: c.Version, Revision: s.rev,
-		Profile: s.p.ID, Trigger: t, At: at, UpdatedAt: s.e.At,
+		Profile: s.p.ID, Trigger: t, At: at, AtUS: at.UnixMicro(), UpdatedAt: s.e.At,
 		Delivery: engage.DeliveryID(s.ws, c.ID, s.p.ID, t.Occasion),
 	}
 	a.d.ID = engage.DecisionID(a.d.Delivery, &t)
@@ -138,11 +140,31 @@ func (a *attempt) reachable() bool {
 	return false
 }
 
+// personBefore is the person as they were before the moment.
+type personBefore struct {
+	*Person
+	Before
+}
+
+// Value implements rules.Env over rules.PersonSchema.
+func (p personBefore) Value(path string) (any, bool) {
+	switch path {
+	case "visits":
+		return p.Before.Visits, true
+	case "last_visit_at":
+		return p.Before.LastVisitAt, !p.Before.LastVisitAt.IsZero()
+	case "last_seen":
+		return p.Before.LastSeen, !p.Before.LastSeen.IsZero()
+	}
+	return p.Person.Value(path)
+}
+
 func (a *attempt) audience() (engage.Reason, map[string]any, error) {
-	if a.c.audience.Match(a.s.p, a.s.e.At) {
+	person := personBefore{a.s.p, a.before}
+	if a.c.audience.Match(person, a.s.e.At) {
 		return "", nil, nil
 	}
-	_, x := a.c.audience.Eval(a.s.p, a.s.e.At)
+	_, x := a.c.audience.Eval(person, a.s.e.At)
 	return engage.ReasonAudience, map[string]any{"failed": x.Failed()}, nil
 }
 
@@ -177,13 +199,14 @@ func (a *attempt) quiet() (engage.Reason, map[string]any, error) {
 	if q == nil {
 		return "", nil, nil
 	}
-	end, quiet := quietUntil(*q, a.s.e.At.In(a.m.zone))
+	local := a.m.local()
+	end, quiet := quietUntil(*q, local)
 	if !quiet {
 		return "", nil, nil
 	}
-	saw := map[string]any{"local_time": a.s.e.At.In(a.m.zone).Format("15:04"), "zone": a.m.zone.String(), "until": end.UTC()}
+	saw := map[string]any{"local_time": local.Format("15:04"), "zone": a.m.zone.String(), "until": end.UTC()}
 	if end.After(a.at.Add(a.c.Limits.Expire())) {
-		return engage.ReasonQuiet, saw, nil // its time is over before they are
+		return engage.ReasonQuietExpired, saw, nil // its time is over before they are
 	}
 	return engage.ReasonQuiet, saw, errWaits
 }
@@ -210,7 +233,7 @@ func (a *attempt) cap() (engage.Reason, map[string]any, error) {
 // wait parks the moment until the gate may say something else.
 func (a *attempt) wait(gate string) error {
 	s := a.s
-	w := Waiting{For: gate, Campaign: a.c.ID, Trigger: a.t}
+	w := Waiting{For: gate, Campaign: a.c.ID, Trigger: a.t, Before: a.before, Taken: a.taken}
 	due := s.e.At.Add(weatherWait)
 	if gate == "context" {
 		w.For = "weather"
@@ -218,11 +241,18 @@ func (a *attempt) wait(gate string) error {
 		if err != nil {
 			return err
 		}
-		if i, found := slices.BinarySearch(c.Parked, s.key); !found {
+		i, found := slices.BinarySearch(c.Parked, s.key)
+		if !found {
 			c.Parked = slices.Insert(slices.Clone(c.Parked), i, s.key)
+		}
+		ask := s.e.At.Sub(c.AskedAt) >= weatherWait
+		if ask {
+			c.AskedAt = s.e.At
+			s.tx.Emit("weather", engage.Entry{Kind: engage.KindWeatherRequest, Key: engage.WeatherKey(a.t.Cell), Body: []byte(a.t.Cell)})
+		}
+		if ask || !found {
 			s.tx.Put(key, c)
 		}
-		s.tx.Emit("weather", engage.Entry{Kind: engage.KindWeatherRequest, Key: engage.WeatherKey(a.t.Cell), Body: []byte(a.t.Cell)})
 	} else {
 		due, _ = quietUntil(*a.c.Limits.Quiet, s.e.At.In(a.m.zone))
 	}
@@ -238,7 +268,7 @@ func (a *attempt) wait(gate string) error {
 // render renders every arm: treated and control must be equally able to get it.
 func (a *attempt) render() (map[string]template.Rendered, error) {
 	out := make(map[string]template.Rendered, len(a.c.arms))
-	vars := a.m.vars(a.c)
+	vars := a.m.vars(a.c, a.before)
 	for _, arm := range a.c.arms {
 		r, err := arm.content.Render(vars, a.s.e.At)
 		if err != nil {
@@ -249,20 +279,17 @@ func (a *attempt) render() (map[string]template.Rendered, error) {
 	return out, nil
 }
 
-// arm is sticky from the first eligible occasion. The holdout and the choice of
-// an arm are two hashes, so that changing one does not move the other.
+// arm is sticky from the first eligible occasion: whoever was treated stays so,
+// also when their arm is removed. The holdout and the choice of an arm are two
+// hashes, so that changing one does not move the other.
 func (a *attempt) arm() string {
 	s := a.s
-	if arm, ok := s.p.Arms[a.c.ID]; ok {
-		if arm == engage.HoldoutArm && a.c.Class == engage.Marketing {
-			return arm
-		}
-		if a.c.arm(arm) != nil {
-			return arm
-		}
+	had, assigned := s.p.Arms[a.c.ID]
+	if had == engage.HoldoutArm && a.c.Class == engage.Marketing || assigned && a.c.arm(had) != nil {
+		return had
 	}
 	arm := ""
-	if a.c.Class == engage.Marketing && engage.Fraction("holdout", s.ws, a.c.ID, s.p.ID)*100 < a.c.HoldoutPercent {
+	if !assigned && a.c.Class == engage.Marketing && engage.Fraction("holdout", s.ws, a.c.ID, s.p.ID)*100 < a.c.HoldoutPercent {
 		arm = engage.HoldoutArm
 	} else {
 		at := engage.Fraction("arm", s.ws, a.c.ID, s.p.ID) * float64(a.c.weight)
@@ -344,7 +371,7 @@ func quietUntil(q engage.QuietHours, local time.Time) (time.Time, bool) {
 	minute := func(t time.Time) int { return t.Hour()*60 + t.Minute() }
 	now, from, to := minute(local), minute(start), minute(end)
 	day := 0
-	switch {
+	switch { // over midnight if end is before start
 	case from < to && now >= from && now < to:
 	case from > to && now >= from:
 		day = 1
@@ -352,5 +379,9 @@ func quietUntil(q engage.QuietHours, local time.Time) (time.Time, bool) {
 	default:
 		return time.Time{}, false
 	}
-	return time.Date(local.Year(), local.Month(), local.Day()+day, end.Hour(), end.Minute(), 0, 0, local.Location()), true
+	until := time.Date(local.Year(), local.Month(), local.Day()+day, end.Hour(), end.Minute(), 0, 0, local.Location())
+	for !until.After(local) { // a wall time that the clocks skip or show twice: the later one
+		until = until.Add(30 * time.Minute)
+	}
+	return until, true
 }

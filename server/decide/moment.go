@@ -13,21 +13,29 @@ type moment struct {
 	s      *step
 	t      *engage.Trigger
 	place  *engage.Place
-	device engage.Device // the triggering one
-	zone   *time.Location
+	device engage.Device  // the triggering one
+	zone   *time.Location // nil until local is asked
 	props  map[string]any
 }
 
 func (s *step) moment(t *engage.Trigger) *moment {
-	m := &moment{s: s, t: t, place: s.config.places[t.Place], device: s.p.Devices[t.Install], zone: time.UTC}
-	zone := m.device.TimeZone
-	if m.place != nil && m.place.TimeZone != "" {
-		zone = m.place.TimeZone
+	return &moment{s: s, t: t, place: s.config.places[t.Place], device: s.p.Devices[t.Install]}
+}
+
+// local is the log time where the person is: in the place's zone, else the
+// phone's, else UTC.
+func (m *moment) local() time.Time {
+	if m.zone == nil {
+		zone := m.device.TimeZone
+		if m.place != nil && m.place.TimeZone != "" {
+			zone = m.place.TimeZone
+		}
+		m.zone = time.UTC
+		if z, err := time.LoadLocation(zone); err == nil && zone != "Local" { // that would be the machine's
+			m.zone = z
+		}
 	}
-	if z, err := time.LoadLocation(zone); err == nil { // from the embedded database: the same everywhere
-		m.zone = z
-	}
-	return m
+	return m.s.e.At.In(m.zone)
 }
 
 func (m *moment) properties() map[string]any {
@@ -64,7 +72,7 @@ func (m *moment) Value(path string) (any, bool) {
 		v, ok := m.triggerFields()[name]
 		return v, ok
 	case "local":
-		now := m.s.e.At.In(m.zone)
+		now := m.local()
 		switch name {
 		case "hour":
 			return now.Hour(), true
@@ -113,7 +121,7 @@ func (m *moment) deviceFields() map[string]any {
 }
 
 // vars is what templates see.
-func (m *moment) vars(c *campaign) map[string]any {
+func (m *moment) vars(c *campaign, before Before) map[string]any {
 	p := m.s.p
 	attributes := p.Attributes
 	if attributes == nil {
@@ -121,7 +129,7 @@ func (m *moment) vars(c *campaign) map[string]any {
 	}
 	v := map[string]any{
 		"profile": map[string]any{
-			"id": p.ID, "attributes": attributes, "visits": p.Visits,
+			"id": p.ID, "attributes": attributes, "visits": before.Visits,
 			"likes": p.Topics(engage.Like), "dislikes": p.Topics(engage.Dislike),
 		},
 		"campaign": map[string]any{"id": c.ID, "name": c.Name},

@@ -37,15 +37,22 @@ func (s *step) onOutcome() error {
 	if d == nil || d.State.Terminal() {
 		return nil
 	}
+	inboxed := d.Channel == string(engage.Inbox)
 	d.Channel, d.Detail = o.Channel, o.Detail
 	var add engage.Counts
 	switch o.State {
 	case engage.DeliveryAccepted:
 		d.State = engage.Sent
-		add.Accepted = 1
+		add.Sent, add.Accepted = 1, 1
 	case engage.DeliveryGranted:
+		if inboxed { // that came first; a grant that was lost ends there
+			d.Channel = string(engage.Inbox)
+		}
 	case engage.DeliveryInboxed:
-		add.Inboxed = 1
+		d.Channel = string(engage.Inbox)
+		if !inboxed {
+			add.Inboxed = 1
+		}
 	case engage.DeliveryFailed:
 		d.State, d.Reason = engage.Failed, o.Reason
 		add.Failed = 1
@@ -63,7 +70,8 @@ func (s *step) onOutcome() error {
 }
 
 // onReceipt takes the phone's word. A message that was displayed, by whatever
-// way, has been sent.
+// way, has been sent; one that a push displayed was accepted by its provider, even
+// if deliver's word of that comes later.
 func (s *step) onReceipt() error {
 	var r engage.ReceiptItem
 	if err := read(s.e, &r); err != nil {
@@ -90,12 +98,20 @@ func (s *step) onReceipt() error {
 	confirmed := r.State == engage.ReceiptDisplayed || r.State == engage.ReceiptOpened
 	if confirmed && !d.State.Terminal() {
 		d.State = engage.Sent
+		add.Sent = 1
 		if r.Via != "" {
 			d.Channel = r.Via
 		}
-		if d.Channel == string(engage.InApp) {
+		switch d.Channel {
+		case string(engage.InApp):
 			add.InApp = 1
+		case "fcm", "apns":
+			add.Accepted = 1
 		}
+	}
+	if confirmed {
+		// deliver need not wait for it, or keep it in the inbox, any longer.
+		s.tx.Emit("displayed", engage.Entry{Kind: engage.KindReceipt, Key: s.key, Body: s.e.Body})
 	}
 	s.keep(d)
 	return s.m.Meter.Add(s.tx, s.ws, d.Campaign, d.Arm, add)

@@ -37,9 +37,25 @@ type Person struct {
 // Recent is the newest visit to a place.
 type Recent struct {
 	Occasion string    `json:"occasion"`
-	Install  string    `json:"install"`
-	At       time.Time `json:"at"`
-	Counted  string    `json:"counted,omitempty"` // the occasion that was counted as a visit
+	Install  string    `json:"install"`           // that minted the occasion
+	Joined   []string  `json:"joined,omitempty"`  // what other installs call the same visit
+	At       time.Time `json:"at"`                // newest evidence
+	Counted  string    `json:"counted,omitempty"` // the occasion, once it was counted as a visit
+	// CountedAt is when the counted visit began, LastBefore when the one before it
+	// did, at whatever place; zero means there was none.
+	CountedAt  time.Time `json:"counted_at,omitzero"`
+	LastBefore time.Time `json:"last_before,omitzero"`
+}
+
+// maxJoined bounds Recent.Joined.
+const maxJoined = 20
+
+// Before is what was known of the person before a moment, for rules and templates
+// that mean "before this one": the moment itself changes it.
+type Before struct {
+	Visits      int64     `json:"visits"`
+	LastVisitAt time.Time `json:"last_visit_at,omitzero"`
+	LastSeen    time.Time `json:"last_seen"`
 }
 
 // Waiting is a moment that waits for weather or for the end of quiet hours.
@@ -47,6 +63,8 @@ type Waiting struct {
 	For      string          `json:"for"` // weather, quiet
 	Campaign string          `json:"campaign"`
 	Trigger  engage.Trigger  `json:"trigger"`
+	Before   Before          `json:"before"`
+	Taken    string          `json:"taken,omitempty"` // the campaign that has had the moment meanwhile
 	Decision engage.Decision `json:"decision"`
 }
 
@@ -167,6 +185,7 @@ type Cell struct {
 	V       int             `json:"v"` // 1
 	Weather *engage.Weather `json:"weather,omitempty"`
 	Parked  []string        `json:"parked,omitempty"` // keys of persons with a moment that waits for it, sorted
+	AskedAt time.Time       `json:"asked_at,omitzero"`
 }
 
 func (c *Cell) version() int { return c.V }
@@ -204,20 +223,32 @@ func (m Machine) weather(tx engage.Tx, e engage.Entry) error {
 	if err != nil {
 		return err
 	}
+	c.Weather = &w
+	if e.At.After(w.FreshUntil.Add(engage.MaxStaleWeather)) {
+		tx.Put(key, c)
+		return nil // too old for anybody: who waits goes on waiting
+	}
 	parked := c.Parked
-	c.Weather, c.Parked = &w, nil
+	c.Parked = nil
 	tx.Put(key, c)
 	for _, person := range parked {
+		if st, err := tx.Load(person); err != nil || st == nil {
+			if err != nil {
+				return err
+			}
+			continue // erased meanwhile
+		}
 		s, err := m.person(tx, person, e)
 		if err != nil {
 			return err
 		}
-		for _, id := range slices.Sorted(maps.Keys(s.p.Waiting)) {
-			if wait := s.p.Waiting[id]; wait.For == "weather" && wait.Trigger.Cell == w.Cell.String() {
-				if err := s.wake(id, wait, false); err != nil {
-					return err
-				}
+		ids := s.waiting(func(x *Waiting) bool { return x.For == "weather" && x.Trigger.Cell == w.Cell.String() })
+		for len(ids) > 0 {
+			woken := s.together(ids[0])
+			if err := s.wake(woken, false); err != nil {
+				return err
 			}
+			ids = slices.DeleteFunc(ids, func(id string) bool { return slices.Contains(woken, id) })
 		}
 	}
 	return nil
@@ -240,4 +271,15 @@ func (s *step) lookWeather(t *engage.Trigger) error {
 		t.Weather, t.WeatherIs = w, engage.WeatherStale
 	}
 	return nil
+}
+
+// age judges the weather of a trigger that has waited again.
+func (s *step) age(t *engage.Trigger) {
+	switch w := t.Weather; {
+	case w == nil:
+	case s.e.At.After(w.FreshUntil.Add(engage.MaxStaleWeather)):
+		t.Weather, t.WeatherIs = nil, engage.WeatherAbsent
+	case s.e.At.After(w.FreshUntil):
+		t.WeatherIs = engage.WeatherStale
+	}
 }

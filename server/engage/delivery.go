@@ -100,7 +100,8 @@ const (
 	ReasonAudience       Reason = "audience"
 	ReasonContext        Reason = "context"
 	ReasonWeatherUnknown Reason = "weather_unknown"
-	ReasonQuiet          Reason = "quiet_expired"
+	ReasonQuiet          Reason = "quiet" // deferred to the end of quiet hours
+	ReasonQuietExpired   Reason = "quiet_expired"
 	ReasonCap            Reason = "cap"
 	ReasonArbitration    Reason = "arbitration"
 	ReasonRender         Reason = "render"
@@ -132,7 +133,8 @@ type Decision struct {
 	Revision  uint64        `json:"revision"` // of the configuration in force
 	Profile   string        `json:"profile"`
 	Trigger   Trigger       `json:"trigger"`
-	At        time.Time     `json:"at"` // log time of the trigger
+	At        time.Time     `json:"at"`    // log time of the trigger
+	AtUS      int64         `json:"at_us"` // the same in Unix microseconds, for indexes
 	State     DecisionState `json:"state"`
 	Reason    Reason        `json:"reason,omitempty"`
 	Gates     []GateResult  `json:"gates"`
@@ -200,6 +202,7 @@ type Counts struct {
 	Decided    int64            `json:"decided"`
 	HeldOut    int64            `json:"held_out"`
 	Suppressed map[Reason]int64 `json:"suppressed,omitempty"`
+	Sent       int64            `json:"sent"`     // decisions that ended so: accepted, or confirmed by the SDK
 	Accepted   int64            `json:"accepted"` // by a provider
 	InApp      int64            `json:"in_app"`   // confirmed by the SDK
 	Inboxed    int64            `json:"inboxed"`

@@ -1,0 +1,171 @@
+package app_test
+
+import (
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/footfall-engage/footfall/channels/fcm/fcmsim"
+	"github.com/footfall-engage/footfall/sdkproto/client"
+	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
+	"github.com/footfall-engage/footfall/server/engage"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// One rainy day, from the first hello to the receipts.
+func TestARainyDay(t *testing.T) {
+	s := newStory(t)
+	s.place("cafe", cafe)
+	s.campaign("rainy-day", nil)
+
+	// Ada's phone is in her pocket; the OS wakes the app at the border.
+	ada := s.phone("ada", "android", nil).agree().likes("fashion").background()
+	ada.crosses("cafe-near", sdkpb.RegionEvent_TRANSITION_ENTER).post()
+	s.eventually("a push reaches Ada", func() bool { return len(s.pushesTo(ada)) == 1 })
+	if got := s.pushesTo(ada)[0]; got != "Umbrellas at Café cafe by fcm" {
+		t.Errorf("pushed %q", got)
+	}
+	d := s.want(ada, "rainy-day", engage.Sent, "")
+	if d.Channel != "fcm" || d.Trigger.Evidence != "os_region" || d.Trigger.Weather == nil || d.Trigger.Weather.Condition != "rain" {
+		t.Errorf("decided %+v", d)
+	}
+	// She walks in: the same visit, so nothing more.
+	s.clock.Advance(time.Minute)
+	ada.at(cafe, 10).post()
+	s.want(ada, "rainy-day", engage.Suppressed, engage.ReasonOccasionUsed)
+
+	// Ben has the app open: the message comes on his socket.
+	ben := s.phone("i-ben", "ios", nil).agree().likes("fashion", "food").foreground()
+	ben.at(cafe, 10)
+	s.eventually("Ben sees it in the app", func() bool { return len(ben.shows()) == 1 })
+	d = s.want(ben, "rainy-day", engage.Sent, "")
+	if d.Channel != "in_app" || len(s.pushesTo(ben)) != 0 {
+		t.Errorf("decided %+v, pushed %v", d, s.pushesTo(ben))
+	}
+
+	// Cleo likes books, Dan said no to marketing, Eve forbade notifications.
+	cleo := s.phone("cleo", "android", nil).agree().likes("books").background()
+	cleo.at(cafe, 10).post()
+	if d := s.want(cleo, "rainy-day", engage.Suppressed, engage.ReasonAudience); len(d.Gates) == 0 || d.Gates[len(d.Gates)-1].Saw["failed"] == nil {
+		t.Errorf("the trace does not name the failed clause: %+v", d.Gates)
+	}
+	dan := s.phone("dan", "android", nil).agree(sdkpb.Consent_PURPOSE_MARKETING).likes("fashion").background()
+	dan.at(cafe, 10).post()
+	s.want(dan, "rainy-day", engage.Suppressed, engage.ReasonConsent)
+	eve := s.phone("eve", "android", func(o *client.Options) {
+		o.Permissions.Notifications = sdkpb.Permissions_NOTIFICATIONS_DENIED
+	}).agree().likes("fashion").background()
+	eve.at(cafe, 10).post()
+	s.eventually("Eve's message waits in the inbox", func() bool {
+		ds := s.decisions(eve, "rainy-day")
+		return len(ds) > 0 && ds[0].State == engage.Pending && ds[0].Channel == "inbox" && ds[0].Detail == "no_permission"
+	})
+	eve.foreground()
+	s.eventually("Eve finds it when she opens the app", func() bool { return len(eve.shows()) == 1 })
+
+	// Fay's token is dead: hygiene, then the inbox.
+	fay := s.phone("fay", "android", func(o *client.Options) {
+		o.PushTarget.Token = fcmsim.Token("unregistered", "fay")
+	}).agree().likes("fashion").background()
+	fay.at(cafe, 10).post()
+	s.eventually("Fay's message is in the inbox and her token is known dead", func() bool {
+		ds := s.decisions(fay, "rainy-day")
+		return len(ds) > 0 && ds[0].Channel == "inbox" && ds[0].Detail == "token_dead"
+	})
+
+	// Ada leaves and comes back: her cap is spent.
+	s.clock.Advance(time.Hour)
+	ada.at(far, 10).post()
+	s.clock.Advance(time.Minute)
+	ada.at(cafe, 10).post()
+	s.want(ada, "rainy-day", engage.Suppressed, engage.ReasonCap)
+	if n := len(s.pushesTo(ada)); n != 1 {
+		t.Errorf("Ada got %d pushes", n)
+	}
+
+	// The marketer asks why, and what came of it.
+	var explain struct{ Decisions []engage.Decision }
+	s.must("GET", "/api/v1/people/"+dan.profile+"/explain?campaign=rainy-day", nil, &explain)
+	var results struct {
+		Arms map[string]engage.Counts
+	}
+	s.must("GET", "/api/v1/campaigns/rainy-day/results", nil, &results)
+}
+
+// A session that does not claim within 2 s does not hold the message up.
+func TestWithoutAClaimThePushGoes(t *testing.T) {
+	s := newStory(t)
+	s.place("cafe", cafe)
+	s.campaign("rainy-day", nil)
+	mute := s.deafPhone("gus")
+	mute.hello()
+	mute.send(cafe)
+	mute.waitOffered()
+	s.clock.Advance(3 * time.Second)
+	s.eventually("the push goes", func() bool { return len(s.pushesTo(mute.phone)) == 1 })
+	if granted := mute.claim(); granted {
+		t.Error("a late claim was granted")
+	}
+	s.want(mute.phone, "rainy-day", engage.Sent, "")
+}
+
+// A restart in the middle loses nothing and repeats nothing.
+func TestARestartGoesOn(t *testing.T) {
+	s := newStory(t)
+	s.place("cafe", cafe)
+	s.campaign("rainy-day", nil)
+	ada := s.phone("ada", "android", nil).agree().likes("fashion").background()
+	ada.at(cafe, 10).post()
+	s.eventually("a push reaches Ada", func() bool { return len(s.pushesTo(ada)) == 1 })
+	s.want(ada, "rainy-day", engage.Sent, "")
+	s.settle()
+	s.stop()
+	s.phones = nil
+	s.serve()
+	s.settle()
+	if n := len(s.pushesTo(ada)); n != 1 {
+		t.Errorf("after the restart Ada has %d pushes", n)
+	}
+	if d := s.want(ada, "rainy-day", engage.Sent, ""); d.Channel != "fcm" {
+		t.Errorf("the decision is forgotten: %+v", d)
+	}
+}
+
+// Quiet hours defer to their end, and all gates run again.
+func TestQuietHoursDefer(t *testing.T) {
+	s := newStory(t) // 11:00 in Amsterdam
+	s.place("cafe", cafe)
+	s.campaign("rainy-day", func(c map[string]any) {
+		c["limits"] = map[string]any{"quiet_hours": map[string]any{"start": "10:30", "end": "11:30"}, "expire_s": 7200}
+	})
+	ada := s.phone("ada", "android", nil).agree().likes("fashion").background()
+	ada.at(cafe, 10).post()
+	s.eventually("it waits", func() bool {
+		ds := s.decisions(ada, "rainy-day")
+		return len(ds) == 1 && ds[0].State == engage.Pending && ds[0].DueAt != nil && ds[0].DueAt.Equal(s.start.Add(30*time.Minute))
+	})
+	if n := len(s.pushesTo(ada)); n != 0 {
+		t.Fatalf("%d pushes in quiet hours", n)
+	}
+	s.clock.Advance(31 * time.Minute)
+	s.eventually("it goes when they end", func() bool { return len(s.pushesTo(ada)) == 1 })
+	s.want(ada, "rainy-day", engage.Sent, "")
+}
+
+// Weather that does not come is a reason, not a wait for ever.
+func TestUnknownWeatherIsAReason(t *testing.T) {
+	s := newStory(t)
+	s.sky.SetFault(outage())
+	s.place("cafe", cafe)
+	s.campaign("rainy-day", nil)
+	ada := s.phone("ada", "android", nil).agree().likes("fashion").background()
+	ada.at(cafe, 10).post()
+	s.eventually("it waits for weather", func() bool {
+		ds := s.decisions(ada, "rainy-day")
+		return len(ds) > 0 && ds[0].State == engage.Pending
+	})
+	s.clock.Advance(3 * time.Second)
+	s.want(ada, "rainy-day", engage.Suppressed, engage.ReasonWeatherUnknown)
+}

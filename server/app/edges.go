@@ -1,0 +1,67 @@
+package app
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
+	"github.com/footfall-engage/footfall/server/api"
+	"github.com/footfall-engage/footfall/server/catalog"
+	"github.com/footfall-engage/footfall/server/decide"
+	"github.com/footfall-engage/footfall/server/deliver"
+	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/ingest"
+	"github.com/footfall-engage/footfall/server/situate"
+)
+
+// openEdges wires what faces the world: push providers, phones, the API.
+func (a *App) openEdges(places *configs[*situate.Config]) error {
+	var err error
+	if a.senders, err = newSenders(a.catalog, a.sealer, a.o.Config.Providers, a.log); err != nil {
+		return err
+	}
+	// Phones reach deliver by the gateway, and deliver reaches phones by the
+	// gateway's sessions; neither is called before both are there.
+	phones := &phones{a: a}
+	if a.gateway, err = ingest.New(ingest.Options{
+		Catalog:     &sdkCatalog{a: a, places: places, secrets: map[catalog.Sealed]engage.Secret{}},
+		Credentials: credentials{a.hot}, Installs: installs{a.states},
+		Log:        &sdkLog{r: a.router, faulty: a.o.FaultyLog},
+		Deliveries: phones, Clock: a.o.Clock, Logger: a.log, Registerer: a.registry,
+	}); err != nil {
+		return fmt.Errorf("gateway: %w", err)
+	}
+	if a.deliver, err = deliver.New(deliver.Options{
+		Ledger: ledger{a.hot}, Sessions: a.gateway.Sessions(), Senders: a.senders,
+		Outcomes: outcomes{a.router}, Permits: permits{a.states}, Clock: a.o.Clock, Logger: a.log, Metrics: a.registry,
+	}); err != nil {
+		return fmt.Errorf("deliver: %w", err)
+	}
+	a.router.accept, a.router.shown = a.deliver.Accept, a.deliver.Displayed
+	r := reads{a}
+	if a.handler, err = api.New(api.Options{
+		Catalog: a.catalog, Sealer: a.sealer, Compile: decide.Compile,
+		People: r, Decisions: r, Positions: r, Operations: r, Weather: a.weather.Status,
+		SDK: a.gateway.Routes(), Metrics: promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}),
+		Ready: a.ready, Clock: a.o.Clock, Logger: a.log, Version: a.o.Version,
+	}); err != nil {
+		return fmt.Errorf("api: %w", err)
+	}
+	return nil
+}
+
+// phones is the ledger as the gateway sees it.
+type phones struct{ a *App }
+
+// Claim implements ingest.Deliveries.
+func (p *phones) Claim(ctx context.Context, workspace, install, delivery string) (bool, string, error) {
+	return p.a.deliver.Claim(ctx, workspace, install, delivery)
+}
+
+// Inbox implements ingest.Deliveries. Until identity merges are built, an
+// install's inbox is that of the profile it minted.
+func (p *phones) Inbox(ctx context.Context, workspace, install string) ([]*sdkpb.Message, error) {
+	return p.a.deliver.Inbox(ctx, workspace, engage.ProfileID(workspace, install))
+}
