@@ -12,8 +12,10 @@ import (
 	"runtime"
 
 	"github.com/footfall-engage/footfall/server/catalog"
+	"github.com/footfall-engage/footfall/server/clock"
 	"github.com/footfall-engage/footfall/server/config"
 	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/eventlog"
 	"github.com/footfall-engage/footfall/server/partition"
 	"github.com/footfall-engage/footfall/server/store"
 	"github.com/footfall-engage/footfall/server/store/sqlite"
@@ -147,4 +149,24 @@ func (a *App) firstStart(ctx context.Context) error {
 	}
 	a.firstKey = token
 	return nil
+}
+
+// ResetAdmin makes an admin key in a data folder whose server is stopped.
+func ResetAdmin(ctx context.Context, c config.Config) (_ engage.Secret, err error) {
+	log, err := eventlog.OpenEmbedded(ctx, eventlog.EmbeddedOptions{
+		Dir: filepath.Join(c.DataDir, "log"), Durability: eventlog.Durability(c.Durability),
+	})
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	cat, err := catalog.Open(ctx, catalog.Options{Log: log, Clock: clock.System{}})
+	if err != nil {
+		return "", err
+	}
+	if cat.Now().Workspaces[c.Workspace] == nil {
+		return "", engage.Errorf(engage.NotFound, "workspace", "%s has no workspace %q: has a server ever run there?", c.DataDir, c.Workspace)
+	}
+	k, token := catalog.NewKey(c.Workspace, "admin by reset", catalog.Admin)
+	return token, cat.PutKey(ctx, "reset-admin", k, 0)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -102,4 +103,34 @@ func (r *remote) call(ctx context.Context, method, path string, body, into any) 
 		return nil
 	}
 	return json.Unmarshal(b, into)
+}
+
+// pages calls f for every item of a list, page after page.
+func pages[T any](ctx context.Context, r *remote, path string, f func(T) error) error {
+	cursor := ""
+	for {
+		var page struct {
+			Items []T    `json:"items"`
+			Next  string `json:"next"`
+		}
+		at := path
+		if cursor != "" {
+			sep := "?"
+			if strings.Contains(path, "?") {
+				sep = "&"
+			}
+			at += sep + "cursor=" + url.QueryEscape(cursor)
+		}
+		if err := r.call(ctx, http.MethodGet, at, nil, &page); err != nil {
+			return err
+		}
+		for _, it := range page.Items {
+			if err := f(it); err != nil {
+				return err
+			}
+		}
+		if cursor = page.Next; cursor == "" {
+			return nil
+		}
+	}
 }

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"fmt"
+	"net/url"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+type quarantined struct {
+	ID     string    `json:"id"`
+	Kind   string    `json:"kind"`
+	At     time.Time `json:"at"`
+	Reason string    `json:"reason"`
+}
+
+func (c *cli) quarantine() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "quarantine", Short: "List and retry entries that were set aside", Args: cobra.NoArgs,
+		Long: `An entry whose step fails again and again is set aside so that it stops nobody.
+When the cause is mended, retry appends it again.`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	list := &cobra.Command{Use: "list", Short: "List what is set aside, with reasons", Args: cobra.NoArgs}
+	remoteOfList := c.remoteFlags(list)
+	list.RunE = func(cmd *cobra.Command, _ []string) error {
+		r, err := remoteOfList()
+		if err != nil {
+			return err
+		}
+		w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, "ID\tKIND\tAT\tREASON")
+		err = pages(cmd.Context(), r, "/api/v1/quarantine", func(q quarantined) error {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", q.ID, q.Kind, q.At.Format(time.DateTime), q.Reason)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return w.Flush()
+	}
+	retry := &cobra.Command{Use: "retry ID", Short: "Append an entry again", Args: exactly(1, "the entry's id")}
+	remoteOfRetry := c.remoteFlags(retry)
+	retry.RunE = func(cmd *cobra.Command, args []string) error {
+		r, err := remoteOfRetry()
+		if err != nil {
+			return err
+		}
+		if err := r.call(cmd.Context(), "POST", "/api/v1/quarantine/"+url.PathEscape(args[0])+"/retry", nil, nil); err != nil {
+			return err
+		}
+		fmt.Fprintln(c.errs, "appended again:", args[0])
+		return nil
+	}
+	cmd.AddCommand(list, retry)
+	return cmd
+}
