@@ -29,3 +29,15 @@ func (a *App) Decisions(ctx context.Context, workspace string, f func(engage.Dec
 		return f(dec)
 	})
 }
+
+// Timeline calls f for everything that is kept of what happened to the persons of
+// a workspace, person by person. Flush first.
+func (a *App) Timeline(ctx context.Context, workspace string, f func(engage.TimelineEntry) error) error {
+	return a.states.Iterate(ctx, "timeline", store.Query{Workspace: workspace}, func(d store.Doc) error {
+		var e engage.TimelineEntry
+		if err := json.Unmarshal(d.Body, &e); err != nil {
+			return fmt.Errorf("decode timeline entry %s: %w", d.ID, err)
+		}
+		return f(e)
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 )
 
@@ -63,10 +64,10 @@ func (l *lifecycle) stopAll() error {
 	l.stops = nil
 	l.mu.Unlock()
 	var errs []error
-	for i := len(stops) - 1; i >= 0; i-- {
-		l.log.Debug("stop", "part", stops[i].name)
-		if err := stops[i].stop(); err != nil {
-			errs = append(errs, fmt.Errorf("stop %s: %w", stops[i].name, err))
+	for _, s := range slices.Backward(stops) {
+		l.log.Debug("stop", "part", s.name)
+		if err := s.stop(); err != nil {
+			errs = append(errs, fmt.Errorf("stop %s: %w", s.name, err))
 		}
 	}
 	return errors.Join(errs...)

@@ -13,6 +13,7 @@ import (
 	"github.com/footfall-engage/footfall/channels/apns"
 	"github.com/footfall-engage/footfall/channels/fcm"
 	"github.com/footfall-engage/footfall/server/catalog"
+	"github.com/footfall-engage/footfall/server/clock"
 	"github.com/footfall-engage/footfall/server/config"
 	"github.com/footfall-engage/footfall/server/engage"
 )
@@ -24,6 +25,7 @@ type senders struct {
 	sealer    *catalog.Sealer
 	providers config.Providers
 	rootCAs   *x509.CertPool
+	clock     clock.Clock
 	log       *slog.Logger
 
 	mu   sync.Mutex
@@ -38,8 +40,8 @@ type sender struct {
 	close func() error
 }
 
-func newSenders(c *catalog.Catalog, s *catalog.Sealer, p config.Providers, log *slog.Logger) (*senders, error) {
-	x := &senders{catalog: c, sealer: s, providers: p, log: log, made: map[senderKey]*sender{}}
+func newSenders(c *catalog.Catalog, s *catalog.Sealer, p config.Providers, clk clock.Clock, log *slog.Logger) (*senders, error) {
+	x := &senders{catalog: c, sealer: s, providers: p, clock: clk, log: log, made: map[senderKey]*sender{}}
 	if p.APNs.RootCAFile != "" {
 		pem, err := os.ReadFile(p.APNs.RootCAFile)
 		if err != nil {
@@ -94,7 +96,7 @@ func (x *senders) make(app *catalog.App, provider string) (*sender, error) {
 		}
 		s, err := fcm.New(fcm.Options{
 			ProjectID: app.FCM.ProjectID, CredentialsJSON: []byte(account.Reveal()),
-			Endpoint: x.providers.FCM.Endpoint, Logger: x.log,
+			Endpoint: x.providers.FCM.Endpoint, Logger: x.log, Now: x.clock.Now,
 		})
 		if err != nil {
 			return nil, fmt.Errorf("FCM sender of app %s: %w", app.ID, err)
@@ -111,7 +113,7 @@ func (x *senders) make(app *catalog.App, provider string) (*sender, error) {
 		s, err := apns.New(apns.Options{
 			TeamID: app.APNs.TeamID, KeyID: app.APNs.KeyID, PrivateKeyPEM: []byte(key.Reveal()), Topic: app.BundleID,
 			ProductionURL: x.providers.APNs.ProductionURL, SandboxURL: x.providers.APNs.SandboxURL,
-			RootCAs: x.rootCAs, Logger: x.log,
+			RootCAs: x.rootCAs, Logger: x.log, Now: x.clock.Now,
 		})
 		if err != nil {
 			return nil, fmt.Errorf("APNs sender of app %s: %w", app.ID, err)

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -74,7 +75,7 @@ func newStory(t *testing.T, adjust ...func(*app.Options)) *story {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { closing(t, s.fcm) })
-	if s.apns, err = apnssim.Start(apnssim.Options{OnAccept: func(d apnssim.Delivered) { s.pushed(d.Token, d.MessageID, d.Title, "apns") }}); err != nil {
+	if s.apns, err = apnssim.Start(apnssim.Options{Now: s.clock.Now, OnAccept: func(d apnssim.Delivered) { s.pushed(d.Token, d.MessageID, d.Title, "apns") }}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { closing(t, s.apns) })
@@ -94,7 +95,7 @@ func newStory(t *testing.T, adjust ...func(*app.Options)) *story {
 	c.Providers.APNs.ProductionURL = s.apns.URL()
 	c.Providers.APNs.RootCAFile = filepath.Join(s.dir, "apns.pem")
 	writePEM(t, c.Providers.APNs.RootCAFile, s.apns)
-	s.opts = app.Options{Config: c, Clock: s.clock, Version: "test"}
+	s.opts = app.Options{Config: c, Clock: s.clock, Version: "test", Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))}
 	for _, f := range adjust {
 		f(&s.opts)
 	}
@@ -205,10 +206,14 @@ func (s *story) apps() {
 	s.t.Helper()
 	team, kid, p8 := s.apns.Key()
 	for _, a := range []map[string]any{
-		{"id": "android", "name": "Shop for Android", "platform": "android", "identity_secret": identitySecret,
-			"fcm": map[string]any{"project_id": s.fcm.ProjectID(), "service_account": string(s.fcm.Credentials())}},
-		{"id": "ios", "name": "Shop for iOS", "platform": "ios", "bundle_id": "com.example.shop", "identity_secret": identitySecret,
-			"apns": map[string]any{"team_id": team, "key_id": kid, "private_key": string(p8)}},
+		{
+			"id": "android", "name": "Shop for Android", "platform": "android", "identity_secret": identitySecret,
+			"fcm": map[string]any{"project_id": s.fcm.ProjectID(), "service_account": string(s.fcm.Credentials())},
+		},
+		{
+			"id": "ios", "name": "Shop for iOS", "platform": "ios", "bundle_id": "com.example.shop", "identity_secret": identitySecret,
+			"apns": map[string]any{"team_id": team, "key_id": kid, "private_key": string(p8)},
+		},
 	} {
 		var made struct{ Key string }
 		s.must("POST", "/api/v1/apps", a, &made)
@@ -219,8 +224,10 @@ func (s *story) apps() {
 func (s *story) place(id string, at geo.Point, tags ...string) {
 	s.t.Helper()
 	fence := func(ring string, radius float64) map[string]any {
-		return map[string]any{"id": id + "-" + ring, "ring": ring, "radius": radius,
-			"geometry": map[string]any{"type": "Point", "coordinates": []float64{at.Lng, at.Lat}}}
+		return map[string]any{
+			"id": id + "-" + ring, "ring": ring, "radius": radius,
+			"geometry": map[string]any{"type": "Point", "coordinates": []float64{at.Lng, at.Lat}},
+		}
 	}
 	s.must("PUT", "/api/v1/places/"+id, map[string]any{
 		"name": "Café " + id, "tags": tags, "time_zone": "Europe/Amsterdam", "location": at,
@@ -438,12 +445,24 @@ func (s *story) decisions(p *phone, campaign string) []engage.Decision {
 	return out
 }
 
+// inInbox reports whether a message waits in a person's inbox, and for what reason.
+func (s *story) inInbox(p *phone, campaign, detail string) bool {
+	return slices.ContainsFunc(s.decisions(p, campaign), func(d engage.Decision) bool {
+		return d.State == engage.Pending && d.Channel == "inbox" && d.Detail == detail
+	})
+}
+
 // eventually waits, in real time, until the parts of the server have passed on
 // what the test did. The server's own clock stands still meanwhile.
 func (s *story) eventually(what string, ok func() bool) {
 	s.t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !ok(); runtime.Gosched() {
 		if time.Now().After(deadline) {
+			_ = s.app.Flush(s.t.Context())
+			_ = s.app.Decisions(s.t.Context(), "default", func(d engage.Decision) error {
+				s.t.Logf("%s of %s: %s %s by %s (%s)", d.Campaign, d.Profile, d.State, d.Reason, d.Channel, d.Detail)
+				return nil
+			})
 			s.t.Fatalf("never: %s", what)
 		}
 		tick := time.NewTimer(2 * time.Millisecond)

@@ -3,6 +3,7 @@ package engage
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -119,12 +120,7 @@ func (c Content) Allows(ch Channel) bool {
 	if len(c.Channels) == 0 {
 		return true
 	}
-	for _, x := range c.Channels {
-		if x == ch {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(c.Channels, ch)
 }
 
 // Limits of a campaign.

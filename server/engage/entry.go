@@ -122,7 +122,7 @@ func IDOf(key string) string {
 	return id
 }
 
-// InstallKey, ProfileKey, IdentifierKey and WeatherKey are the keys of states.
+// InstallKey is the key of an install's state.
 func InstallKey(workspace, install string) string { return workspace + "/i:" + install }
 
 // ProfileKey is the key of a profile's state.
@@ -154,7 +154,7 @@ const recordV1 = 1
 // minEntryBytes is the least that an encoded entry takes: six empty fields.
 const minEntryBytes = 6
 
-// ErrRecord: the bytes are not a record that this version can read.
+// ErrRecord says that the bytes are not a record that this version can read.
 var ErrRecord = errors.New("not a readable log record")
 
 // EncodeRecord is the log message that carries entries, in a versioned envelope:

@@ -66,8 +66,7 @@ func CodeOf(err error) Code {
 	if err == nil {
 		return ""
 	}
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Code
 	}
 	return Internal
@@ -80,8 +79,8 @@ func At(prefix string, err error) error {
 		return nil
 	}
 	err = FromGeo(err)
-	var e *Error
-	if !errors.As(err, &e) {
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
 		return &Error{Code: Invalid, Field: prefix, Msg: err.Error()}
 	}
 	c := *e

@@ -55,8 +55,8 @@ func FromGeo(err error) error {
 	if err == nil {
 		return nil
 	}
-	var e *geo.Error
-	if !errors.As(err, &e) {
+	e, ok := errors.AsType[*geo.Error](err)
+	if !ok {
 		return err
 	}
 	code := Invalid

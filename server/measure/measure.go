@@ -54,7 +54,7 @@ func (Meter) Add(tx engage.Tx, workspace, campaign, arm string, add engage.Count
 	if err != nil {
 		return err
 	}
-	t, _ := st.(*Tally)
+	t, _ := st.(*Tally) // nil when there is none
 	if t == nil {
 		t = &Tally{V: 1, Campaign: campaign, Arms: map[string]engage.Counts{}}
 		tx.Put(key, t)
@@ -66,7 +66,7 @@ func (Meter) Add(tx engage.Tx, workspace, campaign, arm string, add engage.Count
 // Sum adds counts without changing either.
 func Sum(a, b engage.Counts) engage.Counts {
 	out := engage.Counts{
-		Decided: a.Decided + b.Decided, HeldOut: a.HeldOut + b.HeldOut, Accepted: a.Accepted + b.Accepted,
+		Decided: a.Decided + b.Decided, HeldOut: a.HeldOut + b.HeldOut, Sent: a.Sent + b.Sent, Accepted: a.Accepted + b.Accepted,
 		InApp: a.InApp + b.InApp, Inboxed: a.Inboxed + b.Inboxed, Delivered: a.Delivered + b.Delivered,
 		Displayed: a.Displayed + b.Displayed, Opened: a.Opened + b.Opened, Expired: a.Expired + b.Expired,
 		Failed: a.Failed + b.Failed,

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"runtime"
 	"time"
 
 	"github.com/footfall-engage/footfall/server/clock"
@@ -41,10 +42,18 @@ func (p *Partition) snapshot() *snapshot {
 	return s
 }
 
+// stretch is how many states are encoded at a stretch.
+const stretch = 64
+
 // into encodes the snapshot into a batch.
 func (s *snapshot) into(b *store.Batch) error {
 	p := s.p
+	n := 0
 	for key, st := range s.states {
+		// A long stretch of work on few cores delays the loop; see sqlite.
+		if n++; n%stretch == 0 {
+			runtime.Gosched()
+		}
 		if st == nil {
 			b.Deletes = append(b.Deletes, store.Delete{Collection: "state_" + p.o.Kind, Key: stateKey(key)})
 			continue

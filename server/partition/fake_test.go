@@ -347,6 +347,9 @@ func (r *running) settle() bool {
 	}
 }
 
+// stopped waits until it has stopped by itself.
+func (r *running) stopped() { r.t.Logf("stopped: %v", <-r.done) }
+
 // end stops it as an operator would and returns what Run returned.
 func (r *running) end() error {
 	r.stop()

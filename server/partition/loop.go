@@ -51,7 +51,8 @@ func (p *Partition) Run(ctx context.Context) error {
 			return p.checkpointNow(context.WithoutCancel(ctx))
 		}
 		if p.flight != nil {
-			<-p.saved // join it; what it saved is whole
+			// Join it: what it saved is whole.
+			p.log.Debug("last save", "error", <-p.saved)
 		}
 		return err
 	})

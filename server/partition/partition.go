@@ -55,7 +55,6 @@ package partition
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -149,8 +148,11 @@ const (
 func Collections(kind string) (hot, states []store.Collection) {
 	hot = []store.Collection{{Name: "outbox", Opaque: true}, {Name: "positions"}}
 	states = []store.Collection{
-		{Name: "state_" + kind}, {Name: "timers"}, {Name: "positions"},
-		{Name: "quarantine"}, {Name: "alarms"},
+		{Name: "state_" + kind},
+		{Name: "timers"},
+		{Name: "positions"},
+		{Name: "quarantine"},
+		{Name: "alarms"},
 	}
 	return hot, states
 }
@@ -202,9 +204,6 @@ type Partition struct {
 	position    atomic.Uint64 // last applied sequence
 	firings     atomic.Uint64
 }
-
-// ErrStopped: the partition does not run (any more).
-var ErrStopped = errors.New("partition stopped")
 
 // Open recovers the positions and the stream. It starts nothing.
 func Open(ctx context.Context, o Options) (*Partition, error) {

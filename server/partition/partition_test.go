@@ -199,7 +199,7 @@ func TestOutputsStayWhenAnotherBuildReplays(t *testing.T) {
 	if p.settle() {
 		t.Fatal("did not crash")
 	}
-	<-p.done
+	p.stopped()
 	doc, err := w.hot.Get(t.Context(), "positions", store.Key{Workspace: store.System, ID: "in/0/out"})
 	if err != nil {
 		t.Fatal(err)
@@ -357,7 +357,7 @@ func TestAcknowledgedEntriesTakeEffectOnceUnderCrashes(t *testing.T) {
 				if p.settle() {
 					_ = p.end()
 				} else {
-					<-p.done
+					p.stopped()
 				}
 			}
 			p := w.open(w.o)
@@ -408,7 +408,7 @@ func TestTimersFireOnceAsRecords(t *testing.T) {
 			if p.settle() {
 				t.Fatal("did not crash")
 			}
-			<-p.done
+			p.stopped()
 			p = w.open(w.o)
 			p.settle()
 			if err := p.end(); err != nil {

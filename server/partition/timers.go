@@ -38,7 +38,6 @@ type timers struct {
 	byKey map[timerKey]*timerItem
 	heap  timerHeap
 	dirty map[timerKey]*timer // nil: deleted
-	fly   map[timerKey]*timer // being committed
 }
 
 func (t *timers) init() {
@@ -153,6 +152,7 @@ func (h timerHeap) Less(i, j int) bool {
 	}
 	return h[i].Name < h[j].Name
 }
+
 func (h timerHeap) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
 	h[i].at, h[j].at = i, j

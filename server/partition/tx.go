@@ -45,7 +45,7 @@ func (tx *Tx) begin(at time.Time, source engage.Source) {
 
 // Load implements engage.Tx.
 func (tx *Tx) Load(key string) (engage.State, error) {
-	for i := len(tx.edits) - 1; i >= 0; i-- {
+	for i := range tx.edits {
 		if tx.edits[i].key == key {
 			return tx.edits[i].state, nil
 		}

@@ -42,8 +42,7 @@ func run(ctx context.Context, args []string, env func(string) string, out, errs 
 		return 0
 	}
 	fmt.Fprintln(errs, "footfall:", err)
-	var usage usageError
-	if errors.As(err, &usage) {
+	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage
 	}
 	return exitFailed
