@@ -1,0 +1,234 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/footfall-engage/footfall/server/catalog"
+	"github.com/footfall-engage/footfall/server/engage"
+)
+
+func (s *server) registerCampaigns() {
+	register(s, operation{
+		method: http.MethodGet, path: "/campaigns", id: "list-campaigns", tag: tagCampaigns, role: catalog.Viewer,
+		summary: "List campaigns", description: "In order of id.",
+	}, s.listCampaigns)
+	register(s, operation{
+		method: http.MethodGet, path: "/campaigns/{id}", id: "get-campaign", tag: tagCampaigns, role: catalog.Viewer,
+		summary: "Get a campaign",
+	}, s.getCampaign)
+	changes := []int{http.StatusConflict, http.StatusPreconditionFailed, http.StatusPreconditionRequired}
+	register(s, operation{
+		method: http.MethodPut, path: "/campaigns/{id}", id: "put-campaign", tag: tagCampaigns, role: catalog.Marketer,
+		summary: "Create or change a campaign",
+		description: "Its rules and templates must compile and its places exist, also while it is a draft: what is saved can be launched. " +
+			"A change names the version that it was made from, by If-Match or in the document.",
+		body: engage.Campaign{}, examples: examplesOf(RainyDay, WelcomeBack), errors: changes,
+	}, s.putCampaign)
+	register(s, operation{
+		method: http.MethodDelete, path: "/campaigns/{id}", id: "delete-campaign", tag: tagCampaigns, role: catalog.Marketer,
+		summary:     "Delete a draft",
+		description: "Campaigns that were live are ended instead, since their results stay.",
+		errors:      []int{http.StatusConflict, http.StatusPreconditionFailed},
+	}, s.deleteCampaign)
+	register(s, operation{
+		method: http.MethodPost, path: "/campaigns/{id}/status", id: "set-campaign-status", tag: tagCampaigns, role: catalog.Marketer,
+		summary:     "Launch, pause or end a campaign",
+		description: "Without If-Match, whatever version is there. An ended campaign does not change any more.",
+		body:        statusBody{}, errors: changes,
+	}, s.setCampaignStatus)
+	register(s, operation{
+		method: http.MethodPost, path: "/campaigns/validate", id: "validate-campaign", tag: tagCampaigns, role: catalog.Viewer,
+		summary:     "Check a campaign without saving it",
+		description: "What is wrong with the campaign stands in the answer, which is 200 either way.",
+		body:        engage.Campaign{}, examples: examplesOf(RainyDay, WelcomeBack),
+	}, s.validateCampaign)
+}
+
+type listCampaignsInput struct {
+	Paging
+	Status string `query:"status" enum:"draft,live,paused,ended" doc:"Only campaigns of this status"`
+	Name   string `query:"name" maxLength:"200" doc:"Only campaigns whose name contains it, in any case"`
+}
+
+func (s *server) listCampaigns(_ context.Context, who caller, in *listCampaignsInput) (*answered[list[*engage.Campaign]], error) {
+	name := strings.ToLower(in.Name)
+	all := slices.DeleteFunc(s.o.Catalog.Now().Campaigns(who.workspace), func(c *engage.Campaign) bool {
+		return in.Status != "" && string(c.Status) != in.Status || !strings.Contains(strings.ToLower(c.Name), name)
+	})
+	page := pageByID(all, func(c *engage.Campaign) string { return c.ID }, in.Paging)
+	return listOf(page, func(c *engage.Campaign) *engage.Campaign { return c }), nil
+}
+
+// campaign that must be there.
+func (s *server) campaign(who caller, id string) (*engage.Campaign, error) {
+	c := s.o.Catalog.Now().Campaign(who.workspace, id)
+	if c == nil {
+		return nil, noCampaign("id", id)
+	}
+	return c, nil
+}
+
+func noCampaign(field, id string) error {
+	return engage.Errorf(engage.NotFound, field, "there is no campaign %q", clip(id))
+}
+
+func (s *server) getCampaign(_ context.Context, who caller, in *byID) (*versioned[*engage.Campaign], error) {
+	c, err := s.campaign(who, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return versionedOf(c, c.Version, c.Version), nil
+}
+
+// campaignBody is a campaign as it comes in: what the server sets is not looked at.
+type campaignBody struct {
+	ID             string                 `json:"id"`
+	Workspace      string                 `json:"workspace"`
+	Version        int64                  `json:"version"`
+	Name           string                 `json:"name"`
+	Class          engage.Class           `json:"class"`
+	Status         engage.Status          `json:"status"`
+	Priority       int                    `json:"priority"`
+	Trigger        engage.CampaignTrigger `json:"trigger"`
+	Audience       json.RawMessage        `json:"audience"`
+	Context        json.RawMessage        `json:"context"`
+	Arms           []engage.Arm           `json:"arms"`
+	HoldoutPercent float64                `json:"holdout_percent"`
+	Limits         engage.Limits          `json:"limits"`
+	Start          *time.Time             `json:"start"`
+	End            *time.Time             `json:"end"`
+	UpdatedAt      json.RawMessage        `json:"updated_at"`
+}
+
+func readCampaign(who caller, id string, raw []byte) (*engage.Campaign, error) {
+	var b campaignBody
+	if err := decode(raw, &b); err != nil {
+		return nil, err
+	}
+	if id == "" {
+		id = b.ID
+	}
+	if err := sameID(who, id, b.ID, b.Workspace); err != nil {
+		return nil, err
+	}
+	return &engage.Campaign{
+		ID: id, Workspace: who.workspace, Version: b.Version, Name: b.Name, Class: b.Class, Status: b.Status, Priority: b.Priority,
+		Trigger: b.Trigger, Audience: b.Audience, Context: b.Context, Arms: b.Arms, HoldoutPercent: b.HoldoutPercent,
+		Limits: b.Limits, Start: b.Start, End: b.End,
+	}, nil
+}
+
+func (s *server) putCampaign(ctx context.Context, who caller, in *putInput) (*versioned[*engage.Campaign], error) {
+	c, err := readCampaign(who, in.ID, in.RawBody)
+	if err != nil {
+		return nil, err
+	}
+	var have int64
+	if old := s.o.Catalog.Now().Campaign(who.workspace, in.ID); old != nil {
+		have = old.Version
+	}
+	expected, err := in.expected(have, c.Version)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.o.Catalog.PutCampaign(ctx, who.key.ID, c, expected); err != nil {
+		return nil, err
+	}
+	return versionedOf(c, c.Version, expected), nil
+}
+
+func (s *server) deleteCampaign(ctx context.Context, who caller, in *deleteInput) (*struct{}, error) {
+	expected, err := in.expected()
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.o.Catalog.DeleteCampaign(ctx, who.key.ID, who.workspace, in.ID, expected)
+}
+
+type statusBody struct {
+	Status engage.Status `json:"status" enum:"live,paused,ended"`
+}
+
+type statusInput struct {
+	ID      string `path:"id" maxLength:"100"`
+	IfMatch string `header:"If-Match" maxLength:"40" doc:"The ETag (version) that is meant; absent: whatever is there"`
+	Raw
+}
+
+func (s *server) setCampaignStatus(ctx context.Context, who caller, in *statusInput) (*versioned[*engage.Campaign], error) {
+	var b statusBody
+	if err := decode(in.RawBody, &b); err != nil {
+		return nil, err
+	}
+	if b.Status != engage.Live && b.Status != engage.Paused && b.Status != engage.Ended {
+		return nil, engage.Errorf(engage.Invalid, "status", `must be "live", "paused" or "ended", is %q`, clip(string(b.Status)))
+	}
+	old, err := s.campaign(who, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	expected, err := Changing{IfMatch: in.IfMatch}.expected(old.Version, old.Version)
+	if err != nil {
+		return nil, err
+	}
+	c := *old // a snapshot is never changed
+	c.Status = b.Status
+	if err := s.o.Catalog.PutCampaign(ctx, who.key.ID, &c, expected); err != nil {
+		return nil, err
+	}
+	return versionedOf(&c, c.Version, old.Version), nil
+}
+
+type validationView struct {
+	Valid    bool         `json:"valid" doc:"It could be saved as it is"`
+	Errors   []FieldError `json:"errors" nullable:"false" doc:"What must be mended; more may come to light after the first"`
+	Warnings []FieldError `json:"warnings" nullable:"false" doc:"What could be saved but is perhaps not meant"`
+}
+
+type bodyInput struct {
+	Raw
+}
+
+func (s *server) validateCampaign(_ context.Context, who caller, in *bodyInput) (*answered[*validationView], error) {
+	now, w, err := s.workspaceOf(who)
+	if err != nil {
+		return nil, err
+	}
+	out := &validationView{Errors: []FieldError{}, Warnings: []FieldError{}}
+	c, err := readCampaign(who, "", in.RawBody)
+	if err == nil {
+		if c.ID == "" {
+			c.ID = "new" // a draft in an editor has none yet
+		}
+		err = s.o.Compile(c, w.Attributes)
+	}
+	if err != nil {
+		p := problemOf(err)
+		if p.Status >= http.StatusInternalServerError {
+			return nil, err
+		}
+		out.Errors = append(out.Errors, FieldError{p.Code, p.Field, p.Reason})
+		return &answered[*validationView]{out}, nil
+	}
+	for i, id := range c.Trigger.Places {
+		if now.Place(who.workspace, id) == nil {
+			out.Errors = append(out.Errors, FieldError{engage.Invalid, fmt.Sprintf("trigger.places[%d]", i), fmt.Sprintf("there is no place %q", clip(id))})
+		}
+	}
+	for i, tag := range c.Trigger.Tags {
+		if !slices.ContainsFunc(now.Places(who.workspace), func(p *engage.Place) bool { return slices.Contains(p.Tags, tag) }) {
+			out.Warnings = append(out.Warnings, FieldError{engage.NotFound, fmt.Sprintf("trigger.tags[%d]", i), fmt.Sprintf("no place carries the tag %q", clip(tag))})
+		}
+	}
+	if c.End != nil && !c.End.After(s.o.Clock.Now()) {
+		out.Warnings = append(out.Warnings, FieldError{engage.Invalid, "end", "is past: the campaign would send nothing"})
+	}
+	out.Valid = len(out.Errors) == 0
+	return &answered[*validationView]{out}, nil
+}

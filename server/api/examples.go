@@ -1,0 +1,50 @@
+package api
+
+import (
+	"embed"
+	"encoding/json"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+//go:embed examples/*.json
+var exampleFiles embed.FS
+
+// The campaigns that stand as examples in the document; the demo runs them.
+const (
+	RainyDay    = "rainy-day"
+	WelcomeBack = "welcome-back"
+)
+
+// ExampleCampaign is the document of RainyDay or WelcomeBack, as it is put under
+// /api/v1/campaigns/<name>. It panics for any other name.
+func ExampleCampaign(name string) json.RawMessage {
+	if name != RainyDay && name != WelcomeBack {
+		panic("api: no example campaign is called " + name)
+	}
+	return example(name)
+}
+
+// example reads a file of examples/, which is there.
+func example(name string) json.RawMessage {
+	b, err := exampleFiles.ReadFile("examples/" + name + ".json")
+	if err != nil {
+		panic("api: " + err.Error())
+	}
+	return b
+}
+
+var exampleSummaries = map[string]string{
+	RainyDay:      "Umbrella offer in the rain, at or within 300 m of a shop, for people who like fashion; 10 % get nothing, to compare with",
+	WelcomeBack:   "A greeting for people who have been at a place before, at most twice a day",
+	"corner-shop": "A shop with a fence of its own and a wider one around it",
+	"two-shops":   "Two shops, one with a near ring",
+}
+
+func examplesOf(names ...string) map[string]*huma.Example {
+	out := map[string]*huma.Example{}
+	for _, name := range names {
+		out[name] = &huma.Example{Summary: exampleSummaries[name], Value: example(name)}
+	}
+	return out
+}

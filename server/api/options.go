@@ -1,0 +1,158 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/footfall-engage/footfall/geo"
+	"github.com/footfall-engage/footfall/server/catalog"
+	"github.com/footfall-engage/footfall/server/clock"
+	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/rules"
+	"github.com/footfall-engage/footfall/server/weather"
+)
+
+// Options of the API. All are required unless it says otherwise.
+type Options struct {
+	Catalog Catalog
+	// Sealer encrypts the secrets of apps before they reach the catalogue.
+	Sealer Sealer
+	// Compile checks a campaign's shape, rules and templates (decide.Compile). A
+	// dry run and a change of attributes ask it.
+	Compile func(c *engage.Campaign, attributes map[string]rules.Type) error
+
+	People     People
+	Decisions  Decisions
+	Positions  Positions
+	Operations Operations
+	// Weather is how the weather service does; nil means that there is none.
+	Weather func() weather.Status
+
+	// SDK serves the phones: it gets every request under /sdk/v1/. Nil: 404.
+	SDK http.Handler
+	// Metrics serves /metrics. Nil: 404.
+	Metrics http.Handler
+	// Ready reports whether the server is caught up, and else what is missing, in
+	// words without data of any workspace.
+	Ready func() (ready bool, missing []string)
+
+	Clock   clock.Clock
+	Logger  *slog.Logger
+	Version string // of the build
+}
+
+// Catalog is what the API needs of *catalog.Catalog, whose documentation holds.
+type Catalog interface {
+	Now() *catalog.Snapshot
+	PutWorkspace(ctx context.Context, by string, w *catalog.Workspace, expected int64) error
+	PutPlace(ctx context.Context, by string, p *engage.Place, expected int64) error
+	DeletePlace(ctx context.Context, by, workspace, id string, expected int64) error
+	PutCampaign(ctx context.Context, by string, c *engage.Campaign, expected int64) error
+	DeleteCampaign(ctx context.Context, by, workspace, id string, expected int64) error
+	PutApp(ctx context.Context, by string, a *catalog.App, expected int64) error
+	PutKey(ctx context.Context, by string, k *catalog.Key, expected int64) error
+	DeleteKey(ctx context.Context, by, workspace, id string, expected int64) error
+}
+
+// Sealer encrypts a secret (*catalog.Sealer).
+type Sealer interface {
+	Seal(secret string) catalog.Sealed
+}
+
+// Page of a list. Next is the cursor of the page after it, empty when there is
+// none; it is only good for the same list and filter.
+type Page[T any] struct {
+	Items []T
+	Next  string
+}
+
+// People reads persons as the stages have committed them. Every method sees one
+// workspace only. Errors: engage.NotFound; engage.Invalid of "cursor".
+type People interface {
+	// Profile is the state of a person: a JSON object with the fields of
+	// profile.Profile, and "arms" (campaign to arm). What else stands in it is
+	// not shown.
+	Profile(ctx context.Context, workspace, id string) (json.RawMessage, error)
+	// ProfileOf is the id of the profile that an identifier, "user_id:ada", is
+	// bound to.
+	ProfileOf(ctx context.Context, workspace, identifier string) (string, error)
+	// Profiles lists persons by id, each as Profile gives it.
+	Profiles(ctx context.Context, workspace, cursor string, limit int) (Page[json.RawMessage], error)
+	// Timeline of a person, the newest first. A person that is not known has an
+	// empty one.
+	Timeline(ctx context.Context, workspace, profile, cursor string, limit int) (Page[engage.TimelineEntry], error)
+}
+
+// DecisionFilter chooses decisions; an empty field chooses all.
+type DecisionFilter struct {
+	Profile  string
+	Campaign string
+	State    engage.DecisionState
+	Reason   engage.Reason
+}
+
+// Decisions reads what was decided, and the counts of it.
+type Decisions interface {
+	// Decisions lists them by log time, the newest first.
+	Decisions(ctx context.Context, workspace string, f DecisionFilter, cursor string, limit int) (Page[engage.Decision], error)
+	// Tallies of a campaign by arm, summed over the partitions; the arm "" holds
+	// what never reached one. A campaign without any has none.
+	Tallies(ctx context.Context, workspace, campaign string) (map[string]engage.Counts, error)
+}
+
+// Whereabouts is where an install was last known to be.
+type Whereabouts struct {
+	Install   string
+	Profile   string
+	Platform  string // android, ios, web
+	Lifecycle string // foreground, background; empty means not known
+	// Precise: the person's consent to precise location is in force.
+	Precise bool
+	// Fix is the newest position; nil means that none is kept. Without Precise
+	// the API shows its cell of CoarseResolution only.
+	Fix       *geo.Point
+	AccuracyM float64  // 68 % radius in metres; 0 means not given
+	Cell      geo.Cell // kept instead of Fix; 0 means none
+	At        time.Time
+	Places    []string // whose visits are open, by id
+}
+
+// Positions reads where people are.
+type Positions interface {
+	// Whereabouts of at most limit installs, and whether there are more.
+	Whereabouts(ctx context.Context, workspace string, limit int) (_ []Whereabouts, more bool, _ error)
+}
+
+// Quarantined is an entry that was set aside because its step failed.
+type Quarantined struct {
+	ID        string      `json:"id" doc:"Names it in a retry"`
+	Partition string      `json:"partition"`
+	Seq       uint64      `json:"seq" doc:"Of the record in the partition's log"`
+	Kind      engage.Kind `json:"kind,omitempty" doc:"Absent: the whole record could not be read, so it cannot be retried"`
+	Key       string      `json:"key,omitempty" doc:"The state that it concerns"`
+	At        time.Time   `json:"at" doc:"Log time of the entry"`
+	Reason    string      `json:"reason"`
+}
+
+// Alarm is something that an operator must know of.
+type Alarm struct {
+	Partition string    `json:"partition"`
+	Kind      string    `json:"kind"`
+	Text      string    `json:"text"`
+	At        time.Time `json:"at"`
+}
+
+// Operations is what operators see and do.
+type Operations interface {
+	// Quarantine lists what is set aside; workspace engage.SystemWorkspace holds
+	// what belongs to none.
+	Quarantine(ctx context.Context, workspace, cursor string, limit int) (Page[Quarantined], error)
+	// Requeue appends an entry again and forgets it in the quarantine. Errors:
+	// engage.NotFound, engage.Unsupported (the record could not be read).
+	Requeue(ctx context.Context, workspace, id string) error
+	// Alarms of the whole server, the newest first.
+	Alarms(ctx context.Context, cursor string, limit int) (Page[Alarm], error)
+}

@@ -1,0 +1,322 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/footfall-engage/footfall/server/catalog"
+	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/profile"
+)
+
+func (s *server) registerPeople() {
+	register(s, operation{
+		method: http.MethodGet, path: "/people", id: "list-people", tag: tagPeople, role: catalog.Viewer,
+		summary: "List persons", description: "In order of id.",
+	}, s.listPeople)
+	register(s, operation{
+		method: http.MethodGet, path: "/people/{id}", id: "get-person", tag: tagPeople, role: catalog.Viewer,
+		summary: "Get a person", description: personHelp,
+	}, s.getPerson)
+	register(s, operation{
+		method: http.MethodGet, path: "/people/{id}/timeline", id: "get-timeline", tag: tagPeople, role: catalog.Viewer,
+		summary: "List what happened to a person", description: "The newest first. " + personHelp,
+	}, s.getTimeline)
+	register(s, operation{
+		method: http.MethodGet, path: "/people/{id}/explain", id: "explain", tag: tagPeople, role: catalog.Viewer,
+		summary:     "Explain why a person did or did not get a campaign's message",
+		description: "From the kept decisions: each gate that was asked, in plain words and as it was recorded. " + personHelp,
+	}, s.explain)
+}
+
+const personHelp = "The id is a profile's, or user_id:… (or another identifier), or install:…; escape it as a path segment."
+
+type personInput struct {
+	ID string `path:"id" maxLength:"600" doc:"Profile id, user_id:… or install:…"`
+}
+
+// personView is a person as the API shows them: no push token, nothing of how
+// decisions are made.
+type personView struct {
+	ID          string                            `json:"id"`
+	Identifiers []string                          `json:"identifiers" nullable:"false" doc:"Such as user_id:ada"`
+	Attributes  map[string]any                    `json:"attributes"`
+	Preferences map[string]engage.Attitude        `json:"preferences" doc:"By topic: like or dislike"`
+	Consents    map[engage.Purpose]engage.Consent `json:"consents" doc:"By purpose; no answer means no"`
+	Devices     []deviceView                      `json:"devices" nullable:"false" doc:"The one seen last comes first"`
+	Arms        map[string]string                 `json:"arms" doc:"Arm by campaign, from the first eligible occasion on"`
+	Visits      int64                             `json:"visits" doc:"To the inside of places"`
+	LastVisitAt time.Time                         `json:"last_visit_at,omitzero"`
+	FirstSeen   time.Time                         `json:"first_seen"`
+	LastSeen    time.Time                         `json:"last_seen"`
+}
+
+type deviceView struct {
+	Install       string    `json:"install"`
+	App           string    `json:"app"`
+	Platform      string    `json:"platform"`
+	OSVersion     string    `json:"os_version,omitempty"`
+	AppVersion    string    `json:"app_version,omitempty"`
+	TimeZone      string    `json:"time_zone,omitempty"`
+	Locale        string    `json:"locale,omitempty"`
+	Location      string    `json:"location_permission,omitempty"`
+	Precision     string    `json:"precision_permission,omitempty"`
+	Notifications string    `json:"notification_permission,omitempty"`
+	Lifecycle     string    `json:"lifecycle,omitempty"`
+	SeenAt        time.Time `json:"seen_at"`
+	Push          *pushView `json:"push,omitempty" doc:"Absent: the app gave no push token. The token itself is never shown"`
+}
+
+type pushView struct {
+	Provider    string    `json:"provider"`
+	Environment string    `json:"environment,omitempty"`
+	Dead        string    `json:"dead,omitempty" doc:"Why the provider calls the token dead; absent: it lives"`
+	At          time.Time `json:"at"`
+}
+
+func viewPerson(raw json.RawMessage) (*personView, error) {
+	var p struct {
+		profile.Profile
+		Arms map[string]string `json:"arms"`
+	}
+	if err := json.Unmarshal(raw, &p); err != nil {
+		return nil, fmt.Errorf("decode profile: %w", err)
+	}
+	v := &personView{
+		ID: p.ID, Identifiers: p.Identifiers, Attributes: p.Attributes, Preferences: p.Preferences, Consents: p.Consents,
+		Devices: []deviceView{}, Arms: p.Arms, Visits: p.Visits, LastVisitAt: p.LastVisitAt, FirstSeen: p.FirstSeen, LastSeen: p.LastSeen,
+	}
+	if v.Identifiers == nil {
+		v.Identifiers = []string{}
+	}
+	for _, d := range p.DevicesByUse() {
+		x := deviceView{
+			Install: d.Install, App: d.App, Platform: d.Platform, OSVersion: d.OSVersion, AppVersion: d.AppVersion,
+			TimeZone: d.TimeZone, Locale: d.Locale, Location: d.Location, Precision: d.Precision,
+			Notifications: d.Notifications, Lifecycle: d.Lifecycle, SeenAt: d.SeenAt,
+		}
+		if d.Push != nil {
+			x.Push = &pushView{Provider: d.Push.Provider, Environment: d.Push.Environment, Dead: d.Push.Dead, At: d.Push.At}
+		}
+		v.Devices = append(v.Devices, x)
+	}
+	return v, nil
+}
+
+// find resolves what a caller calls a person to the profile's id.
+func (s *server) find(ctx context.Context, who caller, id string) (string, error) {
+	kind, rest, named := strings.Cut(id, ":")
+	switch {
+	case !named:
+		return id, nil
+	case rest == "":
+		return "", engage.Errorf(engage.Invalid, "id", "must be a profile id, user_id:… or install:…")
+	case kind == "install":
+		return engage.ProfileID(who.workspace, rest), nil
+	default:
+		return s.o.People.ProfileOf(ctx, who.workspace, id)
+	}
+}
+
+func (s *server) person(ctx context.Context, who caller, id string) (*personView, error) {
+	found, err := s.find(ctx, who, id)
+	var raw json.RawMessage
+	if err == nil {
+		raw, err = s.o.People.Profile(ctx, who.workspace, found)
+	}
+	if engage.CodeOf(err) == engage.NotFound {
+		return nil, engage.Errorf(engage.NotFound, "id", "there is no person %q", clip(id))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return viewPerson(raw)
+}
+
+func (s *server) getPerson(ctx context.Context, who caller, in *personInput) (*answered[*personView], error) {
+	p, err := s.person(ctx, who, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &answered[*personView]{p}, nil
+}
+
+func (s *server) listPeople(ctx context.Context, who caller, in *struct{ Paging }) (*answered[list[*personView]], error) {
+	page, err := s.o.People.Profiles(ctx, who.workspace, in.Cursor, in.Limit)
+	if err != nil {
+		return nil, err
+	}
+	var bad error
+	out := listOf(page, func(raw json.RawMessage) *personView {
+		v, err := viewPerson(raw)
+		bad = errors.Join(bad, err)
+		return v
+	})
+	return out, bad
+}
+
+type timelineView struct {
+	At         time.Time       `json:"at" doc:"When the server had it"`
+	OccurredAt time.Time       `json:"occurred_at" doc:"By the phone's clock, corrected"`
+	Kind       engage.Kind     `json:"kind"`
+	Words      string          `json:"words,omitempty" doc:"What it is, for people"`
+	Install    string          `json:"install,omitempty"`
+	Data       json.RawMessage `json:"data,omitempty"`
+}
+
+type timelineInput struct {
+	ID string `path:"id" maxLength:"600" doc:"Profile id, user_id:… or install:…"`
+	Paging
+}
+
+func (s *server) getTimeline(ctx context.Context, who caller, in *timelineInput) (*answered[list[timelineView]], error) {
+	p, err := s.person(ctx, who, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	page, err := s.o.People.Timeline(ctx, who.workspace, p.ID, in.Cursor, in.Limit)
+	if err != nil {
+		return nil, err
+	}
+	name := s.placeNames(who)
+	return listOf(page, func(e engage.TimelineEntry) timelineView {
+		return timelineView{At: e.At, OccurredAt: e.OccurredAt, Kind: e.Kind, Words: timelineWords(&e, name), Install: e.Install, Data: e.Data}
+	}), nil
+}
+
+// placeNames looks names of places up; empty when the place is not there any more.
+func (s *server) placeNames(who caller) func(string) string {
+	now := s.o.Catalog.Now()
+	return func(id string) string {
+		if p := now.Place(who.workspace, id); p != nil {
+			return p.Name
+		}
+		return ""
+	}
+}
+
+// decisionView is a decision with words.
+type decisionView struct {
+	ID           string               `json:"id"`
+	Campaign     string               `json:"campaign"`
+	CampaignName string               `json:"campaign_name,omitempty" doc:"Absent: it was deleted"`
+	Version      int64                `json:"campaign_version" doc:"That was in force"`
+	Profile      string               `json:"profile"`
+	At           time.Time            `json:"at" doc:"When the server had the trigger"`
+	UpdatedAt    time.Time            `json:"updated_at"`
+	State        engage.DecisionState `json:"state" enum:"pending,sent,held_out,suppressed,expired,failed"`
+	Reason       engage.Reason        `json:"reason,omitempty"`
+	Words        string               `json:"words" doc:"What became of it, for people"`
+	Moment       string               `json:"moment" doc:"What triggered it, for people"`
+	Gates        []gateView           `json:"gates" nullable:"false" doc:"In the order in which they were asked"`
+	Arm          string               `json:"arm,omitempty"`
+	Delivery     string               `json:"delivery,omitempty"`
+	Channel      string               `json:"channel,omitempty"`
+	Detail       string               `json:"detail,omitempty" doc:"What the provider said; why it did not go by push"`
+	Receipts     []string             `json:"receipts,omitempty" doc:"What the phone reported, in order of arrival"`
+	DueAt        *time.Time           `json:"due_at,omitempty" doc:"While pending: when it is settled at the latest"`
+	Trigger      engage.Trigger       `json:"trigger"`
+}
+
+type gateView struct {
+	Gate   string         `json:"gate"`
+	OK     bool           `json:"ok"`
+	Reason engage.Reason  `json:"reason,omitempty"`
+	Words  string         `json:"words"`
+	Saw    map[string]any `json:"saw,omitempty" doc:"The values it saw, as recorded"`
+}
+
+func (s *server) decisionViews(who caller) func(engage.Decision) decisionView {
+	now := s.o.Catalog.Now()
+	place := s.placeNames(who)
+	return func(d engage.Decision) decisionView {
+		v := decisionView{
+			ID: d.ID, Campaign: d.Campaign, Version: d.Version, Profile: d.Profile, At: d.At, UpdatedAt: d.UpdatedAt,
+			State: d.State, Reason: d.Reason, Words: decisionWords(&d), Moment: triggerWords(&d.Trigger, place(d.Trigger.Place)),
+			Gates: make([]gateView, 0, len(d.Gates)), Arm: d.Arm, Delivery: d.Delivery, Channel: d.Channel, Detail: d.Detail,
+			Receipts: d.Receipts, DueAt: d.DueAt, Trigger: d.Trigger,
+		}
+		if c := now.Campaign(who.workspace, d.Campaign); c != nil {
+			v.CampaignName = c.Name
+		}
+		for _, g := range d.Gates {
+			v.Gates = append(v.Gates, gateView{Gate: g.Gate, OK: g.OK, Reason: g.Reason, Words: gateWords(g), Saw: g.Saw})
+		}
+		return v
+	}
+}
+
+type explainInput struct {
+	ID       string `path:"id" maxLength:"600" doc:"Profile id, user_id:… or install:…"`
+	Campaign string `query:"campaign" required:"true" maxLength:"100" doc:"The campaign's id"`
+	Paging
+}
+
+type explainView struct {
+	Profile   string         `json:"profile"`
+	Campaign  string         `json:"campaign"`
+	Status    engage.Status  `json:"status" doc:"Of the campaign, now"`
+	Answer    string         `json:"answer" doc:"In plain words, about the newest decision"`
+	Hints     []string       `json:"hints" nullable:"false" doc:"What is true now and may matter"`
+	Decisions []decisionView `json:"decisions" nullable:"false" doc:"The newest first"`
+	Next      string         `json:"next,omitempty" doc:"Cursor of older decisions"`
+}
+
+func (s *server) explain(ctx context.Context, who caller, in *explainInput) (*answered[*explainView], error) {
+	c := s.o.Catalog.Now().Campaign(who.workspace, in.Campaign)
+	if c == nil {
+		return nil, noCampaign("campaign", in.Campaign)
+	}
+	p, err := s.person(ctx, who, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	page, err := s.o.Decisions.Decisions(ctx, who.workspace, DecisionFilter{Profile: p.ID, Campaign: c.ID}, in.Cursor, in.Limit)
+	if err != nil {
+		return nil, err
+	}
+	out := &explainView{Profile: p.ID, Campaign: c.ID, Status: c.Status, Hints: hints(c, p), Decisions: []decisionView{}, Next: page.Next}
+	view := s.decisionViews(who)
+	for _, d := range page.Items {
+		out.Decisions = append(out.Decisions, view(d))
+	}
+	switch {
+	case len(out.Decisions) > 0:
+		newest := out.Decisions[0]
+		out.Answer = newest.Moment + " at " + moment(newest.At) + ". " + newest.Words
+	case in.Cursor != "":
+		out.Answer = "There are no older decisions in the kept records."
+	default:
+		out.Answer = "No trigger of this person reached this campaign in the kept records."
+	}
+	return &answered[*explainView]{out}, nil
+}
+
+// hints are facts of now that keep a message away.
+func hints(c *engage.Campaign, p *personView) []string {
+	out := []string{}
+	if c.Status != engage.Live {
+		out = append(out, fmt.Sprintf("The campaign is %s: only a live one sees triggers.", statusWords[c.Status]))
+	}
+	if c.Class == engage.Marketing && !p.Consents[engage.ConsentMarketing].Granted {
+		out = append(out, "The person has not agreed to marketing messages.")
+	}
+	if c.Trigger.Type == engage.TriggerPlace {
+		if !p.Consents[engage.ConsentLocationForeground].Granted && !p.Consents[engage.ConsentLocationBackground].Granted {
+			out = append(out, "The person has not agreed to the use of their location, so no place can trigger anything.")
+		} else if !p.Consents[engage.ConsentLocationPrecise].Granted {
+			out = append(out, "Without consent to precise location, fixes trigger nothing; only what the phone's system reports of its regions does.")
+		}
+	}
+	if len(p.Devices) == 0 {
+		out = append(out, "No phone of the person is known.")
+	}
+	return out
+}
+
+var statusWords = map[engage.Status]string{engage.Draft: "a draft", engage.Paused: "paused", engage.Ended: "ended", engage.Live: "live"}

@@ -1,0 +1,213 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"net/http"
+	"slices"
+
+	"github.com/footfall-engage/footfall/server/catalog"
+	"github.com/footfall-engage/footfall/server/engage"
+)
+
+func (s *server) registerResults() {
+	register(s, operation{
+		method: http.MethodGet, path: "/campaigns/{id}/results", id: "get-results", tag: tagResults, role: catalog.Viewer,
+		summary:     "Get a campaign's counts per arm",
+		description: "Counts of facts, each named for what is known. They do not say what the campaign caused: that needs the arms' outcomes compared.",
+	}, s.getResults)
+	register(s, operation{
+		method: http.MethodGet, path: "/decisions", id: "list-decisions", tag: tagResults, role: catalog.Viewer,
+		summary: "List decisions", description: "The newest first, with every gate in plain words.",
+	}, s.listDecisions)
+}
+
+type resultsView struct {
+	Campaign   string            `json:"campaign"`
+	Name       string            `json:"name"`
+	Status     engage.Status     `json:"status"`
+	Arms       []armResultsView  `json:"arms" nullable:"false" doc:"The campaign's arms in their order, then the control group, then arms of earlier versions"`
+	Suppressed []suppressedView  `json:"suppressed" nullable:"false" doc:"Moments at which a gate said no, before any arm was chosen; the most frequent first"`
+	Meanings   map[string]string `json:"meanings" doc:"What each count says, and what it does not"`
+	Totals     totalsView        `json:"totals"`
+}
+
+type armResultsView struct {
+	Arm       string `json:"arm"`
+	Control   bool   `json:"control,omitempty" doc:"The control group: gets nothing, to be compared with"`
+	Decided   int64  `json:"decided"`
+	HeldOut   int64  `json:"held_out"`
+	Pending   int64  `json:"pending"`
+	Sent      int64  `json:"sent"`
+	Accepted  int64  `json:"accepted"`
+	InApp     int64  `json:"in_app"`
+	Inboxed   int64  `json:"inboxed"`
+	Delivered int64  `json:"delivered"`
+	Displayed int64  `json:"displayed"`
+	Opened    int64  `json:"opened"`
+	Expired   int64  `json:"expired"`
+	Failed    int64  `json:"failed"`
+}
+
+type suppressedView struct {
+	Reason engage.Reason `json:"reason"`
+	Count  int64         `json:"count"`
+	Words  string        `json:"words"`
+}
+
+// totalsView are sums over arms and campaigns.
+type totalsView struct {
+	Decided    int64 `json:"decided"`
+	HeldOut    int64 `json:"held_out"`
+	Pending    int64 `json:"pending"`
+	Sent       int64 `json:"sent"`
+	Suppressed int64 `json:"suppressed"`
+	Accepted   int64 `json:"accepted"`
+	InApp      int64 `json:"in_app"`
+	Inboxed    int64 `json:"inboxed"`
+	Delivered  int64 `json:"delivered"`
+	Displayed  int64 `json:"displayed"`
+	Opened     int64 `json:"opened"`
+	Expired    int64 `json:"expired"`
+	Failed     int64 `json:"failed"`
+}
+
+func (t *totalsView) add(c engage.Counts) {
+	t.Decided += c.Decided
+	t.HeldOut += c.HeldOut
+	t.Pending += pending(c)
+	t.Sent += c.Sent
+	for _, n := range c.Suppressed {
+		t.Suppressed += n
+	}
+	t.Accepted += c.Accepted
+	t.InApp += c.InApp
+	t.Inboxed += c.Inboxed
+	t.Delivered += c.Delivered
+	t.Displayed += c.Displayed
+	t.Opened += c.Opened
+	t.Expired += c.Expired
+	t.Failed += c.Failed
+}
+
+// pending is what was ordered and is not settled: every decision ends once.
+func pending(c engage.Counts) int64 { return c.Decided - c.HeldOut - c.Sent - c.Expired - c.Failed }
+
+// meanings of the counts: what is known, and no more.
+var meanings = map[string]string{
+	"decided":    "Every gate said yes: a message was ordered, or the person was held out.",
+	"held_out":   "The person was eligible and is in the control group, which gets nothing.",
+	"pending":    "A message was ordered, and what became of it is not settled yet.",
+	"sent":       "A provider took the message, or the app confirmed that it showed it. Nothing more is known from this.",
+	"suppressed": "A gate said no at this moment. One person can be counted many times.",
+	"accepted":   "The push provider took the message. Whether it reached the phone is not known from this.",
+	"in_app":     "The app confirmed that it showed the message while it was open.",
+	"inboxed":    "The message was put into the app's inbox. Whether it was seen is not known from this.",
+	"delivered":  "The phone's SDK reported that it has the message. Phones that report nothing are not counted.",
+	"displayed":  "The phone reported that the message was displayed, not that it was read.",
+	"opened":     "The phone reported that the message was opened.",
+	"expired":    "The message's time was over before it was accepted or shown.",
+	"failed":     "Delivery was given up: the provider refused, the credential does not work, or every attempt went wrong.",
+}
+
+// reasonWords of suppression, as they stand over a count.
+var reasonWords = map[engage.Reason]string{
+	engage.ReasonConsent:        "No consent to marketing messages",
+	engage.ReasonNotStarted:     "The campaign had not begun",
+	engage.ReasonEnded:          "The campaign was over",
+	engage.ReasonStale:          "The evidence was too old",
+	engage.ReasonOccasionUsed:   "Already decided for the same visit or event",
+	engage.ReasonNoChannel:      "No way to the person",
+	engage.ReasonPaused:         "Paused or ended while the moment waited",
+	engage.ReasonAudience:       "Not in the audience",
+	engage.ReasonContext:        "The moment did not fit",
+	engage.ReasonWeatherUnknown: "The weather was not known",
+	engage.ReasonQuiet:          "Quiet hours until it was pointless",
+	engage.ReasonCap:            "Had enough messages of this campaign",
+	engage.ReasonArbitration:    "Another campaign came first",
+	engage.ReasonRender:         "The message could not be written",
+}
+
+func (s *server) getResults(ctx context.Context, who caller, in *byID) (*answered[*resultsView], error) {
+	c, err := s.campaign(who, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	tallies, err := s.o.Decisions.Tallies(ctx, who.workspace, c.ID)
+	if err != nil {
+		return nil, err
+	}
+	out := &resultsView{Campaign: c.ID, Name: c.Name, Status: c.Status, Arms: []armResultsView{}, Suppressed: []suppressedView{}, Meanings: meanings}
+	var order []string
+	for _, a := range c.Arms {
+		order = append(order, a.ID)
+	}
+	if _, counted := tallies[engage.HoldoutArm]; counted || c.HoldoutPercent > 0 {
+		order = append(order, engage.HoldoutArm)
+	}
+	for _, arm := range slices.Sorted(maps.Keys(tallies)) {
+		if arm != "" && !slices.Contains(order, arm) {
+			order = append(order, arm)
+		}
+	}
+	for _, arm := range order {
+		n := tallies[arm]
+		out.Arms = append(out.Arms, armResultsView{
+			Arm: arm, Control: arm == engage.HoldoutArm, Decided: n.Decided, HeldOut: n.HeldOut,
+			Pending: pending(n), Sent: n.Sent, Accepted: n.Accepted, InApp: n.InApp, Inboxed: n.Inboxed, Delivered: n.Delivered, Displayed: n.Displayed, Opened: n.Opened, Expired: n.Expired, Failed: n.Failed,
+		})
+	}
+	for _, n := range tallies {
+		out.Totals.add(n)
+	}
+	out.Suppressed = suppressedOf(tallies)
+	return &answered[*resultsView]{out}, nil
+}
+
+// suppressedOf sums what was suppressed, by reason, the most frequent first.
+func suppressedOf(tallies ...map[string]engage.Counts) []suppressedView {
+	sums := map[engage.Reason]int64{}
+	for _, t := range tallies {
+		for _, c := range t {
+			for r, n := range c.Suppressed {
+				sums[r] += n
+			}
+		}
+	}
+	out := make([]suppressedView, 0, len(sums))
+	for r, n := range sums {
+		words := reasonWords[r]
+		if words == "" {
+			words = string(r)
+		}
+		out = append(out, suppressedView{r, n, words})
+	}
+	slices.SortFunc(out, func(a, b suppressedView) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Reason, b.Reason))
+	})
+	return out
+}
+
+type listDecisionsInput struct {
+	Paging
+	Profile  string `query:"profile" maxLength:"600" doc:"Only of this person: profile id, user_id:… or install:…"`
+	Campaign string `query:"campaign" maxLength:"100" doc:"Only of this campaign"`
+	State    string `query:"state" enum:"pending,sent,held_out,suppressed,expired,failed"`
+	Reason   string `query:"reason" maxLength:"100"`
+}
+
+func (s *server) listDecisions(ctx context.Context, who caller, in *listDecisionsInput) (*answered[list[decisionView]], error) {
+	f := DecisionFilter{Campaign: in.Campaign, State: engage.DecisionState(in.State), Reason: engage.Reason(in.Reason)}
+	if in.Profile != "" {
+		var err error
+		if f.Profile, err = s.find(ctx, who, in.Profile); err != nil {
+			return nil, err
+		}
+	}
+	page, err := s.o.Decisions.Decisions(ctx, who.workspace, f, in.Cursor, in.Limit)
+	if err != nil {
+		return nil, err
+	}
+	return listOf(page, s.decisionViews(who)), nil
+}

@@ -1,0 +1,477 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/footfall-engage/footfall/server/engage"
+)
+
+// seen is what a gate saw, read from its trace. All fields are optional; traces
+// of other versions may have others.
+type seen struct {
+	Answered struct {
+		Granted bool      `json:"granted"`
+		At      time.Time `json:"at"`
+	} `json:"answered"`
+	Start       time.Time `json:"start"`
+	End         time.Time `json:"end"`
+	AgeS        float64   `json:"age_s"`
+	MaxAgeS     float64   `json:"max_age_s"`
+	Channels    []string  `json:"channels"`
+	Failed      []clause  `json:"failed"`
+	DistanceM   *float64  `json:"distance_m"`
+	AccuracyM   float64   `json:"accuracy_m"`
+	Weather     *sky      `json:"weather"`
+	WeatherIs   string    `json:"weather_is"`
+	LocalTime   string    `json:"local_time"`
+	Zone        string    `json:"zone"`
+	Until       time.Time `json:"until"`
+	Count       int       `json:"count"`
+	Cap         int       `json:"cap"`
+	WindowS     float64   `json:"window_s"`
+	Winner      string    `json:"winner"`
+	WantedBy    int       `json:"wanted_by"`
+	Error       string    `json:"error"`
+	Arm         string    `json:"arm"`
+	HoldoutPerc float64   `json:"holdout_percent"`
+}
+
+type clause struct {
+	Field   string `json:"field"`
+	Op      string `json:"op"`
+	Want    any    `json:"want"`
+	Got     any    `json:"got"`
+	Negated bool   `json:"negated"`
+}
+
+type sky struct {
+	Kind         string  `json:"kind"`
+	Condition    string  `json:"condition"`
+	TemperatureC float64 `json:"temperature_c"`
+}
+
+func (w *sky) words() string {
+	kind := w.Kind
+	if kind == "" {
+		kind = "weather"
+	}
+	return fmt.Sprintf("%s: %s, %s °C", kind, strings.ReplaceAll(w.Condition, "_", " "), number(w.TemperatureC))
+}
+
+func readSeen(saw map[string]any) seen {
+	var s seen
+	b, err := json.Marshal(saw)
+	if err == nil {
+		// A trace of another version may not fit: then what fits is said.
+		_ = json.Unmarshal(b, &s)
+	}
+	return s
+}
+
+// gateWords says in plain words what a gate said. A gate or reason that is not
+// known here is named as it is.
+func gateWords(g engage.GateResult) string {
+	s := readSeen(g.Saw)
+	switch {
+	case g.Reason != "":
+		return noWords(g, s)
+	case g.OK:
+		return yesWords(g, s)
+	case g.Gate == "holdout":
+		return fmt.Sprintf("The person is in the control group: %s %% of those who pass every gate get nothing, to be compared with.", number(s.HoldoutPerc))
+	default:
+		return "The gate " + g.Gate + " said no."
+	}
+}
+
+func yesWords(g engage.GateResult, s seen) string {
+	switch g.Gate {
+	case "consent":
+		return "The person has agreed to marketing messages."
+	case "eligibility":
+		return "The campaign was running, the evidence was fresh, this occasion was unused and a message had a way to the person."
+	case "audience":
+		return "The person belongs to the audience."
+	case "context":
+		if s.Weather != nil {
+			return "The moment fits; " + s.Weather.words() + stale(s) + "."
+		}
+		return "The moment fits."
+	case "quiet":
+		return "It was not within quiet hours."
+	case "cap":
+		if s.Cap > 0 {
+			return fmt.Sprintf("%d of at most %s within %s had been decided before this one.", s.Count, plural(s.Cap, "message"), span(s.WindowS))
+		}
+		return "The campaign has no cap."
+	case "arbitration":
+		if s.WantedBy > 1 {
+			return fmt.Sprintf("%d campaigns wanted the moment; this one came first.", s.WantedBy)
+		}
+		return "No other campaign wanted the moment."
+	case "render":
+		return "Every arm of the message could be written."
+	case "holdout":
+		return fmt.Sprintf("The person is not in the control group; the arm is %q.", s.Arm)
+	default:
+		return "The gate " + g.Gate + " said yes."
+	}
+}
+
+func noWords(g engage.GateResult, s seen) string {
+	switch g.Reason {
+	case engage.ReasonConsent:
+		if !s.Answered.At.IsZero() {
+			return "The person said no to marketing messages on " + day(s.Answered.At) + "."
+		}
+		return "The person has not agreed to marketing messages."
+	case engage.ReasonNotStarted:
+		return "The campaign begins only at " + moment(s.Start) + "."
+	case engage.ReasonEnded:
+		return "The campaign ended at " + moment(s.End) + "."
+	case engage.ReasonStale:
+		return fmt.Sprintf("The evidence was %s old when it reached the server; the campaign takes at most %s.", span(s.AgeS), span(s.MaxAgeS))
+	case engage.ReasonOccasionUsed:
+		return "The campaign had already been decided for this occasion (the same visit or event)."
+	case engage.ReasonNoChannel:
+		return "No channel that the campaign allows (" + strings.Join(s.Channels, ", ") + ") had a way to the person."
+	case engage.ReasonPaused:
+		return "The campaign was not live any more when the waiting moment was looked at again."
+	case engage.ReasonAudience:
+		return "The person does not belong to the audience: " + clauses(s.Failed) + "."
+	case engage.ReasonContext:
+		words := "The moment does not fit: " + clauses(s.Failed) + "."
+		if s.Weather != nil {
+			words += " Used was the " + s.Weather.words() + stale(s) + "."
+		}
+		return words
+	case engage.ReasonWeatherUnknown:
+		return "The weather at the place was not known."
+	case engage.ReasonQuiet:
+		return fmt.Sprintf("It was %s in %s, within quiet hours until %s.", s.LocalTime, s.Zone, moment(s.Until))
+	case engage.ReasonCap:
+		return fmt.Sprintf("The person had %d of at most %s within %s.", s.Count, plural(s.Cap, "message"), span(s.WindowS))
+	case engage.ReasonArbitration:
+		return fmt.Sprintf("The campaign %q wanted the same moment and came first.", s.Winner)
+	case engage.ReasonRender:
+		return "The message could not be written: " + s.Error + "."
+	default:
+		return fmt.Sprintf("The gate %s said no (%s).", g.Gate, g.Reason)
+	}
+}
+
+func stale(s seen) string {
+	if s.WeatherIs == string(engage.WeatherStale) {
+		return " (older than it should be)"
+	}
+	return ""
+}
+
+// opWords follow "must".
+var opWords = map[string]string{
+	"eq": "be", "ne": "be other than", "lt": "be below", "le": "be at most", "gt": "be above", "ge": "be at least",
+	"between": "be between", "in": "be one of", "not_in": "be none of", "prefix": "begin with",
+	"contains": "contain", "not_contains": "lack", "within_last": "be within the last",
+	"not_within_last": "be before the last", "exists": "be known", "absent": "be unknown",
+}
+
+// clauses says which clauses of a rule are to blame.
+func clauses(failed []clause) string {
+	if len(failed) == 0 {
+		return "the rule does not hold"
+	}
+	const most = 5
+	out := []string{}
+	for i, c := range failed {
+		if i == most {
+			out = append(out, fmt.Sprintf("and %d more", len(failed)-most))
+			break
+		}
+		text := c.Field + " must "
+		if c.Negated {
+			text += "not "
+		}
+		if words, known := opWords[c.Op]; known {
+			text += words
+		} else {
+			text += c.Op
+		}
+		if c.Want != nil {
+			text += " " + value(c.Want)
+		}
+		if c.Got != nil {
+			text += ", but is " + value(c.Got)
+		} else {
+			text += ", but is not known"
+		}
+		out = append(out, text)
+	}
+	return strings.Join(out, "; ")
+}
+
+// value shows a value of a rule.
+func value(v any) string {
+	switch x := v.(type) {
+	case string:
+		return x
+	case float64:
+		return number(x)
+	case []any:
+		parts := make([]string, 0, len(x))
+		for _, p := range x {
+			parts = append(parts, value(p))
+		}
+		if len(parts) == 0 {
+			return "nothing"
+		}
+		return strings.Join(parts, ", ")
+	default:
+		return fmt.Sprint(v)
+	}
+}
+
+// decisionWords says what became of a decision, and claims no more than is known.
+func decisionWords(d *engage.Decision) string {
+	var words string
+	switch d.State {
+	case engage.Pending:
+		words = "Not decided yet"
+		if n := len(d.Gates); n > 0 && !d.Gates[n-1].OK {
+			words = "Waiting: " + lowerFirst(strings.TrimSuffix(gateWords(d.Gates[n-1]), "."))
+		} else if d.Delivery != "" {
+			words = "On its way"
+			if d.Channel != "" {
+				words += " " + by(d.Channel)
+			}
+		}
+		if d.DueAt != nil {
+			words += "; settled by " + moment(*d.DueAt) + " at the latest"
+		}
+		words += "."
+	case engage.Sent:
+		words = sentWords(d.Channel)
+	case engage.HeldOut:
+		words = "Held out: eligible, and in the control group that gets nothing."
+	case engage.Suppressed:
+		for _, g := range d.Gates {
+			if g.Reason == d.Reason {
+				return "Not sent. " + gateWords(g)
+			}
+		}
+		words = fmt.Sprintf("Not sent: %s.", d.Reason)
+	case engage.Expired:
+		words = "Expired before it was delivered."
+		if d.Reason == engage.ReasonNotDisplayed {
+			words = "Expired: no phone confirmed in time that it was displayed."
+		}
+	case engage.Failed:
+		words = "Failed: " + failure(d.Reason)
+		if d.Detail != "" {
+			words += " (" + d.Detail + ")"
+		}
+		words += "."
+	default:
+		words = fmt.Sprintf("State %s.", d.State)
+	}
+	return words + receiptWords(d.Receipts)
+}
+
+func sentWords(channel string) string {
+	switch channel {
+	case "fcm":
+		return "Sent: FCM accepted it."
+	case "apns":
+		return "Sent: APNs accepted it."
+	case "in_app":
+		return "Sent: shown in the app."
+	case "inbox":
+		return "Sent: shown from the inbox."
+	case "":
+		return "Sent."
+	default:
+		return "Sent by " + channel + "."
+	}
+}
+
+func by(channel string) string {
+	switch channel {
+	case "fcm":
+		return "through FCM"
+	case "apns":
+		return "through APNs"
+	case "in_app":
+		return "into the app"
+	case "inbox":
+		return "through the inbox"
+	default:
+		return "through " + channel
+	}
+}
+
+func failure(r engage.Reason) string {
+	switch r {
+	case engage.ReasonRejected:
+		return "the provider refused it"
+	case engage.ReasonMisconfigured:
+		return "the app's push credential does not work"
+	case engage.ReasonAmbiguous:
+		return "the connection was lost after sending, and the campaign does not repeat"
+	case engage.ReasonExhausted:
+		return "every attempt went wrong"
+	default:
+		return string(r)
+	}
+}
+
+func receiptWords(receipts []string) string {
+	if len(receipts) == 0 {
+		return ""
+	}
+	return " The phone reported it " + strings.Join(receipts, ", ") + "."
+}
+
+// triggerWords says what moment it was, with the place's name where it is known.
+func triggerWords(t *engage.Trigger, place string) string {
+	if t.Type == engage.TriggerEvent {
+		return fmt.Sprintf("The app tracked the event %q", t.Event)
+	}
+	if place == "" {
+		place = t.Place
+	}
+	verb := map[engage.Transition]string{engage.Enter: "Entered", engage.Exit: "Left"}[t.Transition]
+	where := place
+	if t.Ring == engage.Near {
+		where = "the surroundings of " + place
+	}
+	words := verb + " " + where
+	if t.Evidence == "os_region" && t.DistanceM == 0 {
+		return words + " (told by the phone's system)"
+	}
+	words += fmt.Sprintf(", %s m away", number(math.Round(t.DistanceM)))
+	if t.AccuracyM > 0 {
+		words += fmt.Sprintf(" ± %s m", number(math.Round(t.AccuracyM)))
+	}
+	return words
+}
+
+// timelineWords says what a timeline entry is about; empty if that is not known.
+func timelineWords(e *engage.TimelineEntry, placeName func(string) string) string {
+	switch e.Kind {
+	case engage.KindTrigger:
+		var t engage.Trigger
+		if json.Unmarshal(e.Data, &t) == nil {
+			return triggerWords(&t, placeName(t.Place))
+		}
+	case engage.KindConsent:
+		var answers map[string]engage.Consent
+		if json.Unmarshal(e.Data, &answers) == nil {
+			var yes, no []string
+			for p, c := range answers {
+				if c.Granted {
+					yes = append(yes, p)
+				} else {
+					no = append(no, p)
+				}
+			}
+			return answersWords("Agreed to", yes, "said no to", no)
+		}
+	case engage.KindPreferences:
+		var answers map[string]engage.Attitude
+		if json.Unmarshal(e.Data, &answers) == nil {
+			var likes, dislikes []string
+			for topic, a := range answers {
+				switch a {
+				case engage.Like:
+					likes = append(likes, topic)
+				case engage.Dislike:
+					dislikes = append(dislikes, topic)
+				}
+			}
+			return answersWords("Likes", likes, "dislikes", dislikes)
+		}
+	case engage.KindOutcome:
+		var o engage.DeliveryOutcome
+		if json.Unmarshal(e.Data, &o) == nil {
+			return fmt.Sprintf("Delivery %s: %s %s", shortID(o.Delivery), o.State, by(o.Channel))
+		}
+	case engage.KindReceipt:
+		var r engage.ReceiptItem
+		if json.Unmarshal(e.Data, &r) == nil {
+			return fmt.Sprintf("The phone reported message %s %s", shortID(r.Message), r.State)
+		}
+	case engage.KindDevice:
+		return "The phone or its permissions changed"
+	case engage.KindTraits:
+		return "Attributes were set"
+	case engage.KindBound:
+		return "An identifier was bound to the person"
+	case engage.KindBindRefused:
+		return "An identifier belongs to another person, so it was not bound"
+	}
+	return ""
+}
+
+func answersWords(yes string, yeses []string, no string, noes []string) string {
+	slices.Sort(yeses)
+	slices.Sort(noes)
+	parts := []string{}
+	if len(yeses) > 0 {
+		parts = append(parts, yes+" "+strings.Join(yeses, ", "))
+	}
+	if len(noes) > 0 {
+		parts = append(parts, no+" "+strings.Join(noes, ", "))
+	}
+	text := strings.Join(parts, "; ")
+	if text == "" {
+		return "An answer was forgotten"
+	}
+	return strings.ToUpper(text[:1]) + text[1:]
+}
+
+func shortID(id string) string {
+	if len(id) > 8 {
+		return id[:8]
+	}
+	return id
+}
+
+func lowerFirst(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToLower(s[:1]) + s[1:]
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// number without a needless fraction.
+func number(x float64) string {
+	return strings.TrimSuffix(fmt.Sprintf("%.1f", x), ".0")
+}
+
+// span of time in the unit that people would use.
+func span(seconds float64) string {
+	switch {
+	case seconds < 120:
+		return number(seconds) + " s"
+	case seconds < 2*3600:
+		return number(seconds/60) + " min"
+	case seconds < 48*3600:
+		return number(seconds/3600) + " h"
+	default:
+		return number(seconds/86400) + " days"
+	}
+}
+
+func day(t time.Time) string    { return t.UTC().Format("2 January 2006") }
+func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") + " UTC" }
