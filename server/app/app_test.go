@@ -63,6 +63,10 @@ func TestARainyDay(t *testing.T) {
 	s.eventually("Eve's message waits in the inbox", func() bool { return s.inInbox(eve, "rainy-day", "no_permission") })
 	eve.foreground()
 	s.eventually("Eve finds it when she opens the app", func() bool { return len(eve.shows()) == 1 })
+	eve.Receipt(eve.first().GetMessageId(), sdkpb.Receipt_STATE_DISPLAYED, "inbox")
+	if d := s.want(eve, "rainy-day", engage.Sent, ""); d.Channel != "inbox" {
+		t.Errorf("decided %+v", d)
+	}
 
 	// Fay's token is dead: hygiene, then the inbox.
 	fay := s.phone("fay", "android", func(o *client.Options) {

@@ -412,6 +412,12 @@ func (p *phone) shows() []string {
 	return out
 }
 
+func (p *phone) first() *sdkpb.Message {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.shown[0]
+}
+
 // pushesTo are the titles that a provider took for the phone.
 func (s *story) pushesTo(p *phone) []string {
 	s.mu.Lock()
