@@ -4,13 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
-	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"github.com/footfall-engage/footfall/server/engage"
 )
 
 func (c *cli) explain() *cobra.Command {
@@ -27,12 +24,8 @@ PERSON is a profile id, an identifier such as user_id:ada, or install:ID.`,
 		if err != nil {
 			return err
 		}
-		person, err := r.person(cmd, args[0])
-		if err != nil {
-			return err
-		}
 		var raw json.RawMessage
-		path := "/api/v1/people/" + url.PathEscape(person) + "/explain?campaign=" + url.QueryEscape(args[1])
+		path := "/api/v1/people/" + url.PathEscape(args[0]) + "/explain?campaign=" + url.QueryEscape(args[1])
 		if err := r.call(cmd.Context(), "GET", path, nil, &raw); err != nil {
 			return err
 		}
@@ -45,59 +38,37 @@ PERSON is a profile id, an identifier such as user_id:ada, or install:ID.`,
 	return cmd
 }
 
-// person is the profile id of what the user named.
-func (r *remote) person(cmd *cobra.Command, name string) (string, error) {
-	query := ""
-	if install, ok := strings.CutPrefix(name, "install:"); ok {
-		query = "install=" + url.QueryEscape(install)
-	} else if strings.Contains(name, ":") {
-		query = "identifier=" + url.QueryEscape(name)
-	} else {
-		return name, nil
-	}
-	var found struct {
-		ID string `json:"id"`
-	}
-	err := r.call(cmd.Context(), "GET", "/api/v1/people/lookup?"+query, nil, &found)
-	return found.ID, err
-}
-
 func (c *cli) printExplanation(raw json.RawMessage) error {
 	var x struct {
-		Summary   string            `json:"summary"`
-		Decisions []engage.Decision `json:"decisions"`
+		Answer    string   `json:"answer"`
+		Hints     []string `json:"hints"`
+		Decisions []struct {
+			At     time.Time `json:"at"`
+			Moment string    `json:"moment"`
+			Words  string    `json:"words"`
+			Gates  []struct {
+				Gate  string `json:"gate"`
+				OK    bool   `json:"ok"`
+				Words string `json:"words"`
+			} `json:"gates"`
+		} `json:"decisions"`
 	}
 	if err := json.Unmarshal(raw, &x); err != nil {
 		return err
 	}
-	if x.Summary != "" {
-		fmt.Fprintln(c.out, x.Summary)
+	fmt.Fprintln(c.out, x.Answer)
+	for _, h := range x.Hints {
+		fmt.Fprintln(c.out, "note:", h)
 	}
 	for _, d := range x.Decisions {
-		what := string(d.Trigger.Type) + " " + d.Trigger.Event
-		if d.Trigger.Type == engage.TriggerPlace {
-			what = fmt.Sprintf("%s %s (%s)", d.Trigger.Transition, d.Trigger.Place, d.Trigger.Ring)
-		}
-		end := string(d.State)
-		if d.Reason != "" {
-			end += ": " + string(d.Reason)
-		}
-		fmt.Fprintf(c.out, "\n%s  %s  →  %s\n", d.At.Format(time.DateTime), what, end)
+		fmt.Fprintf(c.out, "\n%s  %s. %s\n", d.At.Format(time.DateTime), d.Moment, d.Words)
 		w := tabwriter.NewWriter(c.out, 2, 0, 2, ' ', 0)
 		for _, g := range d.Gates {
 			verdict := "yes"
 			if !g.OK {
 				verdict = "no"
 			}
-			saw := ""
-			if len(g.Saw) > 0 {
-				b, err := json.Marshal(g.Saw)
-				if err != nil {
-					return err
-				}
-				saw = string(b)
-			}
-			fmt.Fprintf(w, "  %s\t%s\t%s\n", g.Gate, verdict, saw)
+			fmt.Fprintf(w, "  %s\t%s\t%s\n", g.Gate, verdict, g.Words)
 		}
 		if err := w.Flush(); err != nil {
 			return err
