@@ -1,0 +1,185 @@
+package ingest
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/footfall-engage/footfall/sdkproto"
+	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
+	"github.com/footfall-engage/footfall/server/engage"
+)
+
+// credentialTries bounds how often two first hellos of one install make way for
+// each other.
+const credentialTries = 4
+
+// app finds the app of a key.
+func (g *Gateway) app(key string) (App, error) {
+	app, ok := g.o.Catalog.App(key)
+	if !ok {
+		return App{}, sdkproto.Errorf(sdkproto.ErrAppKey, "app_key", "no app has this key")
+	}
+	if app.Disabled {
+		return App{}, sdkproto.Errorf(sdkproto.ErrBlocked, "app_key", "the app is disabled")
+	}
+	return app, nil
+}
+
+// appOfHello is app, for a phone that says its platform.
+func (g *Gateway) appOfHello(h *sdkpb.Hello) (App, error) {
+	app, err := g.app(h.GetAppKey())
+	if err != nil {
+		return App{}, err
+	}
+	platform := strings.ToLower(strings.TrimPrefix(h.GetPlatform().String(), "PLATFORM_"))
+	if app.Platform != platform {
+		return App{}, sdkproto.Errorf(sdkproto.ErrAppKey, "platform", "the app key is for %s", app.Platform)
+	}
+	return app, nil
+}
+
+func tokenHash(token string) []byte {
+	h := sha256.Sum256([]byte(token))
+	return h[:]
+}
+
+// authenticate accepts the token of an install.
+func (g *Gateway) authenticate(ctx context.Context, app *App, install, token string) error {
+	if token == "" {
+		return sdkproto.Errorf(sdkproto.ErrToken, "device_token", "is required")
+	}
+	for range credentialTries {
+		c, err := g.o.Credentials.Credential(ctx, app.Workspace, install)
+		if err != nil {
+			return fmt.Errorf("credential: %w", err)
+		}
+		if c.Version == 0 || c.App != app.ID || subtle.ConstantTimeCompare(c.Hash, tokenHash(token)) != 1 {
+			return sdkproto.Errorf(sdkproto.ErrToken, "device_token", "is not the token of this install and app")
+		}
+		if c.Confirmed {
+			return nil
+		}
+		c.Confirmed = true
+		err = g.o.Credentials.PutCredential(ctx, app.Workspace, install, c, c.Version)
+		if engage.CodeOf(err) != engage.Conflict {
+			return wrap("confirm credential", err)
+		}
+	}
+	return g.busy("the install registers several times at once")
+}
+
+// mint gives an install a token, durable before it is told. A token that was
+// never used is replaced: the answer that held it may have been lost.
+func (g *Gateway) mint(ctx context.Context, app *App, install string) (token string, err error) {
+	for range credentialTries {
+		c, err := g.o.Credentials.Credential(ctx, app.Workspace, install)
+		if err != nil {
+			return "", fmt.Errorf("credential: %w", err)
+		}
+		if c.Confirmed {
+			return "", sdkproto.Errorf(sdkproto.ErrToken, "device_token", "is required: the install is registered")
+		}
+		var b [32]byte
+		_, _ = rand.Read(b[:]) // crypto/rand never fails
+		token := base64.RawURLEncoding.EncodeToString(b[:])
+		next := Credential{App: app.ID, Hash: tokenHash(token)}
+		err = g.o.Credentials.PutCredential(ctx, app.Workspace, install, next, c.Version)
+		if err == nil {
+			return token, nil
+		}
+		if engage.CodeOf(err) != engage.Conflict {
+			return "", fmt.Errorf("keep credential: %w", err)
+		}
+	}
+	return "", g.busy("the install registers several times at once")
+}
+
+func wrap(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// greeted is an install that has said a hello which is in the log.
+type greeted struct {
+	key   string // public key of the app
+	app   App
+	in    *install // acquired: the caller releases it
+	token string   // new; empty means that it had one
+}
+
+// greet takes a hello: who it is, a token if it has none, and the log.
+func (g *Gateway) greet(ctx context.Context, h *sdkpb.Hello) (greeted, error) {
+	if err := sdkproto.ValidateHello(h); err != nil {
+		return greeted{}, err
+	}
+	app, err := g.appOfHello(h)
+	if err != nil {
+		return greeted{}, err
+	}
+	out := greeted{key: h.GetAppKey(), app: app}
+	if h.GetDeviceToken() == "" {
+		out.token, err = g.mint(ctx, &app, h.GetInstallId())
+	} else {
+		err = g.authenticate(ctx, &app, h.GetInstallId(), h.GetDeviceToken())
+	}
+	if err != nil {
+		return greeted{}, err
+	}
+	if out.in, err = g.installs.acquire(ctx, app.Workspace, h.GetInstallId()); err != nil {
+		return greeted{}, err
+	}
+	if err := g.logSession(ctx, &out, h); err != nil {
+		g.installs.release(out.in)
+		return greeted{}, err
+	}
+	out.in.setPhase(h.GetLifecycle() == sdkpb.Lifecycle_STATE_BACKGROUND)
+	return out, nil
+}
+
+// sessionBody is the body of an engage.KindSession entry.
+type sessionBody struct {
+	App   string `json:"app"`
+	Hello []byte `json:"hello"` // sdkpb.Hello without app key and device token
+}
+
+func (g *Gateway) logSession(ctx context.Context, who *greeted, h *sdkpb.Hello) error {
+	h.AppKey, h.DeviceToken = "", ""
+	hello, err := proto.Marshal(h)
+	if err != nil {
+		return fmt.Errorf("encode hello: %w", err)
+	}
+	body, err := json.Marshal(sessionBody{App: who.app.ID, Hello: hello})
+	if err != nil {
+		return fmt.Errorf("encode session: %w", err)
+	}
+	err = g.o.Log.Append(ctx, who.app.Workspace, who.in.key.install, []engage.Entry{
+		{Kind: engage.KindSession, Key: who.in.entryKey, Body: body},
+	})
+	if err != nil {
+		return fmt.Errorf("log session: %w", err)
+	}
+	return nil
+}
+
+// helloOk answers a hello.
+func (g *Gateway) helloOk(who *greeted, session string) *sdkpb.HelloOk {
+	return &sdkpb.HelloOk{
+		Session: session, NewDeviceToken: who.token,
+		ServerMs: g.o.Clock.Now().UnixMilli(), PingMs: uint32(sdkproto.PingEvery.Milliseconds()),
+		Limits: &sdkpb.Limits{
+			FrameBytes: sdkproto.MaxFrameBytes, ItemBytes: sdkproto.MaxItemBytes,
+			BatchItems: sdkproto.MaxBatchItems, BodyBytes: sdkproto.MaxBodyBytes,
+		},
+		Credit: uint32(g.o.Limits.Credit), Proto: sdkproto.ProtoMax, ThroughSeq: who.in.through,
+	}
+}

@@ -1,0 +1,37 @@
+// Package ingest is the gateway of the SDK protocol: it authenticates phones,
+// validates and limits what they say, appends it to the log, and acknowledges it
+// when it is durable. It also carries the other direction: the circles to watch,
+// in-app messages, claims.
+//
+// Reading order: ports.go (what it needs of the others), gateway.go (lifecycle),
+// judge.go (what may enter the log), install.go (what it remembers of an
+// install), session.go and outbound.go (one websocket), post.go (the POSTs),
+// sessions.go (the door for the deliver stage).
+//
+// # A session costs one goroutine
+//
+// The HTTP handler returns after the handshake, so that the HTTP server's
+// buffers are freed. One goroutine reads; what is to be written waits in a
+// bounded queue, and a goroutine that empties it exists only while there is
+// something in it. Pings, the patience for hello and dead peers are the business
+// of one shared wheel. It counts its own ticks, one a second of the server's
+// clock, so a clock that jumps (a suspended laptop, a test) declares nobody dead
+// who had no chance to answer.
+//
+// # Consent at the door
+//
+// The gateway keeps a read copy of each install's consents and of the phase of
+// its app, changed by the items that it appends, in their order. An answer that
+// is older by seq than the one known changes nothing. An item that needs a
+// consent which is not there never enters the log; without the consent to
+// precise positions only the centre of the H3 cell enters it. The read copy may
+// be ahead of the log when an append fails; situate judges again by the order of
+// the log.
+//
+// # Closing
+//
+// A session that is closed for a fault of its own first gets the answers to what
+// was taken before, then the error frame, then the close frame; then what the
+// phone still sends is thrown away for at most a second, so that the code
+// reaches it in spite of unread bytes.
+package ingest

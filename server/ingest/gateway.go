@@ -1,0 +1,291 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/footfall-engage/footfall/sdkproto"
+	"github.com/footfall-engage/footfall/server/clock"
+	"github.com/footfall-engage/footfall/server/engage"
+)
+
+// Options of a gateway. All but Logger, Registerer and Limits are required.
+type Options struct {
+	Catalog     Catalog
+	Credentials Credentials
+	Installs    Installs
+	Log         Log
+	Deliveries  Deliveries
+	Clock       clock.Clock
+	Logger      *slog.Logger          // nil discards; it never sees tokens or positions
+	Registerer  prometheus.Registerer // nil means that nobody reads the metrics
+	Limits      Limits
+}
+
+// Limits of the gateway; those of the protocol are sdkproto's. 0 means the
+// default.
+type Limits struct {
+	MaxSessions int           // open sockets, those before hello included; 100,000
+	MaxPosts    int           // POSTs under way, each with at most one body in memory; 256
+	MaxInstalls int           // remembered beyond those that are connected; 100,000
+	Credit      int           // items in flight per session; sdkproto.DefaultCredit
+	RetryAfter  time.Duration // told to phones when the log or the gateway is too busy; 1 s
+	DrainWithin time.Duration // how long the end of Run waits for the log and the phones; 5 s
+}
+
+func (l *Limits) setDefaults() {
+	if l.MaxSessions <= 0 {
+		l.MaxSessions = 100_000
+	}
+	if l.MaxPosts <= 0 {
+		l.MaxPosts = 256
+	}
+	if l.MaxInstalls <= 0 {
+		l.MaxInstalls = 100_000
+	}
+	if l.Credit <= 0 {
+		l.Credit = sdkproto.DefaultCredit
+	}
+	if l.RetryAfter <= 0 {
+		l.RetryAfter = time.Second
+	}
+	if l.DrainWithin <= 0 {
+		l.DrainWithin = 5 * time.Second
+	}
+}
+
+// Gateway serves the SDK protocol.
+type Gateway struct {
+	o        Options
+	log      *slog.Logger
+	metrics  *metrics
+	installs *installs
+	sessions *Sessions
+	wheel    *wheel
+	upgrader websocket.Upgrader
+	posts    chan struct{} // holds one token per POST under way
+	ready    chan struct{}
+	revision atomic.Uint64 // grows with every change of the catalog
+
+	mu      sync.Mutex
+	started bool
+	serving bool
+	sockets map[*session]struct{}
+	// reserved counts the sockets and those whose handshake is under way.
+	reserved int
+	life     context.Context // of what sessions ask the others; ends after them
+	wg       sync.WaitGroup  // sessions, flushes, POSTs; grows only while serving, or by who is in it
+}
+
+// New makes a gateway. It serves once Run runs; until then, and after, it answers
+// 503.
+func New(o Options) (*Gateway, error) {
+	switch {
+	case o.Catalog == nil, o.Credentials == nil, o.Installs == nil, o.Log == nil, o.Deliveries == nil, o.Clock == nil:
+		return nil, errors.New("ingest: catalog, credentials, installs, log, deliveries and clock are required")
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	o.Limits.setDefaults()
+	m, err := newMetrics(o.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	g := &Gateway{
+		o: o, log: o.Logger, metrics: m,
+		installs: newInstalls(o.Installs, o.Limits.MaxInstalls),
+		sessions: newSessions(),
+		wheel:    newWheel(),
+		posts:    make(chan struct{}, o.Limits.MaxPosts),
+		ready:    make(chan struct{}),
+		sockets:  map[*session]struct{}{},
+	}
+	g.upgrader = websocket.Upgrader{
+		ReadBufferSize: 512, WriteBufferSize: 1024, WriteBufferPool: &sync.Pool{},
+		Subprotocols: []string{sdkproto.SubprotocolPB, sdkproto.SubprotocolJSON},
+		// An app in a webview comes from any origin. There are no cookies: a page
+		// gains nothing that the app key in it does not give it anyway.
+		CheckOrigin: func(*http.Request) bool { return true },
+		Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
+			g.refuse(w, sdkproto.JSON{}, status, sdkproto.Errorf(sdkproto.ErrMalformed, "", "%v", reason))
+		},
+	}
+	return g, nil
+}
+
+// Ready is closed when Run serves.
+func (g *Gateway) Ready() <-chan struct{} { return g.ready }
+
+// Sessions are the open sockets, for the deliver stage.
+func (g *Gateway) Sessions() *Sessions { return g.sessions }
+
+// Routes serves the paths of the protocol below /sdk/v1/.
+func (g *Gateway) Routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+sdkproto.PathWS, g.serveSocket)
+	mux.HandleFunc("POST "+sdkproto.PathBatch, g.serveBatch)
+	mux.HandleFunc("POST "+sdkproto.PathInstall, g.serveInstall)
+	mux.HandleFunc("OPTIONS /sdk/v1/", func(w http.ResponseWriter, _ *http.Request) {
+		allowOrigins(w)
+		w.WriteHeader(http.StatusNoContent)
+	})
+	return mux
+}
+
+// Run serves until ctx ends, which is no error. Then it refuses what is new,
+// answers what was taken, closes all sessions with 4001, and has joined
+// everything when it returns: the log is not called any more.
+func (g *Gateway) Run(ctx context.Context) error {
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	g.mu.Lock()
+	if g.started {
+		g.mu.Unlock()
+		return errors.New("ingest: a gateway runs once")
+	}
+	g.started, g.serving, g.life = true, true, life
+	g.mu.Unlock()
+	close(g.ready)
+
+	g.work(ctx)
+
+	g.mu.Lock()
+	g.serving = false
+	g.mu.Unlock()
+	for _, s := range g.allSockets() {
+		s.close(sdkproto.CloseShutdown, "", patiently)
+	}
+	joined := make(chan struct{})
+	go func() {
+		g.wg.Wait()
+		close(joined)
+	}()
+	drain, stop := context.WithTimeout(life, g.o.Limits.DrainWithin)
+	defer stop()
+	select {
+	case <-joined:
+		return nil
+	case <-drain.Done():
+	}
+	end()
+	for _, s := range g.allSockets() {
+		s.abort()
+	}
+	<-joined
+	return nil
+}
+
+// work turns the wheel and follows the catalog until ctx ends.
+func (g *Gateway) work(ctx context.Context) {
+	changed := g.o.Catalog.Changed()
+	tick, stop := g.o.Clock.At(g.o.Clock.Now().Add(tickEvery))
+	for {
+		select {
+		case <-ctx.Done():
+			stop()
+			return
+		case <-tick:
+			g.wheel.turn()
+			tick, stop = g.o.Clock.At(g.o.Clock.Now().Add(tickEvery))
+		case <-changed:
+			changed = g.o.Catalog.Changed()
+			g.revision.Add(1)
+			for _, s := range g.sessions.all() {
+				s.reconfigured()
+			}
+		}
+	}
+}
+
+func (g *Gateway) allSockets() []*session {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	out := make([]*session, 0, len(g.sockets))
+	for s := range g.sockets {
+		out = append(out, s)
+	}
+	return out
+}
+
+// enter counts a request in, unless the gateway does not serve; the caller
+// counts it out of wg.
+func (g *Gateway) enter() (context.Context, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.serving {
+		return nil, g.unavailable("the server is starting or going away")
+	}
+	g.wg.Add(1)
+	return g.life, nil
+}
+
+// reserve makes room for one socket, unless there are too many.
+func (g *Gateway) reserve() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.reserved >= g.o.Limits.MaxSessions {
+		return g.unavailable("too many connections")
+	}
+	g.reserved++
+	return nil
+}
+
+func (g *Gateway) unreserve() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.reserved--
+}
+
+// register takes a socket that has its room, and reports whether Run goes on.
+func (g *Gateway) register(s *session) (serving bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.sockets[s] = struct{}{}
+	return g.serving
+}
+
+func (g *Gateway) dismiss(s *session) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.sockets, s)
+	g.reserved--
+}
+
+// unavailable is the answer when there is nobody to do it.
+func (g *Gateway) unavailable(why string) *sdkproto.Error {
+	e := sdkproto.Errorf(sdkproto.ErrInternal, "", "%s", why)
+	e.RetryAfter = g.o.Limits.RetryAfter
+	return e
+}
+
+// busy is the answer when there is too much to do.
+func (g *Gateway) busy(why string) *sdkproto.Error {
+	e := sdkproto.Errorf(sdkproto.ErrRate, "", "%s", why)
+	e.RetryAfter = g.o.Limits.RetryAfter
+	return e
+}
+
+// answer is what a phone is told of err. What is not the phone's doing is logged
+// with what was being done, and told without its details.
+func (g *Gateway) answer(ctx context.Context, err error, doing string) *sdkproto.Error {
+	if e, ok := errors.AsType[*sdkproto.Error](err); ok {
+		return e
+	}
+	switch engage.CodeOf(err) {
+	case engage.RateLimited, engage.Unavailable:
+		return g.busy("the server has too much to do")
+	}
+	if ctx.Err() == nil {
+		g.log.ErrorContext(ctx, "phone not served", "doing", doing, "error", err)
+	}
+	return sdkproto.Errorf(sdkproto.ErrInternal, "", "the server could not")
+}

@@ -1,0 +1,221 @@
+package ingest
+
+import (
+	"container/list"
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/footfall-engage/footfall/geo"
+	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
+	"github.com/footfall-engage/footfall/server/engage"
+)
+
+// regionsMoveM is how far a phone moves before it gets a new set of regions.
+const regionsMoveM = 200
+
+// noRegions is the etag of the empty set, sent when the person no longer agrees
+// to location.
+const noRegions = "none"
+
+// purposes by their number on the wire.
+var purposes = [...]engage.Purpose{
+	sdkpb.Consent_PURPOSE_MARKETING:           engage.ConsentMarketing,
+	sdkpb.Consent_PURPOSE_LOCATION_FOREGROUND: engage.ConsentLocationForeground,
+	sdkpb.Consent_PURPOSE_LOCATION_BACKGROUND: engage.ConsentLocationBackground,
+	sdkpb.Consent_PURPOSE_LOCATION_PRECISE:    engage.ConsentLocationPrecise,
+	sdkpb.Consent_PURPOSE_PROFILING:           engage.ConsentProfiling,
+}
+
+// answer is the newest known answer to a purpose.
+type answer struct {
+	seq     uint64 // of its item; 0 means from before this process
+	granted bool
+}
+
+// view is what items are judged by. It is copied, changed by the items of a
+// batch in their order, and takes effect when the log has taken the batch.
+type view struct {
+	answers    [len(purposes)]answer
+	background bool
+	phaseSeq   uint64 // of the newest lifecycle item
+	position   geo.Point
+	positionAt time.Time // by the corrected device clock; zero means from before this process
+	positioned bool
+}
+
+func (v *view) granted(p sdkpb.Consent_Purpose) bool { return v.answers[p].granted }
+
+// located reports whether the person agrees to location in any phase.
+func (v *view) located() bool {
+	return v.granted(sdkpb.Consent_PURPOSE_LOCATION_FOREGROUND) || v.granted(sdkpb.Consent_PURPOSE_LOCATION_BACKGROUND)
+}
+
+// mayLocate reports whether the person agrees to location in the app's phase.
+func (v *view) mayLocate() bool {
+	if v.background {
+		return v.granted(sdkpb.Consent_PURPOSE_LOCATION_BACKGROUND)
+	}
+	return v.located()
+}
+
+// install is what the gateway remembers of an install, over its connections.
+type install struct {
+	key      installKey
+	entryKey string // of its log entries
+	// background is that of view, for who must not wait.
+	background atomic.Bool
+
+	// Guarded by installs.mu.
+	users   int           // sessions and POSTs; with any it is not forgotten
+	element *list.Element // among the unused; nil while it is used
+
+	// mu is held from judging a batch until the log has taken it, so that the
+	// read copy changes in the order of the log.
+	mu      sync.Mutex
+	loaded  bool
+	through uint64
+	view    view
+
+	// What the phone was last told to watch.
+	told         bool
+	toldEtag     string
+	toldAt       geo.Point
+	toldRevision uint64
+}
+
+// setPhase is what a hello says.
+func (in *install) setPhase(background bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.view.background = background
+	in.background.Store(background)
+}
+
+// take makes a judged view the one in effect. Called with in.mu.
+func (in *install) take(v *view) {
+	in.view = *v
+	in.background.Store(v.background)
+}
+
+// regions is the set that the phone should watch now; nil means the one it was
+// told. Again tells it whatever it was told before.
+func (in *install) regions(c Catalog, revision uint64, slots int, again bool) *sdkpb.Regions {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	v := &in.view
+	if slots == 0 {
+		return nil
+	}
+	if !v.positioned {
+		if !in.told || in.toldEtag == noRegions && !again {
+			return nil
+		}
+		in.toldEtag = noRegions
+		return &sdkpb.Regions{Etag: noRegions}
+	}
+	moved := !in.told || in.toldEtag == noRegions || geo.DistanceM(in.toldAt, v.position) > regionsMoveM
+	if !again && !moved && in.toldRevision == revision {
+		return nil
+	}
+	etag, near := c.Nearest(in.key.workspace, v.position, slots)
+	same := in.told && in.toldEtag == etag
+	in.told, in.toldEtag, in.toldAt, in.toldRevision = true, etag, v.position, revision
+	if same && !again {
+		return nil
+	}
+	out := &sdkpb.Regions{Etag: etag, Regions: make([]*sdkpb.Region, len(near))}
+	for i, r := range near {
+		out.Regions[i] = &sdkpb.Region{
+			Id: r.ID, Lat: r.Center.Lat, Lng: r.Center.Lng, RadiusM: r.RadiusM, OnEnter: true, OnExit: true,
+		}
+	}
+	return out
+}
+
+// slotsOf is how many regions an app of the platform can watch: the OS's own
+// limit, one of which is kept for a bubble.
+func slotsOf(platform string) int {
+	switch platform {
+	case "ios":
+		return 19
+	case "android":
+		return 50
+	}
+	return 0
+}
+
+// installs remembers installs: those in use, and the most recently used others.
+type installs struct {
+	source Installs
+	most   int
+
+	mu     sync.Mutex
+	byKey  map[installKey]*install
+	unused *list.List // of *install, the most recently used first
+}
+
+func newInstalls(source Installs, most int) *installs {
+	return &installs{source: source, most: most, byKey: map[installKey]*install{}, unused: list.New()}
+}
+
+// acquire returns the install, which is remembered at least until its release.
+func (x *installs) acquire(ctx context.Context, workspace, id string) (*install, error) {
+	key := installKey{workspace, id}
+	x.mu.Lock()
+	in := x.byKey[key]
+	if in == nil {
+		in = &install{key: key, entryKey: engage.InstallKey(workspace, id)}
+		x.byKey[key] = in
+	}
+	in.users++
+	if in.element != nil {
+		x.unused.Remove(in.element)
+		in.element = nil
+	}
+	x.mu.Unlock()
+	if err := in.load(ctx, x.source); err != nil {
+		x.release(in)
+		return nil, fmt.Errorf("load install: %w", err)
+	}
+	return in, nil
+}
+
+func (x *installs) release(in *install) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if in.users--; in.users > 0 {
+		return
+	}
+	in.element = x.unused.PushFront(in)
+	for x.unused.Len() > x.most {
+		old, _ := x.unused.Remove(x.unused.Back()).(*install)
+		delete(x.byKey, old.key)
+	}
+}
+
+func (in *install) load(ctx context.Context, source Installs) error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.loaded {
+		return nil
+	}
+	known, err := source.Install(ctx, in.key.workspace, in.key.install)
+	if err != nil {
+		return err
+	}
+	in.loaded, in.through = true, known.ThroughSeq
+	for i, p := range purposes {
+		if p != "" {
+			in.view.answers[i].granted = known.Consents[p]
+		}
+	}
+	in.view.background = known.Background
+	in.background.Store(known.Background)
+	if known.Position != nil && in.view.located() {
+		in.view.position, in.view.positioned = *known.Position, true
+	}
+	return nil
+}

@@ -1,0 +1,174 @@
+package ingest
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/footfall-engage/footfall/geo"
+	"github.com/footfall-engage/footfall/sdkproto"
+	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
+	"github.com/footfall-engage/footfall/server/engage"
+)
+
+const (
+	// coarseResolution is the H3 resolution of positions without the consent to
+	// precise ones; situate keeps them at the same.
+	coarseResolution = 7
+	// coarseAccuracyM is about the circumradius of such a cell.
+	coarseAccuracyM = 1400
+)
+
+// judged is a batch after its items were judged one by one.
+type judged struct {
+	entries []engage.Entry
+	rejects []*sdkpb.Reject
+	through uint64 // highest seq
+}
+
+// judge decides which items of the batch may enter the log, changes the view by
+// them, and encodes them. It owns the batch: positions are coarsened in place.
+func (g *Gateway) judge(v *view, in *install, app *App, b *sdkpb.Batch, received time.Time) judged {
+	var j judged
+	entries := make([]engage.Entry, 0, len(b.Items))
+	accepted := make([]*sdkpb.Item, 0, len(b.Items))
+	size := 0
+	for _, item := range b.Items {
+		j.through = max(j.through, item.GetSeq())
+		kind, at, reject := v.judge(app, item, b, received)
+		if reject != nil {
+			g.metrics.rejected(reject.GetCode())
+			j.rejects = append(j.rejects, reject)
+			continue
+		}
+		g.metrics.accepted(kind)
+		accepted = append(accepted, item)
+		entries = append(entries, engage.Entry{Kind: engage.KindItem, Key: in.entryKey, Occurred: at})
+		size += proto.Size(item)
+	}
+	// One piece of memory for all bodies; the log owns it from here.
+	buf := make([]byte, 0, size)
+	j.entries = entries[:0]
+	encode := proto.MarshalOptions{UseCachedSize: true}
+	for i, item := range accepted {
+		from := len(buf)
+		grown, err := encode.MarshalAppend(buf, item)
+		if err != nil { // text that is not UTF-8, which both codecs refuse before
+			g.metrics.rejected(string(sdkproto.RejectInvalid))
+			j.rejects = append(j.rejects, sdkproto.NewReject(item, sdkproto.RejectInvalid, "", "cannot be encoded"))
+			continue
+		}
+		buf = grown
+		e := entries[i]
+		e.Body = buf[from:len(buf):len(buf)]
+		j.entries = append(j.entries, e)
+	}
+	return j
+}
+
+// judge is the verdict on one item: its kind and its corrected time if it is an
+// observation, or the reject.
+func (v *view) judge(app *App, item *sdkpb.Item, b *sdkpb.Batch, received time.Time) (sdkproto.Kind, time.Time, *sdkpb.Reject) {
+	if reject := sdkproto.ValidateItem(item, b, received); reject != nil {
+		return "", time.Time{}, reject
+	}
+	kind, reject := sdkproto.ItemBody(item)
+	if reject != nil {
+		return "", time.Time{}, reject
+	}
+	var at time.Time
+	if kind.Observation() {
+		at, _ = sdkproto.CorrectedTime(item, b, received)
+	}
+	switch kind {
+	case sdkproto.KindLocation:
+		reject = v.location(item, "location", item.GetLocation(), at)
+	case sdkproto.KindRegionEvent:
+		reject = v.location(item, "region_event", item.GetRegionEvent().GetLocation(), at)
+	case sdkproto.KindConsent:
+		v.consent(item)
+	case sdkproto.KindLifecycle:
+		if item.GetSeq() >= v.phaseSeq {
+			v.phaseSeq = item.GetSeq()
+			v.background = item.GetLifecycle().GetState() == sdkpb.Lifecycle_STATE_BACKGROUND
+		}
+	case sdkproto.KindIdentify:
+		reject = identity(app, item)
+	}
+	return kind, at, reject
+}
+
+// location judges a position, and what can only be known where positions may be.
+// The position is nil where the OS attached none.
+func (v *view) location(item *sdkpb.Item, field string, l *sdkpb.Location, at time.Time) *sdkpb.Reject {
+	if !v.mayLocate() {
+		phase := "in the foreground"
+		if v.background {
+			phase = "in the background"
+		}
+		return sdkproto.NewReject(item, sdkproto.RejectConsent, field, "no consent to location %s", phase)
+	}
+	if l == nil {
+		return nil
+	}
+	p := geo.Point{Lat: l.GetLat(), Lng: l.GetLng()}
+	if !v.granted(sdkpb.Consent_PURPOSE_LOCATION_PRECISE) {
+		cell, err := geo.CellOf(p, coarseResolution)
+		if err != nil {
+			return sdkproto.NewReject(item, sdkproto.RejectInvalid, field, "is not a position")
+		}
+		p = cell.Center()
+		// Course, speed and height would tell more than the cell does.
+		l.Lat, l.Lng, l.AccuracyM = p.Lat, p.Lng, max(l.GetAccuracyM(), coarseAccuracyM)
+		l.SpeedMps, l.BearingDeg, l.AltitudeM = nil, nil, nil
+		l.ProtoReflect().SetUnknown(nil)
+	}
+	if !v.positioned || !at.Before(v.positionAt) {
+		v.position, v.positionAt, v.positioned = p, at, true
+	}
+	return nil
+}
+
+func (v *view) consent(item *sdkpb.Item) {
+	c := item.GetConsent()
+	a := &v.answers[c.GetPurpose()]
+	if item.GetSeq() < a.seq {
+		return // the person has answered again since
+	}
+	a.seq, a.granted = item.GetSeq(), c.GetGranted()
+	if a.granted {
+		return
+	}
+	if !v.located() {
+		v.positioned, v.position, v.positionAt = false, geo.Point{}, time.Time{}
+	} else if c.GetPurpose() == sdkpb.Consent_PURPOSE_LOCATION_PRECISE && v.positioned {
+		if cell, err := geo.CellOf(v.position, coarseResolution); err == nil {
+			v.position = cell.Center()
+		}
+	}
+}
+
+// identity refuses an identification without proof, and takes the proof out of
+// the item: it does not expire, and nobody behind the gateway needs it.
+func identity(app *App, item *sdkpb.Item) *sdkpb.Reject {
+	i := item.GetIdentify()
+	if app.IdentitySecret == "" {
+		return sdkproto.NewReject(item, sdkproto.RejectIdentity, "identify.hmac", "the app has no identity secret, so nothing can be proven")
+	}
+	given, err := hex.DecodeString(i.GetHmac())
+	if err != nil || len(given) != sha256.Size || !hmac.Equal(given, identityProof(app, i.GetUserId())) {
+		return sdkproto.NewReject(item, sdkproto.RejectIdentity, "identify.hmac",
+			`must be hex HMAC-SHA256(identity secret, "v1\0" + app id + "\0" + user_id)`)
+	}
+	i.Hmac = ""
+	return nil
+}
+
+func identityProof(app *App, userID string) []byte {
+	h := hmac.New(sha256.New, []byte(app.IdentitySecret.Reveal()))
+	h.Write([]byte("v1\x00" + app.ID + "\x00" + userID))
+	return h.Sum(nil)
+}

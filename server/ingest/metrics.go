@@ -1,0 +1,82 @@
+package ingest
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/footfall-engage/footfall/sdkproto"
+)
+
+// metrics of the gateway. Their labels are of the protocol's own words, never of
+// what a phone sends.
+type metrics struct {
+	sessions prometheus.Gauge
+	frames   *prometheus.CounterVec
+	items    *prometheus.CounterVec
+	rejects  *prometheus.CounterVec
+	errors   *prometheus.CounterVec
+	closes   *prometheus.CounterVec
+	ack      *prometheus.HistogramVec
+	byKind   map[sdkproto.Kind]prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+	counter := func(name, help, label string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "footfall", Subsystem: "ingest", Name: name, Help: help}, []string{label})
+	}
+	m := &metrics{
+		sessions: prometheus.NewGauge(prometheus.GaugeOpts{
+			Namespace: "footfall", Subsystem: "ingest", Name: "sessions", Help: "Open sockets, those before hello included.",
+		}),
+		frames:  counter("frames_total", "Frames from phones.", "frame"),
+		items:   counter("items_total", "Items found good, repeats included.", "kind"),
+		rejects: counter("rejects_total", "Items refused.", "code"),
+		errors:  counter("errors_total", "Errors told to phones, on sockets and POSTs.", "code"),
+		closes:  counter("closes_total", "Sockets closed by the server.", "code"),
+		ack: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: "footfall", Subsystem: "ingest", Name: "ack_seconds",
+			Help:    "From a decoded batch (a POST: from its headers) to its durable ack.",
+			Buckets: []float64{.0002, .0005, .001, .002, .005, .01, .02, .05, .1, .25, .5, 1, 2.5, 10},
+		}, []string{"via"}),
+		byKind: map[sdkproto.Kind]prometheus.Counter{},
+	}
+	for _, k := range []sdkproto.Kind{
+		sdkproto.KindLocation, sdkproto.KindRegionEvent, sdkproto.KindEvent, sdkproto.KindIdentify,
+		sdkproto.KindPreferences, sdkproto.KindConsent, sdkproto.KindPushToken, sdkproto.KindLifecycle,
+		sdkproto.KindReceipt, sdkproto.KindPermissions,
+	} {
+		m.byKind[k] = m.items.WithLabelValues(string(k))
+	}
+	if reg == nil {
+		return m, nil
+	}
+	for _, c := range []prometheus.Collector{m.sessions, m.frames, m.items, m.rejects, m.errors, m.closes, m.ack} {
+		if err := reg.Register(c); err != nil {
+			return nil, fmt.Errorf("ingest: metrics: %w", err)
+		}
+	}
+	return m, nil
+}
+
+func (m *metrics) accepted(k sdkproto.Kind) {
+	if c := m.byKind[k]; c != nil {
+		c.Inc()
+	}
+}
+
+func (m *metrics) rejected(code string) { m.rejects.WithLabelValues(code).Inc() }
+
+func (m *metrics) failed(code sdkproto.ErrorCode) { m.errors.WithLabelValues(code.Info().Name).Inc() }
+
+func (m *metrics) closing(code sdkproto.CloseCode) { m.closes.WithLabelValues(code.Info().Name).Inc() }
+
+// now begins a latency.
+func (m *metrics) now() time.Time {
+	return time.Now() //nolint:forbidigo // a metric of latency
+}
+
+func (m *metrics) acked(via string, start time.Time) {
+	m.ack.WithLabelValues(via).Observe(time.Since(start).Seconds()) //nolint:forbidigo // a metric of latency
+}

@@ -1,0 +1,472 @@
+package ingest
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"io"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/footfall-engage/footfall/sdkproto"
+	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
+	"github.com/footfall-engage/footfall/server/engage"
+)
+
+// askWithin bounds what a session asks the others.
+const askWithin = 10 * time.Second
+
+// session is one websocket, from the handshake to its end.
+type session struct {
+	g     *Gateway
+	life  context.Context // the gateway's, for what the reader asks the others: the request's ends with the handshake
+	conn  *websocket.Conn
+	codec sdkproto.Codec
+
+	// Set by hello, before the session is known to others.
+	in     *install
+	appKey string
+	app    atomic.Pointer[App]
+	slots  int // regions that the phone can watch
+
+	alive liveness
+	slot  uint64 // of the wheel, guarded by it
+
+	mu       sync.Mutex
+	opened   bool // hello_ok is queued
+	ended    bool // the connection is of no use any more
+	flushing bool // a goroutine empties the queue
+	pingDue  bool
+	byeSent  bool
+	bye      *farewell // nil means that the session goes on
+	queue    []outbound
+	queued   int // bytes in queue and being written
+	writing  int // bytes being written
+	flights  int // batches that the log has and has not answered
+	flying   int // their items
+}
+
+// serveSocket is the handshake. It returns while the session lives.
+func (g *Gateway) serveSocket(w http.ResponseWriter, r *http.Request) {
+	life, err := g.enter()
+	if err != nil {
+		g.refuseError(r.Context(), w, sdkproto.JSON{}, err, "handshake")
+		return
+	}
+	if !slices.ContainsFunc(websocket.Subprotocols(r), func(p string) bool {
+		return p == sdkproto.SubprotocolPB || p == sdkproto.SubprotocolJSON
+	}) {
+		err = sdkproto.Errorf(sdkproto.ErrMalformed, "Sec-WebSocket-Protocol", "must offer %s or %s",
+			sdkproto.SubprotocolPB, sdkproto.SubprotocolJSON)
+	} else {
+		err = g.reserve()
+	}
+	if err != nil {
+		g.refuseError(r.Context(), w, sdkproto.JSON{}, err, "handshake")
+		g.wg.Done()
+		return
+	}
+	conn, err := g.upgrader.Upgrade(w, r, nil)
+	if err != nil { // it has been answered
+		g.unreserve()
+		g.wg.Done()
+		return
+	}
+	s := &session{g: g, life: life, conn: conn, codec: sdkproto.CodecFor(conn.Subprotocol())}
+	g.metrics.sessions.Inc()
+	g.wheel.expectHello(s)
+	conn.SetPongHandler(func(string) error {
+		s.alive.silent.Store(false)
+		return nil
+	})
+	if !g.register(s) {
+		s.close(sdkproto.CloseShutdown, "", atOnce)
+	}
+	go s.run() //nolint:contextcheck // the request's context ends with the handshake
+}
+
+// run reads until the connection ends.
+func (s *session) run() {
+	defer s.g.wg.Done()
+	defer s.end()
+	defer func() {
+		if p := recover(); p != nil { // one bad frame stops nobody else
+			s.g.log.Error("session panicked", "install", s.installID(), "stack", string(debug.Stack()))
+			s.g.metrics.closing(sdkproto.CloseInternal)
+		}
+	}()
+	for {
+		kind, r, err := s.conn.NextReader()
+		if err != nil {
+			return
+		}
+		s.alive.silent.Store(false)
+		if !s.isClosing() {
+			s.message(kind, r)
+		}
+	}
+}
+
+func (s *session) end() {
+	s.abort()
+	s.g.wheel.forget(s)
+	if s.in != nil {
+		s.g.sessions.remove(s)
+		s.g.installs.release(s.in)
+	}
+	s.g.dismiss(s)
+	s.g.metrics.sessions.Dec()
+}
+
+func (s *session) installID() string {
+	if s.in == nil {
+		return ""
+	}
+	return s.in.key.install
+}
+
+// fail says what is wrong and closes.
+func (s *session) fail(e *sdkproto.Error) {
+	s.g.metrics.failed(e.Code)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closeLocked(&farewell{code: closeCodeOf(e.Code), text: e.Code.Info().Name, words: e.Frame(0), patient: patiently})
+}
+
+func closeCodeOf(c sdkproto.ErrorCode) sdkproto.CloseCode {
+	switch c {
+	case sdkproto.ErrToken:
+		return sdkproto.CloseToken
+	case sdkproto.ErrAppKey:
+		return sdkproto.CloseAppKey
+	case sdkproto.ErrBlocked:
+		return sdkproto.CloseBlocked
+	case sdkproto.ErrNoHello:
+		return sdkproto.CloseNoHello
+	case sdkproto.ErrVersion:
+		return sdkproto.CloseVersion
+	case sdkproto.ErrMalformed:
+		return sdkproto.CloseMalformed
+	case sdkproto.ErrTooLarge:
+		return sdkproto.CloseTooLarge
+	case sdkproto.ErrRate:
+		return sdkproto.CloseRate
+	}
+	return sdkproto.CloseInternal
+}
+
+// complain answers a frame with an error; the session goes on.
+func (s *session) complain(re uint64, e *sdkproto.Error) {
+	s.g.metrics.failed(e.Code)
+	s.push(e.Frame(re))
+}
+
+var readBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+var errMessageTooLarge = errors.New("message too large")
+
+// readMessage reads one websocket message of at most sdkproto.MaxFrameBytes,
+// taking memory only for what has come.
+func readMessage(r io.Reader, buf []byte) ([]byte, error) {
+	for {
+		if len(buf) == cap(buf) {
+			grown := make([]byte, len(buf), min(max(2*cap(buf), 1024), sdkproto.MaxFrameBytes+1))
+			copy(grown, buf)
+			buf = grown
+		}
+		n, err := r.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		switch {
+		case len(buf) > sdkproto.MaxFrameBytes:
+			return buf, errMessageTooLarge
+		case errors.Is(err, io.EOF):
+			return buf, nil
+		case err != nil:
+			return buf, err
+		}
+	}
+}
+
+// message takes one websocket message. An error of the connection shows itself
+// at the next read.
+func (s *session) message(kind int, r io.Reader) {
+	buf, _ := readBuffers.Get().(*[]byte)
+	defer readBuffers.Put(buf)
+	msg, err := readMessage(r, (*buf)[:0])
+	*buf = msg[:0]
+	switch {
+	case errors.Is(err, errMessageTooLarge):
+		s.fail(sdkproto.Errorf(sdkproto.ErrTooLarge, "", "more than %d bytes", sdkproto.MaxFrameBytes))
+		return
+	case err != nil:
+		return
+	case (kind == websocket.BinaryMessage) != s.codec.Binary():
+		s.fail(sdkproto.Errorf(sdkproto.ErrMalformed, "", "not a message of %s", s.codec.Subprotocol()))
+		return
+	}
+	frames, err := s.codec.DecodeFrames(msg, 0)
+	for _, f := range frames {
+		s.receive(f)
+		if s.isClosing() {
+			return
+		}
+	}
+	if err != nil {
+		s.fail(s.g.answer(s.life, err, "decode"))
+	}
+}
+
+func (s *session) receive(f *sdkpb.Frame) {
+	bad := sdkproto.CheckFrame(f)
+	if s.in == nil {
+		if bad != nil || f.Hello == nil {
+			s.fail(sdkproto.Errorf(sdkproto.ErrNoHello, "", "the first frame must be hello"))
+			return
+		}
+		s.hello(f)
+		return
+	}
+	if bad != nil {
+		s.g.metrics.frames.WithLabelValues("unknown").Inc()
+		s.complain(f.GetId(), s.g.answer(s.life, bad, "check frame"))
+		return
+	}
+	name := "unexpected"
+	switch {
+	case f.Batch != nil:
+		name = "batch"
+		s.batch(f.GetId(), f.Batch)
+	case f.Claim != nil:
+		name = "claim"
+		s.claim(f.GetId(), f.Claim.GetMessageId())
+	case f.RegionsAck != nil: // what the OS refused is not asked for again
+		name = "regions_ack"
+	case f.Ping != nil:
+		name = "ping"
+		s.push(&sdkpb.Frame{Re: f.GetId(), Pong: &sdkpb.Pong{}})
+	case f.Pong != nil:
+		name = "pong"
+	default:
+		s.complain(f.GetId(), sdkproto.Errorf(sdkproto.ErrMalformed, "", "a frame that only the server sends, or a second hello"))
+	}
+	s.g.metrics.frames.WithLabelValues(name).Inc()
+}
+
+// hello opens the session.
+func (s *session) hello(f *sdkpb.Frame) {
+	s.g.metrics.frames.WithLabelValues("hello").Inc()
+	ctx, cancel := context.WithTimeout(s.life, askWithin)
+	defer cancel()
+	who, err := s.g.greet(ctx, f.Hello)
+	if err != nil {
+		s.fail(s.g.answer(s.life, err, "hello"))
+		return
+	}
+	s.in = who.in
+	s.appKey = who.key
+	s.app.Store(&who.app)
+	s.slots = slotsOf(who.app.Platform)
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // crypto/rand never fails
+	welcome := &sdkpb.Frame{Re: f.GetId(), HelloOk: s.g.helloOk(&who, hex.EncodeToString(b[:]))}
+	s.g.sessions.put(s)
+	s.g.wheel.opened(s)
+	s.mu.Lock()
+	s.opened = true
+	s.pushLocked(welcome, proto.Size(welcome))
+	s.mu.Unlock()
+	s.followApp() // a change that came before put has missed this session
+	s.tellRegions(true)
+	s.tellInbox(ctx)
+}
+
+// tellRegions sends the set to watch if it is another than before, or again.
+func (s *session) tellRegions(again bool) {
+	if r := s.in.regions(s.g.o.Catalog, s.g.revision.Load(), s.slots, again); r != nil {
+		s.push(&sdkpb.Frame{Regions: r})
+	}
+}
+
+// tellInbox sends the waiting inbox messages, as far as there is room: the
+// others come with the next hello.
+func (s *session) tellInbox(ctx context.Context) {
+	messages, err := s.g.o.Deliveries.Inbox(ctx, s.in.key.workspace, s.in.key.install)
+	if err != nil {
+		s.g.inboxFailed(ctx, s.in, err)
+		return
+	}
+	for _, m := range messages {
+		f := &sdkpb.Frame{Message: m}
+		if !s.offer(f, proto.Size(f)) {
+			return
+		}
+	}
+}
+
+func (g *Gateway) inboxFailed(ctx context.Context, in *install, err error) {
+	if ctx.Err() == nil {
+		g.log.WarnContext(ctx, "inbox not read", "install", in.key.install, "error", err)
+	}
+}
+
+// reconfigured follows a change of the catalog.
+func (s *session) reconfigured() {
+	s.followApp()
+	s.tellRegions(false)
+}
+
+// followApp takes the app as it is now, and closes if it is no more.
+func (s *session) followApp() {
+	before := s.app.Load()
+	app, err := s.g.app(s.appKey)
+	if err == nil && (app.Workspace != before.Workspace || app.ID != before.ID) {
+		err = sdkproto.Errorf(sdkproto.ErrAppKey, "app_key", "the key is another app's now")
+	}
+	if err != nil {
+		s.fail(s.g.answer(s.life, err, "follow the catalog"))
+		return
+	}
+	s.app.Store(&app)
+}
+
+// batch judges a batch and has the good items logged; the ack follows when they
+// are durable.
+func (s *session) batch(re uint64, b *sdkpb.Batch) {
+	start := s.g.metrics.now()
+	if e := checkBatch(b); e != nil {
+		s.complain(re, e)
+		return
+	}
+	if !s.depart(len(b.Items)) {
+		s.complain(re, sdkproto.Errorf(sdkproto.ErrCredit, "batch.items", "more than %d items in flight", s.g.o.Limits.Credit))
+		return
+	}
+	now := s.g.o.Clock.Now()
+	ack := &sdkpb.Ack{BatchId: b.GetBatchId()}
+	n := len(b.Items)
+	landed := func(err error) {
+		var f *sdkpb.Frame
+		if err != nil {
+			e := s.g.answer(s.life, err, "log batch")
+			s.g.metrics.failed(e.Code)
+			f = e.Frame(re)
+		} else {
+			ack.ServerMs = s.g.o.Clock.Now().UnixMilli()
+			f = &sdkpb.Frame{Re: re, Ack: ack}
+			s.g.metrics.acked("ws", start)
+		}
+		s.arrive(n, f)
+	}
+	if err := s.g.take(s.in, s.app.Load(), b, now, ack, landed); err != nil {
+		landed(err)
+		return
+	}
+	s.tellRegions(false)
+}
+
+// depart counts a batch out, unless that is beyond the credit.
+func (s *session) depart(items int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.flying+items > s.g.o.Limits.Credit {
+		return false
+	}
+	s.flights++
+	s.flying += items
+	return true
+}
+
+// arrive counts it in, with its answer. It does not block: the log calls it.
+func (s *session) arrive(items int, f *sdkpb.Frame) {
+	size := proto.Size(f)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flights--
+	s.flying -= items
+	s.pushLocked(f, size)
+	s.kickLocked() // a patient close waits for this
+}
+
+// checkBatch checks what is not an item's own fault.
+func checkBatch(b *sdkpb.Batch) *sdkproto.Error {
+	switch {
+	case len(b.GetItems()) > sdkproto.MaxBatchItems:
+		return sdkproto.Errorf(sdkproto.ErrTooLarge, "batch.items", "at most %d, has %d", sdkproto.MaxBatchItems, len(b.GetItems()))
+	case len(b.GetBatchId()) > 4*sdkproto.MaxIDChars:
+		return sdkproto.Errorf(sdkproto.ErrMalformed, "batch.batch_id", "at most %d characters", sdkproto.MaxIDChars)
+	}
+	return nil
+}
+
+// maxRejectBytes is what the rejects of one ack may take before they lose what
+// their seq and code do not need.
+const maxRejectBytes = chunkBytes - 1024
+
+// take judges a batch, fills the ack and hands the good items to the log. Landed
+// is called once when they are durable or the log failed, unless take returns an
+// error: then nothing was taken.
+func (g *Gateway) take(in *install, app *App, b *sdkpb.Batch, received time.Time, ack *sdkpb.Ack, landed func(error)) error {
+	nothing, err := func() (bool, error) {
+		in.mu.Lock()
+		defer in.mu.Unlock()
+		v := in.view
+		j := g.judge(&v, in, app, b, received)
+		ack.ThroughSeq, ack.Rejects = j.through, j.rejects
+		shorten(ack)
+		if len(j.entries) == 0 {
+			return true, nil
+		}
+		err := g.o.Log.AppendAsync(in.key.workspace, in.key.install, j.entries, landed)
+		if err == nil {
+			in.take(&v)
+		}
+		return false, err
+	}()
+	if nothing {
+		landed(nil)
+	}
+	return err
+}
+
+// shorten takes from many rejects what their seq and code do not need, so that
+// the ack fits into a message.
+func shorten(ack *sdkpb.Ack) {
+	if len(ack.Rejects) == 0 || proto.Size(ack) <= maxRejectBytes {
+		return
+	}
+	for _, r := range ack.Rejects {
+		r.ItemId, r.Reason = "", ""
+	}
+}
+
+// claim answers whether the phone may show a message.
+func (s *session) claim(re uint64, message string) {
+	if message == "" || len(message) > 4*sdkproto.MaxIDChars {
+		s.complain(re, sdkproto.Errorf(sdkproto.ErrMalformed, "claim.message_id", "must be 1 to %d characters", sdkproto.MaxIDChars))
+		return
+	}
+	ctx, cancel := context.WithTimeout(s.life, askWithin)
+	defer cancel()
+	granted, reason, err := s.g.o.Deliveries.Claim(ctx, s.in.key.workspace, s.in.key.install, message)
+	if err != nil {
+		e := s.g.answer(ctx, err, "claim")
+		if engage.CodeOf(err) == engage.NotFound {
+			s.push(&sdkpb.Frame{Re: re, Grant: &sdkpb.Grant{MessageId: message, Reason: "unknown"}})
+			return
+		}
+		s.complain(re, e)
+		return
+	}
+	if granted {
+		reason = ""
+	}
+	s.push(&sdkpb.Frame{Re: re, Grant: &sdkpb.Grant{MessageId: message, Granted: granted, Reason: reason}})
+}
