@@ -1,0 +1,126 @@
+package ingest_test
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/footfall-engage/footfall/sdkproto"
+	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
+	"github.com/footfall-engage/footfall/server/ingest"
+)
+
+func TestAnIdleSessionIsOneGoroutine(t *testing.T) {
+	w := newWorld(t, ingest.Limits{})
+	w.http.CloseIdleConnections()
+	const n = 20
+	w.open("phone-warm", sdkproto.Protobuf{})
+	tokens := make([]string, n)
+	for i := range tokens {
+		tokens[i] = w.token(fmt.Sprintf("phone-%05d", i))
+	}
+	w.http.CloseIdleConnections()
+	before := 0
+	until(t, "calm", func() bool {
+		last := before
+		before = runtime.NumGoroutine()
+		return last == before
+	})
+	for i := range tokens {
+		r := w.dial(sdkproto.Protobuf{})
+		h := hello(fmt.Sprintf("phone-%05d", i))
+		h.DeviceToken = tokens[i]
+		r.send(&sdkpb.Frame{Id: 1, Hello: h})
+		r.next()
+	}
+	until(t, "one goroutine per session", func() bool { return runtime.NumGoroutine() <= before+n })
+}
+
+// thin is a websocket client of a socket and a handshake, so that the memory
+// measured is the server's.
+func (w *world) thin(b *testing.B, install string) net.Conn {
+	b.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(w.server.URL, "http://"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	frame, err := sdkproto.EncodeFrame(sdkproto.Protobuf{}, &sdkpb.Frame{Id: 1, Hello: hello(install)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"+
+		"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: %s\r\n\r\n", sdkproto.PathWS, sdkproto.SubprotocolPB)
+	resp, err := http.ReadResponse(bufio.NewReaderSize(conn, 16), nil)
+	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+		b.Fatalf("%v %v", resp, err)
+	}
+	_ = resp.Body.Close()
+	// A masked frame with a zero mask.
+	msg := append([]byte{0x82, 0x80 | byte(len(frame)), 0, 0, 0, 0}, frame...)
+	if len(frame) > 125 {
+		b.Fatal("hello is too long for the short form")
+	}
+	if _, err := conn.Write(msg); err != nil {
+		b.Fatal(err)
+	}
+	return conn
+}
+
+// BenchmarkIdleSession reports heap and stacks of an idle session, both ends of
+// its socket and what is remembered of its install included.
+func BenchmarkIdleSession(b *testing.B) {
+	w := newWorld(b, ingest.Limits{})
+	const n = 1000
+	for b.Loop() {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		have := w.gateway.Sessions().Count()
+		conns := make([]net.Conn, n)
+		for i := range conns {
+			conns[i] = w.thin(b, fmt.Sprintf("phone-%05d", i))
+		}
+		until(b, "sessions", func() bool { return w.gateway.Sessions().Count() == have+n })
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		b.ReportMetric(float64(after.HeapInuse+after.StackInuse-before.HeapInuse-before.StackInuse)/n, "B/session")
+		for _, c := range conns {
+			_ = c.Close()
+		}
+		until(b, "end", func() bool { return w.gateway.Sessions().Count() == have })
+	}
+}
+
+// BenchmarkSocket sends batches over one socket and waits for their acks, client
+// included.
+func BenchmarkSocket(b *testing.B) {
+	for _, items := range []int{1, 20} {
+		b.Run(fmt.Sprintf("items=%d", items), func(b *testing.B) {
+			w := newWorld(b, ingest.Limits{})
+			w.installs.known["phone-00001"] = ingest.Install{Consents: everything()}
+			r := w.open("phone-00001", sdkproto.Protobuf{})
+			seq := uint64(0)
+			b.ReportAllocs()
+			for b.Loop() {
+				list := make([]*sdkpb.Item, items)
+				for i := range list {
+					seq++
+					list[i] = fix(seq, 1, 1)
+				}
+				r.send(&sdkpb.Frame{Id: seq, Batch: batch(list...)})
+				for {
+					if f := r.next(); f.Ack != nil {
+						break
+					}
+				}
+				w.log.set(func() { w.log.entries = w.log.entries[:0] })
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(seq), "ns/item")
+		})
+	}
+}

@@ -1,0 +1,283 @@
+package ingest_test
+
+import (
+	"fmt"
+	"math"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/footfall-engage/footfall/geo"
+	"github.com/footfall-engage/footfall/sdkproto"
+	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
+	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/ingest"
+)
+
+func lifecycle(seq uint64, s sdkpb.Lifecycle_State) *sdkpb.Item {
+	return &sdkpb.Item{Seq: seq, Lifecycle: &sdkpb.Lifecycle{State: s}}
+}
+
+func region(seq uint64) *sdkpb.Item {
+	return &sdkpb.Item{Seq: seq, OccurredMs: noon.UnixMilli(), RegionEvent: &sdkpb.RegionEvent{
+		RegionId: "fence-1", Transition: sdkpb.RegionEvent_TRANSITION_ENTER,
+		Location: &sdkpb.Location{Lat: 0.010001, Lng: 0.000002, AccuracyM: 20},
+	}}
+}
+
+// judgements posts a batch and tells each item's fate by seq: "" or the code and
+// the field.
+func (w *world) judgements(head map[string]string, b *sdkpb.Batch) map[uint64]string {
+	w.t.Helper()
+	reply, status := w.post(sdkproto.PathBatch, b, head)
+	if status != http.StatusOK {
+		w.t.Fatalf("%d %v", status, reply)
+	}
+	out := map[uint64]string{}
+	for _, i := range b.Items {
+		out[i.Seq] = ""
+	}
+	for _, r := range reply.Ack.Rejects {
+		out[r.Seq] = r.Code + " " + r.Field
+	}
+	return out
+}
+
+func TestConsentIsEnforcedAtTheDoor(t *testing.T) {
+	const (
+		fg   = engage.ConsentLocationForeground
+		bg   = engage.ConsentLocationBackground
+		fore = sdkpb.Lifecycle_STATE_FOREGROUND
+		back = sdkpb.Lifecycle_STATE_BACKGROUND
+	)
+	for _, c := range []struct {
+		consents []engage.Purpose
+		phase    sdkpb.Lifecycle_State
+		taken    bool
+	}{
+		{nil, fore, false},
+		{nil, back, false},
+		{[]engage.Purpose{fg}, fore, true},
+		{[]engage.Purpose{fg}, back, false},
+		{[]engage.Purpose{bg}, fore, true},
+		{[]engage.Purpose{bg}, back, true},
+		{[]engage.Purpose{engage.ConsentLocationPrecise, engage.ConsentMarketing}, fore, false},
+	} {
+		t.Run(fmt.Sprintf("%v %v", c.consents, c.phase), func(t *testing.T) {
+			w := newWorld(t, ingest.Limits{})
+			known := ingest.Install{Consents: map[engage.Purpose]bool{}}
+			for _, p := range c.consents {
+				known.Consents[p] = true
+			}
+			w.installs.known["phone-00001"] = known
+			head := auth("phone-00001", w.token("phone-00001"))
+			got := w.judgements(head, batch(lifecycle(1, c.phase), fix(2, 0, 0), region(3), &sdkpb.Item{Seq: 4, Event: &sdkpb.Event{Name: "x"}}))
+			want := map[uint64]string{1: "", 2: "consent_missing location", 3: "consent_missing region_event", 4: ""}
+			logged := 2
+			if c.taken {
+				want[2], want[3] = "", ""
+				logged = 4
+			}
+			if fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("got %v, want %v", got, want)
+			}
+			if n := len(w.log.items(t, "phone-00001")); n != logged {
+				t.Errorf("%d items logged, want %d", n, logged)
+			}
+		})
+	}
+}
+
+func TestConsentChangesInTheOrderOfItems(t *testing.T) {
+	w := newWorld(t, ingest.Limits{})
+	head := auth("phone-00001", w.token("phone-00001"))
+	const fg = sdkpb.Consent_PURPOSE_LOCATION_FOREGROUND
+	got := w.judgements(head, batch(lifecycle(1, sdkpb.Lifecycle_STATE_FOREGROUND), fix(2, 0, 0),
+		consent(3, fg, true), fix(4, 0, 0), consent(5, fg, false), fix(6, 0, 0)))
+	if got[2] == "" || got[4] != "" || got[6] == "" {
+		t.Errorf("in one batch: %v", got)
+	}
+	// A repeat of the older answer does not revive it.
+	if got := w.judgements(head, batch(consent(3, fg, true), fix(7, 0, 0))); got[3] != "" || got[7] == "" {
+		t.Errorf("after a repeat: %v", got)
+	}
+	// The gateway remembers over connections, and asks the state once.
+	r := w.open2(head, "phone-00001")
+	r.send(&sdkpb.Frame{Id: 2, Batch: batch(fix(8, 0, 0), consent(9, fg, true), fix(10, 0, 0))})
+	f := r.next()
+	for f.Ack == nil {
+		f = r.next()
+	}
+	if len(f.Ack.Rejects) != 1 || f.Ack.Rejects[0].Seq != 8 {
+		t.Errorf("on the socket: %v", f)
+	}
+	if w.installs.reads != 1 {
+		t.Errorf("%d reads of the state", w.installs.reads)
+	}
+}
+
+// open2 opens a session of an install that has its token.
+func (w *world) open2(head map[string]string, install string) *raw {
+	w.t.Helper()
+	r := w.dial(sdkproto.Protobuf{})
+	h := hello(install)
+	h.DeviceToken = head[sdkproto.HeaderAuthorization][len(sdkproto.BearerPrefix):]
+	r.send(&sdkpb.Frame{Id: 1, Hello: h})
+	for {
+		f := r.next()
+		if f.HelloOk != nil {
+			return r
+		}
+	}
+}
+
+// A batch that the log does not take changes no consent.
+func TestABatchThatWasNotTakenChangesNothing(t *testing.T) {
+	w := newWorld(t, ingest.Limits{})
+	head := auth("phone-00001", w.token("phone-00001"))
+	w.log.set(func() { w.log.busy = 1 })
+	b := batch(consent(1, sdkpb.Consent_PURPOSE_LOCATION_BACKGROUND, true), fix(2, 0, 0))
+	if _, status := w.post(sdkproto.PathBatch, b, head); status != http.StatusTooManyRequests {
+		t.Fatal(status)
+	}
+	if got := w.judgements(head, batch(fix(2, 0, 0))); got[2] == "" {
+		t.Error("a consent that was not taken counts")
+	}
+}
+
+func TestForgottenInstallsAreReadAgain(t *testing.T) {
+	w := newWorld(t, ingest.Limits{MaxInstalls: 2})
+	var heads []map[string]string
+	for i := range 4 {
+		id := fmt.Sprintf("phone-0000%d", i)
+		heads = append(heads, auth(id, w.token(id)))
+	}
+	w.judgements(heads[3], batch())
+	if w.installs.reads != 4 {
+		t.Errorf("%d reads after four installs", w.installs.reads)
+	}
+	w.judgements(heads[0], batch())
+	if w.installs.reads != 5 {
+		t.Errorf("%d reads after a forgotten one", w.installs.reads)
+	}
+}
+
+func TestWithoutPreciseConsentOnlyTheCellEntersTheLog(t *testing.T) {
+	w := newWorld(t, ingest.Limits{})
+	w.installs.known["phone-00001"] = ingest.Install{Consents: map[engage.Purpose]bool{engage.ConsentLocationBackground: true}}
+	head := auth("phone-00001", w.token("phone-00001"))
+	speed, bearing, altitude := 1.5, 90.0, 12.0
+	f := fix(1, 38.7223, -9.1393)
+	f.Location.SpeedMps, f.Location.BearingDeg, f.Location.AltitudeM = &speed, &bearing, &altitude
+	w.judgements(head, batch(f, region(2)))
+	items := w.log.items(t, "phone-00001")
+	for i, p := range []geo.Point{{Lat: 38.7223, Lng: -9.1393}, {Lat: 0.010001, Lng: 0.000002}} {
+		l := items[i].GetLocation()
+		if l == nil {
+			l = items[i].GetRegionEvent().GetLocation()
+		}
+		cell, err := geo.CellOf(p, 7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c := cell.Center(); l.Lat != c.Lat || l.Lng != c.Lng || l.AccuracyM < 1000 {
+			t.Errorf("item %d is at %v, ±%v m", i, l, l.AccuracyM)
+		}
+		if l.SpeedMps != nil || l.BearingDeg != nil || l.AltitudeM != nil {
+			t.Errorf("item %d tells more than the cell", i)
+		}
+	}
+	w.judgements(head, batch(consent(3, sdkpb.Consent_PURPOSE_LOCATION_PRECISE, true), fix(4, 38.7223, -9.1393)))
+	if l := w.log.items(t, "phone-00001")[3].Location; l.Lat != 38.7223 {
+		t.Errorf("with the consent: %v", l)
+	}
+}
+
+func TestAnUnprovenIdentityIsRefused(t *testing.T) {
+	w := newWorld(t, ingest.Limits{})
+	head := auth("phone-00001", w.token("phone-00001"))
+	identify := func(hmac string) *sdkpb.Item {
+		return &sdkpb.Item{Seq: 1, Identify: &sdkpb.Identify{UserId: "ada", Hmac: hmac}}
+	}
+	good := proof("hush", "shop-android", "ada")
+	for name, h := range map[string]string{
+		"none": "", "not hex": "zz", "short": good[:62], "of another": proof("hush", "shop-android", "bob"),
+		"of another app": proof("hush", "shop-ios", "ada"), "of another secret": proof("", "shop-android", "ada"),
+	} {
+		if got := w.judgements(head, batch(identify(h))); got[1] != "identity_invalid identify.hmac" {
+			t.Errorf("%s: %q", name, got[1])
+		}
+	}
+	if got := w.judgements(head, batch(identify(good))); got[1] != "" {
+		t.Errorf("good: %q", got[1])
+	}
+	// Without a secret in the app nothing can be proven, whatever is shown.
+	h := hello("iphone-0001")
+	h.AppKey, h.Platform = ios, sdkpb.Platform_PLATFORM_IOS
+	reply, _ := w.post(sdkproto.PathInstall, h, nil)
+	head = auth("iphone-0001", reply.HelloOk.NewDeviceToken)
+	head[sdkproto.HeaderAppKey] = ios
+	if got := w.judgements(head, batch(identify(proof("", "shop-ios", "ada")))); got[1] != "identity_invalid identify.hmac" {
+		t.Errorf("without a secret: %q", got[1])
+	}
+}
+
+// One bad item never fails its batch.
+func TestBadItemsAreRejectedOneByOne(t *testing.T) {
+	w := newWorld(t, ingest.Limits{})
+	w.installs.known["phone-00001"] = ingest.Install{Consents: everything()}
+	head := auth("phone-00001", w.token("phone-00001"))
+	from2035 := fix(5, 0, 0)
+	from2035.OccurredMs = time.Date(2035, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()
+	got := w.judgements(head, batch(
+		fix(1, 1, 1),
+		fix(2, math.NaN(), 0),
+		fix(3, 91, 0),
+		fix(4, 0, math.Inf(1)),
+		from2035,
+		&sdkpb.Item{Seq: 6},
+		&sdkpb.Item{Seq: 7, Event: &sdkpb.Event{Name: "x", PropertiesJson: "[1]"}},
+		&sdkpb.Item{Seq: 8, Event: &sdkpb.Event{Name: "x"}, Lifecycle: &sdkpb.Lifecycle{State: 1}},
+		&sdkpb.Item{Seq: 9, Event: &sdkpb.Event{Name: "good"}},
+	))
+	want := map[uint64]string{
+		1: "", 2: "invalid location.lat", 3: "invalid location.lat", 4: "invalid location.lng",
+		5: "invalid occurred_ms", 6: "unsupported ", 7: "invalid event.properties_json", 8: "invalid ", 9: "",
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("got  %v\nwant %v", got, want)
+	}
+	if n := len(w.log.items(t, "phone-00001")); n != 2 {
+		t.Errorf("%d items logged", n)
+	}
+}
+
+// The correction of the phone's clock is what the log has of an observation.
+func TestObservationsAreLoggedAtTheirCorrectedTime(t *testing.T) {
+	w := newWorld(t, ingest.Limits{})
+	w.installs.known["phone-00001"] = ingest.Install{Consents: everything()}
+	head := auth("phone-00001", w.token("phone-00001"))
+	wrong := noon.Add(-48 * time.Hour) // the phone's clock
+	f := fix(1, 0, 0)
+	f.OccurredMs = wrong.Add(-time.Minute).UnixMilli()
+	b := batch(f, consent(2, sdkpb.Consent_PURPOSE_MARKETING, true))
+	b.SentMs = wrong.UnixMilli()
+	w.judgements(head, b)
+	w.log.mu.Lock()
+	defer w.log.mu.Unlock()
+	for _, e := range w.log.entries {
+		if e.Kind == engage.KindSession {
+			continue
+		}
+		want := time.Time{}
+		if len(w.log.entries) > 2 && e.Occurred != want {
+			want = noon.Add(-time.Minute)
+		}
+		if !e.Occurred.Equal(want) || !e.At.IsZero() {
+			t.Errorf("entry at %v, occurred %v, want %v", e.At, e.Occurred, want)
+		}
+	}
+	if at := w.log.entries[1].Occurred; !at.Equal(noon.Add(-time.Minute)) {
+		t.Errorf("the fix occurred %v", at)
+	}
+}
