@@ -21,8 +21,9 @@ const (
 	MaxDevices     = 20 // beyond it the one not seen for longest is forgotten
 )
 
-// Profile of a person. A Profile that stands in a committed state is never
-// changed: the With functions give a changed copy and share what is the same.
+// Profile of a person. A plain copy of a Profile may be changed without changing
+// the first: the functions that change one replace its maps and lists, and never
+// write into them.
 type Profile struct {
 	Workspace   string                            `json:"workspace"`
 	ID          string                            `json:"id"`
@@ -165,7 +166,7 @@ func (p *Profile) Value(path string) (any, bool) {
 	case "platforms":
 		out := []string{}
 		for _, d := range p.DevicesByUse() {
-			if !slices.Contains(out, d.Platform) {
+			if d.Platform != "" && !slices.Contains(out, d.Platform) {
 				out = append(out, d.Platform)
 			}
 		}
