@@ -1,0 +1,324 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
+	"github.com/footfall-engage/footfall/server/app"
+	"github.com/footfall-engage/footfall/server/config"
+	"github.com/footfall-engage/footfall/server/lab"
+)
+
+const (
+	kills       = 9
+	maxInFlight = 200 // attempts per credential, deliver's bound
+)
+
+// victim is a `footfall serve` that gets killed.
+type victim struct {
+	t      *testing.T
+	binary string
+	conf   config.Config
+	log    *os.File
+	cmd    *exec.Cmd
+	key    string // the first admin key, which it prints once
+}
+
+// start starts it on its folder; it may still be catching up.
+func (v *victim) start() {
+	v.t.Helper()
+	v.cmd = exec.Command(v.binary, "serve")
+	v.cmd.Env = append(os.Environ(),
+		"FOOTFALL_DATA_DIR="+v.conf.DataDir, "FOOTFALL_LISTEN="+v.conf.Listen, "FOOTFALL_LOG_LEVEL=warn",
+		"FOOTFALL_WEATHER_CONTACT="+v.conf.Weather.Contact, "FOOTFALL_WEATHER_BASE_URL="+v.conf.Weather.BaseURL,
+		"FOOTFALL_PROVIDERS_FCM_ENDPOINT="+v.conf.Providers.FCM.Endpoint,
+		"FOOTFALL_PROVIDERS_APNS_PRODUCTION_URL="+v.conf.Providers.APNs.ProductionURL,
+		"FOOTFALL_PROVIDERS_APNS_SANDBOX_URL="+v.conf.Providers.APNs.SandboxURL,
+		"FOOTFALL_PROVIDERS_APNS_ROOT_CA_FILE="+v.conf.Providers.APNs.RootCAFile,
+	)
+	v.cmd.Stderr = v.log
+	out, err := v.cmd.StdoutPipe()
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	if err := v.cmd.Start(); err != nil {
+		v.t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	for v.key == "" && lines.Scan() {
+		if _, key, ok := strings.Cut(lines.Text(), "first admin key, shown only now: "); ok {
+			v.key = key
+		}
+	}
+	go func() { _, _ = io.Copy(io.Discard, out) }() // ends with the process
+}
+
+// kill is kill -9.
+func (v *victim) kill() {
+	if v.cmd == nil {
+		return
+	}
+	_ = v.cmd.Process.Kill()
+	_ = v.cmd.Wait() // it says "killed"
+	v.cmd = nil
+}
+
+// ready waits until it has caught up.
+func (v *victim) ready() {
+	v.t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		resp, err := http.Get("http://" + v.conf.Listen + "/readyz")
+		if err == nil {
+			_ = resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return
+			}
+		}
+		if time.Now().After(deadline) {
+			v.t.Fatalf("the server is not ready: %v", err)
+		}
+		wait(20 * time.Millisecond)
+	}
+}
+
+func wait(d time.Duration) {
+	timer := time.NewTimer(d)
+	<-timer.C
+}
+
+// freePort is one that the system has just given out.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
+
+// Under load the process dies many times at random moments, also while it starts.
+// Afterwards every acknowledged item has taken effect, no phone has shown anything
+// twice, a provider saw a repeat only of what was in flight at a death, and under
+// the same id, and all phones have come back by themselves.
+func TestNothingIsLostOrDoubledByKill9(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it kills a server for half a minute")
+	}
+	t.Parallel()
+	dir := t.TempDir()
+	binary := filepath.Join(dir, "footfall")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "../footfall").CombinedOutput(); err != nil {
+		t.Fatalf("build footfall: %v\n%s", err, out)
+	}
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("moments of death by seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+
+	town, err := lab.NewTown(lab.TownOptions{Seed: 5, People: 80})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := newWorld(dir, 5, town.Center, 30*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := w.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	log, err := os.Create(filepath.Join(dir, "server.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := &victim{t: t, binary: binary, conf: config.Default(), log: log}
+	defer func() {
+		v.kill()
+		if t.Failed() {
+			said, _ := os.ReadFile(log.Name())
+			t.Logf("the servers said: …%s", said[max(0, len(said)-4000):])
+		}
+		_ = log.Close()
+	}()
+	began := time.Now()
+	phase := func(name string) {
+		t.Logf("%-24s %6.1f s", name, time.Since(began).Seconds())
+		began = time.Now()
+	}
+	v.conf.DataDir, v.conf.Listen, v.conf.Partitions = filepath.Join(dir, "data"), freePort(t), 2
+	w.configure(&v.conf)
+	v.start()
+	v.ready()
+	phase("started")
+
+	m := newMarketer("http://"+v.conf.Listen, v.key)
+	android, ios, err := m.apps(t.Context(), w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.places(t.Context(), town); err != nil {
+		t.Fatal(err)
+	}
+	// A message for every visit of everybody who agreed.
+	err = m.campaigns(t.Context(), func(id string, c map[string]any) {
+		if id == "welcome-back" {
+			delete(c, "audience")
+			c["limits"] = map[string]any{"expire_s": 3600}
+			c["trigger"] = map[string]any{"type": "place", "transition": "enter", "rings": []string{"near", "inside"}}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	phase("set up")
+
+	options := lab.CrowdOptions{
+		Endpoint: "http://" + v.conf.Listen, InstallPrefix: "walker", Speed: 60, FixEvery: 400 * time.Millisecond,
+		AppKeys:      map[sdkpb.Platform]string{sdkpb.Platform_PLATFORM_ANDROID: android.Key, sdkpb.Platform_PLATFORM_IOS: ios.Key},
+		OfflineEvery: -1, RegionDelay: 50 * time.Millisecond, OpenAfter: 400 * time.Millisecond, StartWithin: 500 * time.Millisecond,
+		BackoffMin: 30 * time.Millisecond, BackoffMax: 300 * time.Millisecond,
+	}
+	walkers, err := people(town, w, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.deliverTo(nil)
+	options.InstallPrefix, options.Load = "load", &lab.Load{Rate: 600, Phones: 40}
+	load, err := lab.NewCrowd(town, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	crowdCtx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 2)
+	go func() { ended <- walkers.Run(crowdCtx) }()
+	go func() { ended <- load.Run(crowdCtx) }()
+	defer func() {
+		stop()
+		for range 2 {
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+
+	var deaths []time.Time
+	for i := range kills {
+		if i%3 == 2 { // while it catches up
+			wait(time.Duration(random.IntN(400)) * time.Millisecond)
+		} else {
+			v.ready()
+			wait(time.Duration(200+random.IntN(1600)) * time.Millisecond)
+		}
+		v.kill()
+		deaths = append(deaths, time.Now())
+		if i < kills-1 {
+			v.start()
+		}
+	}
+
+	phase("killed")
+
+	// The last server on the folder and at the address is this process, so that it
+	// can be asked.
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	d := &demo{world: w, crowd: walkers, workspace: v.conf.Workspace}
+	if d.server, err = app.New(ctx, app.Options{Config: v.conf}); err != nil {
+		t.Fatal(err)
+	}
+	serverCtx, stopServer := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- d.server.Run(serverCtx) }()
+	defer func() {
+		stopServer()
+		if err := <-served; err != nil {
+			t.Errorf("stop the server: %v", err)
+		}
+	}()
+	phase("opened for the audit")
+	if err := load.Drain(ctx); err != nil {
+		t.Fatal(err)
+	}
+	phase("load drained")
+	if err := d.drain(ctx, 4*time.Second); err != nil {
+		t.Fatal(err)
+	}
+
+	phase("drained")
+
+	if n, of := load.Snapshot().Connected, len(load.Phones()); n != of {
+		t.Errorf("%d of %d phones have come back", n, of)
+	}
+	said, pressed := walkers.Report(), load.Report()
+	e := evidence{Phones: append(testify(&said), testify(&pressed)...), Pushes: w.seen(), At: time.Now()}
+	for _, prefix := range []string{"walker", "load"} {
+		if err := ask(ctx, d.server, d.workspace, prefix, &e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	result := audit(e)
+	if !result.ok() || result.Unordered > 0 {
+		t.Errorf("lost %d, duplicates %d, unordered %d: %+v", result.Lost, result.Duplicates, result.Unordered, result)
+	}
+	for _, r := range []lab.Report{said, pressed} {
+		for i := range r.Phones {
+			if p := &r.Phones[i]; p.Stopped != nil || p.Pending > 0 || p.Totals.Acked == nil || len(p.Totals.RefusedBy) > 1 {
+				t.Errorf("%s: %d pending, stopped by %v, refused %v", p.Install, p.Pending, p.Stopped, p.Totals.RefusedBy)
+			}
+		}
+	}
+	repeatsStraddleADeath(t, e.Pushes, deaths)
+	t.Logf("%d deaths: %d items acknowledged, %d decisions, %d push requests, %d of them repeats",
+		len(deaths), result.Acked, result.Decided, len(e.Pushes), result.Resent)
+	if result.Acked < 1000 || len(e.Pushes) < 20 || result.Decided < 100 {
+		t.Errorf("too little happened to prove anything: %d items, %d pushes, %d decisions", result.Acked, len(e.Pushes), result.Decided)
+	}
+}
+
+// repeatsStraddleADeath: between two acceptances of one attempt the server died,
+// and of each death there are no more than could be in flight.
+func repeatsStraddleADeath(t *testing.T, pushes []push, deaths []time.Time) {
+	t.Helper()
+	byAttempt := map[string][]time.Time{}
+	for _, p := range pushes {
+		if p.Accepted {
+			byAttempt[p.Attempt] = append(byAttempt[p.Attempt], p.At)
+		}
+	}
+	of := make([]int, len(deaths))
+	for attempt, at := range byAttempt {
+		slices.SortFunc(at, time.Time.Compare)
+		for i := 1; i < len(at); i++ {
+			death := slices.IndexFunc(deaths, func(d time.Time) bool { return !d.Before(at[i-1]) })
+			if death < 0 || deaths[death].After(at[i]) {
+				t.Errorf("attempt %s was repeated at %v after %v, and nobody died between", attempt, at[i], at[i-1])
+				continue
+			}
+			of[death]++
+		}
+	}
+	for i, n := range of {
+		if n > 2*maxInFlight {
+			t.Errorf("%d repeats after death %d", n, i+1)
+		}
+	}
+	if testing.Verbose() {
+		t.Log("repeats by death: " + fmt.Sprint(of))
+	}
+}
