@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"runtime"
 	"strings"
 	"unicode/utf8"
 )
@@ -52,6 +53,9 @@ func checkText(s string) string {
 	return ""
 }
 
+// stretch is how many documents of a batch are checked at a stretch.
+const stretch = 64
+
 // Check says whether the batch can be written to these collections (by name):
 // known names, good keys, conditions that mean something, and bodies that are
 // JSON objects within the limits (or any bytes, in an opaque collection).
@@ -74,6 +78,9 @@ func (b Batch) Check(collections map[string]Collection) error {
 		return c, nil
 	}
 	for i, p := range b.Puts {
+		if i%stretch == stretch-1 {
+			runtime.Gosched() // nobody should wait for a large batch to be looked at
+		}
 		c, err := head("puts", i, p.Collection, p.Key, p.If)
 		if err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -214,16 +215,30 @@ func (s *Store) run(c *conn, call *call, now int64) error {
 		return call.fn(c, now)
 	}
 	for i := range call.batch.Puts {
+		breathe(i)
 		if err := s.put(c, &call.batch.Puts[i], now); err != nil {
 			return fmt.Errorf("puts[%d] in %s: %w", i, call.batch.Puts[i].Collection, err)
 		}
 	}
 	for i := range call.batch.Deletes {
+		breathe(i)
 		if err := s.delete(c, &call.batch.Deletes[i], now); err != nil {
 			return fmt.Errorf("deletes[%d] in %s: %w", i, call.batch.Deletes[i].Collection, err)
 		}
 	}
 	return nil
+}
+
+// stretch is how many documents of a batch are written at a stretch.
+const stretch = 32
+
+// breathe lets others run between the stretches of a large batch. The runtime
+// would take the processor away only every 10 ms, and whoever waits for it on few
+// cores may be the one whom a message waits for.
+func breathe(i int) {
+	if i%stretch == stretch-1 {
+		runtime.Gosched()
+	}
 }
 
 func (s *Store) put(c *conn, p *store.Put, now int64) error {
