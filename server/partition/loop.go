@@ -73,8 +73,10 @@ func (p *Partition) loop(stop, ctx context.Context, g *errgroup.Group) error {
 		return p.unlessStopped(stop, err)
 	}
 	wanted := p.o.Configs.Latest()
+	// Saves are bursts of work: those of different partitions begin at different times.
+	first := p.o.CheckpointEvery * time.Duration(engage.SlotOf(p.name)+1) / engage.Slots
 	//nolint:forbidigo // how often states are saved decides nothing
-	tick := time.NewTicker(p.o.CheckpointEvery)
+	tick := time.NewTimer(first)
 	defer tick.Stop()
 	var due dueChannel
 	defer due.drop()
@@ -105,6 +107,7 @@ func (p *Partition) loop(stop, ctx context.Context, g *errgroup.Group) error {
 		if len(msgs) > 0 {
 			select {
 			case <-tick.C:
+				tick.Reset(p.o.CheckpointEvery)
 				err = p.checkpoint(both)
 			case err = <-p.saved:
 				err = p.checkpointed(both, err)
@@ -118,6 +121,7 @@ func (p *Partition) loop(stop, ctx context.Context, g *errgroup.Group) error {
 			case <-due.at(p.o.Clock, p.dueTime()):
 			case <-p.o.Configs.Changed():
 			case <-tick.C:
+				tick.Reset(p.o.CheckpointEvery)
 				err = p.checkpoint(both)
 			case err = <-p.saved:
 				err = p.checkpointed(both, err)
