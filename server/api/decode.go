@@ -125,8 +125,8 @@ func decodePart(raw json.RawMessage, into any) error {
 
 // decodeMember reads one member of an object if it is there and not null.
 func decodeMember(members map[string]json.RawMessage, name string, into any) error {
-	raw, there := members[name]
-	if !there || string(raw) == "null" {
+	raw := members[name]
+	if len(raw) == 0 {
 		return nil
 	}
 	return engage.At(name, decodePart(raw, into))
@@ -144,7 +144,7 @@ func decodeValue(raw json.RawMessage, v reflect.Value, path string) error {
 		return decodeValue(raw, v.Elem(), path)
 	}
 	if m, ok := reflect.TypeAssert[*json.RawMessage](v.Addr()); ok {
-		if !null {
+		if !null { // null is as good as absent
 			*m = bytes.Clone(raw)
 		}
 		return nil

@@ -175,6 +175,8 @@ func readFeature(raw json.RawMessage) (feature, engage.Geofence, error) {
 		return out, engage.Geofence{}, engage.Errorf(engage.Invalid, "type", `must be "Feature", is %q`, clip(out.Type))
 	case out.Properties.Place == "":
 		return out, engage.Geofence{}, engage.Errorf(engage.Invalid, "properties.place", "is missing, and the feature has no id to take its place")
+	case out.Properties.Ring != engage.Inside && out.Properties.Ring != engage.Near:
+		return out, engage.Geofence{}, engage.Errorf(engage.Invalid, "properties.ring", `must be "inside" or "near", is %q`, clip(string(out.Properties.Ring)))
 	case !engage.ValidID(out.ID):
 		return out, engage.Geofence{}, engage.Errorf(engage.Invalid, "id", "must be 1 to 100 of a-z, A-Z, 0-9, '.', '_', '-'")
 	}
@@ -225,11 +227,7 @@ func (m *imported) add(f feature, fence engage.Geofence) {
 // import.
 func (s *server) importPlace(ctx context.Context, who caller, m *imported, out *importView) error {
 	if m.broken {
-		for _, i := range m.rows {
-			if out.Features[i].Error == nil {
-				out.refuse(i, engage.Errorf(engage.Conflict, "", "another feature of this place was refused, so the place stays as it was"))
-			}
-		}
+		m.refuseRest(out)
 		return nil
 	}
 	p := &m.place
@@ -263,9 +261,7 @@ func (s *server) importPlace(ctx context.Context, who caller, m *imported, out *
 		if c := asEngage(err).Code; c == engage.Internal || c == engage.Unavailable {
 			return err
 		}
-		for _, i := range m.rows {
-			out.refuse(i, err)
-		}
+		m.refuse(out, err)
 		return nil
 	}
 	outcome := "created"
@@ -279,4 +275,36 @@ func (s *server) importPlace(ctx context.Context, who caller, m *imported, out *
 		out.Features[i].Outcome = outcome
 	}
 	return nil
+}
+
+// refuse tells the feature that the error is about, in its own terms, or all.
+func (m *imported) refuse(out *importView, err error) {
+	e := *asEngage(err)
+	var i int
+	var rest string
+	if n, _ := fmt.Sscanf(e.Field, "geofences[%d].%s", &i, &rest); n == 2 && i < len(m.rows) {
+		e.Field = rest
+		out.refuse(m.rows[i], &e)
+		m.refuseRest(out)
+		return
+	}
+	switch e.Field {
+	case "":
+	case "id":
+		e.Field = "properties.place"
+	default:
+		e.Field = "properties." + e.Field
+	}
+	for _, row := range m.rows {
+		out.refuse(row, &e)
+	}
+}
+
+// refuseRest tells the other features of a place that one was refused.
+func (m *imported) refuseRest(out *importView) {
+	for _, i := range m.rows {
+		if out.Features[i].Error == nil {
+			out.refuse(i, engage.Errorf(engage.Conflict, "", "another feature of this place was refused, so the place stays as it was"))
+		}
+	}
 }

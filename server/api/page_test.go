@@ -128,7 +128,7 @@ func TestLivePageShowsDecisionsInABrowser(t *testing.T) {
 	dom := s.chromium(key, "--dump-dom")
 	for _, want := range []string{
 		"Sent: APNs accepted it. The phone reported it delivered, displayed.",
-		"weather.condition must be one of rain, sleet, thunder, but is clear", "Held out: eligible", "Welcome back", "ALPHA", `class="ok"`,
+		"weather.condition must be one of rain, sleet, thunder, but was clear", "Held out: eligible", "Welcome back", "ALPHA", `class="ok"`,
 	} {
 		if !strings.Contains(dom, want) {
 			t.Errorf("the page does not show %q", want)

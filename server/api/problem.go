@@ -90,8 +90,11 @@ func problemOf(err error) *Problem {
 	if !known {
 		status = http.StatusInternalServerError
 	}
-	if e.Code == engage.Conflict && e.Field == versionField {
+	switch {
+	case e.Code == engage.Conflict && e.Field == versionField:
 		status = http.StatusPreconditionFailed
+	case e.Code == engage.TooLarge && e.Field != "":
+		status = http.StatusUnprocessableEntity // a part of the document, not the request
 	}
 	if errors.Is(err, context.Canceled) && e.Code == engage.Unavailable {
 		status = statusClosed

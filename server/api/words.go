@@ -63,21 +63,21 @@ func (w *sky) words() string {
 	return fmt.Sprintf("%s: %s, %s °C", kind, strings.ReplaceAll(w.Condition, "_", " "), number(w.TemperatureC))
 }
 
-func readSeen(saw map[string]any) seen {
+// readSeen reads a trace; false if it is one of another version that does not fit.
+func readSeen(saw map[string]any) (seen, bool) {
 	var s seen
 	b, err := json.Marshal(saw)
-	if err == nil {
-		// A trace of another version may not fit: then what fits is said.
-		_ = json.Unmarshal(b, &s)
-	}
-	return s
+	ok := err == nil && json.Unmarshal(b, &s) == nil
+	return s, ok
 }
 
 // gateWords says in plain words what a gate said. A gate or reason that is not
 // known here is named as it is.
 func gateWords(g engage.GateResult) string {
-	s := readSeen(g.Saw)
+	s, ok := readSeen(g.Saw)
 	switch {
+	case !ok && g.Reason != "":
+		return fmt.Sprintf("The gate %s said no (%s).", g.Gate, g.Reason)
 	case g.Reason != "":
 		return noWords(g, s)
 	case g.OK:
@@ -205,9 +205,9 @@ func clauses(failed []clause) string {
 			text += " " + value(c.Want)
 		}
 		if c.Got != nil {
-			text += ", but is " + value(c.Got)
+			text += ", but was " + value(c.Got)
 		} else {
-			text += ", but is not known"
+			text += ", but was not known"
 		}
 		out = append(out, text)
 	}
