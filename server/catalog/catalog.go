@@ -67,7 +67,8 @@ type Catalog struct {
 	o      Options
 	stream eventlog.Stream
 
-	write sync.Mutex // one change at a time
+	write     sync.Mutex // one change at a time
+	uncertain bool       // an append was not answered: the log may be ahead
 
 	mu        sync.RWMutex
 	revisions []Revision // revision n is revisions[n-1]
@@ -83,12 +84,24 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 		return nil, fmt.Errorf("open configuration log: %w", err)
 	}
 	c := &Catalog{o: o, stream: s, now: emptySnapshot(), changed: make(chan struct{}), old: map[uint64]*Snapshot{}}
-	_, last, err := s.Bounds(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("open configuration log: %w", err)
+	if c.revisions, err = c.read(ctx, 1); err != nil {
+		return nil, err
 	}
-	for next := uint64(1); next <= last; {
-		msgs, err := s.Read(ctx, next, 1000)
+	if c.now, err = build(c.revisions); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// read gives the revisions of the log from next on.
+func (c *Catalog) read(ctx context.Context, next uint64) ([]Revision, error) {
+	_, last, err := c.stream.Bounds(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read configuration log: %w", err)
+	}
+	var out []Revision
+	for next <= last {
+		msgs, err := c.stream.Read(ctx, next, 1000)
 		if err != nil {
 			return nil, fmt.Errorf("read configuration log: %w", err)
 		}
@@ -100,12 +113,11 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 			if r.V != 1 {
 				return nil, fmt.Errorf("configuration revision %d: version %d is not known", m.Seq, r.V)
 			}
-			c.revisions = append(c.revisions, r)
+			out = append(out, r)
 			next = m.Seq + 1
 		}
 	}
-	c.now, err = build(c.revisions)
-	return c, err
+	return out, nil
 }
 
 // Latest is the newest revision; 0 when there is none.
@@ -183,6 +195,9 @@ type doc interface {
 func (c *Catalog) put(ctx context.Context, by string, kind Kind, d doc, expected int64, check func(*Snapshot) error) error {
 	c.write.Lock()
 	defer c.write.Unlock()
+	if err := c.catchUp(ctx); err != nil {
+		return err
+	}
 	workspace, id, version, updated := d.head()
 	now := c.Now()
 	if err := d.Validate(); err != nil {
@@ -200,13 +215,18 @@ func (c *Catalog) put(ctx context.Context, by string, kind Kind, d doc, expected
 			return err
 		}
 	}
-	at := c.o.Clock.Now()
+	at, wasVersion, wasUpdated := c.o.Clock.Now(), *version, *updated
 	*version, *updated = now.lastVersion(workspace, kind, id)+1, at
 	body, err := json.Marshal(d)
 	if err != nil {
-		return fmt.Errorf("encode %s %s: %w", kind, id, err)
+		err = fmt.Errorf("encode %s %s: %w", kind, id, err)
+	} else {
+		err = c.append(ctx, Revision{V: 1, At: at, By: by, Workspace: workspace, Kind: kind, ID: id, Version: *version, Body: body})
 	}
-	return c.append(ctx, Revision{V: 1, At: at, By: by, Workspace: workspace, Kind: kind, ID: id, Version: *version, Body: body})
+	if err != nil {
+		*version, *updated = wasVersion, wasUpdated
+	}
+	return err
 }
 
 func conflict(kind Kind, id string, have, expected int64) error {
@@ -223,6 +243,9 @@ func conflict(kind Kind, id string, have, expected int64) error {
 func (c *Catalog) remove(ctx context.Context, by string, kind Kind, workspace, id string, expected int64, check func(*Snapshot) error) error {
 	c.write.Lock()
 	defer c.write.Unlock()
+	if err := c.catchUp(ctx); err != nil {
+		return err
+	}
 	now := c.Now()
 	have := now.version(workspace, kind, id)
 	if have == 0 || expected != AnyVersion && have != expected {
@@ -243,28 +266,76 @@ func (c *Catalog) append(ctx context.Context, r Revision) error {
 		return fmt.Errorf("encode revision: %w", err)
 	}
 	now := c.Now()
-	next, err := now.with(r)
-	if err != nil {
+	if _, err := now.with(r); err != nil {
 		return err
 	}
 	subject := "config." + strings.ReplaceAll(r.Workspace, ".", "-")
-	seq, err := c.stream.Append(ctx, subject, data, int64(now.Revision)) //nolint:gosec // sequences stay far below 2^63
-	if err != nil {
-		return fmt.Errorf("append configuration revision: %w", err)
+	// Who asked may go away meanwhile: that must not leave the change in doubt.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), appendTimeout)
+	defer cancel()
+	if _, err = c.stream.Append(ctx, subject, data, int64(now.Revision)); err != nil { //nolint:gosec // sequences stay far below 2^63
+		c.uncertain = true
+		return &engage.Error{Code: engage.Unavailable, Msg: "the configuration log did not confirm the change: look whether it is there, and try again", Err: err}
 	}
-	next.Revision = seq
+	return c.take(r)
+}
+
+// appendTimeout bounds the wait for the log.
+const appendTimeout = 30 * time.Second
+
+// catchUp reads what the log has beyond what is known, after an append whose
+// answer was lost or a writer that should not have been there. c.write is held.
+func (c *Catalog) catchUp(ctx context.Context) error {
+	if !c.uncertain {
+		return nil
+	}
+	rs, err := c.read(ctx, c.Latest()+1)
+	if err != nil {
+		return err
+	}
+	if err := c.take(rs...); err != nil {
+		return err
+	}
+	c.uncertain = false
+	return nil
+}
+
+// take makes durable revisions true. c.write is held.
+func (c *Catalog) take(rs ...Revision) error {
+	next := c.Now()
+	for _, r := range rs {
+		var err error
+		if next, err = next.with(r); err != nil {
+			return err
+		}
+		next.Revision++
+	}
+	if len(rs) == 0 {
+		return nil
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.revisions = append(c.revisions, r)
+	c.revisions = append(c.revisions, rs...)
 	c.now = next
 	close(c.changed)
 	c.changed = make(chan struct{})
 	return nil
 }
 
-// PutWorkspace creates or replaces a workspace.
+// PutWorkspace creates or replaces a workspace. An attribute that a campaign asks
+// about cannot be taken away, nor be given another type that it cannot deal with.
 func (c *Catalog) PutWorkspace(ctx context.Context, by string, w *Workspace, expected int64) error {
-	return c.put(ctx, by, Workspaces, w, expected, nil)
+	return c.put(ctx, by, Workspaces, w, expected, func(s *Snapshot) error {
+		for _, cam := range s.Campaigns(w.ID) {
+			if cam.Status == engage.Ended {
+				continue
+			}
+			if err := c.o.Compile(cam, w.Attributes); err != nil {
+				return &engage.Error{Code: engage.Conflict, Field: "attributes", Msg: fmt.Sprintf("campaign %q needs them as they were", cam.ID), Err: err}
+			}
+		}
+		return nil
+	})
 }
 
 // PutPlace creates or replaces a place. Geofence ids are unique in a workspace.
@@ -336,9 +407,15 @@ func (c *Catalog) PutApp(ctx context.Context, by string, a *App, expected int64)
 	})
 }
 
-// PutKey creates or replaces a server key.
+// PutKey creates or replaces a server key. Ids of keys are unique on the server,
+// since a token names its key before anybody knows the workspace.
 func (c *Catalog) PutKey(ctx context.Context, by string, k *Key, expected int64) error {
-	return c.put(ctx, by, Keys, k, expected, nil)
+	return c.put(ctx, by, Keys, k, expected, func(s *Snapshot) error {
+		if other := s.keys[k.ID]; other != nil && other.Workspace != k.Workspace {
+			return engage.Errorf(engage.Conflict, "id", "is taken")
+		}
+		return nil
+	})
 }
 
 // DeleteKey revokes a server key.
