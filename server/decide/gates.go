@@ -143,18 +143,18 @@ func (a *attempt) reachable() bool {
 // personBefore is the person as they were before the moment.
 type personBefore struct {
 	*Person
-	Before
+	before Before
 }
 
 // Value implements rules.Env over rules.PersonSchema.
 func (p personBefore) Value(path string) (any, bool) {
 	switch path {
 	case "visits":
-		return p.Before.Visits, true
+		return p.before.Visits, true
 	case "last_visit_at":
-		return p.Before.LastVisitAt, !p.Before.LastVisitAt.IsZero()
+		return p.before.LastVisitAt, !p.before.LastVisitAt.IsZero()
 	case "last_seen":
-		return p.Before.LastSeen, !p.Before.LastSeen.IsZero()
+		return p.before.LastSeen, !p.before.LastSeen.IsZero()
 	}
 	return p.Person.Value(path)
 }

@@ -24,8 +24,6 @@ func mustJSON(t *testing.T, v any) string {
 
 func rule(s string) json.RawMessage { return json.RawMessage(s) }
 
-func ptr[T any](v T) *T { return &v }
-
 func gatesOf(d engage.Decision) string {
 	var names []string
 	for _, g := range d.Gates {
@@ -64,15 +62,15 @@ func TestEachGateSaysNoWithWhatItSaw(t *testing.T) {
 			want: "suppressed consent", gate: "consent", saw: `{"answered":true,"purpose":"marketing"}`,
 		},
 		{
-			name: "not started", campaign: func(c *engage.Campaign) { c.Start = ptr(t0.Add(time.Hour)) },
+			name: "not started", campaign: func(c *engage.Campaign) { c.Start = new(t0.Add(time.Hour)) },
 			want: "suppressed eligibility_not_started", gate: "eligibility", saw: `{"start":"2026-11-02T11:00:00Z"}`,
 		},
-		{name: "started", campaign: func(c *engage.Campaign) { c.Start = ptr(t0) }, want: "pending"},
+		{name: "started", campaign: func(c *engage.Campaign) { c.Start = new(t0) }, want: "pending"},
 		{
-			name: "ended", campaign: func(c *engage.Campaign) { c.End = ptr(t0.Add(-sec)) },
+			name: "ended", campaign: func(c *engage.Campaign) { c.End = new(t0.Add(-sec)) },
 			want: "suppressed eligibility_ended", gate: "eligibility", saw: `{"end":"2026-11-02T09:59:59Z"}`,
 		},
-		{name: "ends now", campaign: func(c *engage.Campaign) { c.End = ptr(t0) }, want: "pending"},
+		{name: "ends now", campaign: func(c *engage.Campaign) { c.End = new(t0) }, want: "pending"},
 		{
 			name: "stale", trigger: func(tr *engage.Trigger) { tr.OccurredAt = t0.Add(-901 * sec) },
 			want: "suppressed eligibility_stale", gate: "eligibility", saw: `{"age_s":901,"max_age_s":900}`,
@@ -187,7 +185,7 @@ func TestEachGateSaysNoWithWhatItSaw(t *testing.T) {
 
 func TestConsentIsAskedFirst(t *testing.T) {
 	w := newWorld(t, offer("x", func(c *engage.Campaign) {
-		c.End = ptr(t0.Add(-sec))
+		c.End = new(t0.Add(-sec))
 		c.Audience = rule(`{"field":"likes","op":"contains","value":"x"}`)
 		c.Arms[0].Message.Body = "{{ profile.attributes.none }}"
 	}))
@@ -464,7 +462,7 @@ func TestHoldoutAndWeightsAreAsStated(t *testing.T) {
 
 func TestTheSendSaysWhatDeliverNeeds(t *testing.T) {
 	w := newWorld(t, offer("x", func(c *engage.Campaign) {
-		c.Limits = engage.Limits{ExpireS: 600, RetryAmbiguous: ptr(false)}
+		c.Limits = engage.Limits{ExpireS: 600, RetryAmbiguous: new(false)}
 		c.Arms[0].Message = engage.Content{
 			Title: "{{ place.name }}", Body: "{{ profile.likes | join: '/' }}", DeepLink: "app://x", ImageURL: "https://x/y.png",
 			Data: map[string]string{"sku": "{{ campaign.id }}"}, Channels: []engage.Channel{engage.Push, engage.InApp},

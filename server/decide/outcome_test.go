@@ -146,17 +146,21 @@ func TestWhatAnOutcomeLeavesInTheDecision(t *testing.T) {
 		want  string // state reason channel detail
 		count func(engage.Counts) int64
 	}{
-		{"accepted", func(id string) []engage.Entry {
-			return []engage.Entry{outcome("ada", id, sec, engage.DeliveryAccepted, "fcm", "")}
+		{
+			"accepted", func(id string) []engage.Entry {
+				return []engage.Entry{outcome("ada", id, sec, engage.DeliveryAccepted, "fcm", "")}
+			},
+			"sent  fcm why", func(c engage.Counts) int64 { return c.Accepted },
 		},
-			"sent  fcm why", func(c engage.Counts) int64 { return c.Accepted }},
 		{"rejected", func(id string) []engage.Entry {
 			return []engage.Entry{outcome("ada", id, sec, engage.DeliveryFailed, "apns", engage.ReasonMisconfigured)}
 		}, "failed send_misconfigured apns why", func(c engage.Counts) int64 { return c.Failed }},
-		{"expired at deliver", func(id string) []engage.Entry {
-			return []engage.Entry{outcome("ada", id, sec, engage.DeliveryExpired, "fcm", "")}
+		{
+			"expired at deliver", func(id string) []engage.Entry {
+				return []engage.Entry{outcome("ada", id, sec, engage.DeliveryExpired, "fcm", "")}
+			},
+			"expired send_expired fcm why", func(c engage.Counts) int64 { return c.Expired },
 		},
-			"expired send_expired fcm why", func(c engage.Counts) int64 { return c.Expired }},
 		{"shown in the app", func(id string) []engage.Entry {
 			return []engage.Entry{outcome("ada", id, sec, engage.DeliveryGranted, "in_app", ""), receipt("ada", id, 2*sec, "displayed", "")}
 		}, "sent  in_app why", func(c engage.Counts) int64 { return c.InApp }},

@@ -257,10 +257,13 @@ func TestADeferredMomentRerunsAllGates(t *testing.T) {
 	}{
 		{"nothing has changed", nil, nil, nil, "x pending"},
 		{"consent is withdrawn", nil, []engage.Entry{entry(engage.KindConsent, person("ada"), night+sec, consents(false))}, nil, "x suppressed consent"},
-		{"the campaign has ended", func(c *engage.Campaign) { c.End = ptr(t0.Add(night + time.Hour)) }, nil, nil, "x suppressed eligibility_ended"},
+		{"the campaign has ended", func(c *engage.Campaign) { c.End = new(t0.Add(night + time.Hour)) }, nil, nil, "x suppressed eligibility_ended"},
 		{"the campaign is paused", nil, nil, []*engage.Campaign{offer("y")}, "x suppressed eligibility_paused"},
-		{"no longer in the audience", func(c *engage.Campaign) { c.Audience = rule(`{"field":"dislikes","op":"not_contains","value":"tea"}`) },
-			[]engage.Entry{entry(engage.KindPreferences, person("ada"), night+sec, map[string]string{"tea": "dislike"})}, nil, "x suppressed audience"},
+		{
+			"no longer in the audience", func(c *engage.Campaign) { c.Audience = rule(`{"field":"dislikes","op":"not_contains","value":"tea"}`) },
+			[]engage.Entry{entry(engage.KindPreferences, person("ada"), night+sec, map[string]string{"tea": "dislike"})},
+			nil, "x suppressed audience",
+		},
 		{"the night's rain has gone", rainy, []engage.Entry{weather("clear", wake-sec, time.Hour)}, nil, "x suppressed context"},
 		{"it still rains", rainy, []engage.Entry{weather("rain", wake-sec, time.Hour)}, nil, "x pending"},
 		{"the visit counts as one only afterwards", func(c *engage.Campaign) {
