@@ -1,0 +1,321 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/footfall-engage/footfall/channels"
+	"github.com/footfall-engage/footfall/server/engage"
+)
+
+// Reasons of answers that no provider gave.
+const (
+	reasonNotMade     = "not_made"    // nothing was sent
+	reasonInterrupted = "interrupted" // the process ended; nobody knows
+)
+
+// flight is one attempt under way. The record of it is in the ledger.
+type flight struct {
+	r      *delivery
+	lane   *lane
+	sender channels.Sender
+	dev    engage.Device
+	m      channels.Message
+}
+
+// fly makes the attempt and settles it. It has a slot and holds the delivery.
+func (d *Deliverer) fly(f *flight) {
+	defer d.wg.Done()
+	ctx := d.flights
+	if d.fault(FaultAttempt) != nil {
+		return
+	}
+	start := time.Now() //nolint:forbidigo // a metric of latency
+	out, err := f.sender.Send(ctx, f.m)
+	kind := string(out.Kind)
+	if err != nil {
+		kind = reasonNotMade
+	}
+	d.metrics.attempt.WithLabelValues(string(f.m.Target.Provider), kind).Observe(time.Since(start).Seconds()) //nolint:forbidigo // a metric of latency
+	d.judge(ctx, f, out, err)                                                                                 // before the slot is free, so that a probe stays alone
+	d.free(f.lane)
+	if d.fault(FaultMade) != nil {
+		return
+	}
+	if err == nil && out.Kind == channels.TokenGone {
+		d.bury(ctx, f, out)
+	}
+	d.settle(ctx, f, out, err)
+}
+
+// judge pauses or opens the credential as the answer says.
+func (d *Deliverer) judge(ctx context.Context, f *flight, out channels.Outcome, err error) {
+	ws := f.r.Send.Workspace
+	switch {
+	case err != nil:
+		d.log.WarnContext(ctx, "no attempt was made", "workspace", ws, "delivery", f.m.DeliveryID,
+			"credential", f.lane.name, "error", err)
+	case out.Kind == channels.Misconfigured:
+		if until := d.pause(f.lane); !until.IsZero() {
+			d.log.ErrorContext(ctx, "push credential paused: a person must act", "workspace", ws, "app", f.dev.App,
+				"credential", f.lane.name, "reason", out.Reason, "status", out.Status, "until", until)
+		}
+	case out.Status == 0: // no answer says nothing of the credential
+	case d.resume(f.lane):
+		d.log.InfoContext(ctx, "push credential works again", "credential", f.lane.name)
+	}
+}
+
+// bury says that the device's token is dead.
+func (d *Deliverer) bury(ctx context.Context, f *flight, out channels.Outcome) {
+	dead := engage.TokenDead{Install: f.dev.Install, Token: f.dev.Push.Token, Reason: out.Reason, Since: out.GoneSince}
+	if err := d.o.Outcomes.TokenDead(ctx, f.r.Send.Workspace, dead); err != nil {
+		// The next message to the token finds it again.
+		d.log.WarnContext(ctx, "tell dead token", "workspace", f.r.Send.Workspace, "install", f.dev.Install, "error", err)
+	}
+}
+
+// settle records what came of the attempt, and goes on with the delivery. The
+// ledger is asked until it answers: else the answer would be forgotten and the
+// push repeated. Even when the flight is cut off it is tried once.
+func (d *Deliverer) settle(ctx context.Context, f *flight, out channels.Outcome, sendErr error) {
+	r, number := f.r, f.r.Made
+	whole := context.WithoutCancel(ctx)
+	for {
+		if r != nil {
+			c := &change{r: r, owned: true, keep: true}
+			d.apply(whole, c, f.lane, out, sendErr)
+			won, err := d.commit(whole, []*change{c})
+			if err == nil && won[0] {
+				return
+			}
+			if err != nil {
+				if d.dead() != nil {
+					return
+				}
+				d.log.WarnContext(ctx, "the answer waits for the ledger", "delivery", f.m.DeliveryID, "error", err)
+				if !d.sleep(ctx, afterError) {
+					return
+				}
+			}
+		}
+		// A receipt came in between, or the write only seemed to fail.
+		var err error
+		r, err = d.reread(whole, f.r.key())
+		switch {
+		case err != nil:
+			if d.dead() != nil || !d.sleep(ctx, afterError) {
+				return
+			}
+		case r == nil:
+			d.drop(f.r.key())
+			return
+		case r.State != sending || r.Made != number:
+			d.drop(f.r.key())
+			if r.Lane != "" {
+				d.notify(r.Lane, r.due(), r.Send.ExpiresAt)
+			}
+			return
+		}
+	}
+}
+
+// apply changes the delivery as the answer says.
+func (d *Deliverer) apply(ctx context.Context, c *change, l *lane, out channels.Outcome, sendErr error) {
+	r, now := c.r, d.clock.Now()
+	a := r.last()
+	a.Answer = &answer{out.Kind, out.Reason, out.Status, out.ProviderID, out.Ambiguous}
+	failed := func(reason engage.Reason, detail string) {
+		r.finish(engage.DeliveryOutcome{State: engage.DeliveryFailed, Reason: reason, Detail: detail}, now)
+	}
+	again := func(due time.Time) {
+		r.State = waiting
+		r.wait(pushLane(a), due)
+	}
+	var malformed *channels.MessageError
+	switch {
+	case errors.As(sendErr, &malformed):
+		a.Answer = &answer{Reason: reasonNotMade}
+		if malformed.Code == channels.Expired {
+			r.finish(engage.DeliveryOutcome{State: engage.DeliveryExpired, Reason: engage.ReasonSendExpired}, now)
+			return
+		}
+		failed(engage.ReasonRejected, malformed.Field+" "+string(malformed.Code))
+	case sendErr != nil:
+		a.Answer = &answer{Reason: reasonNotMade}
+		again(now.Add(afterError))
+	case out.Kind == channels.Accepted:
+		r.finish(engage.DeliveryOutcome{State: engage.DeliveryAccepted, Channel: string(a.Provider), Install: a.Install}, now)
+	case out.Ambiguous && !r.Send.RetryAmbiguous:
+		failed(engage.ReasonAmbiguous, out.Reason)
+	case out.Kind == channels.TokenGone:
+		r.Gone = append(r.Gone, a.Install)
+		if !d.refuse(ctx, r, now) {
+			d.push(ctx, c, now, false)
+		}
+	case out.Kind == channels.Rejected:
+		failed(engage.ReasonRejected, out.Reason)
+	case out.Kind == channels.Misconfigured:
+		again(d.resumes(l, now))
+	default: // not now
+		if out.Status != http.StatusTooManyRequests {
+			r.Failed++
+		}
+		if r.Failed >= maxAttempts {
+			failed(engage.ReasonExhausted, out.Reason)
+			return
+		}
+		chance := engage.Fraction("retry", a.ID, strconv.Itoa(a.Number))
+		delay := backoff(a.Number, chance)
+		if out.RetryAfter > 0 { // not all at the same moment
+			delay = out.RetryAfter + time.Duration(float64(out.RetryAfter/10)*chance)
+		}
+		again(now.Add(delay))
+	}
+	if r.Displayed && r.State == waiting {
+		r.shown()
+	}
+}
+
+// interrupted settles an attempt that an earlier process may have made.
+func (d *Deliverer) interrupted(r *delivery, now time.Time) {
+	a := r.last()
+	a.Answer = &answer{Reason: reasonInterrupted, Ambiguous: true}
+	r.Failed++
+	fail := func(reason engage.Reason) {
+		r.finish(engage.DeliveryOutcome{State: engage.DeliveryFailed, Reason: reason, Detail: reasonInterrupted}, now)
+	}
+	switch {
+	case r.Displayed:
+		r.shown()
+	case !r.Send.RetryAmbiguous:
+		fail(engage.ReasonAmbiguous)
+	case r.Failed >= maxAttempts:
+		fail(engage.ReasonExhausted)
+	default:
+		r.State = waiting
+		r.wait(pushLane(a), now)
+	}
+}
+
+// tellStored is tell of an outcome that was found in the ledger, if it is still
+// there: it may have been told since it was read.
+func (d *Deliverer) tellStored(l *lane, r *delivery) {
+	now, err := d.reread(d.flights, r.key())
+	if err == nil && now != nil && now.Lane == laneTell {
+		d.tell(l, now)
+		return
+	}
+	d.free(l)
+	d.drop(r.key())
+	if err != nil && d.dead() == nil {
+		d.notify(l.name, d.clock.Now().Add(afterError), time.Time{})
+	}
+	d.wg.Done()
+}
+
+// tell tells decide the outcome, and records that it did. It has a slot of the
+// lane and holds the delivery.
+func (d *Deliverer) tell(l *lane, r *delivery) {
+	defer d.wg.Done()
+	defer d.drop(r.key())
+	defer d.free(l)
+	ctx := d.flights
+	ws, profile := r.Send.Workspace, r.Send.Profile
+	if r.State == inboxed {
+		if err := d.o.Ledger.Trim(ctx, ws, profile, maxInbox); err != nil {
+			d.log.WarnContext(ctx, "trim inbox", "workspace", ws, "profile", profile, "error", err)
+		}
+	}
+	if d.fault(FaultTelling) != nil {
+		return
+	}
+	if err := d.o.Outcomes.Outcome(ctx, ws, profile, *r.Outcome); err != nil {
+		if until := d.pause(l); !until.IsZero() {
+			d.log.WarnContext(ctx, "outcomes wait", "until", until, "error", err)
+		}
+		d.notify(l.name, r.due(), time.Time{})
+		return
+	}
+	if d.fault(FaultTold) != nil {
+		return
+	}
+	d.resume(l)
+	o := r.Outcome
+	d.metrics.outcomes.WithLabelValues(string(o.State), o.Channel, string(o.Reason)).Inc()
+	// If the record is lost it is told again: decide takes it twice.
+	told := *o
+	err := d.update(ctx, r, func(r *delivery) bool {
+		if r.Lane != laneTell || *r.Outcome != told {
+			return false
+		}
+		r.Told = true
+		if r.State == granted {
+			r.wait(laneTimer, r.UpdatedAt.Add(receiptWithin))
+		} else {
+			r.rest()
+		}
+		return true
+	})
+	if err != nil && d.dead() == nil {
+		d.log.WarnContext(ctx, "record that an outcome is told", "workspace", ws, "delivery", told.Delivery, "error", err)
+		d.notify(l.name, d.clock.Now().Add(afterError), time.Time{})
+	}
+}
+
+// update writes what change makes of the delivery, read again whenever somebody
+// else was faster, until change says that there is nothing to do.
+func (d *Deliverer) update(ctx context.Context, r *delivery, change func(*delivery) bool) error {
+	for k := r.key(); r != nil && change(r); {
+		version := r.version
+		rec, err := r.record()
+		if err != nil {
+			return err
+		}
+		if err := d.dead(); err != nil {
+			return err
+		}
+		won, err := d.o.Ledger.Write(ctx, []Write{{Record: rec, If: version}})
+		if err != nil {
+			return fmt.Errorf("write ledger: %w", err)
+		}
+		if won[0] {
+			if r.Lane != "" {
+				d.notify(r.Lane, r.due(), r.Send.ExpiresAt)
+			}
+			return nil
+		}
+		if r, err = d.reread(ctx, k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reread reads a delivery; nil when there is none.
+func (d *Deliverer) reread(ctx context.Context, k key) (*delivery, error) {
+	rec, ok, err := d.o.Ledger.Get(ctx, k.workspace, k.id)
+	if err != nil {
+		return nil, fmt.Errorf("read ledger: %w", err)
+	}
+	if !ok {
+		return nil, nil
+	}
+	return readRecord(rec)
+}
+
+// sleep waits on the clock; false when ctx ended first.
+func (d *Deliverer) sleep(ctx context.Context, t time.Duration) bool {
+	over, cancel := d.clock.At(d.clock.Now().Add(t))
+	defer cancel()
+	select {
+	case <-over:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,496 @@
+// Package deliver brings each message that decide ordered to the person: to an
+// open session as an in-app message, else by push through FCM or APNs, else into
+// the inbox. It owns a delivery until its end and tells decide how it ended.
+//
+// # The ledger
+//
+// Every delivery is one record in the Ledger, and all who want to change it, a
+// phone that claims it and deliver that falls back to push, do so by one
+// put-if-version: whoever wins decides. The record names the lane in which the
+// delivery waits and when it is due there. Lanes are
+//
+//	timer                          offered in-app, or granted, until its time is over
+//	push/<provider>/<credential>   waits for a slot at the provider, or to be repeated
+//	inflight                       an attempt is recorded, and perhaps made
+//	tell                           decide does not know the outcome yet
+//
+// and none when nothing is left to be done. In memory there is only what is
+// under way: at most MaxInFlight attempts per credential, and a few outcomes.
+// All else stays in the ledger and is fetched, oldest first, when there is room.
+// Accept records a delivery and its first attempt in one write and makes the
+// attempt at once if there is a slot; so an undisturbed push costs one write
+// before it leaves.
+//
+// # What survives a crash
+//
+// An attempt is recorded before it is made, so one that is found without an
+// answer is ambiguous: it is repeated under the same id, or the delivery fails
+// if its campaign says so. An outcome is recorded before it is told, and told
+// again until that is recorded too; decide must take an outcome twice. A record
+// stays for at least a day after its end, so that a send that is handed over
+// again is recognised.
+//
+// # Waiting and giving up
+//
+// A provider that says "not now" is asked again when it said, else after 1 s,
+// 2 s, 4 s … 5 min, half of it by chance (a hash of the attempt). After eight
+// failures the delivery fails; answers with status 429 do not count, since they
+// say nothing of the message: they end with its expiry. An answer that a person
+// must act upon (channels.Misconfigured) pauses the credential for one minute,
+// then two, up to fifteen; when a pause is over one delivery probes. Other
+// credentials do not notice. Expiry is judged on the clock before each attempt.
+package deliver
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/footfall-engage/footfall/channels"
+	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
+	"github.com/footfall-engage/footfall/server/clock"
+	"github.com/footfall-engage/footfall/server/engage"
+)
+
+const (
+	claimWithin   = 2 * time.Second  // a session must claim; the protocol states it
+	receiptWithin = 60 * time.Second // a phone that was granted must have shown
+	maxAttempts   = 8                // failures after which a delivery is given up
+	maxInbox      = 100              // messages in a person's inbox
+)
+
+// Names of lanes.
+const (
+	laneTimer    = "timer"
+	laneInFlight = "inflight"
+	laneTell     = "tell"
+	lanePush     = "push/" // followed by <provider>/<credential>
+)
+
+// Points at which Options.Fault is asked, in the order of a push's life.
+const (
+	FaultRecorded = "recorded" // a change is in the ledger, nothing has followed from it
+	FaultAttempt  = "attempt"  // an attempt is recorded, not made
+	FaultMade     = "made"     // an attempt is made, its answer not recorded
+	FaultTelling  = "telling"  // an outcome is recorded, not told
+	FaultTold     = "told"     // an outcome is told, which is not recorded
+)
+
+// Sessions are the open connections of phones.
+type Sessions interface {
+	// Offer hands the message to the install's open session and reports whether
+	// there was one that took it. It must not block.
+	Offer(workspace, install string, m *sdkpb.Message) bool
+}
+
+// Senders finds the way to a push provider.
+type Senders interface {
+	// Sender returns the sender of an app for a provider ("fcm", "apns") and the
+	// name of its credential: what shares a name shares a queue and a pause. An
+	// error of code engage.NotFound or engage.Unsupported says that the app has
+	// none; any other that it could not be found out. It is asked before each
+	// attempt, so it should be quick.
+	Sender(ctx context.Context, workspace, app, provider string) (s channels.Sender, credential string, err error)
+}
+
+// Outcomes takes what deliver has to say. Both return when it is durable, and
+// must take the same twice.
+type Outcomes interface {
+	Outcome(ctx context.Context, workspace, profile string, o engage.DeliveryOutcome) error
+	TokenDead(ctx context.Context, workspace string, t engage.TokenDead) error
+}
+
+// Permits is asked before each offer, attempt and inboxing whether the person
+// may still get the message: consent may have been withdrawn since the decision.
+type Permits interface {
+	// Permit returns the reason why not; empty means yes. An error is a yes: the
+	// decision was one, and another would hold the message up.
+	Permit(ctx context.Context, s *engage.Send) (engage.Reason, error)
+}
+
+// Options of New. Those without a default are required.
+type Options struct {
+	Ledger      Ledger
+	Sessions    Sessions
+	Senders     Senders
+	Outcomes    Outcomes
+	Permits     Permits // nil means that the decision is enough
+	Clock       clock.Clock
+	Logger      *slog.Logger          // nil logs nothing
+	Metrics     prometheus.Registerer // nil registers nothing
+	MaxInFlight int                   // attempts under way per credential; 0 means 200
+	// Drain is how long, of the machine's time, attempts under way are waited for
+	// when Run ends; then they are cut off. 0 means 10 s.
+	Drain time.Duration
+	// Fault, in tests, is asked at each Fault point; an error there stops
+	// everything as a crash would and is returned by Run.
+	Fault func(point string) error
+}
+
+// Deliverer delivers. It is safe for concurrent use.
+type Deliverer struct {
+	o       Options
+	log     *slog.Logger
+	clock   clock.Clock
+	metrics *metrics
+
+	mu      sync.Mutex
+	ran     bool // Run was called
+	running bool // work may begin
+	lanes   map[string]*lane
+	held    map[key]*hold         // deliveries that a goroutine works on
+	fresh   map[key]chan struct{} // being accepted; closed when they are in the ledger
+	bad     map[key]bool          // records that cannot be read
+	stopped error                 // what Fault said: nothing may follow it
+	stop    func(error)           // ends Run
+	pumps   context.Context       // ends with Run
+	flights context.Context       // ends when what Run waits for is cut off
+	wg      sync.WaitGroup        // what Run joins; Add only while running
+}
+
+// New makes a Deliverer. Run makes it work.
+func New(o Options) (*Deliverer, error) {
+	for _, need := range []struct {
+		field string
+		given bool
+	}{
+		{"ledger", o.Ledger != nil},
+		{"sessions", o.Sessions != nil},
+		{"senders", o.Senders != nil},
+		{"outcomes", o.Outcomes != nil},
+		{"clock", o.Clock != nil},
+	} {
+		if !need.given {
+			return nil, engage.Errorf(engage.Invalid, need.field, "is required")
+		}
+	}
+	if o.MaxInFlight < 0 {
+		return nil, engage.Errorf(engage.Invalid, "max_in_flight", "must not be negative, is %d", o.MaxInFlight)
+	}
+	if o.MaxInFlight == 0 {
+		o.MaxInFlight = 200
+	}
+	if o.Drain <= 0 {
+		o.Drain = 10 * time.Second
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	d := &Deliverer{
+		o: o, log: o.Logger, clock: o.Clock, metrics: newMetrics(),
+		lanes: map[string]*lane{}, held: map[key]*hold{}, fresh: map[key]chan struct{}{}, bad: map[key]bool{},
+	}
+	if o.Metrics != nil {
+		if err := d.metrics.register(o.Metrics); err != nil {
+			return nil, fmt.Errorf("register metrics: %w", err)
+		}
+	}
+	return d, nil
+}
+
+// Run takes up what an earlier process left, then delivers until ctx ends. It
+// returns when everything it started has ended; attempts under way are waited
+// for up to Options.Drain, then cut off, which is an ambiguous outcome. It can be
+// called once.
+func (d *Deliverer) Run(ctx context.Context) error {
+	d.mu.Lock()
+	if d.ran {
+		d.mu.Unlock()
+		return engage.Errorf(engage.Conflict, "", "deliver.Run was called before")
+	}
+	d.ran = true
+	d.mu.Unlock()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	flights, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	d.mu.Lock()
+	d.stop, d.pumps, d.flights = stop, ctx, flights
+	d.mu.Unlock()
+	if err := d.recover(ctx); err != nil {
+		if ctx.Err() != nil {
+			return d.dead()
+		}
+		return fmt.Errorf("take up deliveries: %w", err)
+	}
+
+	d.mu.Lock()
+	d.running = true
+	for _, l := range d.lanes {
+		d.startPump(l)
+	}
+	d.mu.Unlock()
+	<-ctx.Done()
+	d.mu.Lock()
+	d.running = false
+	d.mu.Unlock()
+
+	joined := make(chan struct{})
+	go func() {
+		d.wg.Wait()
+		close(joined)
+	}()
+	grace, end := context.WithTimeout(context.WithoutCancel(ctx), d.o.Drain)
+	defer end()
+	select {
+	case <-joined:
+	case <-grace.Done():
+		cut()
+		<-joined
+	}
+	return d.dead()
+}
+
+// recover settles the attempts that an earlier process had under way, and finds
+// the lanes that have something to do.
+func (d *Deliverer) recover(ctx context.Context) error {
+	for {
+		found, err := d.fetch(ctx, laneInFlight, page)
+		if err != nil {
+			return fmt.Errorf("read attempts under way: %w", err)
+		}
+		if len(found) == 0 {
+			break
+		}
+		now := d.clock.Now()
+		changes := make([]*change, len(found))
+		for i, r := range found {
+			d.interrupted(r, now)
+			changes[i] = &change{r: r}
+		}
+		if _, err := d.commit(ctx, changes); err != nil {
+			return err
+		}
+		d.log.InfoContext(ctx, "took up interrupted attempts", "count", len(found))
+	}
+	names, err := d.o.Ledger.Lanes(ctx)
+	if err != nil {
+		return fmt.Errorf("read lanes: %w", err)
+	}
+	for _, name := range names {
+		if name != laneInFlight {
+			d.notify(name, time.Time{}, time.Time{})
+		}
+	}
+	return nil
+}
+
+// Accept returns when each of the sends is in the ledger, whether now or since
+// earlier: the same send given twice is one delivery. Those for which there is
+// room are on their way then. It works before Run, too, which then takes them up.
+// An error means that some may be in the ledger; give them again.
+//
+// A send without delivery, workspace or profile can never be delivered. It is
+// logged, counted and left out, so that it holds up no other.
+func (d *Deliverer) Accept(ctx context.Context, sends []engage.Send) error {
+	start := time.Now() //nolint:forbidigo // a metric of latency
+	var changes []*change
+	var opened []key
+	seen := make(map[key]bool, len(sends))
+	defer func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		for _, k := range opened {
+			close(d.fresh[k])
+			delete(d.fresh, k)
+		}
+	}()
+	for i := range sends {
+		s := &sends[i]
+		k := key{s.Workspace, s.Delivery}
+		if s.Delivery == "" || s.Workspace == "" || s.Profile == "" {
+			d.metrics.refused.Inc()
+			d.log.ErrorContext(ctx, "send refused: delivery, workspace or profile is missing",
+				"workspace", s.Workspace, "delivery", s.Delivery, "campaign", s.Campaign)
+			continue
+		}
+		if seen[k] {
+			continue
+		}
+		seen[k] = true
+		owned := d.open(k)
+		if owned {
+			opened = append(opened, k)
+		}
+		changes = append(changes, d.first(ctx, s, owned))
+	}
+	_, err := d.commit(ctx, changes)
+	d.metrics.accept.Observe(time.Since(start).Seconds()) //nolint:forbidigo // a metric of latency
+	return err
+}
+
+// first is what a new delivery does: it is offered, pushed, put into the inbox,
+// or refused. One that somebody else is accepting just now is left to a pump.
+func (d *Deliverer) first(ctx context.Context, s *engage.Send, owned bool) *change {
+	now := d.clock.Now()
+	r := &delivery{State: waiting, Send: *s}
+	if !owned {
+		r.wait(laneTimer, now)
+		return &change{r: r}
+	}
+	c := &change{r: r, owned: true}
+	if d.refuse(ctx, r, now) {
+		return c
+	}
+	if allows(s, engage.InApp) {
+		m := inAppMessage(s)
+		for _, dev := range byUse(s.Devices) {
+			if d.o.Sessions.Offer(s.Workspace, dev.Install, m) {
+				r.State, r.Offer = offered, &offer{dev.Install, now.Add(claimWithin)}
+				r.wait(laneTimer, r.Offer.Until)
+				return c
+			}
+		}
+	}
+	d.push(ctx, c, now, true)
+	return c
+}
+
+// change of a delivery, to be committed, and what follows from it.
+type change struct {
+	r      *delivery
+	inbox  *InboxItem // to put
+	unbox  bool       // remove the item
+	phones []string   // installs whose open sessions are handed the inbox message
+	flight *flight    // the attempt that r records; nil when none is made
+	owned  bool       // we hold the delivery
+	keep   bool       // a flight settles: it goes on holding when the write fails or loses
+}
+
+// commit writes the changes and starts what follows from those that won. An
+// error means that it is not known which were written; then nothing follows, and
+// the lanes are looked at a little later.
+func (d *Deliverer) commit(ctx context.Context, changes []*change) (won []bool, err error) {
+	if len(changes) == 0 {
+		return nil, d.dead()
+	}
+	now := d.clock.Now()
+	writes := make([]Write, len(changes))
+	for i, c := range changes {
+		c.r.UpdatedAt = now
+		rec, err := c.r.record()
+		if err != nil {
+			return nil, d.abandon(changes, err)
+		}
+		writes[i] = Write{Record: rec, If: c.r.version, Inbox: c.inbox}
+		if c.unbox {
+			writes[i].Unbox = c.r.Send.Profile
+		}
+	}
+	if err := d.dead(); err != nil {
+		return nil, d.abandon(changes, err)
+	}
+	if won, err = d.o.Ledger.Write(ctx, writes); err != nil {
+		return nil, d.abandon(changes, fmt.Errorf("write ledger: %w", err))
+	}
+	if err := d.fault(FaultRecorded); err != nil {
+		return won, d.abandon(changes, err)
+	}
+	for i, c := range changes {
+		if won[i] {
+			c.r.version++
+			d.follow(ctx, c)
+		} else {
+			d.giveBack(c)
+		}
+	}
+	return won, nil
+}
+
+// follow starts what a committed change leads to.
+func (d *Deliverer) follow(ctx context.Context, c *change) {
+	r := c.r
+	if len(c.phones) > 0 {
+		if m, err := readInboxItem(*c.inbox); err == nil {
+			for _, install := range c.phones {
+				if d.o.Sessions.Offer(r.Send.Workspace, install, m) {
+					break
+				}
+			}
+		}
+	}
+	if c.flight != nil {
+		go d.fly(c.flight)
+		return
+	}
+	owned := c.owned
+	if r.Lane == laneTell {
+		owned = owned || d.hold(r.key())
+		if tell := d.lane(laneTell); owned && d.slot(tell, false, c.keep) {
+			go d.tell(tell, r)
+			return
+		}
+	}
+	if owned {
+		d.drop(r.key())
+	}
+	if r.Lane != "" {
+		d.notify(r.Lane, r.due(), r.Send.ExpiresAt)
+	}
+}
+
+// giveBack undoes what was reserved for a change that did not come about.
+func (d *Deliverer) giveBack(c *change) {
+	if c.flight != nil {
+		d.free(c.flight.lane)
+		d.wg.Done()
+	}
+	if c.owned && !c.keep {
+		d.drop(c.r.key())
+	}
+}
+
+func (d *Deliverer) abandon(changes []*change, err error) error {
+	later := d.clock.Now().Add(afterError)
+	for _, c := range changes {
+		d.giveBack(c)
+		if c.r.Lane != "" {
+			d.notify(c.r.Lane, later, c.r.Send.ExpiresAt)
+		}
+	}
+	return err
+}
+
+// fault asks Options.Fault; an error stops everything.
+func (d *Deliverer) fault(point string) error {
+	if d.o.Fault == nil {
+		return nil
+	}
+	if err := d.o.Fault(point); err != nil {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.stopped == nil {
+			d.stopped = fmt.Errorf("fault at %s: %w", point, err)
+		}
+		if d.stop != nil {
+			d.stop(d.stopped)
+		}
+		return d.stopped
+	}
+	return d.dead()
+}
+
+// dead is the fault that stopped everything, nil before.
+func (d *Deliverer) dead() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.stopped
+}
+
+// unreadable says once of a record that it cannot be read.
+func (d *Deliverer) unreadable(ctx context.Context, rec Record, err error) {
+	k := key{rec.Workspace, rec.ID}
+	d.mu.Lock()
+	known := d.bad[k]
+	d.bad[k] = true
+	d.mu.Unlock()
+	if known {
+		return
+	}
+	d.metrics.unreadable.Inc()
+	d.log.ErrorContext(ctx, "delivery record left alone", "workspace", rec.Workspace, "delivery", rec.ID, "error", err)
+}

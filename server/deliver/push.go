@@ -1,0 +1,168 @@
+package deliver
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/footfall-engage/footfall/channels"
+	"github.com/footfall-engage/footfall/server/engage"
+)
+
+// Why a message did not go by push, and so went into the inbox: the detail of
+// the outcome. Of several devices the one that came furthest counts.
+const (
+	detailNoSession    = "no_session"    // in-app only, and no session was open
+	detailNoClaim      = "no_claim"      // in-app only, and no phone claimed it
+	detailNoDevice     = "no_device"     // the person has none
+	detailNoPermission = "no_permission" // the OS would not show it
+	detailNoToken      = "no_token"      // no device gave one
+	detailTokenDead    = "token_dead"    // the provider says that it is dead
+	detailNoCredential = "no_credential" // the app has none for the provider
+)
+
+// progress orders the details by how far a device came.
+var progress = []string{detailNoDevice, detailNoPermission, detailNoToken, detailTokenDead, detailNoCredential}
+
+func pushLane(a *attempt) string { return lanePush + string(a.Provider) + "/" + a.Credential }
+
+// allows reports whether the send may go by the channel.
+func allows(s *engage.Send, c engage.Channel) bool {
+	return engage.Content{Channels: s.Channels}.Allows(c)
+}
+
+// byUse is the devices in the order of asking: the triggering one first, as it
+// stands in the send, then those seen last.
+func byUse(devices []engage.Device) []engage.Device {
+	if len(devices) < 3 {
+		return devices
+	}
+	out := slices.Clone(devices)
+	slices.SortStableFunc(out[1:], func(a, b engage.Device) int { return b.SeenAt.Compare(a.SeenAt) })
+	return out
+}
+
+// reach says why the device cannot get a push; empty when it can.
+func (d *delivery) reach(dev *engage.Device) string {
+	p := dev.Push
+	switch {
+	case !dev.Notifiable():
+		return detailNoPermission
+	case p == nil || p.Token == "" || p.Provider != string(channels.FCM) && p.Provider != string(channels.APNs):
+		return detailNoToken
+	case p.Dead != "" || slices.Contains(d.Gone, dev.Install):
+		return detailTokenDead
+	default:
+		return ""
+	}
+}
+
+// refuse ends the delivery if it must not go out any more, and reports it.
+func (d *Deliverer) refuse(ctx context.Context, r *delivery, now time.Time) bool {
+	switch {
+	case r.Displayed:
+		r.shown()
+		return true
+	case r.expired(now):
+		o := engage.DeliveryOutcome{State: engage.DeliveryExpired, Reason: engage.ReasonSendExpired}
+		if a := r.last(); a != nil && a.Answer != nil {
+			o.Detail = a.Answer.Reason
+		}
+		r.finish(o, now)
+		return true
+	case d.o.Permits == nil:
+		return false
+	}
+	reason, err := d.o.Permits.Permit(ctx, &r.Send)
+	if err != nil {
+		d.log.WarnContext(ctx, "permission to send is unknown, so the decision's holds",
+			"workspace", r.Send.Workspace, "delivery", r.Send.Delivery, "error", err)
+		return false
+	}
+	if reason == "" {
+		return false
+	}
+	r.finish(engage.DeliveryOutcome{State: engage.DeliveryFailed, Reason: reason}, now)
+	return true
+}
+
+// push begins an attempt at the first device that can get one; without a slot
+// the delivery waits for it; without a device it goes into the inbox.
+func (d *Deliverer) push(ctx context.Context, c *change, now time.Time, fair bool) {
+	r := c.r
+	if !allows(&r.Send, engage.Push) {
+		detail := detailNoSession
+		if r.Offer != nil {
+			detail = detailNoClaim
+		}
+		d.inbox(ctx, c, detail, engage.ReasonNoChannel, now)
+		return
+	}
+	best := detailNoDevice
+	further := func(detail string) {
+		if slices.Index(progress, detail) > slices.Index(progress, best) {
+			best = detail
+		}
+	}
+	for _, dev := range byUse(r.Send.Devices) {
+		if why := r.reach(&dev); why != "" {
+			further(why)
+			continue
+		}
+		sender, credential, err := d.o.Senders.Sender(ctx, r.Send.Workspace, dev.App, dev.Push.Provider)
+		switch code := engage.CodeOf(err); {
+		case code == engage.NotFound || code == engage.Unsupported:
+			further(detailNoCredential)
+			continue
+		case err != nil:
+			d.log.WarnContext(ctx, "no sender for now", "workspace", r.Send.Workspace, "app", dev.App,
+				"provider", dev.Push.Provider, "error", err)
+			r.State = waiting
+			r.wait(laneTimer, now.Add(afterError))
+			return
+		}
+		l := d.lane(lanePush + dev.Push.Provider + "/" + credential)
+		if !c.owned || !d.slot(l, fair, false) {
+			r.State = waiting
+			if r.Lane != l.name {
+				r.wait(l.name, now)
+			}
+			return
+		}
+		r.begin(&dev, credential, now)
+		c.flight = &flight{r: r, lane: l, sender: sender, dev: dev, m: pushMessage(r, &dev)}
+		return
+	}
+	d.inbox(ctx, c, best, engage.ReasonNoChannel, now)
+}
+
+// inbox puts the message into the inbox, or ends the delivery for that reason
+// where the campaign has no inbox.
+func (d *Deliverer) inbox(ctx context.Context, c *change, detail string, otherwise engage.Reason, now time.Time) {
+	r := c.r
+	if !allows(&r.Send, engage.Inbox) {
+		r.finish(engage.DeliveryOutcome{State: engage.DeliveryFailed, Reason: otherwise, Detail: detail}, now)
+		return
+	}
+	item, err := r.inboxItem(now)
+	if err != nil { // strings and a map of strings can always be encoded
+		d.log.ErrorContext(ctx, "inbox", "error", err)
+		r.finish(engage.DeliveryOutcome{State: engage.DeliveryFailed, Reason: otherwise, Detail: detail}, now)
+		return
+	}
+	c.inbox = item
+	for _, dev := range byUse(r.Send.Devices) {
+		c.phones = append(c.phones, dev.Install)
+	}
+	r.State = inboxed
+	r.Send.Devices, r.Send.Data = nil, nil
+	r.tell(engage.DeliveryOutcome{State: engage.DeliveryInboxed, Channel: string(engage.Inbox), Detail: detail}, now)
+}
+
+// backoff is when to ask again after the nth failure: 1 s, 2 s, 4 s … 5 min, of
+// which half is left to chance, a hash of what is repeated.
+func backoff(n int, chance float64) time.Duration {
+	d := min(time.Second<<min(cmp.Or(n, 1)-1, 16), 5*time.Minute)
+	return d/2 + time.Duration(float64(d/2)*chance)
+}
