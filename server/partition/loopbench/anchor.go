@@ -23,7 +23,7 @@ func measureAnchor(ctx context.Context, dir, durability string) (_ Anchor, err e
 	if err != nil {
 		return Anchor{}, err
 	}
-	defer func() { err = errors.Join(err, log.Close()) }()
+	defer func() { err = errors.Join(err, log.Close()) }() //nolint:contextcheck // it waits for its own reads only
 	stream, err := log.Open(ctx, "ANCHOR", "anchor.>")
 	if err != nil {
 		return Anchor{}, err

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"strconv"
 	"sync/atomic"
@@ -117,11 +116,12 @@ const nap = 100 * time.Microsecond
 
 // offer appends every item when it is due, and warm is called when the timed ones
 // begin.
-func (p *plan) offer(ctx context.Context, rate int, take func(engage.Entry) error, warm func()) error {
-	// Its sleeps are the system's: the runtime's timers wake an idle process a
-	// millisecond late.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+func (p *plan) offer(ctx context.Context, rate int, take func(engage.Entry) error, warm func()) (err error) {
+	bell, err := newAlarm()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, bell.close()) }()
 	p.begin = now()
 	var bodies []byte
 	for i := range p.items {
@@ -132,7 +132,9 @@ func (p *plan) offer(ctx context.Context, rate int, take func(engage.Entry) erro
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			sleep(max(wait, nap))
+			if err := bell.sleep(max(wait, nap)); err != nil {
+				return err
+			}
 		}
 		if len(bodies) < itemBytes {
 			bodies = make([]byte, 256*itemBytes)
@@ -144,7 +146,9 @@ func (p *plan) offer(ctx context.Context, rate int, take func(engage.Entry) erro
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			sleep(time.Millisecond) // the schedule goes on
+			if err := bell.sleep(time.Millisecond); err != nil { // the schedule goes on
+				return err
+			}
 		}
 		if err != nil {
 			return fmt.Errorf("offer item %d: %w", i, err)
@@ -190,6 +194,9 @@ func (p *plan) allArrived() bool { return int(p.arrived.Load()) >= p.triggering 
 
 // wait looks until the condition holds.
 func (p *plan) wait(ctx context.Context, patience time.Duration, cond func() bool) error {
+	//nolint:forbidigo // how often it is looked at decides nothing
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
 	for end := now().Add(patience); !cond(); {
 		switch err := p.failed.Load(); {
 		case err != nil:
@@ -199,7 +206,7 @@ func (p *plan) wait(ctx context.Context, patience time.Duration, cond func() boo
 		case now().After(end):
 			return fmt.Errorf("%w: %d of %d POSTs arrived", ErrIncomplete, p.arrived.Load(), p.triggering)
 		}
-		sleep(time.Millisecond)
+		<-look.C
 	}
 	return nil
 }

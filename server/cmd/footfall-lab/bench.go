@@ -1,0 +1,171 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/pprof"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/footfall-engage/footfall/server/partition"
+	"github.com/footfall-engage/footfall/server/partition/loopbench"
+)
+
+// benchCommand is `footfall-lab bench`.
+func benchCommand() *cobra.Command {
+	c := &cobra.Command{Use: "bench", Short: "Measure parts of the server", Args: cobra.NoArgs}
+	c.AddCommand(benchLoopCommand())
+	return c
+}
+
+// loopFlags of `bench loop`.
+type loopFlags struct {
+	json         bool
+	rates        []int
+	seconds      float64
+	durabilities []string
+	modes        []string
+	partitions   int
+	triggers     float64
+	runs         int
+	dir          string
+	profile      string
+}
+
+func benchLoopCommand() *cobra.Command {
+	var f loopFlags
+	c := &cobra.Command{
+		Use:   "loop",
+		Short: "Measure the partition loop: from an item's arrival to the push request",
+		Long: `Offers items of 200 bytes at a fixed rate to two partitions in a row, as the
+server runs them (embedded event log, two SQLite files, attempts committed before
+they are made), and POSTs what triggers to a sink in this process over HTTP/2.
+
+Latency runs from the moment at which an item was due to the arrival of its POST,
+so that a stall is charged for all whom it kept waiting. CPU is the process's user
+and system time per item: cpu_us_per_item has generator, client and sink in it,
+cpu_us_per_item_server is without a run of those three alone. The anchor is what
+the machine's parts took around the run: compare ratios to it, not milliseconds.
+With --runs above 1 the configurations take turns and each row is the run with the
+median p99.`,
+		Example: "  footfall-lab bench loop --json\n  footfall-lab bench loop --rates 5000 --seconds 5 --durability process,power",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return benchLoop(cmd, f)
+		},
+	}
+	flags := c.Flags()
+	flags.BoolVar(&f.json, "json", false, "print one JSON object instead of a table")
+	flags.IntSliceVar(&f.rates, "rates", []int{1000, 20_000}, "items offered per second")
+	flags.Float64Var(&f.seconds, "seconds", 10, "length of a run")
+	flags.StringSliceVar(&f.durabilities, "durability", []string{"process"}, "what a commit survives: process, power")
+	flags.StringSliceVar(&f.modes, "mode", []string{string(partition.Fast)}, "of the loop: fast, reference")
+	flags.IntVar(&f.partitions, "partitions", 1, "partitions of each of the two kinds")
+	flags.Float64Var(&f.triggers, "triggers", 0.2, "share of the items that ends in a push request")
+	flags.IntVar(&f.runs, "runs", 1, "runs of each configuration")
+	flags.StringVar(&f.dir, "dir", "", "where the run has its temporary files (default: the system's folder)")
+	flags.StringVar(&f.profile, "profile", "", "folder for CPU, allocation and blocking profiles of the loaded time")
+	return c
+}
+
+// loopReport is what --json prints.
+type loopReport struct {
+	Bench string             `json:"bench"` // "loop"
+	Go    string             `json:"go"`
+	Cores int                `json:"cores"`
+	Rows  []loopbench.Result `json:"rows"`
+}
+
+func benchLoop(cmd *cobra.Command, f loopFlags) error {
+	var configs []loopbench.Options
+	for _, mode := range f.modes {
+		for _, durability := range f.durabilities {
+			for _, rate := range f.rates {
+				configs = append(configs, loopbench.Options{
+					Dir: f.dir, Rate: rate, Duration: time.Duration(f.seconds * float64(time.Second)), TriggerShare: f.triggers,
+					Partitions: f.partitions, Durability: durability, Mode: partition.Mode(mode),
+				})
+			}
+		}
+	}
+	results := make([][]loopbench.Result, len(configs))
+	for run := range max(f.runs, 1) {
+		for i, o := range configs {
+			var failed error
+			if f.profile != "" {
+				o.Loaded = profiles(filepath.Join(f.profile, fmt.Sprintf("%d-%s-%s-%d", o.Rate, o.Durability, o.Mode, run)), &failed)
+			}
+			r, err := loopbench.Run(cmd.Context(), o)
+			if err := errors.Join(err, failed); err != nil {
+				return err
+			}
+			results[i] = append(results[i], r)
+		}
+	}
+	report := loopReport{Bench: "loop", Go: runtime.Version(), Cores: runtime.NumCPU()}
+	for _, rs := range results {
+		slices.SortFunc(rs, func(a, b loopbench.Result) int { return int(1e6 * (a.P99MS - b.P99MS)) })
+		report.Rows = append(report.Rows, rs[(len(rs)-1)/2])
+	}
+	if f.json {
+		e := json.NewEncoder(cmd.OutOrStdout())
+		e.SetIndent("", "  ")
+		return e.Encode(report)
+	}
+	return printLoop(cmd.OutOrStdout(), report)
+}
+
+func printLoop(w io.Writer, report loopReport) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(t, "rate\tdurability\tmode\tachieved/s\tp50 ms\tp95\tp99\tmax\tCPU µs\tserver\tappend µs\tcommit\tprototype p50\tp99\tCPU\t\n")
+	for _, r := range report.Rows {
+		fmt.Fprintf(t, "%d\t%s\t%s\t%.0f\t%.2f\t%.2f\t%.2f\t%.1f\t%.0f\t%.0f\t%.0f\t%.0f\t",
+			r.Rate, r.Durability, r.Mode, r.AchievedPerS, r.P50MS, r.P95MS, r.P99MS, r.MaxMS,
+			r.CPUUS, r.CPUServerUS, r.Anchor.AppendP50US, r.Anchor.CommitP50US)
+		if p := r.Prototype; p != nil {
+			fmt.Fprintf(t, "%.2f\t%.1f\t%.0f\t\n", p.P50MS, p.P99MS, p.CPUUS)
+		} else {
+			fmt.Fprint(t, "\t\t\t\n")
+		}
+	}
+	return t.Flush()
+}
+
+// profiles returns what writes profiles of the loaded time to "<base>.cpu" and so
+// on; err gets what went wrong.
+func profiles(base string, err *error) func() func() {
+	return func() func() {
+		cpu, failed := os.Create(base + ".cpu")
+		if failed == nil {
+			failed = pprof.StartCPUProfile(cpu)
+		}
+		*err = failed
+		if failed != nil {
+			return func() {}
+		}
+		runtime.SetBlockProfileRate(100_000) // nanoseconds blocked per sample
+		runtime.SetMutexProfileFraction(100)
+		return func() {
+			pprof.StopCPUProfile()
+			*err = errors.Join(cpu.Close(), writeProfile("allocs", base+".allocs"), writeProfile("block", base+".block"), writeProfile("mutex", base+".mutex"))
+			runtime.SetBlockProfileRate(0)
+			runtime.SetMutexProfileFraction(0)
+		}
+	}
+}
+
+func writeProfile(name, path string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(pprof.Lookup(name).WriteTo(f, 0), f.Close())
+}
