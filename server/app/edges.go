@@ -30,6 +30,7 @@ func (a *App) openEdges(places *configs[*situate.Config]) error {
 		Credentials: credentials{a.hot}, Installs: installs{a.states},
 		Log:        &sdkLog{r: a.router, faulty: a.o.FaultyLog},
 		Deliveries: phones, Clock: a.o.Clock, Logger: a.log, Registerer: a.registry,
+		Limits: ingest.Limits{MaxSessions: a.o.Config.Limits.Sessions, MaxPosts: a.o.Config.Limits.Posts},
 	}); err != nil {
 		return fmt.Errorf("gateway: %w", err)
 	}

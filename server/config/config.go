@@ -25,7 +25,6 @@ import (
 	"log/slog"
 	"path/filepath"
 
-	"github.com/footfall-engage/footfall/sdkproto"
 	"github.com/footfall-engage/footfall/server/engage"
 )
 
@@ -62,7 +61,8 @@ type Config struct {
 	// Listen is host:port of the HTTP server. Port 0 lets the system choose.
 	Listen string
 	// PublicURL is the address under which phones and browsers reach the server,
-	// without a path. Empty means http:// and the address it listens on.
+	// without a path. It changes no answer: Warnings reads it, to learn whether
+	// something in front of an open server ends TLS. Empty says nothing.
 	PublicURL  string
 	Durability Durability
 	// Partitions of each kind. 0 means one per core, at most 64.
@@ -71,14 +71,11 @@ type Config struct {
 	Workspace string
 	// RetentionDays that the event log keeps its records.
 	RetentionDays int
-	// TrustedProxies are the addresses or networks (CIDR) whose X-Forwarded-For
-	// is believed. Empty means that the peer's own address is the client's.
-	TrustedProxies []string
-	Log            Log
-	Weather        Weather
-	Limits         Limits
-	Secrets        Secrets
-	Providers      Providers
+	Log           Log
+	Weather       Weather
+	Limits        Limits
+	Secrets       Secrets
+	Providers     Providers
 }
 
 // Log says what is logged and how.
@@ -111,13 +108,12 @@ type Weather struct {
 // Enabled reports whether there is a provider that may be asked.
 func (w Weather) Enabled() bool { return w.Provider != NoWeather && w.Contact != "" }
 
-// Limits on what one phone or caller may send, enforced before memory is spent.
-// Those that belong to the protocol itself, such as the size of an item, are
+// Limits on what all phones together may hold of the process; beyond them a
+// phone is told to come back. What one phone may send belongs to the protocol:
 // constants of sdkproto.
 type Limits struct {
-	FrameBytes int // of one websocket message
-	BodyBytes  int // of one HTTP body, after decompression
-	QueueBytes int // that wait for one slow phone before its connection is closed
+	Sessions int // open sockets, those before hello included
+	Posts    int // POSTs under way, each with at most one body in memory
 }
 
 // Secrets of the process itself.
@@ -161,11 +157,7 @@ func Default() Config {
 		RetentionDays: 7,
 		Log:           Log{Level: "info", Format: Text},
 		Weather:       Weather{Provider: MetNorway},
-		Limits: Limits{
-			FrameBytes: sdkproto.MaxFrameBytes,
-			BodyBytes:  sdkproto.MaxBodyBytes,
-			QueueBytes: 256 << 10,
-		},
+		Limits:        Limits{Sessions: 100_000, Posts: 256},
 	}
 }
 

@@ -71,12 +71,6 @@ func inYAML(target any) string {
 		return strconv.Quote(string(*t))
 	case *int:
 		return strconv.Itoa(*t)
-	case *[]string:
-		q := make([]string, len(*t))
-		for i, s := range *t {
-			q[i] = strconv.Quote(s)
-		}
-		return "[" + strings.Join(q, ", ") + "]"
 	}
 	return "" // a secret does not stand in the example
 }

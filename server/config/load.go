@@ -132,11 +132,7 @@ func (d *decoder) value(path string, n ast.Node) {
 		}
 		d.key(path, v)
 	case *ast.SequenceNode:
-		if _, ok := b.target.(*[]string); !ok {
-			d.problem(n, engage.Errorf(engage.Invalid, path, "is not a list"))
-			return
-		}
-		d.list(b, v)
+		d.problem(n, engage.Errorf(engage.Invalid, path, "is not a list"))
 	default:
 		if !leaf {
 			d.problem(n, engage.Errorf(engage.Invalid, path, "must be a section of key: value lines"))
@@ -172,19 +168,6 @@ func (d *decoder) key(section string, kv *ast.MappingValueNode) {
 			"a secret does not stand in a configuration file, which is copied and committed: write it to a file of its own and name that in %s_file, or set %s", path, envName(path)))
 	default:
 		d.value(path, kv.Value)
-	}
-}
-
-func (d *decoder) list(b binding, n *ast.SequenceNode) {
-	target := b.target.(*[]string)
-	*target = nil
-	for i, item := range n.Values {
-		text, ok := scalar(item)
-		if !ok {
-			d.problem(item, engage.Errorf(engage.Invalid, fmt.Sprintf("%s[%d]", b.path, i), "must be one plain value"))
-			continue
-		}
-		*target = append(*target, text)
 	}
 }
 

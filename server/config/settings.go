@@ -15,7 +15,7 @@ type Setting struct {
 	Path    string // in the YAML file: "weather.contact"
 	Env     string // "FOOTFALL_WEATHER_CONTACT"
 	Flag    string // "weather-contact"; empty for a secret, which no flag carries
-	Type    string // "text", "number" or "list" (comma-separated in variables and flags)
+	Type    string // "text" or "number"
 	Default string // as Set takes it
 	Help    string // one or more sentences
 }
@@ -23,7 +23,7 @@ type Setting struct {
 // binding ties a path to its place in a Config.
 type binding struct {
 	path   string
-	target any // *string, *Durability, *int, *[]string or *engage.Secret
+	target any // *string, *Durability, *int or *engage.Secret
 	help   string
 }
 
@@ -37,12 +37,11 @@ func (c *Config) bindings() []binding {
 	return []binding{
 		{"data_dir", &c.DataDir, "Folder of the embedded event log and store. Created when missing; relative to the working directory."},
 		{"listen", &c.Listen, "host:port of the HTTP server. The default answers only to this machine; put a TLS proxy in front before you open it."},
-		{"public_url", &c.PublicURL, `Address under which phones and browsers reach the server, such as "https://engage.example.com". Empty means http:// and the address it listens on.`},
+		{"public_url", &c.PublicURL, `Address under which phones and browsers reach the server, such as "https://engage.example.com". It changes no answer: https:// here says that something in front ends TLS, and silences the warning that an open server would send positions and keys in the clear.`},
 		{"durability", &c.Durability, `What an acknowledged item survives: "process" (the death of the process) or "power" (a power cut: every append is synced, which costs latency).`},
 		{"partitions", &c.Partitions, "Partitions of each kind, 1 to 64. 0 means one per core."},
 		{"workspace", &c.Workspace, "Id of the workspace that is made on the first start."},
 		{"retention_days", &c.RetentionDays, "Days that the event log keeps its records, 1 to 365. Longer explains and rehearses further back and takes more disk."},
-		{"trusted_proxies", &c.TrustedProxies, "Addresses or networks of proxies whose X-Forwarded-For is believed. Empty: none is."},
 
 		{"log.level", &c.Log.Level, `"debug", "info", "warn" or "error".`},
 		{"log.format", &c.Log.Format, `"text" for people, "json" for collectors.`},
@@ -51,9 +50,8 @@ func (c *Config) bindings() []binding {
 		{"weather.contact", &c.Weather.Contact, "E-mail address or web page by which the weather provider reaches you. Empty: no weather is asked for, and campaigns that need it say weather_unknown."},
 		{"weather.base_url", &c.Weather.BaseURL, "Replaces the provider's public address, for a cache or a test. Empty means that address."},
 
-		{"limits.frame_bytes", &c.Limits.FrameBytes, "Largest websocket message from a phone, 32768 to 1048576."},
-		{"limits.body_bytes", &c.Limits.BodyBytes, "Largest HTTP body after decompression; not below frame_bytes, at most 67108864."},
-		{"limits.queue_bytes", &c.Limits.QueueBytes, "What may wait for one slow phone before its connection is closed; not below frame_bytes, at most 67108864."},
+		{"limits.sessions", &c.Limits.Sessions, "Open sockets of phones, those before hello included, 1 to 10000000. A phone beyond them is told to come back. Each takes a file descriptor."},
+		{"limits.posts", &c.Limits.Posts, "POSTs of phones under way, each with at most one body in memory, 1 to 100000. A phone beyond them is told to come back."},
 
 		{"secrets.key_file", &c.Secrets.KeyFile, "File with the key that encrypts push credentials in the store. Empty means secret.key in data_dir, written on the first start. Back it up: without it the credentials must be entered again."},
 		{"secrets.key", &c.Secrets.Key, "The key itself, base64 of 32 bytes, instead of a file."},
@@ -78,8 +76,6 @@ func Settings() []Setting {
 			s.Type, s.Default = "text", string(*t)
 		case *int:
 			s.Type, s.Default = "number", strconv.Itoa(*t)
-		case *[]string:
-			s.Type, s.Default = "list", strings.Join(*t, ",")
 		case *engage.Secret:
 			s.Type, s.Flag = "text", ""
 		}
@@ -96,9 +92,9 @@ func flagName(path string) string {
 	return strings.NewReplacer(".", "-", "_", "-").Replace(path)
 }
 
-// Set sets one value from text, as a flag gives it; the parts of a list are
-// separated by commas. NotFound with a suggestion for an unknown path, Invalid
-// for text that is no such value. Ranges are left to Validate.
+// Set sets one value from text, as a flag gives it. NotFound with a suggestion
+// for an unknown path, Invalid for text that is no such value. Ranges are left to
+// Validate.
 func (c *Config) Set(path, text string) error {
 	for _, b := range c.bindings() {
 		if b.path == path {
@@ -120,13 +116,6 @@ func (b binding) set(text string) error {
 			return engage.Errorf(engage.Invalid, b.path, "must be a whole number, is %q", text)
 		}
 		*t = n
-	case *[]string:
-		*t = nil
-		for part := range strings.SplitSeq(text, ",") {
-			if part = strings.TrimSpace(part); part != "" {
-				*t = append(*t, part)
-			}
-		}
 	case *engage.Secret:
 		*t = engage.Secret(text)
 	}

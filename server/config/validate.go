@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"net"
 	"net/mail"
 	"net/netip"
@@ -10,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/footfall-engage/footfall/sdkproto"
 	"github.com/footfall-engage/footfall/server/engage"
 )
 
@@ -65,14 +63,6 @@ func (c *Config) Validate() error {
 		bad("workspace", "must be 1 to 100 of a-z, A-Z, 0-9, '.', '_', '-', is %q", c.Workspace)
 	}
 	between("retention_days", c.RetentionDays, 1, 365)
-	for i, p := range c.TrustedProxies {
-		if _, err := netip.ParseAddr(p); err == nil {
-			continue
-		}
-		if _, err := netip.ParsePrefix(p); err != nil {
-			bad(fmt.Sprintf("trusted_proxies[%d]", i), `must be an address or a network such as "10.0.0.0/8", is %q`, p)
-		}
-	}
 	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf("log.format", c.Log.Format, Text, JSON)
 
@@ -82,16 +72,8 @@ func (c *Config) Validate() error {
 	}
 	webAddress("weather.base_url", c.Weather.BaseURL, true)
 
-	l := c.Limits
-	between("limits.frame_bytes", l.FrameBytes, sdkproto.MaxItemBytes, 1<<20)
-	// The others are held against a frame size that can be, so that one wrong
-	// value is one problem.
-	frame := l.FrameBytes
-	if frame < sdkproto.MaxItemBytes || frame > 1<<20 {
-		frame = Default().Limits.FrameBytes
-	}
-	between("limits.body_bytes", l.BodyBytes, frame, 64<<20)
-	between("limits.queue_bytes", l.QueueBytes, frame, 64<<20)
+	between("limits.sessions", c.Limits.Sessions, 1, 10_000_000)
+	between("limits.posts", c.Limits.Posts, 1, 100_000)
 
 	if c.Secrets.Key != "" {
 		if _, err := ParseKey(c.Secrets.Key); err != nil {
