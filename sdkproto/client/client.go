@@ -275,12 +275,14 @@ func (c *Client) Pending() int {
 // Run is the foreground: it keeps a websocket open, reconnecting with backoff,
 // until ctx ends (its error is returned), Background or Close is called (nil),
 // or the server says never again (a *TerminalError). It has joined everything
-// when it returns.
+// when it returns. When the last lifecycle item said background, it enqueues one
+// that says foreground.
 func (c *Client) Run(ctx context.Context) error {
 	ctx, err := c.begin(ctx)
 	if err != nil {
 		return err
 	}
+	c.comeBack()
 	return c.loop(ctx)
 }
 
@@ -291,6 +293,7 @@ func (c *Client) Foreground(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c.comeBack()
 	go func() {
 		if err := c.loop(ctx); err != nil && ctx.Err() == nil {
 			c.log.WarnContext(ctx, "foreground ended", "install", c.opts.InstallID, "error", err)
@@ -311,9 +314,22 @@ func (c *Client) begin(ctx context.Context) (context.Context, error) {
 	return ctx, nil
 }
 
+// comeBack makes foreground the last word. Hello says it too, but a background
+// item that still waits, or is on its way by a POST, arrives after hello and
+// would leave the install in the background.
+func (c *Client) comeBack() {
+	c.mu.Lock()
+	away := c.queue.away
+	c.mu.Unlock()
+	if away {
+		c.SetLifecycle(sdkpb.Lifecycle_STATE_FOREGROUND)
+	}
+}
+
 // Background says that the app left the foreground, waits until the queue is
 // acknowledged, 10 s have passed or ctx ends, and closes the connection; without
-// an open one it does not wait. What is left waits for PostBatch. The error is ctx's, when the connection did not end in time.
+// an open one it does not wait. What is left waits for PostBatch. The error is
+// ctx's, when the connection did not end in time.
 func (c *Client) Background(ctx context.Context) error {
 	c.SetLifecycle(sdkpb.Lifecycle_STATE_BACKGROUND)
 	c.mu.Lock()

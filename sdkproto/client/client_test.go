@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -619,6 +620,70 @@ func TestBackgroundSaysSoAndLeavesNothingBehind(t *testing.T) {
 		drained(t, c)
 		c.Close()
 	})
+}
+
+// The server takes lifecycle items in the order of their seq, whatever way they
+// come; hello counts only until the next of them.
+func TestTheForegroundIsTheLastWord(t *testing.T) {
+	const (
+		away = sdkpb.Lifecycle_STATE_BACKGROUND
+		here = sdkpb.Lifecycle_STATE_FOREGROUND
+	)
+	gone := func(c *client.Client) { c.SetLifecycle(away) }
+	tests := []struct {
+		name   string
+		before func(t *testing.T, c *client.Client)
+		reopen bool // by a new process with the same store
+		want   []sdkpb.Lifecycle_State
+	}{
+		{"background waits", func(_ *testing.T, c *client.Client) { gone(c) }, false, []sdkpb.Lifecycle_State{away, here}},
+		{"background waits over a restart", func(_ *testing.T, c *client.Client) { gone(c) }, true, []sdkpb.Lifecycle_State{away, here}},
+		{"background was posted", func(t *testing.T, c *client.Client) {
+			gone(c)
+			if err := c.PostBatch(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}, false, []sdkpb.Lifecycle_State{away, here}},
+		{"the host has said so", func(_ *testing.T, c *client.Client) { gone(c); c.SetLifecycle(here) }, false, []sdkpb.Lifecycle_State{away, here}},
+		{"never in the background", func(*testing.T, *client.Client) {}, false, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			for _, how := range []string{"Run", "Foreground"} {
+				g := newGateway(t, sdkproto.Protobuf{})
+				var said record[sdkpb.Lifecycle_State]
+				store := new(client.MemStore)
+				open := func() *client.Client {
+					return g.client(func(o *client.Options) {
+						o.Store = store
+						o.OnAcked = func(i *sdkpb.Item) {
+							if i.Lifecycle != nil {
+								said.add(i.Lifecycle.State)
+							}
+						}
+					})
+				}
+				c := open()
+				tt.before(t, c)
+				if tt.reopen {
+					c = open()
+				}
+				for range 2 { // to the front, and again
+					if how == "Run" {
+						run(t, c)
+					} else if err := c.Foreground(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+					track(t, c, "a")
+					drained(t, c)
+					c.Close()
+				}
+				if got := said.all(); !slices.Equal(got, tt.want) {
+					t.Errorf("%s: the server took %v, want %v", how, got, tt.want)
+				}
+			}
+		})
+	}
 }
 
 func TestAnInterruptedClientGoesOnWithItsStore(t *testing.T) {

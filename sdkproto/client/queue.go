@@ -38,6 +38,9 @@ type queue struct {
 	// most is how many items a batch may have while a batch that was refused as
 	// a whole is searched for its bad item; 0 means no search.
 	most int
+	// away says that the newest lifecycle item says background; false when there
+	// was none since the app's process began and none waited then.
+	away bool
 }
 
 func newEntry(item *sdkpb.Item, saved bool) *entry {
@@ -49,6 +52,14 @@ func (q *queue) load(s Saved) {
 	for _, i := range s.Items {
 		q.entries = append(q.entries, newEntry(i, true))
 		q.next = max(q.next, i.Seq+1)
+		q.hear(i)
+	}
+}
+
+// hear notes what an item says of the app's state.
+func (q *queue) hear(item *sdkpb.Item) {
+	if l := item.GetLifecycle(); l != nil {
+		q.away = l.State == sdkpb.Lifecycle_STATE_BACKGROUND
 	}
 }
 
@@ -287,6 +298,7 @@ func (c *Client) Enqueue(item *sdkpb.Item) uint64 {
 		}
 	}
 	c.queue.entries = append(c.queue.entries, newEntry(item, false))
+	c.queue.hear(item)
 	if err := c.queue.save(c.opts.Store); err != nil {
 		c.log.Warn("keep item", "install", c.opts.InstallID, "seq", seq, "error", err)
 	}
