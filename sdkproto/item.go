@@ -171,29 +171,31 @@ func (v *itemCheck) body(kind Kind) {
 }
 
 func (v *itemCheck) location(at string, l *sdkpb.Location) {
-	v.between(at+".lat", l.Lat, -90, 90)
-	v.between(at+".lng", l.Lng, -180, 180)
-	v.between(at+".accuracy_m", l.AccuracyM, 0, math.MaxFloat64)
+	v.between(at, "lat", l.Lat, -90, 90)
+	v.between(at, "lng", l.Lng, -180, 180)
+	v.between(at, "accuracy_m", l.AccuracyM, 0, math.MaxFloat64)
 	if l.SpeedMps != nil {
-		v.between(at+".speed_mps", *l.SpeedMps, 0, math.MaxFloat64)
+		v.between(at, "speed_mps", *l.SpeedMps, 0, math.MaxFloat64)
 	}
 	if l.BearingDeg != nil {
-		v.between(at+".bearing_deg", *l.BearingDeg, 0, 360)
+		v.between(at, "bearing_deg", *l.BearingDeg, 0, 360)
 	}
 	if l.AltitudeM != nil {
-		v.between(at+".altitude_m", *l.AltitudeM, -math.MaxFloat64, math.MaxFloat64)
+		v.between(at, "altitude_m", *l.AltitudeM, -math.MaxFloat64, math.MaxFloat64)
 	}
 }
 
-// between does not say the value: positions stay out of logs.
-func (v *itemCheck) between(field string, x, lo, hi float64) {
+// between takes the path in two pieces and joins them only for a fault: most
+// items are fixes and most fixes are fine. It does not say the value: positions
+// stay out of logs.
+func (v *itemCheck) between(at, field string, x, lo, hi float64) {
 	switch {
 	case math.IsNaN(x) || math.IsInf(x, 0):
-		v.fail(field, "must be a finite number")
+		v.fail(at+"."+field, "must be a finite number")
 	case x < lo && hi == math.MaxFloat64:
-		v.fail(field, "must not be below %v", lo)
+		v.fail(at+"."+field, "must not be below %v", lo)
 	case x < lo || x > hi:
-		v.fail(field, "must be %v to %v", lo, hi)
+		v.fail(at+"."+field, "must be %v to %v", lo, hi)
 	}
 }
 
