@@ -5,6 +5,7 @@ import (
 
 	"github.com/footfall-engage/footfall/server/catalog"
 	"github.com/footfall-engage/footfall/server/decide"
+	"github.com/footfall-engage/footfall/server/deliver"
 	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/measure"
 	"github.com/footfall-engage/footfall/server/partition"
@@ -33,3 +34,7 @@ func ConfigsOf(kind string, c *catalog.Catalog) partition.Configs {
 	}
 	return &configs[*decide.Config]{catalog: c, compile: decideConfig(slog.New(slog.DiscardHandler))}
 }
+
+func HotCollections() []store.Collection { return hotCollections() }
+
+func Ledger(s store.Store) deliver.Ledger { return ledger{s} }
