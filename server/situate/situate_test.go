@@ -333,6 +333,9 @@ func TestConsentDecidesByTheOrderOfTheLog(t *testing.T) {
 	})
 	t.Run("withdrawal of the last location consent forgets the position and the visits", func(t *testing.T) {
 		p := newPhone(t, allConsents...)
+		p.item(sec/4, fix(shop, 10))
+		p.item(sec/2, fix(east(1000), 10))
+		p.Take()
 		p.item(sec, fix(shop, 10))
 		p.wantTriggers("enter cafe-near, enter cafe-in")
 		p.item(2*sec, consent(fg, false))
