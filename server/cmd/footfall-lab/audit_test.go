@@ -16,9 +16,6 @@ var noon = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 
 func after(ms int) time.Time { return noon.Add(time.Duration(ms) * time.Millisecond) }
 
-//go:fix inline
-func due(at time.Time) *time.Time { return new(at) }
-
 // clean is a run in which all went well.
 func clean() evidence {
 	return evidence{

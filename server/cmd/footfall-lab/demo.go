@@ -57,7 +57,8 @@ func (c *cli) demo() *cobra.Command {
 FCM, APNs and weather, and a synthetic town whose people carry phones that speak
 the real protocol. Places, apps and two campaigns are created through the HTTP
 API: "rainy-day" (an umbrella offer for people who like fashion, in or within
-300 m of a shop, 10 % held out) and "welcome-back".
+300 m of a shop, 10 % held out) and "welcome-back". A day of their caps lasts two
+minutes here.
 
 Without --duration it goes on until it is interrupted; the live page's address is
 printed on standard error. With --duration people stop walking after that time,
@@ -242,7 +243,7 @@ func (d *demo) setUp(ctx context.Context) (prefix string, keys map[sdkpb.Platfor
 	if err := d.api.places(ctx, d.town); err != nil {
 		return "", nil, nil, err
 	}
-	if err := d.api.campaigns(ctx, nil); err != nil {
+	if err := d.api.campaigns(ctx, shortDay); err != nil {
 		return "", nil, nil, err
 	}
 	_, port, err := net.SplitHostPort(d.server.Addr().String())
@@ -261,6 +262,17 @@ func (d *demo) setUp(ctx context.Context) (prefix string, keys map[sdkpb.Platfor
 	}
 	// Another run on the same folder is other installs of the same people.
 	return "demo" + strings.TrimPrefix(android.ID, "android"), keys, proof, nil
+}
+
+// dayS is how long a day of the campaigns' caps lasts in the demo, in seconds: who
+// looks on for some minutes sees people capped, and offered something again.
+const dayS = 120
+
+// shortDay shortens the window of a campaign's cap.
+func shortDay(_ string, campaign map[string]any) {
+	if limits, ok := campaign["limits"].(map[string]any); ok && limits["cap_window_s"] != nil {
+		limits["cap_window_s"] = dayS
+	}
 }
 
 // target is a person's push token. It says by its name what the simulator makes of

@@ -236,7 +236,7 @@ func TestNothingIsLostOrDoubledByKill9(t *testing.T) {
 
 	// The last server on the folder and at the address is this process, so that it
 	// can be asked.
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	d := &demo{world: w, crowd: walkers, workspace: v.conf.Workspace}
 	if d.server, err = app.New(ctx, app.Options{Config: v.conf}); err != nil {

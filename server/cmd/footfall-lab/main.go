@@ -82,7 +82,7 @@ Exit codes: 0 done, 1 failed or something was lost or doubled, 2 wrong usage.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
 	})
-	root.AddCommand(c.demo(), c.sim())
+	root.AddCommand(c.demo(), c.sim(), benchCommand())
 	return root
 }
 

@@ -186,7 +186,7 @@ type problem struct {
 // Error implements error.
 func (p *problem) Error() string {
 	var text strings.Builder
-	text.WriteString(fmt.Sprintf("the server answered %d", p.Status))
+	fmt.Fprintf(&text, "the server answered %d", p.Status)
 	for _, more := range []string{p.Code, p.Field, p.Detail} {
 		if more != "" {
 			text.WriteString(": " + more)
