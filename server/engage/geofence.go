@@ -43,6 +43,9 @@ func (g *Geofence) UnmarshalJSON(b []byte) error {
 		return Errorf(Invalid, "geometry", "is missing")
 	}
 	shape, err := geo.ParseGeometry(in.Geometry, in.RadiusM)
+	if e, ok := errors.AsType[*geo.Error](err); ok && e.Field != "radius" {
+		return At("geometry", err)
+	}
 	if err != nil {
 		return FromGeo(err)
 	}
