@@ -49,12 +49,12 @@ func TestBadInputIsRefusedWithCodeFieldAndReason(t *testing.T) {
 	}{
 		{"radius -1", "PUT", place1, place(circle("4", "52", "-1")), 422, engage.Invalid, "geofences[0].radius", "10 to 100000 m, is -1"},
 		{"no radius", "PUT", place1, place(`{"id":"f","ring":"inside","geometry":{"type":"Point","coordinates":[4,52]}}`), 422, engage.Invalid, "geofences[0].radius", "missing"},
-		{"latitude 91", "PUT", place1, place(circle("4", "91", "50")), 422, engage.Invalid, "geofences[0].coordinates[1]", "is 91"},
+		{"latitude 91", "PUT", place1, place(circle("4", "91", "50")), 422, engage.Invalid, "geofences[0].geometry.coordinates[1]", "is 91"},
 		{"NaN", "PUT", place1, place(circle("4", "NaN", "50")), 422, engage.Invalid, "geofences[0].geometry.coordinates[1]", "is not JSON"},
-		{"infinite", "PUT", place1, place(circle("4", "1e999", "50")), 422, engage.Invalid, "geofences[0].coordinates[1]", "64 bits"},
+		{"infinite", "PUT", place1, place(circle("4", "1e999", "50")), 422, engage.Invalid, "geofences[0].geometry.coordinates[1]", "64 bits"},
 		{"location 91", "PUT", place1, `{"name":"S","location":{"lat":91,"lng":4},"geofences":[` + circle("4", "52", "50") + `]}`, 422, engage.Invalid, "location.lat", "is 91"},
 		{"half a location", "PUT", place1, `{"name":"S","location":{"lat":51},"geofences":[` + circle("4", "52", "50") + `]}`, 422, engage.Invalid, "location.lng", "missing"},
-		{"polygon", "PUT", place1, place(`{"id":"f","ring":"inside","geometry":{"type":"Polygon","coordinates":[]}}`), 422, engage.Unsupported, "geofences[0].type", "not supported yet"},
+		{"polygon", "PUT", place1, place(`{"id":"f","ring":"inside","geometry":{"type":"Polygon","coordinates":[]}}`), 422, engage.Unsupported, "geofences[0].geometry.type", "not supported yet"},
 		{"unknown ring", "PUT", place1, place(strings.Replace(circle("4", "52", "50"), "inside", "outer", 1)), 422, engage.Invalid, "geofences[0].ring", "outer"},
 		{"no geofence", "PUT", place1, `{"name":"S","geofences":[]}`, 422, engage.Invalid, "geofences", "1 to 20"},
 		{"unknown zone", "PUT", place1, `{"name":"S","time_zone":"Mars/Base","geofences":[` + circle("4", "52", "50") + `]}`, 422, engage.Invalid, "time_zone", "Mars"},
@@ -92,7 +92,7 @@ func TestBadInputIsRefusedWithCodeFieldAndReason(t *testing.T) {
 		{"not a collection", "POST", "/api/v1/places", `{"type":"Feature"}`, 422, engage.Invalid, "type", "Feature"},
 		{"limit", "GET", "/api/v1/places?limit=0", "", 422, engage.Invalid, "limit", "1"},
 		{"limit of letters", "GET", "/api/v1/places?limit=many", "", 422, engage.Invalid, "limit", ""},
-		{"unknown parameter", "GET", "/api/v1/places?name=x", "", 422, engage.Invalid, "name", "unknown"},
+		{"unknown parameter", "GET", "/api/v1/places?colour=x", "", 422, engage.Invalid, "colour", "unknown"},
 		{"cursor", "GET", "/api/v1/decisions?cursor=x", "", 422, engage.Invalid, "cursor", ""},
 		{"state", "GET", "/api/v1/decisions?state=lost", "", 422, engage.Invalid, "state", "pending"},
 		{"explain what", "GET", "/api/v1/people/x/explain", "", 422, engage.Invalid, "campaign", "required"},
@@ -202,7 +202,7 @@ func TestADryRunSaysWhatIsWrong(t *testing.T) {
 	if v.Valid || len(v.Errors) != 2 || v.Errors[1].Field != "trigger.places[1]" || len(v.Warnings) != 2 {
 		t.Errorf("%+v", v)
 	}
-	if v := check(`{"name":"x"}`); v.Valid || v.Errors[0].Field != "name" {
+	if v := check(`{"name":"x"}`); v.Valid || v.Errors[0].Field != "class" {
 		t.Errorf("%+v", v)
 	}
 	if len(s.catalog.Now().Campaigns(alpha)) != 0 {
