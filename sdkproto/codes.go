@@ -66,7 +66,7 @@ func Errors() []ErrorInfo {
 		{ErrMalformed, "malformed", 400, false, ActBisect, "not decodable, or against the protocol"},
 		{ErrTooLarge, "too_large", 413, false, ActHalve, "beyond a limit of size or count"},
 		{ErrVersion, "version_unsupported", 426, false, ActStop, "no protocol version in common"},
-		{ErrRate, "rate_limited", 429, true, ActBackoff, "too many requests of this install or app"},
+		{ErrRate, "rate_limited", 429, true, ActBackoff, "too many requests: of this install, or for the server; nothing was acknowledged"},
 		{ErrCredit, "credit_exceeded", 429, true, ActWait, "more items in flight than the credit allows; the batch was not taken"},
 		{ErrIdentity, "identity_invalid", 401, false, ActAskHost, "the proof of identity is missing, wrong or expired"},
 	}

@@ -4,8 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/footfall-engage/footfall/sdkproto"
 	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
 )
@@ -19,7 +17,7 @@ func BenchmarkValidateFix(b *testing.B) {
 		ItemId: "1", Seq: 1, OccurredMs: now.UnixMilli(),
 		Location: &sdkpb.Location{
 			Lat: 52.37, Lng: 4.9, AccuracyM: 12,
-			SpeedMps: proto.Float64(1.3), BearingDeg: proto.Float64(90), AltitudeM: proto.Float64(3),
+			SpeedMps: new(1.3), BearingDeg: new(90.0), AltitudeM: new(3.0),
 		},
 	}
 	b.ReportAllocs()
