@@ -53,13 +53,8 @@ check-generated: tools ## is the committed generated code what the pinned tools 
 
 # Thirty seconds of the town on any free port; exit status 1 when the audit finds
 # anything lost or doubled.
-ifneq ($(wildcard server/cmd/footfall-lab),)
 smoke: build ## the demo for 30 s, audited
 	timeout 180 bin/footfall-lab demo --duration 30s --json --port 0
-else
-smoke:
-	@echo "smoke: server/cmd/footfall-lab is not there yet"
-endif
 
 bench: build ## benchmarks of every package, then of the partition loop
 	go test -run '^$$' -bench . -benchmem -timeout 30m ./...
@@ -69,7 +64,7 @@ soak: ## long: every fuzz target for FUZZTIME, the tests five times in shuffled 
 	@go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./... | while read -r pkg; do \
 	  go test -list '^Fuzz' "$$pkg" | { grep '^Fuzz' || true; } | while read -r target; do \
 	    echo "$$pkg $$target"; \
-	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(strip $(FUZZTIME)) "$$pkg" </dev/null; \
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(strip $(FUZZTIME)) -fuzzminimizetime 20x "$$pkg" </dev/null; \
 	  done; \
 	done
 	go test -race -count 5 -shuffle on -timeout 60m ./...

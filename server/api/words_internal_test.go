@@ -158,7 +158,6 @@ func fields(t reflect.Type, path string, out map[string]bool) {
 		return
 	}
 	for f := range t.Fields() {
-		f := f
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if name == "" || name == "-" {
 			continue

@@ -178,3 +178,35 @@ func TestUnknownWeatherIsAReason(t *testing.T) {
 	s.clock.Advance(3 * time.Second)
 	s.want(ada, "rainy-day", engage.Suppressed, engage.ReasonWeatherUnknown)
 }
+
+// An identifier belongs to the profile that proved it first; another profile that
+// proves it too is refused until merges are built, and an unproven one is nothing.
+func TestIdentifiersBindOnce(t *testing.T) {
+	s := newStory(t)
+	ada := s.phone("ada", "android", nil).agree().background()
+	ada.identify("ada").post()
+	eve := s.phone("eve", "android", nil).agree().background()
+	eve.Identify("ada", "c0ffee")
+	eve.post()
+	if got := strings.Join(eve.rejects, "; "); !strings.Contains(got, "identity_invalid") {
+		t.Errorf("an unproven identification was refused with %q", got)
+	}
+	tablet := s.phone("tablet", "android", nil).agree().background()
+	tablet.identify("ada").post()
+	person := func(id string) (p struct{ ID string }) {
+		s.settle()
+		if err := s.app.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.must("GET", "/api/v1/people/"+id, nil, &p)
+		return p
+	}
+	if p := person("user_id:ada"); p.ID != ada.profile {
+		t.Errorf("user_id:ada is %s, want %s", p.ID, ada.profile)
+	}
+	var timeline json.RawMessage
+	s.must("GET", "/api/v1/people/"+tablet.profile+"/timeline", nil, &timeline)
+	if !strings.Contains(string(timeline), "merge_unsupported") {
+		t.Errorf("the tablet's timeline does not say why: %s", timeline)
+	}
+}
