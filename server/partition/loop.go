@@ -164,18 +164,26 @@ func (p *Partition) housekeep(wanted uint64) error {
 			p.asked = latest
 		}
 	}
-	if !p.isReady && p.adopted >= wanted {
+	if p.adopted < wanted {
+		return nil
+	}
+	err := p.fire()
+	if !p.isReady {
 		p.isReady = true
 		close(p.ready)
 	}
-	if !p.isReady {
-		return nil
-	}
+	return err
+}
+
+// fire appends a record for every timer that is due.
+func (p *Partition) fire() error {
 	fired := p.timers.due(p.o.Clock.Now(), 1000)
 	if len(fired) == 0 {
 		return nil
 	}
-	if err := p.writer.AppendAsync(fired, func(uint64, error) {}); err != nil {
+	p.firing.Add(1)
+	if err := p.writer.AppendAsync(fired, func(uint64, error) { p.firing.Add(-1) }); err != nil {
+		p.firing.Add(-1)
 		p.timers.unfire(fired) // the writer is full: the next round tries again
 		return nil
 	}

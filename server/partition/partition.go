@@ -203,6 +203,7 @@ type Partition struct {
 	dropped     atomic.Uint64 // entries not above their source's mark
 	position    atomic.Uint64 // last applied sequence
 	firings     atomic.Uint64
+	firing      atomic.Int64 // appends of firings under way
 }
 
 // Open recovers the positions and the stream. It starts nothing.
@@ -308,8 +309,9 @@ func (p *Partition) Stats() Stats {
 // Idle reports whether everything that has landed is applied and every output
 // has left.
 func (p *Partition) Idle() bool {
+	firing := p.firing.Load() // first: what has landed since is in Landed
 	s := p.Stats()
-	return s.Position >= s.Landed && s.Outstanding == 0
+	return firing == 0 && s.Position >= s.Landed && s.Outstanding == 0
 }
 
 // Flush commits the states as they are now, so that a reader of the store sees
