@@ -277,8 +277,8 @@ func shortDay(_ string, campaign map[string]any) {
 
 // target is a person's push token. It says by its name what the simulator makes of
 // it: those of the careless are dead, a few come in an outage that passes.
-func target(prefix string, p *lab.Person) *sdkpb.PushTarget {
-	kind, name := "ok", prefix+"-"+p.ID
+func (w *world) target(prefix string, p *lab.Person) *sdkpb.PushTarget {
+	kind, name := w.ordinary, prefix+"-"+p.ID
 	switch {
 	case p.DeadToken:
 		kind = "unregistered"
@@ -293,14 +293,14 @@ func target(prefix string, p *lab.Person) *sdkpb.PushTarget {
 
 // people makes a crowd whose pushes come from the world's simulators.
 func people(t *lab.Town, w *world, o lab.CrowdOptions) (*lab.Crowd, error) {
-	o.PushToken = func(p *lab.Person) *sdkpb.PushTarget { return target(o.InstallPrefix, p) }
+	o.PushToken = func(p *lab.Person) *sdkpb.PushTarget { return w.target(o.InstallPrefix, p) }
 	crowd, err := lab.NewCrowd(t, o)
 	if err != nil {
 		return nil, err
 	}
 	phones := map[string]*lab.Phone{}
 	for _, p := range crowd.Phones() {
-		token := target(o.InstallPrefix, p.Person()).GetToken()
+		token := w.target(o.InstallPrefix, p.Person()).GetToken()
 		phones[token] = p
 	}
 	w.deliverTo(func(token, message, via string) {

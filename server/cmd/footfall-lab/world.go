@@ -30,6 +30,8 @@ type world struct {
 	apns    *apnssim.Server
 	weather *weathersim.Server
 	caFile  string // of apns, for the server's configuration
+	// ordinary is the kind of the push tokens that have no peculiarity.
+	ordinary string
 
 	mu    sync.Mutex
 	hand  func(token, message, via string) // hands a push over to a phone; nil: nobody does
@@ -45,22 +47,26 @@ type arrival struct{ token, message, via string }
 // queued pushes that wait for their phones; more than ever are under way.
 const maxArrivals = 1 << 16
 
-// newWorld starts the simulators. Files that the server needs go to dir. The push
-// providers look at a request only after latency.
-func newWorld(dir string, seed uint64, around geo.Point, latency time.Duration) (_ *world, err error) {
-	w := &world{queue: make(chan arrival, maxArrivals), done: make(chan struct{})}
+// newWorld starts the simulators. Files that the server needs go to dir. With
+// slow, the push providers take the pushes to ordinary tokens at once and answer
+// only after that time: whoever dies meanwhile cannot know.
+func newWorld(dir string, seed uint64, around geo.Point, slow time.Duration) (_ *world, err error) {
+	w := &world{ordinary: "ok", queue: make(chan arrival, maxArrivals), done: make(chan struct{})}
+	if slow > 0 {
+		w.ordinary = "slow"
+	}
 	go w.handOver()
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, w.close())
 		}
 	}()
-	if w.fcm, err = fcmsim.Start(fcmsim.Options{Latency: latency, OnAccept: func(d fcmsim.Delivered) {
+	if w.fcm, err = fcmsim.Start(fcmsim.Options{Slow: slow, OnAccept: func(d fcmsim.Delivered) {
 		w.accepted(d.Token, d.MessageID, "fcm")
 	}}); err != nil {
 		return nil, fmt.Errorf("start the FCM simulator: %w", err)
 	}
-	if w.apns, err = apnssim.Start(apnssim.Options{Topics: []string{bundleID}, Latency: latency, OnAccept: func(d apnssim.Delivered) {
+	if w.apns, err = apnssim.Start(apnssim.Options{Topics: []string{bundleID}, Slow: slow, OnAccept: func(d apnssim.Delivered) {
 		w.accepted(d.Token, d.MessageID, "apns")
 	}}); err != nil {
 		return nil, fmt.Errorf("start the APNs simulator: %w", err)
