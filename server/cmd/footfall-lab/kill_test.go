@@ -26,7 +26,7 @@ const (
 	maxInFlight = 200 // attempts per credential, deliver's bound
 	// onTheWire is how much later than its sender's death a request may be read by a
 	// busy simulator.
-	onTheWire = 100 * time.Millisecond
+	onTheWire = 250 * time.Millisecond
 )
 
 // victim is a `footfall serve` that gets killed.
