@@ -255,10 +255,10 @@ func (p *Partition) process(ctx context.Context, msgs []record) error {
 	if err := p.commitOutputs(ctx, seq, rows); err != nil {
 		return err
 	}
-	p.position.Store(seq)
 	for _, r := range rows {
 		p.outbox.add(r)
 	}
+	p.position.Store(seq) // after the rows: who sees it sees them
 	return nil
 }
 
