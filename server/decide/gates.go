@@ -99,10 +99,21 @@ func (a *attempt) suppress(reason engage.Reason) error {
 
 func (a *attempt) consent() (engage.Reason, map[string]any, error) {
 	c, answered := a.s.p.Consents[engage.ConsentMarketing]
-	if !c.Granted {
-		return engage.ReasonConsent, map[string]any{"purpose": string(engage.ConsentMarketing), "answered": answered}, nil
+	if c.Granted {
+		return "", nil, nil
 	}
-	return "", nil, nil
+	saw := map[string]any{"purpose": string(engage.ConsentMarketing)}
+	if answered { // who was never asked did not say no
+		no := map[string]any{"at": c.At.UTC()}
+		if c.TextVersion != "" {
+			no["text_version"] = c.TextVersion
+		}
+		if c.Source != "" {
+			no["source"] = c.Source
+		}
+		saw["answered"] = no
+	}
+	return engage.ReasonConsent, saw, nil
 }
 
 func (a *attempt) eligibility() (engage.Reason, map[string]any, error) {

@@ -59,7 +59,14 @@ func TestEachGateSaysNoWithWhatItSaw(t *testing.T) {
 		{name: "yes", want: "pending"},
 		{
 			name: "consent withdrawn", before: []engage.Entry{entry(engage.KindConsent, person("ada"), 0, consents(false))},
-			want: "suppressed consent", gate: "consent", saw: `{"answered":true,"purpose":"marketing"}`,
+			want: "suppressed consent", gate: "consent", saw: `{"answered":{"at":"2026-11-02T10:00:00Z"},"purpose":"marketing"}`,
+		},
+		{
+			name: "consent refused, said where", before: []engage.Entry{entry(engage.KindConsent, person("ada"), 0, map[engage.Purpose]engage.Consent{
+				engage.ConsentMarketing: {TextVersion: "v3", Source: "settings", At: t0.Add(-time.Hour)},
+			})},
+			want: "suppressed consent", gate: "consent",
+			saw: `{"answered":{"at":"2026-11-02T09:00:00Z","source":"settings","text_version":"v3"},"purpose":"marketing"}`,
 		},
 		{
 			name: "not started", campaign: func(c *engage.Campaign) { c.Start = new(t0.Add(time.Hour)) },
@@ -191,7 +198,7 @@ func TestConsentIsAskedFirst(t *testing.T) {
 	}))
 	w.apply(enters("eve", "cafe", "v1", 0)) // nothing is known of her
 	d := w.decisions()[0]
-	if gatesOf(d) != "!consent" || mustJSON(t, d.Gates[0].Saw) != `{"answered":false,"purpose":"marketing"}` {
+	if gatesOf(d) != "!consent" || mustJSON(t, d.Gates[0].Saw) != `{"purpose":"marketing"}` {
 		t.Errorf("gates %s", mustJSON(t, d.Gates))
 	}
 }
