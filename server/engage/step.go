@@ -51,4 +51,6 @@ type Firing struct {
 	Name string    `json:"name"`
 	Due  time.Time `json:"due"`
 	Body []byte    `json:"body,omitempty"`
+	// Requeued: it was set aside and is tried again; its timer is gone already.
+	Requeued bool `json:"requeued,omitempty"`
 }

@@ -31,10 +31,11 @@ func (p *Partition) snapshot() *snapshot {
 		p: p, states: p.dirty, writes: p.writes, timers: p.timers.dirty,
 		pos: statePosition{
 			V: 1, position: position{p.inc, p.next - 1}, Marks: maps.Clone(p.marks),
-			Adopted: p.adopted, Build: p.o.Build, Hours: append([]hourMark(nil), p.hours...),
+			Adopted: p.adopted, Build: p.o.Build, Hours: append([]hourMark(nil), p.hours...), Sealed: append([]sealed(nil), p.sealed...),
 		},
 	}
 	p.flight = p.dirty
+	p.saving = s.pos.position
 	p.dirty = map[string]engage.State{}
 	p.writes = map[writeKey]write{}
 	p.timers.dirty = map[timerKey]*timer{}
@@ -74,7 +75,7 @@ func (s *snapshot) into(b *store.Batch) error {
 		if err != nil {
 			return fmt.Errorf("encode %s: %w", k.collection, err)
 		}
-		b.Puts = append(b.Puts, store.Put{Collection: k.collection, Key: key, Body: body, If: store.AnyVersion})
+		b.Puts = append(b.Puts, store.Put{Collection: k.collection, Key: key, Body: body, Expires: w.expires, If: store.AnyVersion})
 	}
 	for k, t := range s.timers {
 		if t == nil {
@@ -116,6 +117,9 @@ func (p *Partition) checkpoint(ctx context.Context) error {
 	if err := p.forgetRows(ctx); err != nil {
 		return err
 	}
+	if p.o.Mode == Reference {
+		return p.trim(ctx) // every batch has saved
+	}
 	if p.flight != nil || !p.dirtyPos {
 		return nil
 	}
@@ -131,6 +135,7 @@ func (p *Partition) checkpointed(ctx context.Context, err error) error {
 	if err != nil {
 		return err
 	}
+	p.savedPos = p.saving
 	p.evict()
 	return p.trim(ctx)
 }
@@ -178,26 +183,51 @@ func (p *Partition) evict() {
 	}
 }
 
-// trim lets go of records older than the retention, by log time, that are in the
-// committed states.
+// trim lets go of records that are older than the retention, by log time, and in
+// the committed states.
 func (p *Partition) trim(ctx context.Context) error {
 	horizon := p.o.Clock.Now().Add(-p.o.Retention)
+	if err := p.trimSealed(ctx, horizon); err != nil {
+		return err
+	}
 	keep := 0
 	for keep+1 < len(p.hours) && p.hours[keep+1].Hour.Before(horizon) {
 		keep++
 	}
-	if keep == 0 {
+	if keep == 0 || p.savedPos.Incarnation != p.inc || p.hours[keep].Seq > p.savedPos.Seq+1 {
 		return nil
 	}
 	before := p.hours[keep].Seq
-	p.hours = p.hours[keep:]
-	if before >= p.next {
-		return nil
-	}
 	if err := p.stream.Trim(ctx, before); err != nil {
 		return fmt.Errorf("trim below %d: %w", before, err)
 	}
+	p.hours = p.hours[keep:]
 	return nil
+}
+
+// trimSealed empties incarnations that were sealed before the horizon.
+func (p *Partition) trimSealed(ctx context.Context, horizon time.Time) error {
+	for len(p.sealed) > 0 && p.sealed[0].At.Before(horizon) {
+		s, _, last, err := p.openStream(ctx, p.sealed[0].Incarnation)
+		if err != nil {
+			return fmt.Errorf("open sealed incarnation: %w", err)
+		}
+		if err := s.Trim(ctx, last+1); err != nil {
+			return fmt.Errorf("trim sealed incarnation: %w", err)
+		}
+		p.sealed = p.sealed[1:]
+		p.dirtyPos = true
+	}
+	return nil
+}
+
+// expiry of a recorded document.
+func (p *Partition) expiry(collection string, at time.Time) time.Time {
+	keep, ok := p.o.Keep[collection]
+	if !ok {
+		return time.Time{}
+	}
+	return at.Add(keep)
 }
 
 // dueChannel keeps one wake-up of the clock.

@@ -9,7 +9,10 @@ import (
 
 // inboxRecords bounds what is handed over in memory; beyond it the loop reads
 // the stream, which has everything.
-const inboxRecords = 4096
+const (
+	inboxRecords = 4096
+	inboxBytes   = 64 << 20
+)
 
 // record is what the loop applies: read from the stream, or handed over by the
 // writer, which has decoded it to check what it appended.
@@ -22,6 +25,7 @@ type record struct {
 type inbox struct {
 	mu      sync.Mutex
 	records []record
+	bytes   int    // of the records
 	lastSeq uint64 // known to be in the log
 	wake    chan struct{}
 }
@@ -33,7 +37,8 @@ func (b *inbox) landed(seq uint64, data []byte, entries []engage.Entry, handOver
 	if seq > b.lastSeq {
 		b.lastSeq = seq
 	}
-	if handOver && len(b.records) < inboxRecords {
+	if handOver && len(b.records) < inboxRecords && b.bytes+len(data) <= inboxBytes {
+		b.bytes += len(data)
 		b.records = append(b.records, record{eventlog.Message{Seq: seq, Data: data}, entries})
 	}
 	b.mu.Unlock()
@@ -60,6 +65,7 @@ func (b *inbox) take(next uint64, limit int) (out []record, read bool) {
 	defer b.mu.Unlock()
 	i := 0
 	for i < len(b.records) && b.records[i].Seq < next {
+		b.bytes -= len(b.records[i].Data)
 		i++ // read from the stream meanwhile
 	}
 	b.records = b.records[i:]
@@ -69,6 +75,9 @@ func (b *inbox) take(next uint64, limit int) (out []record, read bool) {
 	}
 	if n > 0 {
 		out = b.records[:n:n]
+		for _, r := range out {
+			b.bytes -= len(r.Data)
+		}
 		b.records = b.records[n:]
 		return out, false
 	}

@@ -33,6 +33,7 @@ const maxOutputs = 4000
 // Another error means that the partition has stopped where a crash would have
 // left it.
 func (p *Partition) Run(ctx context.Context) error {
+	defer close(p.done)
 	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	g, gctx := errgroup.WithContext(inner)
@@ -112,7 +113,7 @@ func (p *Partition) loop(stop, ctx context.Context, g *errgroup.Group) error {
 			case err = <-p.saved:
 				err = p.checkpointed(both, err)
 			case answer := <-p.flushes:
-				answer <- p.checkpointNow(both)
+				err = p.flush(both, answer)
 			default:
 			}
 		} else {
@@ -126,7 +127,7 @@ func (p *Partition) loop(stop, ctx context.Context, g *errgroup.Group) error {
 			case err = <-p.saved:
 				err = p.checkpointed(both, err)
 			case answer := <-p.flushes:
-				answer <- p.checkpointNow(both)
+				err = p.flush(both, answer)
 			case <-both.Done():
 			}
 		}
@@ -135,6 +136,14 @@ func (p *Partition) loop(stop, ctx context.Context, g *errgroup.Group) error {
 		}
 	}
 	return ctx.Err() // nil when only stop has ended
+}
+
+// flush saves for who asked. A save that failed stops the loop like any other:
+// what it should have saved is not in memory as changed any more.
+func (p *Partition) flush(ctx context.Context, answer chan<- error) error {
+	err := p.checkpointNow(context.WithoutCancel(ctx))
+	answer <- err
+	return err
 }
 
 // unlessStopped is nil when err only says that we were asked to stop.
@@ -277,6 +286,7 @@ func (p *Partition) commitOutputs(ctx context.Context, seq uint64, rows []row) e
 			return err
 		}
 		p.flight = nil
+		p.savedPos = p.saving
 		if err := p.o.Fault(FaultStatesBefore); err != nil {
 			return err
 		}
@@ -370,7 +380,7 @@ func (p *Partition) applyEntry(ctx context.Context, here engage.Source, e engage
 			p.quarantine(here, e, nil, "timer: "+err.Error())
 			return nil, nil
 		}
-		if !p.timers.fires(e.Key, f) {
+		if !f.Requeued && !p.timers.fires(e.Key, f) {
 			return nil, nil // cleared, moved, or fired before
 		}
 	}
@@ -426,7 +436,7 @@ func (p *Partition) quarantine(here engage.Source, e engage.Entry, unreadable []
 		workspace = e.Workspace()
 	}
 	id := fmt.Sprintf("%s/%06d/%020d/%06d", p.name, here.Incarnation, here.Seq, here.Index)
-	p.writes[writeKey{"quarantine", workspace, id}] = write{Quarantined{
+	p.writes[writeKey{"quarantine", workspace, id}] = write{doc: Quarantined{
 		V: 1, Partition: p.name, Seq: here.Seq, Kind: e.Kind, Key: e.Key, At: e.At, Reason: reason, Record: append([]byte(nil), record...),
 	}}
 }
@@ -451,13 +461,37 @@ func (p *Partition) Requeue(ctx context.Context, workspace, id string) error {
 		return fmt.Errorf("quarantined %s: %w", id, err)
 	}
 	for i := range entries {
-		entries[i].From = engage.Source{}
+		if err := requeued(&entries[i], id); err != nil {
+			return fmt.Errorf("quarantined %s: %w", id, err)
+		}
 	}
 	if err := p.Append(ctx, entries); err != nil {
 		return fmt.Errorf("append quarantined %s: %w", id, err)
 	}
 	return p.o.States.Apply(ctx, store.Batch{Deletes: []store.Delete{{Collection: "quarantine", Key: key}}})
 }
+
+// requeued makes a quarantined entry ready to be appended. It gets a source of
+// its own, so that it takes effect once although a retry may be repeated; a firing
+// is marked, since its timer was taken off when it was applied first.
+func requeued(e *engage.Entry, id string) error {
+	e.From = engage.Source{Partition: "quarantine:" + id, Incarnation: 1, Seq: 1}
+	if e.Kind != engage.KindTimer {
+		return nil
+	}
+	var f engage.Firing
+	if err := json.Unmarshal(e.Body, &f); err != nil {
+		return fmt.Errorf("decode firing: %w", err)
+	}
+	f.Requeued = true
+	body, err := json.Marshal(f)
+	e.Body = body
+	return err
+}
+
+// errUnreadable: the state is there but cannot be decoded. That is the poison of
+// whoever needs it, and stops nobody else.
+var errUnreadable = errors.New("state cannot be read")
 
 // load reads a state, from memory if it is there.
 func (p *Partition) load(key string) (engage.State, error) {
@@ -474,7 +508,7 @@ func (p *Partition) load(key string) (engage.State, error) {
 	}
 	s, err := p.o.Machine.Decode(key, doc.Body)
 	if err != nil {
-		return nil, fmt.Errorf("decode state: %w", err)
+		return nil, fmt.Errorf("%w: %w", errUnreadable, err)
 	}
 	p.states[key] = s
 	return s, nil

@@ -55,6 +55,7 @@ package partition
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -116,11 +117,14 @@ type Options struct {
 	Build     string // names the code; a replay by other code is recorded
 	Logger    *slog.Logger
 	Retention time.Duration // records are kept at least this long; 0 means 7 days
+	// Keep says how long documents that steps record live, from the log time of
+	// the entry on, by collection; those of others live until they are deleted.
+	Keep map[string]time.Duration
 
 	CheckpointEvery time.Duration          // 0 means 500 ms
 	MaxAttempts     int                    // before quarantine; 0 means 3
 	MaxOutstanding  int                    // outputs under way before the loop waits; 0 means 20000
-	MaxStates       int                    // states kept in memory when clean; 0 means 200000
+	MaxStates       int                    // states kept in memory when clean; 0 means 50000
 	MaxBatch        int                    // records applied per commit; 0 means 256
 	NoHandover      bool                   // read everything from the stream
 	MaxRecordBytes  int                    // of the writer; 0 means its default
@@ -189,6 +193,9 @@ type Partition struct {
 	index    uint32 // of the next output of the record being applied
 	savedOn  string // build of the state position that was loaded
 	dirtyPos bool
+	saving   position // of the save under way
+	savedPos position // of the last one that succeeded
+	sealed   []sealed
 
 	inbox   inbox
 	outbox  outbox
@@ -196,6 +203,7 @@ type Partition struct {
 	saved   chan error // result of the checkpoint under way
 
 	ready   chan struct{}
+	done    chan struct{} // closed when Run has ended
 	isReady bool
 
 	applied     atomic.Uint64 // entries
@@ -206,13 +214,16 @@ type Partition struct {
 	firing      atomic.Int64 // appends of firings under way
 }
 
+// ErrStopped says that the partition does not run any more.
+var ErrStopped = errors.New("partition stopped")
+
 // Open recovers the positions and the stream. It starts nothing.
 func Open(ctx context.Context, o Options) (*Partition, error) {
 	defaults(&o)
 	p := &Partition{
 		o: o, name: fmt.Sprintf("%s/%d", o.Kind, o.Index),
 		marks: map[string]engage.Source{}, states: map[string]engage.State{}, dirty: map[string]engage.State{},
-		writes: map[writeKey]write{}, ready: make(chan struct{}),
+		writes: map[writeKey]write{}, ready: make(chan struct{}), done: make(chan struct{}),
 		flushes: make(chan chan error), saved: make(chan error, 1),
 	}
 	p.log = o.Logger.With("partition", p.name)
@@ -256,7 +267,7 @@ func defaults(o *Options) {
 		o.MaxOutstanding = 20000
 	}
 	if o.MaxStates == 0 {
-		o.MaxStates = 200000
+		o.MaxStates = 50000
 	}
 	if o.MaxBatch == 0 {
 		o.MaxBatch = 256
@@ -320,12 +331,9 @@ func (p *Partition) Flush(ctx context.Context) error {
 	answer := make(chan error, 1)
 	select {
 	case p.flushes <- answer:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	select {
-	case err := <-answer:
-		return err
+		return <-answer
+	case <-p.done:
+		return ErrStopped
 	case <-ctx.Done():
 		return ctx.Err()
 	}

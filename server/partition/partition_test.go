@@ -693,3 +693,149 @@ func TestOldRecordsAreTrimmedOnlyBelowTheStates(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A save that fails stops the partition: nothing of it may be missing later.
+func TestAFailedFlushLosesNothing(t *testing.T) {
+	w := newWorld(t, partition.Fast)
+	o := w.o
+	o.CheckpointEvery = time.Hour
+	o.Fault = crashAt(partition.FaultStatesBefore, 1)
+	p := w.open(o)
+	p.settle()
+	item := func(p *running, key string) error {
+		return p.Append(t.Context(), []engage.Entry{{Kind: "item", Key: "w/i:" + key, Body: []byte("x")}})
+	}
+	if err := item(p, "a"); err != nil {
+		t.Fatal(err)
+	}
+	p.settle()
+	if err := p.Flush(t.Context()); !errors.Is(err, errCrash) {
+		t.Fatalf("flush: %v", err)
+	}
+	if err := <-p.done; !errors.Is(err, errCrash) {
+		t.Fatalf("the partition went on: %v", err)
+	}
+	if err := p.Flush(t.Context()); !errors.Is(err, partition.ErrStopped) {
+		t.Errorf("flush of a stopped partition: %v", err)
+	}
+	p = w.open(w.o)
+	p.settle()
+	if err := item(p, "b"); err != nil {
+		t.Fatal(err)
+	}
+	p.settle()
+	if err := p.end(); err != nil {
+		t.Fatal(err)
+	}
+	got := w.states.dump("state_in")
+	for _, key := range []string{"{w i:a}", "{w i:b}"} {
+		if !strings.Contains(got, key) {
+			t.Errorf("%s is missing: %s", key, got)
+		}
+	}
+}
+
+// allergic cannot digest timers.
+type allergic struct{ chainMachine }
+
+func (m allergic) Apply(tx engage.Tx, e engage.Entry) error {
+	if e.Kind == engage.KindTimer {
+		return errors.New("no timers today")
+	}
+	return m.chainMachine.Apply(tx, e)
+}
+
+func TestAQuarantinedFiringIsRetriedOnce(t *testing.T) {
+	w := newWorld(t, partition.Fast)
+	w.o.Machine = allergic{}
+	w.fill([][]engage.Entry{{{Kind: "item", Key: "w/i:a", At: start, Body: []byte("x")}}})
+	w.clock.Advance(2 * time.Minute)
+	p := w.open(w.o)
+	p.settle()
+	if n := p.Stats().Quarantined; n != 1 {
+		t.Fatalf("%d quarantined", n)
+	}
+	if err := p.end(); err != nil {
+		t.Fatal(err)
+	}
+	id := ""
+	for k := range w.states.docs["quarantine"] {
+		id = k.ID
+	}
+	kept := w.states.docs["quarantine"][store.Key{Workspace: "w", ID: id}]
+	w.o.Machine = chainMachine{}
+	p = w.open(w.o)
+	p.settle()
+	for range 2 { // the second as after a crash between the append and the delete
+		if err := p.Requeue(t.Context(), "w", id); err != nil {
+			t.Fatal(err)
+		}
+		p.settle()
+		w.states.mu.Lock()
+		w.states.docs["quarantine"][kept.Key] = kept
+		w.states.mu.Unlock()
+	}
+	if err := p.end(); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.next.bodies(); len(got) != 1 {
+		t.Errorf("the firing took effect %d times", len(got))
+	}
+}
+
+func TestAnUnreadableStateIsThePoisonOfItsEntries(t *testing.T) {
+	w := newWorld(t, partition.Fast)
+	if err := w.states.Apply(t.Context(), store.Batch{Puts: []store.Put{
+		{Collection: "state_in", Key: store.Key{Workspace: "w", ID: "i:bad"}, Body: []byte("{")},
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	w.fill([][]engage.Entry{{
+		{Kind: "item", Key: "w/i:bad", At: start, Body: []byte("x")}, {Kind: "item", Key: "w/i:good", At: start, Body: []byte("x")},
+	}})
+	p := w.open(w.o)
+	if !p.settle() {
+		t.Fatalf("stopped: %v", <-p.done)
+	}
+	if err := p.end(); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(w.states.dump("state_in"), "i:good") || !strings.Contains(w.states.dump("quarantine"), "state cannot be read") {
+		t.Errorf("%s%s", w.states.dump("state_in"), w.states.dump("quarantine"))
+	}
+}
+
+// What is trimmed is in states that are committed, not only in memory.
+func TestTrimWaitsForTheStates(t *testing.T) {
+	w := newWorld(t, partition.Fast)
+	var story [][]engage.Entry
+	for h := range 20 {
+		story = append(story, []engage.Entry{{Kind: "item", Key: "w/i:a", At: start.Add(time.Duration(h) * time.Hour), Body: []byte("x")}})
+	}
+	w.fill(story)
+	w.clock.Advance(60 * 24 * time.Hour) // the machine was off for long
+	o := w.o
+	o.MaxBatch = 1
+	o.CheckpointEvery = time.Millisecond
+	o.Fault = crashAt(partition.FaultStatesAfter, 2)
+	for range 50 {
+		p := w.open(o)
+		if p.settle() {
+			_ = p.end()
+			break
+		}
+		p.stopped()
+		o.Fault = crashAt(partition.FaultStatesAfter, 2)
+	}
+	p := w.open(w.o)
+	p.settle()
+	if err := p.end(); err != nil {
+		t.Fatal(err)
+	}
+	if a := w.states.dump("alarms"); a != "" {
+		t.Errorf("records were trimmed ahead of the states: %s", a)
+	}
+	if got := w.states.dump("state_in"); !strings.Contains(got, `"n":2`) {
+		t.Errorf("states %s", got)
+	}
+}

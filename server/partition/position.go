@@ -32,6 +32,13 @@ type statePosition struct {
 	Adopted uint64                   `json:"adopted"`
 	Build   string                   `json:"build"`
 	Hours   []hourMark               `json:"hours,omitempty"`
+	Sealed  []sealed                 `json:"sealed,omitempty"`
+}
+
+// sealed is an incarnation that is over; its records are kept as long as others.
+type sealed struct {
+	Incarnation uint32    `json:"incarnation"`
+	At          time.Time `json:"at"` // by the clock
 }
 
 // hourMark is the first sequence of an hour of log time: what retention trims by.
@@ -69,6 +76,7 @@ func (p *Partition) recover(ctx context.Context) error {
 	p.inc, p.next = max(st.Incarnation, 1), st.Seq+1
 	p.position.Store(st.Seq)
 	p.marks, p.adopted, p.hours, p.savedOn = st.Marks, st.Adopted, st.Hours, st.Build
+	p.savedPos, p.sealed = position{p.inc, st.Seq}, st.Sealed
 	if p.marks == nil {
 		p.marks = map[string]engage.Source{}
 	}
@@ -169,6 +177,7 @@ func (p *Partition) finishOld(ctx context.Context) error {
 		}
 	}
 	p.old = nil
+	p.sealed = append(p.sealed, sealed{p.inc, p.o.Clock.Now()})
 	p.inc, p.next, p.hours = p.writerInc, 1, nil
 	p.outPos = position{Incarnation: p.inc}
 	p.position.Store(0)

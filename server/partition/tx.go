@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"errors"
 	"time"
 
 	"github.com/footfall-engage/footfall/server/engage"
@@ -30,7 +31,10 @@ type output struct {
 
 type writeKey struct{ collection, workspace, id string }
 
-type write struct{ doc any }
+type write struct {
+	doc     any
+	expires time.Time // zero: never
+}
 
 type txWrite struct {
 	key writeKey
@@ -51,7 +55,7 @@ func (tx *Tx) Load(key string) (engage.State, error) {
 		}
 	}
 	s, err := tx.p.load(key)
-	if err != nil {
+	if err != nil && !errors.Is(err, errUnreadable) {
 		tx.broken = err
 	}
 	return s, err
@@ -126,7 +130,7 @@ func (tx *Tx) commit() []output {
 		p.timers.apply(op)
 	}
 	for _, w := range tx.writes {
-		p.writes[w.key] = write{w.doc}
+		p.writes[w.key] = write{w.doc, p.expiry(w.key.collection, tx.at)}
 	}
 	for i := range tx.outs {
 		tx.outs[i].entry.From = engage.Source{
