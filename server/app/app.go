@@ -32,7 +32,7 @@ import (
 	"github.com/footfall-engage/footfall/server/measure"
 	"github.com/footfall-engage/footfall/server/partition"
 	"github.com/footfall-engage/footfall/server/situate"
-	"github.com/footfall-engage/footfall/server/store"
+	"github.com/footfall-engage/footfall/server/store/sqlite"
 	"github.com/footfall-engage/footfall/server/weather"
 )
 
@@ -61,8 +61,8 @@ type App struct {
 	life     *lifecycle
 	registry *prometheus.Registry
 	eventlog *eventlog.JetStream
-	hot      store.Store
-	states   store.Store
+	hot      *sqlite.Store
+	states   *sqlite.Store
 	sealer   *catalog.Sealer
 	catalog  *catalog.Catalog
 	firstKey engage.Secret
@@ -174,11 +174,13 @@ func (a *App) openPartitions(ctx context.Context, places *configs[*situate.Confi
 	}
 	a.router = &router{weather: a.feed}
 	campaigns := &configs[*decide.Config]{catalog: a.catalog, compile: decideConfig(a.log)}
+	history := time.Duration(a.o.Config.HistoryDays) * 24 * time.Hour
 	open := func(kind string, i int, m engage.Machine, c partition.Configs) (*partition.Partition, error) {
 		o := partition.Options{
 			Kind: kind, Index: i, Mode: a.o.Mode, Log: a.eventlog, Hot: a.hot, States: a.states,
 			Machine: m, Configs: c, Router: a.router, Clock: a.o.Clock, Build: a.o.Version, Logger: a.log,
 			Retention: time.Duration(a.o.Config.RetentionDays) * 24 * time.Hour,
+			Keep:      map[string]time.Duration{"decisions": history, "timeline": history},
 		}
 		if a.o.Tap != nil {
 			name := fmt.Sprintf("%s/%d", kind, i)
@@ -245,6 +247,7 @@ func (a *App) run(ctx context.Context) error {
 	for _, p := range a.router.in {
 		a.life.run(p.Name(), p.Run)
 	}
+	a.life.run("purge", a.purge)
 	a.life.run("weather feed", func(ctx context.Context) error { return a.feed.run(ctx, a.router) })
 	a.life.push("settle", a.settle)
 	server := &http.Server{
@@ -285,7 +288,10 @@ func (a *App) catchUp(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		if err := p.Flush(ctx); err != nil && ctx.Err() == nil {
+		switch err := p.Flush(ctx); {
+		case errors.Is(err, partition.ErrStopped):
+			return <-a.life.failed // it stopped with a reason
+		case err != nil && ctx.Err() == nil:
 			return fmt.Errorf("save states of %s: %w", p.Name(), err)
 		}
 	}
@@ -294,6 +300,32 @@ func (a *App) catchUp(ctx context.Context) error {
 
 func (a *App) partitions() []*partition.Partition {
 	return append(append([]*partition.Partition{}, a.router.in...), a.router.act...)
+}
+
+// purgeEvery is how often expired documents are removed; they are invisible before.
+const purgeEvery = time.Minute
+
+// purge removes expired documents in small portions.
+func (a *App) purge(ctx context.Context) error {
+	const portion = 500
+	tick := time.NewTicker(purgeEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+		for _, s := range []*sqlite.Store{a.hot, a.states} {
+			for n := portion; n == portion && ctx.Err() == nil; {
+				var err error
+				if n, err = s.Purge(ctx, portion); err != nil && ctx.Err() == nil {
+					a.log.Error("purge expired documents", "error", err)
+					break
+				}
+			}
+		}
+	}
 }
 
 // settleWithin bounds how long a stop waits for work under way. What is not done

@@ -71,11 +71,13 @@ type Config struct {
 	Workspace string
 	// RetentionDays that the event log keeps its records.
 	RetentionDays int
-	Log           Log
-	Weather       Weather
-	Limits        Limits
-	Secrets       Secrets
-	Providers     Providers
+	// HistoryDays that decisions with their traces, and people's timelines, are kept.
+	HistoryDays int
+	Log         Log
+	Weather     Weather
+	Limits      Limits
+	Secrets     Secrets
+	Providers   Providers
 }
 
 // Log says what is logged and how.
@@ -155,6 +157,7 @@ func Default() Config {
 		Durability:    Process,
 		Workspace:     "default",
 		RetentionDays: 7,
+		HistoryDays:   90,
 		Log:           Log{Level: "info", Format: Text},
 		Weather:       Weather{Provider: MetNorway},
 		Limits:        Limits{Sessions: 100_000, Posts: 256},

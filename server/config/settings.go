@@ -42,6 +42,7 @@ func (c *Config) bindings() []binding {
 		{"partitions", &c.Partitions, "Partitions of each kind, 1 to 64. 0 means one per core."},
 		{"workspace", &c.Workspace, "Id of the workspace that is made on the first start."},
 		{"retention_days", &c.RetentionDays, "Days that the event log keeps its records, 1 to 365. Longer explains and rehearses further back and takes more disk."},
+		{"history_days", &c.HistoryDays, "Days that decisions with their traces, and people's timelines, are kept, 1 to 3650. What is older cannot be explained."},
 
 		{"log.level", &c.Log.Level, `"debug", "info", "warn" or "error".`},
 		{"log.format", &c.Log.Format, `"text" for people, "json" for collectors.`},

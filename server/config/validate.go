@@ -63,6 +63,7 @@ func (c *Config) Validate() error {
 		bad("workspace", "must be 1 to 100 of a-z, A-Z, 0-9, '.', '_', '-', is %q", c.Workspace)
 	}
 	between("retention_days", c.RetentionDays, 1, 365)
+	between("history_days", c.HistoryDays, 1, 3650)
 	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf("log.format", c.Log.Format, Text, JSON)
 
