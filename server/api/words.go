@@ -14,10 +14,7 @@ import (
 // seen is what a gate saw, read from its trace. All fields are optional; traces
 // of other versions may have others.
 type seen struct {
-	Answered struct {
-		Granted bool      `json:"granted"`
-		At      time.Time `json:"at"`
-	} `json:"answered"`
+	Answered    consentNo `json:"answered"`
 	Start       time.Time `json:"start"`
 	End         time.Time `json:"end"`
 	AgeS        float64   `json:"age_s"`
@@ -39,6 +36,26 @@ type seen struct {
 	Error       string    `json:"error"`
 	Arm         string    `json:"arm"`
 	HoldoutPerc float64   `json:"holdout_percent"`
+}
+
+// consentNo is the answer of who said no to marketing; zero when there was none.
+// Decisions of before the answer was kept say only that there was one.
+type consentNo struct {
+	given bool
+	at    time.Time // zero: not kept
+}
+
+func (a *consentNo) UnmarshalJSON(b []byte) error {
+	if json.Unmarshal(b, &a.given) == nil {
+		return nil
+	}
+	var full struct {
+		At time.Time `json:"at"`
+	}
+	err := json.Unmarshal(b, &full)
+	a.at = full.At
+	a.given = err == nil
+	return err
 }
 
 type clause struct {
@@ -126,10 +143,14 @@ func yesWords(g engage.GateResult, s seen) string {
 func noWords(g engage.GateResult, s seen) string {
 	switch g.Reason {
 	case engage.ReasonConsent:
-		if !s.Answered.At.IsZero() {
-			return "The person said no to marketing messages on " + day(s.Answered.At) + "."
+		switch {
+		case !s.Answered.at.IsZero():
+			return "The person said no to marketing messages on " + day(s.Answered.at) + "."
+		case s.Answered.given:
+			return "The person said no to marketing messages."
+		default:
+			return "The person has not agreed to marketing messages."
 		}
-		return "The person has not agreed to marketing messages."
 	case engage.ReasonNotStarted:
 		return "The campaign begins only at " + moment(s.Start) + "."
 	case engage.ReasonEnded:
@@ -154,15 +175,26 @@ func noWords(g engage.GateResult, s seen) string {
 		return "The weather at the place was not known."
 	case engage.ReasonQuiet:
 		return fmt.Sprintf("It was %s in %s, within quiet hours until %s.", s.LocalTime, s.Zone, moment(s.Until))
+	case engage.ReasonQuietExpired:
+		return fmt.Sprintf("It was %s in %s, within quiet hours until %s, when the message would have been too old.", s.LocalTime, s.Zone, moment(s.Until))
 	case engage.ReasonCap:
 		return fmt.Sprintf("The person had %d of at most %s within %s.", s.Count, plural(s.Cap, "message"), span(s.WindowS))
 	case engage.ReasonArbitration:
 		return fmt.Sprintf("The campaign %q wanted the same moment and came first.", s.Winner)
 	case engage.ReasonRender:
-		return "The message could not be written: " + s.Error + "."
+		return "The message could not be written: " + withoutCode(s.Error) + "."
 	default:
 		return fmt.Sprintf("The gate %s said no (%s).", g.Gate, g.Reason)
 	}
+}
+
+// withoutCode is the text of an engage.Error as a person reads it.
+func withoutCode(text string) string {
+	code, rest, found := strings.Cut(text, ": ")
+	if found && slices.Contains([]engage.Code{engage.NotFound, engage.TooLarge, engage.Invalid}, engage.Code(code)) {
+		return rest
+	}
+	return text
 }
 
 func stale(s seen) string {

@@ -57,8 +57,8 @@ func TestGatesAndDecisionsSpeakPlainly(t *testing.T) {
 	weather := saw("kind", "forecast", "condition", "partly_cloudy", "temperature_c", 14.0)
 	gates := []engage.GateResult{
 		{Gate: "consent", OK: true},
-		{Gate: "consent", Reason: engage.ReasonConsent, Saw: saw("purpose", "marketing", "answered", saw("granted", false, "at", time.Time{}))},
-		{Gate: "consent", Reason: engage.ReasonConsent, Saw: saw("answered", saw("granted", false, "at", at))},
+		{Gate: "consent", Reason: engage.ReasonConsent, Saw: saw("purpose", "marketing")},
+		{Gate: "consent", Reason: engage.ReasonConsent, Saw: saw("purpose", "marketing", "answered", saw("at", at, "text_version", "v3", "source", "app"))},
 		{Gate: "eligibility", OK: true},
 		{Gate: "eligibility", Reason: engage.ReasonNotStarted, Saw: saw("start", at)},
 		{Gate: "eligibility", Reason: engage.ReasonEnded, Saw: saw("end", at)},
