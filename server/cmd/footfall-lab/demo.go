@@ -362,11 +362,14 @@ func (d *demo) live(ctx context.Context, prefix string, keys map[sdkpb.Platform]
 		return nil, err
 	}
 	r.Town = townSize{d.o.Seed, d.o.People, len(d.town.Shops), d.o.Speed, float64(ran.Round(time.Millisecond)) / float64(time.Second)}
-	if th != nil && th.taken() < d.o.Sabotage.Lose {
-		return nil, fmt.Errorf("sabotage could take only %d items of %d: let it run longer or with more people", th.taken(), d.o.Sabotage.Lose)
-	}
-	if n := d.crowd.Report().Doubled; n < d.o.Sabotage.Double {
-		return nil, fmt.Errorf("sabotage could double only %d messages of %d: let it run longer or with more people", n, d.o.Sabotage.Double)
+	if d.o.Sabotage != (sabotage{}) {
+		r.Sabotage = &sabotaged{Doubled: d.crowd.Report().Doubled}
+		if th != nil {
+			r.Sabotage.Lost = th.taken()
+		}
+		if *r.Sabotage != (sabotaged{d.o.Sabotage.Lose, d.o.Sabotage.Double}) {
+			fmt.Fprintf(d.progress, "sabotage came to lose=%d,double=%d: for more let it run longer or with more people\n", r.Sabotage.Lost, r.Sabotage.Doubled)
+		}
 	}
 	return r, nil
 }

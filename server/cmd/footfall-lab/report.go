@@ -27,6 +27,15 @@ type report struct {
 	Town     townSize       `json:"town"`
 	Rejected map[string]int `json:"rejected"` // items that the server refused, by code
 	Audit    auditNotes     `json:"audit"`
+	// Sabotage is what was broken on purpose; absent without --sabotage. It can be
+	// less than was asked for, in a short run or a small town.
+	Sabotage *sabotaged `json:"sabotage,omitempty"`
+}
+
+// sabotaged is what --sabotage came to.
+type sabotaged struct {
+	Lost    int `json:"lost"`
+	Doubled int `json:"doubled"`
 }
 
 // decisions by state.
