@@ -82,7 +82,7 @@ func TestContactIsRequired(t *testing.T) {
 		{weather.MetOptions{Contact: contact, BaseURL: "api.met.no"}, "weather.base_url"},
 		{weather.MetOptions{Contact: contact, BaseURL: "ftp://api.met.no"}, "weather.base_url"},
 		{weather.MetOptions{Contact: contact, BaseURL: "https://user:secret@api.met.no"}, "weather.base_url"},
-		{weather.MetOptions{Contact: contact, BaseURL: "https://proxy.example/met/"}, ""},
+		{weather.MetOptions{Contact: contact, BaseURL: "https://cache.example/met/"}, ""},
 	} {
 		_, err := weather.NewMetNorway(c.o)
 		if c.field == "" {
