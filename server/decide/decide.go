@@ -133,7 +133,8 @@ func (m Machine) Apply(tx engage.Tx, e engage.Entry) error {
 		if err := read(e, &answers); err != nil {
 			return err
 		}
-		return s.then(s.p.SetPreferences(answers), answers)
+		left := s.p.SetPreferences(answers)
+		return folded(s, answers, left)
 	case engage.KindConsent:
 		var answers map[engage.Purpose]engage.Consent
 		if err := read(e, &answers); err != nil {
@@ -142,7 +143,15 @@ func (m Machine) Apply(tx engage.Tx, e engage.Entry) error {
 		s.p.SetConsents(answers)
 		return s.timeline("", answers)
 	case engage.KindTraits:
-		return s.then(s.p.SetAttributes(e.Body), json.RawMessage(e.Body))
+		left, err := s.p.SetAttributes(e.Body)
+		if err != nil {
+			return err // no object: the protocol refuses such
+		}
+		var traits map[string]json.RawMessage
+		if err := read(e, &traits); err != nil {
+			return err
+		}
+		return folded(s, traits, left)
 	case engage.KindBound, engage.KindBindRefused:
 		var id engage.Identify
 		if err := read(e, &id); err != nil {
@@ -200,11 +209,16 @@ func (m Machine) person(tx engage.Tx, key string, e engage.Entry) (*step, error)
 	return s, nil
 }
 
-func (s *step) then(err error, data any) error {
-	if err != nil {
-		return err
+// folded notes what a person said, and what of it found no room in the profile or
+// could not be kept: {"kept": {...}, "left_out": [names]}.
+func folded[V any](s *step, said map[string]V, leftOut []string) error {
+	if len(leftOut) == 0 {
+		return s.timeline("", said)
 	}
-	return s.timeline("", data)
+	for _, name := range leftOut {
+		delete(said, name)
+	}
+	return s.timeline("", map[string]any{"kept": said, "left_out": leftOut})
 }
 
 // timeline keeps what happened for people to look at.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/footfall-engage/footfall/server/decide"
 	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/profile"
 	"github.com/footfall-engage/footfall/server/rules"
 )
 
@@ -588,4 +589,61 @@ func TestACampaignThatDoesNotCompileIsRefusedWithItsField(t *testing.T) {
 			t.Errorf("%s: %s", field, got)
 		}
 	}
+}
+
+// Any phone can say more than a profile holds: nothing of it may be an error,
+// which would set the entry aside.
+func TestWhatAPhoneSaysBeyondTheLimitsIsNotedAndLeftOut(t *testing.T) {
+	w := newWorld(t)
+	w.meet("ada")
+	topics, traits := map[string]engage.Attitude{}, map[string]int{}
+	for i := range profile.MaxPreferences {
+		topics[fmt.Sprintf("t%03d", i)], traits[fmt.Sprintf("t%03d", i)] = engage.Like, i
+	}
+	odd := entry(engage.KindTraits, person("ada"), 4*sec, map[string]any{})
+	odd.Body = []byte(`{"t001":1e999,"t002":"two","new":true}`)
+	w.apply(
+		entry(engage.KindPreferences, person("ada"), sec, topics),
+		entry(engage.KindTraits, person("ada"), 2*sec, traits),
+		entry(engage.KindPreferences, person("ada"), 3*sec, map[string]engage.Attitude{"z": engage.Like, "t001": engage.Dislike, "a": engage.Like}),
+		odd,
+	)
+	p := w.person("ada")
+	if len(p.Preferences) != profile.MaxPreferences || p.Preferences["t001"] != engage.Dislike || p.Preferences["a"] != "" {
+		t.Errorf("%d preferences, t001 %q, a %q", len(p.Preferences), p.Preferences["t001"], p.Preferences["a"])
+	}
+	if len(p.Attributes) != profile.MaxAttributes || p.Attributes["t001"] != 1.0 || p.Attributes["t002"] != "two" {
+		t.Errorf("%d attributes, t001 %v, t002 %v", len(p.Attributes), p.Attributes["t001"], p.Attributes["t002"])
+	}
+	said := map[time.Duration]string{}
+	for _, b := range w.Docs("timeline") {
+		var e engage.TimelineEntry
+		if err := json.Unmarshal(b, &e); err != nil {
+			t.Fatal(err)
+		}
+		said[e.At.Sub(t0)] = string(e.Data)
+	}
+	for at, want := range map[time.Duration]string{
+		2 * sec: mustJSON(t, traits), // all found room
+		3 * sec: `{"kept":{"t001":"dislike"},"left_out":["a","z"]}`,
+		4 * sec: `{"kept":{"t002":"two"},"left_out":["new","t001"]}`,
+	} {
+		if said[at] != want {
+			t.Errorf("the timeline at %v: %s, want %s", at, said[at], want)
+		}
+	}
+}
+
+func TestOneOddPropertyOfAnEventSpoilsNoOther(t *testing.T) {
+	w := newWorld(t, offer("x", func(c *engage.Campaign) {
+		c.Trigger = engage.CampaignTrigger{Type: engage.TriggerEvent, Event: "bought"}
+		c.Context = rule(`{"field":"trigger.properties.n","op":"eq","value":7}`)
+		c.Arms[0].Message = engage.Content{Title: "Hello", Body: "Thanks"}
+	}))
+	w.meet("ada")
+	w.apply(entry(engage.KindTrigger, person("ada"), sec, engage.Trigger{
+		Type: engage.TriggerEvent, Occasion: "e1", Install: "i-ada", OccurredAt: t0.Add(sec), Event: "bought",
+		Properties: json.RawMessage(`{"huge":1e999,"n":7}`),
+	}))
+	w.wantVerdicts("x pending")
 }

@@ -41,8 +41,15 @@ func (m *moment) local() time.Time {
 func (m *moment) properties() map[string]any {
 	if m.props == nil {
 		m.props = map[string]any{}
-		if len(m.t.Properties) > 0 && json.Unmarshal(m.t.Properties, &m.props) != nil {
-			m.props = map[string]any{}
+		var raw map[string]json.RawMessage
+		if len(m.t.Properties) == 0 || json.Unmarshal(m.t.Properties, &raw) != nil {
+			return m.props
+		}
+		for name, r := range raw { // one by one: a number like 1e999 spoils no other
+			var v any
+			if json.Unmarshal(r, &v) == nil {
+				m.props[name] = v
+			}
 		}
 	}
 	return m.props

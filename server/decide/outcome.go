@@ -85,7 +85,6 @@ func (s *step) onReceipt() error {
 	if d == nil || slices.Contains(d.Receipts, r.State) {
 		return nil
 	}
-	d.Receipts = append(slices.Clone(d.Receipts), r.State)
 	var add engage.Counts
 	switch r.State {
 	case engage.ReceiptDelivered:
@@ -94,7 +93,10 @@ func (s *step) onReceipt() error {
 		add.Displayed = 1
 	case engage.ReceiptOpened:
 		add.Opened = 1
+	default:
+		return nil // a state of another version: it stands in the timeline, and says nothing here
 	}
+	d.Receipts = append(slices.Clone(d.Receipts), r.State)
 	confirmed := r.State == engage.ReceiptDisplayed || r.State == engage.ReceiptOpened
 	if confirmed && !d.State.Terminal() {
 		d.State = engage.Sent

@@ -170,6 +170,9 @@ func TestWhatAnOutcomeLeavesInTheDecision(t *testing.T) {
 		{"shown by a push before its provider's word arrived", func(id string) []engage.Entry {
 			return []engage.Entry{receipt("ada", id, sec, "displayed", "apns"), outcome("ada", id, 2*sec, engage.DeliveryAccepted, "apns", "")}
 		}, "sent  apns ", func(c engage.Counts) int64 { return c.Accepted }},
+		{"a receipt of a state that is not known", func(id string) []engage.Entry {
+			return []engage.Entry{receipt("ada", id, sec, "7", "fcm")}
+		}, "pending   ", func(c engage.Counts) int64 { return c.Decided }},
 		{"an unknown delivery", func(string) []engage.Entry {
 			return []engage.Entry{outcome("ada", "nope", sec, engage.DeliveryFailed, "fcm", engage.ReasonRejected), receipt("ada", "nope", sec, "opened", "")}
 		}, "pending   ", func(c engage.Counts) int64 { return c.Decided }},
@@ -181,6 +184,9 @@ func TestWhatAnOutcomeLeavesInTheDecision(t *testing.T) {
 		d := w.decisions()[0]
 		if got := fmt.Sprint(d.State, " ", d.Reason, " ", d.Channel, " ", d.Detail); got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+		if slices.Contains(d.Receipts, "7") {
+			t.Errorf("%s: receipts %v", c.name, d.Receipts)
 		}
 		if n := c.count(w.counts("x")["a"]); n != 1 {
 			t.Errorf("%s: counted %+v", c.name, w.counts("x")["a"])
@@ -400,7 +406,6 @@ func TestAFailedEntryLeavesNothing(t *testing.T) {
 		"unknown": {Kind: "x", Key: person("p1"), At: t0},
 		"new":     {Kind: "x", Key: person("new"), At: t0},
 		"traits":  {Kind: engage.KindTraits, Key: person("p1"), At: t0, Body: []byte("[]")},
-		"liking":  {Kind: engage.KindPreferences, Key: person("p1"), At: t0, Body: []byte(`{"a":"b"}`)},
 		"weather": {Kind: engage.KindWeather, Key: "_/w:x", At: t0, Body: []byte(`{"cell":"zz"}`)},
 	} {
 		if err := w.Apply(e); err == nil || errors.Is(err, steptest.ErrBroken) || w.Dump() != before {

@@ -17,6 +17,7 @@ import (
 // Limits of a profile.
 const (
 	MaxAttributes  = 500
+	MaxAttribute   = 1024 // bytes of one attribute's name and of its value as JSON: a person's state must stay small
 	MaxPreferences = 500
 	MaxDevices     = 20 // beyond it the one not seen for longest is forgotten
 )
@@ -64,24 +65,18 @@ func (p *Profile) SetDevice(d engage.Device) {
 	}
 }
 
-// SetPreferences folds answers in; an empty attitude forgets.
-func (p *Profile) SetPreferences(answers map[string]engage.Attitude) error {
-	m := cloneOf(p.Preferences)
+// SetPreferences folds answers in; an empty attitude forgets. What is full stays
+// as it is: topics that have an answer keep their place, new ones come in by name
+// until there are MaxPreferences. It returns the topics that were left out, sorted:
+// those, and those of an attitude that is not known.
+func (p *Profile) SetPreferences(answers map[string]engage.Attitude) (leftOut []string) {
+	changes := make(map[string]change[engage.Attitude], len(answers))
 	for topic, a := range answers {
-		switch a {
-		case "":
-			delete(m, topic)
-		case engage.Like, engage.Dislike:
-			m[topic] = a
-		default:
-			return engage.Errorf(engage.Invalid, "preferences."+topic, `must be "like" or "dislike", is %q`, a)
-		}
+		known := a == engage.Like || a == engage.Dislike
+		changes[topic] = change[engage.Attitude]{to: a, forget: a == "", odd: a != "" && !known}
 	}
-	if len(m) > MaxPreferences {
-		return engage.Errorf(engage.TooLarge, "preferences", "at most %d topics", MaxPreferences)
-	}
-	p.Preferences = m
-	return nil
+	p.Preferences, leftOut = fold(p.Preferences, changes, MaxPreferences)
+	return leftOut
 }
 
 // SetConsents folds answers in.
@@ -91,25 +86,61 @@ func (p *Profile) SetConsents(answers map[engage.Purpose]engage.Consent) {
 	p.Consents = m
 }
 
-// SetAttributes folds traits in; null forgets.
-func (p *Profile) SetAttributes(traits json.RawMessage) error {
-	var in map[string]any
+// SetAttributes folds traits in; null forgets. What is full stays as it is, as
+// with SetPreferences, up to MaxAttributes. It returns the names that were left
+// out, sorted: those, those of a value that no attribute can have, such as 1e999,
+// and those larger than MaxAttribute. The error is about traits that are no JSON object and changes nothing; the
+// protocol refuses such.
+func (p *Profile) SetAttributes(traits json.RawMessage) (leftOut []string, err error) {
+	var in map[string]json.RawMessage
 	if err := json.Unmarshal(traits, &in); err != nil {
-		return fmt.Errorf("traits: %w", err)
+		return nil, fmt.Errorf("traits: %w", err)
 	}
-	m := cloneOf(p.Attributes)
-	for k, v := range in {
-		if v == nil {
-			delete(m, k)
-		} else {
-			m[k] = v
+	changes := make(map[string]change[any], len(in))
+	for name, raw := range in {
+		var v any
+		err := json.Unmarshal(raw, &v)
+		changes[name] = change[any]{to: v, forget: err == nil && v == nil, odd: err != nil || len(name)+len(raw) > MaxAttribute}
+	}
+	p.Attributes, leftOut = fold(p.Attributes, changes, MaxAttributes)
+	return leftOut, nil
+}
+
+// change of one entry of a map.
+type change[V any] struct {
+	to     V
+	forget bool
+	odd    bool // it cannot be kept
+}
+
+// fold is a copy of m with the changes in it, and the names of those that are odd
+// or found no room, sorted. Forgetting makes room first, then what is there is
+// changed, then what is new comes in by name: a phone that says too much can
+// neither push out what is known nor fail.
+func fold[V any](m map[string]V, changes map[string]change[V], limit int) (map[string]V, []string) {
+	out := cloneOf(m)
+	var added, leftOut []string
+	for name, c := range changes {
+		_, known := out[name]
+		switch {
+		case c.odd:
+			leftOut = append(leftOut, name)
+		case c.forget:
+			delete(out, name)
+		case known:
+			out[name] = c.to
+		default:
+			added = append(added, name)
 		}
 	}
-	if len(m) > MaxAttributes {
-		return engage.Errorf(engage.TooLarge, "attributes", "at most %d", MaxAttributes)
+	slices.Sort(added)
+	room := max(min(limit-len(out), len(added)), 0)
+	for _, name := range added[:room] {
+		out[name] = changes[name].to
 	}
-	p.Attributes = m
-	return nil
+	leftOut = append(leftOut, added[room:]...)
+	slices.Sort(leftOut)
+	return out, leftOut
 }
 
 // Bind adds an identifier.

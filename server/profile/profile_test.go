@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,10 +34,10 @@ func ada(t *testing.T) *profile.Profile {
 	p.SetDevice(engage.Device{Install: "old", Platform: "ios", Locale: "en-GB", SeenAt: t0})
 	p.SetDevice(engage.Device{Install: "new", Platform: "android", Locale: "nl-NL", SeenAt: t0.Add(time.Minute)})
 	p.SetDevice(engage.Device{Install: "newest", SeenAt: t0.Add(time.Hour)}) // says nothing of itself
-	if err := p.SetPreferences(map[string]engage.Attitude{"tea": engage.Like, "art": engage.Like, "meat": engage.Dislike}); err != nil {
-		t.Fatal(err)
+	if left := p.SetPreferences(map[string]engage.Attitude{"tea": engage.Like, "art": engage.Like, "meat": engage.Dislike}); left != nil {
+		t.Fatal(left)
 	}
-	if err := p.SetAttributes(json.RawMessage(`{"city":"Delft","points":12.5,"vip":true,"born":"1990-02-03T00:00:00Z","sizes":["s","m"],"any":7,"a.b":"dotted"}`)); err != nil {
+	if _, err := p.SetAttributes(json.RawMessage(`{"city":"Delft","points":12.5,"vip":true,"born":"1990-02-03T00:00:00Z","sizes":["s","m"],"any":7,"a.b":"dotted"}`)); err != nil {
 		t.Fatal(err)
 	}
 	return p
@@ -123,9 +124,12 @@ func TestChangingACopyLeavesTheFirst(t *testing.T) {
 		"seen":        func(p *profile.Profile) error { p.Seen(t0.Add(9 * time.Hour)); return nil },
 		"visited":     func(p *profile.Profile) error { p.Visited(t0.Add(9 * time.Hour)); return nil },
 		"device":      func(p *profile.Profile) error { p.SetDevice(engage.Device{Install: "new"}); return nil },
-		"preferences": func(p *profile.Profile) error { return p.SetPreferences(map[string]engage.Attitude{"tea": ""}) },
-		"attributes":  func(p *profile.Profile) error { return p.SetAttributes(json.RawMessage(`{"city":null}`)) },
-		"bind":        func(p *profile.Profile) error { p.Bind("email:a"); p.Bind("zzz"); return nil },
+		"preferences": func(p *profile.Profile) error { p.SetPreferences(map[string]engage.Attitude{"tea": ""}); return nil },
+		"attributes": func(p *profile.Profile) error {
+			_, err := p.SetAttributes(json.RawMessage(`{"city":null}`))
+			return err
+		},
+		"bind": func(p *profile.Profile) error { p.Bind("email:a"); p.Bind("zzz"); return nil },
 		"consents": func(p *profile.Profile) error {
 			p.SetConsents(map[engage.Purpose]engage.Consent{engage.ConsentMarketing: {}})
 			return nil
@@ -146,14 +150,14 @@ func TestChangingACopyLeavesTheFirst(t *testing.T) {
 
 func TestAnswersFoldIn(t *testing.T) {
 	p := ada(t)
-	if err := p.SetPreferences(map[string]engage.Attitude{"tea": engage.Dislike, "art": "", "new": engage.Like}); err != nil {
-		t.Fatal(err)
+	if left := p.SetPreferences(map[string]engage.Attitude{"tea": engage.Dislike, "art": "", "new": engage.Like}); left != nil {
+		t.Fatal(left)
 	}
 	if got := fmt.Sprint(p.Topics(engage.Like), p.Topics(engage.Dislike)); got != "[new] [meat tea]" {
 		t.Errorf("topics %s", got)
 	}
-	if err := p.SetAttributes(json.RawMessage(`{"city":null,"points":13,"new":"x"}`)); err != nil {
-		t.Fatal(err)
+	if left, err := p.SetAttributes(json.RawMessage(`{"city":null,"points":13,"new":"x"}`)); err != nil || left != nil {
+		t.Fatal(left, err)
 	}
 	if _, ok := p.Value("attributes.city"); ok || p.Attributes["points"] != 13.0 || p.Attributes["new"] != "x" || p.Attributes["vip"] != true {
 		t.Errorf("attributes %v", p.Attributes)
@@ -177,36 +181,71 @@ func TestAnswersFoldIn(t *testing.T) {
 	}
 }
 
-func TestLimitsAndBadAnswersChangeNothing(t *testing.T) {
+func TestWhatIsFullKeepsWhatItHasAndTakesNewByName(t *testing.T) {
+	p := ada(t)
+	topics, traits := map[string]engage.Attitude{"tea": engage.Dislike, "meat": "", "odd": "love"}, map[string]any{"city": "Gouda", "vip": nil}
+	for i := range profile.MaxPreferences {
+		topics[fmt.Sprintf("t%03d", i)] = engage.Like
+		traits[fmt.Sprintf("t%03d", i)] = i
+	}
+	// Of 500, tea and art stay, meat goes, 498 come in.
+	if left := p.SetPreferences(topics); !slices.Equal(left, []string{"odd", "t498", "t499"}) {
+		t.Errorf("left out are the topics %v", left)
+	}
+	if p.Preferences["tea"] != engage.Dislike || p.Preferences["art"] != engage.Like || p.Preferences["t497"] != engage.Like || len(p.Preferences) != profile.MaxPreferences {
+		t.Errorf("%d preferences %v", len(p.Preferences), p.Preferences)
+	}
+	// Of 500, six of the seven stay, 494 come in.
+	many, _ := json.Marshal(traits)
+	left, err := p.SetAttributes(many)
+	if err != nil || !slices.Equal(left, []string{"t494", "t495", "t496", "t497", "t498", "t499"}) {
+		t.Errorf("left out are the attributes %v, %v", left, err)
+	}
+	if p.Attributes["city"] != "Gouda" || p.Attributes["points"] != 12.5 || p.Attributes["t493"] != 493.0 || len(p.Attributes) != profile.MaxAttributes {
+		t.Errorf("%d attributes %v", len(p.Attributes), p.Attributes)
+	}
+	if left := p.SetPreferences(map[string]engage.Attitude{"new": engage.Like, "art": "", "tea": engage.Like}); left != nil || p.Preferences["new"] != engage.Like {
+		t.Errorf("who forgets one has room for another: left out %v", left)
+	}
+	if left := p.SetPreferences(map[string]engage.Attitude{"newer": engage.Like}); !slices.Equal(left, []string{"newer"}) {
+		t.Errorf("left out %v", left)
+	}
+}
+
+func TestAValueThatNoAttributeCanHaveIsLeftOutAlone(t *testing.T) {
+	p := ada(t)
+	left, err := p.SetAttributes(json.RawMessage(`{"points":1e999,"deep":{"a":[-1e999]},"city":"Gouda","\ud800":"half"}`))
+	if err != nil || !slices.Equal(left, []string{"deep", "points"}) {
+		t.Errorf("left out %v, %v", left, err)
+	}
+	large := strings.Repeat("x", profile.MaxAttribute-len("city")-len(`""`))
+	traits, _ := json.Marshal(map[string]string{"city": large, "sizes": large})
+	if left, err := p.SetAttributes(traits); err != nil || !slices.Equal(left, []string{"sizes"}) || p.Attributes["city"] != large {
+		t.Errorf("left out for their size %v, %v", left, err)
+	}
+	if _, err := p.SetAttributes(json.RawMessage(`{"city":"Gouda"}`)); err != nil {
+		t.Fatal(err)
+	}
+	if p.Attributes["points"] != 12.5 || p.Attributes["city"] != "Gouda" || p.Attributes["\ufffd"] != "half" {
+		t.Errorf("attributes %v", p.Attributes)
+	}
+}
+
+func TestTraitsThatAreNoObjectChangeNothing(t *testing.T) {
 	p := ada(t)
 	before, _ := json.Marshal(p)
-	topics, traits := map[string]engage.Attitude{}, map[string]int{}
-	for i := range profile.MaxPreferences {
-		topics[fmt.Sprint(i)] = engage.Like
-	}
-	for i := range profile.MaxAttributes {
-		traits[fmt.Sprint(i)] = i
-	}
-	many, _ := json.Marshal(traits)
-	for name, c := range map[string]struct {
-		err   error
-		code  engage.Code
-		field string
-	}{
-		"attitude":   {p.SetPreferences(map[string]engage.Attitude{"tea": "love"}), engage.Invalid, "preferences.tea"},
-		"topics":     {p.SetPreferences(topics), engage.TooLarge, "preferences"},
-		"attributes": {p.SetAttributes(many), engage.TooLarge, "attributes"},
-		"not JSON":   {p.SetAttributes(json.RawMessage(`{`)), engage.Internal, ""},
-		"a list":     {p.SetAttributes(json.RawMessage(`[]`)), engage.Internal, ""},
-	} {
-		e, _ := c.err.(*engage.Error) //nolint:errorlint // the error itself, with its field
-		if engage.CodeOf(c.err) != c.code || c.field != "" && (e == nil || e.Field != c.field) {
-			t.Errorf("%s: %v", name, c.err)
+	for _, traits := range []string{`{`, `[]`, ``, `7`} {
+		if left, err := p.SetAttributes(json.RawMessage(traits)); err == nil || left != nil {
+			t.Errorf("%s: %v, %v", traits, left, err)
 		}
 	}
 	if now, _ := json.Marshal(p); string(now) != string(before) {
 		t.Errorf("changed to\n%s", now)
 	}
+}
+
+func TestTheDeviceNotSeenForLongestIsForgotten(t *testing.T) {
+	p := ada(t)
 	for i := range profile.MaxDevices + 5 {
 		p.SetDevice(engage.Device{Install: fmt.Sprintf("d%02d", i), SeenAt: t0.Add(time.Duration(i+2) * time.Hour)})
 	}
