@@ -11,6 +11,7 @@ import (
 
 	"github.com/footfall-engage/footfall/server/catalog"
 	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/template"
 )
 
 func (s *server) registerCampaigns() {
@@ -26,7 +27,7 @@ func (s *server) registerCampaigns() {
 	register(s, operation{
 		method: http.MethodPut, path: "/campaigns/{id}", id: "put-campaign", tag: tagCampaigns, role: catalog.Marketer,
 		summary: "Create or change a campaign",
-		description: "Its rules and templates must compile and its places exist, also while it is a draft: what is saved can be launched. " +
+		description: "Its rules and templates must compile, its texts keep to their limits with sample values, and its places exist, also while it is a draft: what is saved can be launched. " +
 			"A change names the version that it was made from, by If-Match or in the document.",
 		body: engage.Campaign{}, examples: examplesOf(RainyDay, WelcomeBack), errors: changes,
 	}, s.putCampaign)
@@ -137,10 +138,38 @@ func (s *server) putCampaign(ctx context.Context, who caller, in *putInput) (*ve
 	if err != nil {
 		return nil, err
 	}
+	if _, err := tryTexts(c); err != nil {
+		return nil, err
+	}
 	if err := s.o.Catalog.PutCampaign(ctx, who.key.ID, c, expected); err != nil {
 		return nil, err
 	}
 	return versionedOf(c, c.Version, expected), nil
+}
+
+// tryTexts renders every arm with sample values. The error is of a text that no
+// person would ever get, since it exceeds its limits whatever the values; the
+// warnings are of what a person may lack. It stands here and not where campaigns
+// compile, since it costs up to some 10 ms per text and what was saved by an
+// older version must still load. Texts that do not compile are left to
+// Options.Compile.
+func tryTexts(c *engage.Campaign) (warnings []FieldError, err error) {
+	for i, a := range c.Arms {
+		content, err := template.ParseContent(a.Message)
+		if err != nil {
+			continue
+		}
+		at := engage.Index("arms", i, "message")
+		found, err := content.Trial()
+		if err != nil {
+			return nil, engage.At(at, err)
+		}
+		for _, w := range found {
+			p := problemOf(engage.At(at, w))
+			warnings = append(warnings, FieldError{p.Code, p.Field, p.Reason})
+		}
+	}
+	return warnings, nil
 }
 
 func (s *server) deleteCampaign(ctx context.Context, who caller, in *deleteInput) (*struct{}, error) {
@@ -179,6 +208,11 @@ func (s *server) setCampaignStatus(ctx context.Context, who caller, in *statusIn
 	}
 	c := *old // a snapshot is never changed
 	c.Status = b.Status
+	if c.Status == engage.Live { // it may be of a version that did not try
+		if _, err := tryTexts(&c); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.o.Catalog.PutCampaign(ctx, who.key.ID, &c, expected); err != nil {
 		return nil, err
 	}
@@ -208,6 +242,10 @@ func (s *server) validateCampaign(_ context.Context, who caller, in *bodyInput) 
 		}
 		err = s.o.Compile(c, w.Attributes)
 	}
+	var warnings []FieldError
+	if err == nil {
+		warnings, err = tryTexts(c)
+	}
 	if err != nil {
 		p := problemOf(err)
 		if p.Status >= http.StatusInternalServerError {
@@ -216,6 +254,7 @@ func (s *server) validateCampaign(_ context.Context, who caller, in *bodyInput) 
 		out.Errors = append(out.Errors, FieldError{p.Code, p.Field, p.Reason})
 		return &answered[*validationView]{out}, nil
 	}
+	out.Warnings = append(out.Warnings, warnings...)
 	for i, id := range c.Trigger.Places {
 		if now.Place(who.workspace, id) == nil {
 			out.Errors = append(out.Errors, FieldError{engage.Invalid, fmt.Sprintf("trigger.places[%d]", i), fmt.Sprintf("there is no place %q", clip(id))})

@@ -210,6 +210,56 @@ func TestADryRunSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
+func TestATextThatNobodyCouldGetIsNotSaved(t *testing.T) {
+	s := newSite(t)
+	const loops = "{% for a in (1..1000) %}{% for b in (1..1000) %}{% for c in (1..1000) %}{% endfor %}{% endfor %}{% endfor %}"
+	for name, text := range map[string]string{
+		"loops": "Hi " + loops, "append": "{% assign a = place.name %}" + strings.Repeat("{% assign a = a | append: a %}", 50) + "{{ a }}",
+	} {
+		body := campaign(title(text)...)
+		p := s.do(request{method: "PUT", path: "/api/v1/campaigns/" + name, body: body}).wantProblem(422, engage.TooLarge, "arms[0].message.title")
+		if !strings.HasPrefix(p.Reason, "line 1: ") {
+			t.Errorf("%s: reason %q names no line", name, p.Reason)
+		}
+		var v struct {
+			Valid  bool
+			Errors []api.FieldError
+		}
+		s.do(request{method: "POST", path: "/api/v1/campaigns/validate", body: body}).want(200, &v)
+		if v.Valid || len(v.Errors) != 1 || v.Errors[0].Code != engage.TooLarge || v.Errors[0].Field != "arms[0].message.title" {
+			t.Errorf("%s: %+v", name, v)
+		}
+	}
+	if len(s.catalog.Now().Campaigns(alpha)) != 0 {
+		t.Error("one was saved")
+	}
+
+	// One that an older version took is not launched.
+	old := &engage.Campaign{
+		ID: "old", Workspace: alpha, Name: "Old", Class: engage.Marketing, Status: engage.Draft,
+		Trigger: engage.CampaignTrigger{Type: engage.TriggerPlace, Transition: engage.Enter},
+		Arms:    []engage.Arm{{ID: "a", Message: engage.Content{Title: "Hi", Body: loops}}},
+	}
+	if err := s.catalog.PutCampaign(t.Context(), "test", old, 0); err != nil {
+		t.Fatal(err)
+	}
+	s.do(request{method: "POST", path: "/api/v1/campaigns/old/status", body: `{"status":"live"}`}).wantProblem(422, engage.TooLarge, "arms[0].message.body")
+}
+
+func TestWhatAPersonMayLackIsAWarning(t *testing.T) {
+	s := newSite(t)
+	body := campaign(title("Hi {{ profile.attributes.first_name }}, {{ place.name }} {{ weather.temperature_c }}")...)
+	var v struct {
+		Valid    bool
+		Warnings []api.FieldError
+	}
+	s.do(request{method: "POST", path: "/api/v1/campaigns/validate", body: body}).want(200, &v)
+	if !v.Valid || len(v.Warnings) != 1 || v.Warnings[0].Field != "arms[0].message.title" || !strings.Contains(v.Warnings[0].Reason, "profile.attributes.first_name is missing") {
+		t.Errorf("%+v", v)
+	}
+	s.do(request{method: "PUT", path: "/api/v1/campaigns/c", body: body}).want(201)
+}
+
 func TestAttributesThatCampaignsAskAboutStay(t *testing.T) {
 	s := newSite(t)
 	s.do(request{method: "PUT", path: "/api/v1/campaigns/c", body: campaign("audience", `{"field":"attributes.city","op":"eq","value":"Delft"}`)}).want(201)

@@ -18,6 +18,8 @@ type run struct {
 	ctx  expressions.Context
 	out  []byte
 	work int // what is left of MaxWork
+	// lacks is told what is missing, which then counts as empty; nil: it is an error.
+	lacks func(error)
 }
 
 // errWork and errOutput are limits, to which exec adds the line.
@@ -138,7 +140,12 @@ func (n objectNode) exec(r *run) (signal, error) {
 		return goOn, err
 	}
 	if v == nil {
-		return goOn, r.missing(n.expr)
+		err := r.missing(n.expr)
+		if r.lacks != nil {
+			r.lacks(err)
+			return goOn, nil
+		}
+		return goOn, err
 	}
 	if list, ok := v.([]any); ok {
 		for _, item := range list {

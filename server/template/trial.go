@@ -1,0 +1,84 @@
+package template
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/footfall-engage/footfall/server/engage"
+)
+
+// maxTrialWarnings is how many missing variables of a text are told.
+const maxTrialWarnings = 10
+
+// samples are values of every variable that is known whoever the person is, as
+// short as they come: what is too long with them is too long with any.
+func samples() map[string]any {
+	return map[string]any{
+		"profile": map[string]any{
+			"id": "p1", "attributes": map[string]any{}, "visits": 1, "likes": []any{"a"}, "dislikes": []any{"b"},
+		},
+		"campaign": map[string]any{"id": "c", "name": "c"},
+		"device":   map[string]any{"platform": "ios", "locale": "en", "notifications": "granted", "location": "always"},
+		"trigger": map[string]any{
+			"type": "place", "transition": "enter", "ring": "inside", "distance_m": 1.0, "event": "e", "properties": map[string]any{},
+		},
+		"place": map[string]any{"id": "p", "name": "p", "tags": []any{"t"}},
+		"weather": map[string]any{
+			"condition": "rain", "temperature_c": 9.0, "feels_like_c": 9.0, "precipitation_mm": 1.0, "wind_mps": 1.0, "uv": 1.0, "day": true,
+		},
+	}
+}
+
+// Trial renders every text once with short sample values, and without attributes
+// and event properties, which depend on the person. What is missing counts as
+// empty, so that the rest of the text is tried too.
+//
+// The error is an *engage.Error of code TooLarge with the field: the text
+// exceeds a limit of a rendering even so, so it would never be sent. Warnings are
+// *engage.Errors with the field, of what a person may lack (NotFound) and of
+// what does not work with the sample values (Invalid).
+func (c *Content) Trial() (warnings []error, err error) {
+	vars := samples()
+	now := time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
+	for _, f := range c.fields {
+		s, lacking, err := f.trial(vars, now)
+		for _, l := range lacking {
+			warnings = append(warnings, engage.At(f.name, l))
+		}
+		if err == nil {
+			if s = strings.TrimSpace(s); len(s) > f.max {
+				err = engage.Errorf(engage.TooLarge, "", "at most %d bytes, has %d whoever gets it", f.max, len(s))
+			} else if f.check != nil && s != "" && len(lacking) == 0 {
+				err = f.check(s)
+			}
+		}
+		switch {
+		case err == nil:
+		case engage.CodeOf(err) == engage.TooLarge:
+			return warnings, engage.At(f.name, err)
+		default:
+			warnings = append(warnings, engage.At(f.name, err))
+		}
+	}
+	return warnings, nil
+}
+
+// trial renders with what is missing as empty, and says what that is.
+func (t *Template) trial(vars map[string]any, now time.Time) (out string, lacking []error, err error) {
+	defer recovered(&err)
+	r := newRun(t, vars, now)
+	r.lacks = func(err error) {
+		same := func(other error) bool { return other.Error() == err.Error() }
+		if len(lacking) < maxTrialWarnings && !slices.ContainsFunc(lacking, same) {
+			lacking = append(lacking, err)
+		}
+	}
+	_, err = r.all(t.nodes)
+	if missing := (*engage.Error)(nil); errors.As(err, &missing) && missing.Code == engage.NotFound {
+		r.lacks(err) // where there is no empty value to go on with
+		err = nil
+	}
+	return string(r.out), lacking, err
+}
