@@ -309,6 +309,21 @@ func TestHelloIsChecked(t *testing.T) {
 			t.Errorf("%s: %v, want %d of %s", tt.name, err, tt.code, tt.field)
 		}
 	}
+	for _, zone := range []string{"", "UTC", "Europe/Amsterdam", "America/Argentina/Buenos_Aires", "Etc/GMT+1", strings.Repeat("z", 64)} {
+		h := good()
+		h.TimeZone = zone
+		if err := sdkproto.ValidateHello(h); err != nil {
+			t.Errorf("the zone %q: %v", zone, err)
+		}
+	}
+	for _, zone := range []string{"../../etc/passwd", "/UTC", "Europe/", "Europe//Paris", "a/b/c/d", "Europe/A b", "Europe/A\x00", "Zürich", strings.Repeat("z", 65)} {
+		h := good()
+		h.TimeZone = zone
+		err := sdkproto.ValidateHello(h)
+		if e, ok := errors.AsType[*sdkproto.Error](err); !ok || e.Code != sdkproto.ErrNoHello || e.Field != "time_zone" {
+			t.Errorf("the zone %q: %v", zone, err)
+		}
+	}
 	if err := sdkproto.ValidateHello(nil); codeOf(err) != sdkproto.ErrNoHello {
 		t.Errorf("nil: %v", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -147,7 +148,7 @@ func (v *itemCheck) body(kind Kind) {
 		v.name("event.name", i.Event.Name)
 		v.object("event.properties_json", i.Event.PropertiesJson)
 	case KindIdentify:
-		v.chars("identify.user_id", i.Identify.UserId, 1, MaxIDChars)
+		v.name("identify.user_id", i.Identify.UserId)
 		v.chars("identify.hmac", i.Identify.Hmac, 0, 64)
 		v.object("identify.traits_json", i.Identify.TraitsJson)
 	case KindPreferences:
@@ -163,7 +164,11 @@ func (v *itemCheck) body(kind Kind) {
 	case KindReceipt:
 		v.chars("receipt.message_id", i.Receipt.MessageId, 1, MaxIDChars)
 		v.enum("receipt.state", i.Receipt.State)
-		v.chars("receipt.via", i.Receipt.Via, 0, MaxIDChars)
+		switch i.Receipt.Via {
+		case "", "fcm", "apns", "in_app", "inbox":
+		default:
+			v.fail("receipt.via", `must be "fcm", "apns", "in_app", "inbox" or empty`)
+		}
 		v.chars("receipt.action_id", i.Receipt.ActionId, 0, MaxIDChars)
 	case KindPermissions:
 		v.permissions("permissions", i.Permissions)
@@ -298,6 +303,31 @@ func (v *itemCheck) object(field, s string) {
 	v.fail(field, "must be one JSON object")
 }
 
+// zoneName reports whether s looks like the name of a time zone: one to three
+// parts of A-Z, a-z, 0-9, '_', '+', '-', joined by '/'. Whether there is such a
+// zone is the server's to know.
+func zoneName(s string) bool {
+	if len(s) > MaxZoneChars {
+		return false
+	}
+	parts := 0
+	for part := range strings.SplitSeq(s, "/") {
+		parts++
+		if part == "" || parts > 3 {
+			return false
+		}
+		for i := range len(part) {
+			switch c := part[i]; {
+			case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+			case c == '_', c == '+', c == '-':
+			default:
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // ValidateHello checks all of a hello that needs no state. The error is an
 // *Error of code ErrNoHello, or ErrVersion when no version is in common.
 func ValidateHello(h *sdkpb.Hello) error {
@@ -318,7 +348,9 @@ func ValidateHello(h *sdkpb.Hello) error {
 	v.chars("os_version", h.OsVersion, 0, MaxIDChars)
 	v.chars("app_version", h.AppVersion, 0, MaxIDChars)
 	v.chars("boot_id", h.BootId, 0, MaxIDChars)
-	v.chars("time_zone", h.TimeZone, 0, MaxIDChars)
+	if h.TimeZone != "" && !zoneName(h.TimeZone) {
+		v.fail("time_zone", "must be an IANA name such as Europe/Amsterdam, at most %d characters", MaxZoneChars)
+	}
 	v.chars("locale", h.Locale, 0, MaxIDChars)
 	v.knownEnum("lifecycle", h.Lifecycle)
 	if h.Permissions != nil {

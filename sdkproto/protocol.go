@@ -48,6 +48,7 @@ const (
 	MaxBatchItems      = 500      //
 	MaxIDChars         = 100      // item_id, install_id, region ids, message ids, event names, topics
 	MinInstallIDChars  = 8        //
+	MaxZoneChars       = 64       // the name of a time zone
 	MaxPropertiesBytes = 16 << 10 // properties_json, traits_json
 	MaxPropertiesDepth = 10       // nesting of objects and arrays, the outermost included
 	MaxTopics          = 100      // of one preferences item
