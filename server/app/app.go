@@ -16,7 +16,6 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"time"
-	_ "time/tzdata" // zones are the same on every machine, so that decisions are
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"

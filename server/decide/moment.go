@@ -31,7 +31,7 @@ func (m *moment) local() time.Time {
 			zone = m.place.TimeZone
 		}
 		m.zone = time.UTC
-		if z, err := time.LoadLocation(zone); err == nil && zone != "Local" { // that would be the machine's
+		if z, known := engage.Zone(zone); known {
 			m.zone = z
 		}
 	}

@@ -1,8 +1,12 @@
 package decide_test
 
 import (
+	"archive/zip"
 	"encoding/json"
 	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -499,5 +503,41 @@ func TestIdentity(t *testing.T) {
 	w.echo()
 	if got := w.person("ada").Identifiers; len(got) != 2 {
 		t.Errorf("identifiers %v", got)
+	}
+}
+
+// A machine's own zones say nothing: the same records give the same decisions
+// everywhere.
+func TestAZoneThatOnlyThisMachineKnowsIsUTC(t *testing.T) {
+	archive, err := zip.OpenReader("../engage/zoneinfo.zip")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = archive.Close() }()
+	f, err := archive.Open("Asia/Tokyo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokyo, err := io.ReadAll(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "Machine"), tokyo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("ZONEINFO", dir)
+	for zone, hour := range map[string]int{"Machine": 10, "../../etc/passwd": 10, "Local": 10, "": 10, "Asia/Tokyo": 19} {
+		w := newWorld(t, offer("x", func(c *engage.Campaign) {
+			c.Context = rule(fmt.Sprintf(`{"field":"local.hour","op":"eq","value":%d}`, hour))
+		}))
+		w.meet("ada")
+		w.apply(
+			entry(engage.KindDevice, person("ada"), sec, device("i-ada", func(d *engage.Device) { d.TimeZone = zone })),
+			enters("ada", "bar", "v1", sec),
+		)
+		if got := w.verdicts(); got != "x pending" {
+			t.Errorf("%q: %s", zone, got)
+		}
 	}
 }

@@ -54,7 +54,7 @@ func (p *Place) Validate() error {
 		return At("location", err)
 	}
 	if p.TimeZone != "" {
-		if _, err := time.LoadLocation(p.TimeZone); err != nil {
+		if _, known := Zone(p.TimeZone); !known {
 			return Errorf(Invalid, "time_zone", "unknown IANA zone %q", p.TimeZone)
 		}
 	}
