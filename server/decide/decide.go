@@ -22,7 +22,8 @@
 // their end. Both run all gates again when they wake, for the same occasion, with
 // the weather of then and with what was known of the person before the moment.
 // Who waited for the same wakes together; whoever finds the moment taken meanwhile
-// gives way.
+// gives way. A person has at most 50 moments that wait, and 100 messages on their
+// way; what comes beyond is suppressed and says so.
 //
 // # One terminal state
 //

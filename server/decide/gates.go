@@ -60,6 +60,9 @@ func (s *step) attempt(c *campaign, t engage.Trigger, at time.Time, before Befor
 		Delivery: engage.DeliveryID(s.ws, c.ID, s.p.ID, t.Occasion),
 	}
 	a.d.ID = engage.DecisionID(a.d.Delivery, &t)
+	if len(t.Properties) > maxKeptProperties {
+		a.d.Trigger.Properties = nil
+	}
 	return a
 }
 
@@ -76,6 +79,11 @@ func (a *attempt) run() (bool, error) {
 	for _, g := range gatesOf[a.c.Class] {
 		reason, saw, err := g.ask(a)
 		switch {
+		case errors.Is(err, errWaits) && len(a.s.p.Waiting) >= maxWaiting:
+			reason = tooMany[reason]
+			saw["waiting"] = len(a.s.p.Waiting)
+			a.saw(g.name, reason, saw)
+			return false, a.suppress(reason)
 		case errors.Is(err, errWaits):
 			a.saw(g.name, reason, saw)
 			return false, a.wait(g.name)
@@ -88,6 +96,12 @@ func (a *attempt) run() (bool, error) {
 		a.pass(g.name, saw)
 	}
 	return true, nil
+}
+
+// tooMany is the reason for a moment that would wait for another, if too many do.
+var tooMany = map[engage.Reason]engage.Reason{
+	engage.ReasonWeatherUnknown: engage.ReasonWeatherTooMany,
+	engage.ReasonQuiet:          engage.ReasonQuietTooMany,
 }
 
 // suppress ends the decision with a no.
@@ -128,6 +142,11 @@ func (a *attempt) eligibility() (engage.Reason, map[string]any, error) {
 	}
 	if _, used := a.s.p.Used[a.c.ID+"/"+a.t.Occasion]; used {
 		return engage.ReasonOccasionUsed, map[string]any{"occasion": a.t.Occasion}, nil
+	}
+	if len(a.s.p.Open) >= maxPending {
+		if n := a.s.p.pending(); n >= maxPending {
+			return engage.ReasonTooManyOpen, map[string]any{"pending": n}, nil
+		}
 	}
 	if !a.reachable() {
 		return engage.ReasonNoChannel, map[string]any{"channels": a.c.channels}, nil

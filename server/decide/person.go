@@ -18,6 +18,16 @@ const (
 	maxRemember = 50
 )
 
+// What a person's state holds at most, so that no phone can make it larger than the
+// store takes by reporting events: moments that wait, decisions that are on their
+// way, and bytes of an event's properties that a decision keeps (the timeline has
+// them all).
+const (
+	maxWaiting        = 50
+	maxPending        = 100
+	maxKeptProperties = 2048
+)
+
 // Person is the state of one person: key "<workspace>/p:<profile>". Its maps are
 // replaced, never changed.
 type Person struct {
@@ -100,6 +110,17 @@ func (p *Person) setWaiting(decision string, w *Waiting) {
 		return
 	}
 	p.Waiting = replaced(p.Waiting, decision, *w)
+}
+
+// pending is how many decisions are on their way.
+func (p *Person) pending() int {
+	n := 0
+	for _, d := range p.Open {
+		if !d.State.Terminal() {
+			n++
+		}
+	}
+	return n
 }
 
 // setOpen keeps a changed decision; d must not be changed afterwards.

@@ -541,3 +541,69 @@ func TestAZoneThatOnlyThisMachineKnowsIsUTC(t *testing.T) {
 		}
 	}
 }
+
+// Whoever reports events as fast as they can does not grow the person's state.
+func TestMomentsBeyondTheMostThatWaitAreSuppressed(t *testing.T) {
+	bought := func(change func(*engage.Campaign)) func(*engage.Campaign) {
+		return func(c *engage.Campaign) {
+			change(c)
+			c.Trigger = engage.CampaignTrigger{Type: engage.TriggerEvent, Event: "bought"}
+			c.Arms[0].Message = engage.Content{Title: "Hello", Body: "Thanks"}
+		}
+	}
+	for _, c := range []struct {
+		name     string
+		campaign *engage.Campaign
+		cell     string
+		most     int
+		reason   engage.Reason
+		gate     string
+		woken    time.Duration // when those that wait wake
+		saw      string
+	}{
+		{
+			"in quiet hours", offer("x", bought(quiet("10:00", "12:00", 4*time.Hour))), "", 50, engage.ReasonQuietTooMany, "quiet", time.Hour,
+			`{"local_time":"11:00","until":"2026-11-02T11:00:00Z","waiting":50,"zone":"Europe/Amsterdam"}`,
+		},
+		{
+			"for weather", offer("x", bought(rainy)), weatherCell().String(), 50, engage.ReasonWeatherTooMany, "context", 3 * sec,
+			`{"waiting":50,"weather_is":"absent"}`,
+		},
+		{"on their way", offer("x", bought(func(*engage.Campaign) {})), "", 100, engage.ReasonTooManyOpen, "eligibility", 0, `{"pending":100}`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t, c.campaign)
+			w.Quick = true // thousands of states, each the same as the one before but for one
+			w.meet("ada")
+			properties := json.RawMessage(fmt.Sprintf(`{"text":%q}`, strings.Repeat("x", 16000)))
+			for i := range 120 {
+				w.apply(entry(engage.KindTrigger, person("ada"), time.Duration(i), engage.Trigger{
+					Type: engage.TriggerEvent, Occasion: fmt.Sprint("e", i), Install: "i-ada", OccurredAt: t0.Add(time.Duration(i)),
+					Event: "bought", Properties: properties, Cell: c.cell, WeatherIs: engage.WeatherAbsent,
+				}))
+			}
+			states := map[engage.DecisionState]int{}
+			for _, d := range w.decisions() {
+				states[d.State]++
+				if d.State != engage.Suppressed {
+					continue
+				}
+				last := d.Gates[len(d.Gates)-1]
+				if d.Reason != c.reason || last.Gate != c.gate || last.Reason != c.reason || mustJSON(t, last.Saw) != c.saw {
+					t.Fatalf("suppressed by %s, gate %s saw %s", d.Reason, last.Gate, mustJSON(t, last.Saw))
+				}
+			}
+			if states[engage.Pending] != c.most || states[engage.Suppressed] != 120-c.most {
+				t.Fatalf("decisions %v, want %d to wait", states, c.most)
+			}
+			if n := len(w.Bytes(person("ada"))); n > 2<<20 {
+				t.Errorf("the state has %d bytes", n)
+			}
+			w.fireUntil(c.woken)
+			if n := len(w.person("ada").Waiting); n != 0 {
+				t.Errorf("%d still wait", n)
+			}
+			w.checkCounts()
+		})
+	}
+}

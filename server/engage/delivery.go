@@ -97,11 +97,14 @@ const (
 	ReasonStale          Reason = "eligibility_stale"
 	ReasonOccasionUsed   Reason = "eligibility_occasion_used"
 	ReasonNoChannel      Reason = "eligibility_no_channel"
+	ReasonTooManyOpen    Reason = "eligibility_too_many" // more of the person's messages are on their way than are kept track of
 	ReasonAudience       Reason = "audience"
 	ReasonContext        Reason = "context"
 	ReasonWeatherUnknown Reason = "weather_unknown"
-	ReasonQuiet          Reason = "quiet" // deferred to the end of quiet hours
+	ReasonWeatherTooMany Reason = "weather_too_many" // too many moments of the person wait already
+	ReasonQuiet          Reason = "quiet"            // deferred to the end of quiet hours
 	ReasonQuietExpired   Reason = "quiet_expired"
+	ReasonQuietTooMany   Reason = "quiet_too_many" // too many moments of the person wait already
 	ReasonCap            Reason = "cap"
 	ReasonArbitration    Reason = "arbitration"
 	ReasonRender         Reason = "render"
