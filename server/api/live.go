@@ -48,6 +48,7 @@ type liveView struct {
 	Elsewhere  int            `json:"elsewhere" doc:"Installs whose position is not known"`
 	MorePeople bool           `json:"more_people,omitempty"`
 	Decisions  []decisionView `json:"decisions" nullable:"false" doc:"The newest first"`
+	Weather    *liveWeather   `json:"weather,omitempty" doc:"The newest that these decisions were made with; absent: none of them looked at weather"`
 	Campaigns  []liveCampaign `json:"campaigns" nullable:"false" doc:"All but drafts"`
 	Totals     totalsView     `json:"totals"`
 
@@ -61,6 +62,30 @@ type livePlace struct {
 	Lat       float64      `json:"lat"`
 	Lng       float64      `json:"lng"`
 	Geofences []liveCircle `json:"geofences" nullable:"false"`
+}
+
+// liveWeather is the weather that decisions were made with.
+type liveWeather struct {
+	At           time.Time `json:"at" doc:"The hour that it describes"`
+	Kind         string    `json:"kind" doc:"forecast, or observed"`
+	Condition    string    `json:"condition"`
+	TemperatureC float64   `json:"temperature_c"`
+	Provider     string    `json:"provider"`
+	Attribution  string    `json:"attribution,omitempty" doc:"What the provider's licence wants shown beside it"`
+}
+
+// newestWeather is the weather that was fetched last among what the decisions saw.
+func newestWeather(decisions []engage.Decision) *liveWeather {
+	var newest *engage.Weather
+	for _, d := range decisions {
+		if w := d.Trigger.Weather; w != nil && (newest == nil || w.FetchedAt.After(newest.FetchedAt)) {
+			newest = w
+		}
+	}
+	if newest == nil {
+		return nil
+	}
+	return &liveWeather{newest.At, newest.Kind, newest.Condition, newest.TemperatureC, newest.Provider, newest.Attribution}
 }
 
 // liveCircle is the circle that holds a geofence: for circles, the geofence.
@@ -121,6 +146,7 @@ func (s *server) getLive(ctx context.Context, who caller, in *liveInput) (*answe
 	if err != nil {
 		return nil, err
 	}
+	out.Weather = newestWeather(page.Items)
 	view := s.decisionViews(who)
 	for _, d := range page.Items {
 		out.Decisions = append(out.Decisions, view(d))

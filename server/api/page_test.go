@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -83,6 +85,12 @@ func (s *site) town() {
 			d.State, d.Reason = engage.Suppressed, engage.ReasonCap
 			d.Gates = append(gates[:2:2], engage.GateResult{Gate: "cap", Reason: engage.ReasonCap, Saw: map[string]any{"count": 1, "cap": 1, "window_s": 86400}})
 		}
+		if i > 2 {
+			d.Trigger.Weather = &engage.Weather{
+				At: start, FetchedAt: start.Add(-time.Duration(i) * time.Minute), Kind: "forecast", Condition: []string{"partly_cloudy", "fog"}[i/20],
+				TemperatureC: 9.6, Provider: "met.no", Attribution: "Weather forecast from MET Norway, CC BY 4.0",
+			}
+		}
 		w.decisions[alpha] = append(w.decisions[alpha], d)
 	}
 	w.tallies[alpha] = map[string]map[string]engage.Counts{
@@ -117,6 +125,71 @@ func (s *site) chromium(path string, args ...string) string {
 	return string(out)
 }
 
+// A bare 1fr grows with what is in it, so that a narrow page scrolls sideways.
+func TestNoColumnOfTheLivePageOutgrowsIt(t *testing.T) {
+	s := newSite(t)
+	css := string(s.get("/live.css").want(200).body)
+	for _, columns := range regexp.MustCompile(`grid-template-columns:[^;}]+`).FindAllString(css, -1) {
+		bounded := regexp.MustCompile(`minmax\([^()]*(\([^()]*\)[^()]*)*, 1fr\)`).ReplaceAllString(columns, "")
+		if strings.Contains(bounded, "1fr") {
+			t.Errorf("%s has a column without minmax", columns)
+		}
+	}
+	_, narrow, _ := strings.Cut(css, "@media (max-width")
+	if !strings.Contains(narrow, "main, #left, #below { grid-template-columns: minmax(0, 1fr); }") {
+		t.Error("on a narrow page not everything stands in one column")
+	}
+}
+
+// WCAG 2.2, 1.4.3: text has a contrast of at least 4.5 to what is behind it.
+func TestTextOfTheLivePageIsReadable(t *testing.T) {
+	s := newSite(t)
+	css := string(s.get("/live.css").want(200).body)
+	var colors [2]map[string]float64 // light and dark: relative luminance by name
+	for i := range colors {
+		colors[i] = map[string]float64{}
+	}
+	for _, m := range regexp.MustCompile(`--(\w+): light-dark\((#\w{6}), (#\w{6})\)`).FindAllStringSubmatch(css, -1) {
+		for i := range colors {
+			colors[i][m[1]] = luminance(t, m[2+i])
+		}
+	}
+	for i, theme := range []string{"light", "dark"} {
+		for _, text := range []string{"ink", "dim", "sent", "held_out", "pending", "suppressed", "failed", "expired"} {
+			for _, behind := range []string{"panel", "soft", "bg"} {
+				a, b := colors[i][text], colors[i][behind]
+				least := 4.5
+				if text == "dim" || text == "suppressed" {
+					least = 6 // most of the feed: small, and much of it
+				}
+				if c := (max(a, b) + 0.05) / (min(a, b) + 0.05); c < least {
+					t.Errorf("%s: %s on %s has a contrast of %.2f, want %.1f", theme, text, behind, c, least)
+				}
+			}
+		}
+	}
+}
+
+// luminance as WCAG defines it.
+func luminance(t *testing.T, hex string) float64 {
+	t.Helper()
+	n, err := strconv.ParseUint(hex[1:], 16, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := 0.0
+	for i, weight := range []float64{0.0722, 0.7152, 0.2126} {
+		c := float64(n>>(8*i)&0xff) / 255
+		if c <= 0.04045 {
+			c /= 12.92
+		} else {
+			c = math.Pow((c+0.055)/1.055, 2.4)
+		}
+		sum += weight * c
+	}
+	return sum
+}
+
 // With FOOTFALL_SCREENSHOTS=<folder> the pages are also kept as pictures.
 func TestLivePageShowsDecisionsInABrowser(t *testing.T) {
 	if testing.Short() {
@@ -128,7 +201,7 @@ func TestLivePageShowsDecisionsInABrowser(t *testing.T) {
 	dom := s.chromium(key, "--dump-dom")
 	for _, want := range []string{
 		"Sent: APNs accepted it. The phone reported it delivered, displayed.",
-		"weather.condition must be one of rain, sleet, thunder, but was clear", "Held out: eligible", "Welcome back", "ALPHA", `class="ok"`,
+		"weather.condition must be one of rain, sleet, thunder, but was clear", "Held out: eligible", "Welcome back", "partly cloudy, 10 °C", "forecast for", "Weather forecast from MET Norway, CC BY 4.0", "ALPHA", `class="ok"`,
 	} {
 		if !strings.Contains(dom, want) {
 			t.Errorf("the page does not show %q", want)
@@ -142,6 +215,9 @@ func TestLivePageShowsDecisionsInABrowser(t *testing.T) {
 		return
 	}
 	s.chromium(key, "--screenshot="+filepath.Join(folder, "live-light.png"))
+	for _, width := range []int{700, 500} {
+		s.chromium(key, fmt.Sprintf("--window-size=%d,1800", width), fmt.Sprintf("--screenshot=%s/live-%d.png", folder, width))
+	}
 	s.chromium(key, "--force-dark-mode", "--enable-features=WebContentsForceDark:inversion_method/none", "--blink-settings=preferredColorScheme=0", "--screenshot="+filepath.Join(folder, "live-dark.png"))
 	s.chromium("/", "--screenshot="+filepath.Join(folder, "live-login.png"))
 	s.chromium("/docs", "--screenshot="+filepath.Join(folder, "docs.png"))

@@ -43,6 +43,7 @@ function start() {
   $("gate").hidden = true;
   $("forget").hidden = false;
   Object.assign(state, { revision: 0, places: [], people: new Map(), data: null, seen: new Set(), pulses: [], failures: 0 });
+  $("weather").hidden = true;
   view.fitted = true;
   running++;
   poll(running);
@@ -86,6 +87,7 @@ function take(live, decisions) {
   movePeople(live.people);
   setStatus(live.ready ? "ok" : "", live.ready ? clock(live.at) : "catching up: " + (live.missing || []).join(", "));
   $("workspace").textContent = live.name || live.workspace;
+  drawWeather(live.weather);
   drawTotals(live);
   drawCampaigns(live.campaigns);
   drawReasons(live.suppressed);
@@ -101,6 +103,7 @@ function take(live, decisions) {
 
 // ---- numbers, tables, feed ----------------------------------------------
 const clock = (at) => new Date(at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+const hour = (at) => new Date(at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
 const count = (n) => n.toLocaleString("en-US");
 const labels = { sent: "sent", held_out: "held out", suppressed: "not sent", pending: "pending", expired: "expired", failed: "failed" };
 
@@ -109,6 +112,18 @@ function el(tag, className, text) {
   if (className) e.className = className;
   if (text !== undefined) e.textContent = text;
   return e;
+}
+
+// The weather that the newest decisions were made with; it stays until there is a
+// newer one. Licences want the provider named beside it.
+function drawWeather(w) {
+  if (!w) return;
+  const box = $("weather");
+  box.hidden = false;
+  const [values, kind, source] = box.children;
+  values.textContent = `${w.condition.replaceAll("_", " ")}, ${Math.round(w.temperature_c)} °C`;
+  kind.textContent = `${w.kind || "weather"} for ${hour(w.at)}`;
+  source.textContent = w.attribution || w.provider;
 }
 
 function drawTotals(live) {
