@@ -6,9 +6,14 @@ import (
 	"github.com/footfall-engage/footfall/server/engage"
 )
 
+// regionGraceM is how far outside a geofence the fix of an OS event that entered it
+// may be, whatever its accuracy: the OS judges a circle around the geofence, by
+// evidence of its own, and may attach a fix of before or after it.
+const regionGraceM = 100
+
 // region applies what the OS said of a registered region. The OS has its own
-// hysteresis, so its word counts at once; an unknown region (removed meanwhile)
-// says nothing.
+// hysteresis, so its word counts at once, unless its own fix denies it; an unknown
+// region (removed meanwhile) says nothing.
 func (s *step) region(r *sdkpb.RegionEvent) error {
 	if !s.mayLocate() {
 		s.in.Refused++
@@ -22,13 +27,19 @@ func (s *step) region(r *sdkpb.RegionEvent) error {
 	v := s.in.Visits[f.place.ID]
 	inside := v != nil && v.in(f.fence.ID)
 	t := sighting{fence: f, evidence: "os_region", at: at}
+	denied := false
 	if l := r.GetLocation(); l != nil && s.in.granted(engage.ConsentLocationPrecise) {
-		t.distanceM = geo.DistanceM(geo.Point{Lat: l.GetLat(), Lng: l.GetLng()}, f.place.Location)
-		t.accuracyM = l.GetAccuracyM()
+		p := geo.Point{Lat: l.GetLat(), Lng: l.GetLng()}
+		t.distanceM, t.accuracyM = geo.DistanceM(p, f.place.Location), l.GetAccuracyM()
+		denied = s.clearlyOutside(f.fence.Shape, p, l.GetAccuracyM())
 	}
 	switch r.GetTransition() {
 	case sdkpb.RegionEvent_TRANSITION_ENTER, sdkpb.RegionEvent_TRANSITION_DWELL:
 		if inside {
+			return nil
+		}
+		if denied {
+			s.in.Doubted++
 			return nil
 		}
 		t.inside = true
@@ -47,4 +58,13 @@ func (s *step) region(r *sdkpb.RegionEvent) error {
 		return nil
 	}
 	return s.transition(t)
+}
+
+// clearlyOutside reports whether a fix would by itself end a stay in a geofence,
+// and lies farther from it than regionGraceM. One that is too coarse to say denies
+// nothing.
+func (s *step) clearlyOutside(shape geo.Shape, p geo.Point, accuracyM float64) bool {
+	margin := shape.MarginM(p)
+	return margin > regionGraceM &&
+		s.config.rule.Decide(geo.Inside, margin, shape.BoundingRadiusM(), accuracyM).Changed
 }

@@ -29,6 +29,16 @@
 // on a border, to the visits left open. Of devices, preferences and coarse cells
 // the last in the log counts.
 //
+// # The OS against its own fix
+//
+// The OS's word that the phone entered a region wins over the fix that came with it,
+// but only up to a grace: where the fix is clear of the geofence (it would end a
+// stay, by geo.Rule, at its accuracy) and more than 100 m outside its border, the
+// event changes nothing and is counted in the install's state. Within that, and
+// where the fix is too coarse to tell or was not given, the trigger's evidence is
+// "os_region". The OS watches a circle around the geofence: of a geofence that is
+// much narrower than its circle, only a fix inside it is an enter.
+//
 // # Consent
 //
 // A fix or an OS region event counts if the location consent for the app's phase

@@ -456,6 +456,53 @@ func TestTheOSAndFixesAreOneVisitWithOneEnter(t *testing.T) {
 	p.wantTriggers("")
 }
 
+func TestTheOSsWordWinsOverItsOwnFixUpToAGrace(t *testing.T) {
+	at := func(id string, tr sdkpb.RegionEvent_Transition, eastM, accuracyM float64) *sdkpb.Item {
+		it := region(id, tr)
+		it.RegionEvent.Location = fix(east(eastM), accuracyM).Location
+		return it
+	}
+	for _, c := range []struct {
+		name             string
+		eastM, accuracyM float64 // the border is 100 m east
+		counts           bool
+	}{
+		{"inside", 20, 10, true},
+		{"outside, and exact, within the grace", 195, 10, true},
+		{"beyond the grace", 206, 10, false},
+		{"beyond the grace, no accuracy given", 206, 0, false},
+		{"far, within what its accuracy allows", 390, 200, true},
+		{"farther than its accuracy allows", 420, 200, false},
+		{"too coarse to say anything", 4000, 2500, true},
+		{"in another town", 50_000, 30, false},
+	} {
+		for _, tr := range []sdkpb.RegionEvent_Transition{enter, dwell} {
+			p := newPhone(t, allConsents...)
+			p.item(sec, at("cafe-in", tr, c.eastM, c.accuracyM))
+			if !c.counts {
+				p.wantTriggers("")
+				if in := p.install(); len(in.Visits) != 0 || in.Doubted != 1 {
+					t.Errorf("%s: visits %v, doubted %d", c.name, in.Visits, in.Doubted)
+				}
+				continue
+			}
+			got := p.wantTriggers("enter cafe-in")[0]
+			if got.Evidence != "os_region" || math.Abs(got.DistanceM-c.eastM) > 2+c.eastM/100 || p.install().Doubted != 0 {
+				t.Errorf("%s: saw %+v", c.name, got)
+			}
+		}
+	}
+	// An exit needs no fix that agrees, and without the consent to precise ones a fix
+	// denies nothing.
+	p := newPhone(t, allConsents...)
+	p.item(1*sec, region("cafe-in", enter))
+	p.item(2*sec, at("cafe-in", exit, 0, 10))
+	p.wantTriggers("enter cafe-in, exit cafe-in")
+	p = newPhone(t, sdkpb.Consent_PURPOSE_LOCATION_FOREGROUND)
+	p.item(sec, at("cafe-in", enter, 9000, 10))
+	p.wantTriggers("enter cafe-in")
+}
+
 func TestLateEvidenceChangesNothing(t *testing.T) {
 	for _, c := range []struct {
 		name string
