@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/url"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -21,7 +22,7 @@ type key struct {
 
 func (c *cli) keys() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "keys", Short: "Make, list and revoke server keys", Args: cobra.NoArgs,
+		Use: "keys", Short: "Make, list and revoke server keys", Args: nothing,
 		Long: `Server keys are the bearer tokens of the API. A key is shown once, when it is made;
 only its hash is kept. Roles: admin (everything, in every workspace), marketer
 (everything but keys and apps, in its workspace), viewer (reads).`,
@@ -55,7 +56,7 @@ func (c *cli) keysCreate() *cobra.Command {
 }
 
 func (c *cli) keysList() *cobra.Command {
-	cmd := &cobra.Command{Use: "list", Short: "List the keys of the workspace", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "list", Short: "List the keys of the workspace", Args: nothing}
 	remote := c.remoteFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		r, err := remote()
@@ -95,7 +96,7 @@ func (c *cli) keysRevoke() *cobra.Command {
 
 func (c *cli) keysReset() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "reset-admin", Short: "Make a new admin key, without a server", Args: cobra.NoArgs,
+		Use: "reset-admin", Short: "Make a new admin key, without a server", Args: nothing,
 		Long: `Make a new admin key in a data folder whose server is stopped, for when all admin
 keys are lost. Others stay as they are.`,
 	}
@@ -114,6 +115,28 @@ keys are lost. Others stay as they are.`,
 		return nil
 	}
 	return cmd
+}
+
+// nothing demands that no arguments follow, and names the commands that could be
+// meant.
+func nothing(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if !cmd.HasAvailableSubCommands() {
+		return usageError{fmt.Errorf("%q takes no arguments, has %q; see '%s --help'", cmd.CommandPath(), args[0], cmd.CommandPath())}
+	}
+	cmd.SuggestionsMinimumDistance = 2
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		return usageError{fmt.Errorf("unknown command %q of %q; did you mean %s?", args[0], cmd.CommandPath(), strings.Join(near, " or "))}
+	}
+	var known []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			known = append(known, c.Name())
+		}
+	}
+	return usageError{fmt.Errorf("unknown command %q of %q; known are %s", args[0], cmd.CommandPath(), strings.Join(known, ", "))}
 }
 
 // exactly demands n arguments.

@@ -69,6 +69,8 @@ func (c *cli) root() *cobra.Command {
 
 Commands that talk to a server take --server and a key by --key-file or the
 variable FOOTFALL_KEY. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.`,
+		Args:          nothing,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
@@ -81,7 +83,7 @@ variable FOOTFALL_KEY. Exit codes: 0 done, 1 failed, 2 wrong usage or configurat
 
 func (c *cli) versionCmd() *cobra.Command {
 	return &cobra.Command{
-		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		Use: "version", Short: "Print the version", Args: nothing,
 		RunE: func(*cobra.Command, []string) error {
 			fmt.Fprintln(c.out, "footfall", version())
 			return nil

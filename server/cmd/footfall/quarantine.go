@@ -18,12 +18,12 @@ type quarantined struct {
 
 func (c *cli) quarantine() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "quarantine", Short: "List and retry entries that were set aside", Args: cobra.NoArgs,
+		Use: "quarantine", Short: "List and retry entries that were set aside", Args: nothing,
 		Long: `An entry whose step fails again and again is set aside so that it stops nobody.
 When the cause is mended, retry appends it again.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	list := &cobra.Command{Use: "list", Short: "List what is set aside, with reasons", Args: cobra.NoArgs}
+	list := &cobra.Command{Use: "list", Short: "List what is set aside, with reasons", Args: nothing}
 	remoteOfList := c.remoteFlags(list)
 	list.RunE = func(cmd *cobra.Command, _ []string) error {
 		r, err := remoteOfList()

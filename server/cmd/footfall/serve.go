@@ -51,7 +51,7 @@ func (c *cli) settings(cmd *cobra.Command) func() (config.Config, error) {
 
 func (c *cli) serve() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "serve", Short: "Run the server", Args: cobra.NoArgs,
+		Use: "serve", Short: "Run the server", Args: nothing,
 		Long: `Run the server until it is interrupted.
 
 Without any configuration it keeps its log and store in ./data, listens on
@@ -84,7 +84,7 @@ Secrets are never taken from flags.`,
 
 func (c *cli) checkConfig() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "check-config", Short: "Say what is wrong with a configuration", Args: cobra.NoArgs,
+		Use: "check-config", Short: "Say what is wrong with a configuration", Args: nothing,
 		Long: `Read a configuration as 'footfall serve' would, and say what is wrong with it.
 Nothing is started and nothing is written. --example prints an annotated example.`,
 	}

@@ -1,0 +1,203 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// asked is what the server was asked.
+type asked struct{ method, uri, key, workspace, body string }
+
+// remoteServer answers as the API does, and keeps what it was asked.
+func remoteServer(t *testing.T) (string, *[]asked) {
+	t.Helper()
+	var all []asked
+	answers := map[string]string{
+		"POST /api/v1/keys":         `{"id":"k1","name":"console","role":"viewer","token":"ffk_fresh"}`,
+		"GET /api/v1/keys":          `{"items":[{"id":"k1","name":"console","role":"viewer","updated_at":"2026-03-02T09:30:00Z"}],"next":"c&2"}`,
+		"GET /api/v1/keys?c&2":      `{"items":[{"id":"k2","name":"second page","role":"admin","updated_at":"2026-03-02T09:30:00Z"}]}`,
+		"DELETE /api/v1/keys/k%2F1": "",
+		"GET /api/v1/people/user_id:ada/explain?campaign=rainy+day": `{"answer":"She said no.","hints":["It is paused."],"decisions":[
+			{"at":"2026-03-02T09:30:00Z","moment":"Entered Café","words":"Not sent.","gates":[{"gate":"consent","ok":true,"words":"Agreed."},{"gate":"cap","ok":false,"words":"Had 1 of 1."}]}]}`,
+		"GET /api/v1/quarantine":              `{"items":[{"id":"q1","kind":"trigger","at":"2026-03-02T09:30:00Z","reason":"it panicked"}]}`,
+		"POST /api/v1/quarantine/q%2F1/retry": "",
+	}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		all = append(all, asked{r.Method, r.RequestURI, r.Header.Get("Authorization"), r.Header.Get("Footfall-Workspace"), string(body)})
+		uri := r.RequestURI
+		if cursor := r.URL.Query().Get("cursor"); cursor != "" {
+			uri = r.URL.EscapedPath() + "?" + cursor
+		}
+		answer, known := answers[r.Method+" "+uri]
+		switch {
+		case r.Header.Get("Authorization") != "Bearer ffk_key":
+			w.WriteHeader(http.StatusUnauthorized)
+			answer = `{"title":"Unauthorized","detail":"the key is not in force"}`
+		case r.URL.Path == "/api/v1/people/broken/explain":
+			w.WriteHeader(http.StatusBadGateway)
+			answer = "<html>"
+		case !known:
+			w.WriteHeader(http.StatusUnprocessableEntity)
+			answer = `{"title":"Unprocessable Entity","errors":[{"location":"body.role","message":"must be known"}]}`
+		case answer == "":
+			w.WriteHeader(http.StatusNoContent)
+		}
+		_, _ = io.WriteString(w, answer)
+	}))
+	t.Cleanup(s.Close)
+	return s.URL, &all
+}
+
+func TestWhatTheCommandLineAnswers(t *testing.T) {
+	url, all := remoteServer(t)
+	folder := t.TempDir()
+	file := func(name, content string) string {
+		path := filepath.Join(folder, name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	keyFile := file("key", "ffk_key\n")
+	good := file("good.yaml", fmt.Sprintf("data_dir: %q\n", folder))
+	bad := file("bad.yaml", "date_dir: x\n")
+	at := []string{"--server", url, "--key-file", keyFile}
+	for _, c := range []struct {
+		args  []string
+		env   map[string]string
+		code  int
+		out   []string // in standard output
+		errs  []string // in standard error
+		asked string   // the last that the server was asked; empty: nothing
+	}{
+		{args: nil, out: []string{"footfall serve", "Exit codes: 0 done"}},
+		{args: []string{"--help"}, out: []string{"footfall check-config"}},
+		{args: []string{"keys", "create", "--help"}, out: []string{"--role", "footfall keys create"}},
+		{args: []string{"keys"}, out: []string{"Server keys are the bearer tokens", "reset-admin"}},
+		{args: []string{"quarantine"}, out: []string{"set aside"}},
+		{args: []string{"version"}, out: []string{"footfall "}},
+
+		{args: []string{"frob"}, code: 2, errs: []string{`footfall: unknown command "frob" of "footfall"; known are check-config, `, "serve"}},
+		{args: []string{"serv"}, code: 2, errs: []string{`did you mean serve?`}},
+		{args: []string{"serve", "extra"}, code: 2, errs: []string{`"footfall serve" takes no arguments, has "extra"; see 'footfall serve --help'`}},
+		{args: []string{"keys", "frob"}, code: 2, errs: []string{`unknown command "frob" of "footfall keys"; known are create, list, reset-admin, revoke`}},
+		{args: []string{"keys", "lst"}, code: 2, errs: []string{`did you mean list?`}},
+		{args: []string{"quarantine", "frob"}, code: 2, errs: []string{`known are list, retry`}},
+		{args: []string{"version", "x"}, code: 2, errs: []string{"takes no arguments"}},
+		{args: []string{"--frob"}, code: 2, errs: []string{"unknown flag: --frob; see 'footfall --help'"}},
+		{args: []string{"keys", "create"}, code: 2, errs: []string{"give the key's name; see 'footfall keys create --help'"}},
+		{args: []string{"explain", "ada"}, code: 2, errs: []string{"give a person and a campaign"}},
+
+		{args: []string{"check-config", "--config", good}, out: []string{"the configuration is good"}},
+		{args: []string{"check-config", "--example"}, out: []string{"data_dir"}},
+		{args: []string{"check-config", "--config", bad}, code: 2, errs: []string{"date_dir"}},
+		{args: []string{"check-config", "--config", filepath.Join(folder, "absent")}, code: 2, errs: []string{"absent"}},
+		{args: []string{"check-config", "--frob"}, code: 2, errs: []string{"unknown flag: --frob"}},
+		{args: []string{"check-config"}, env: map[string]string{"FOOTFALL_LISTEN": "nowhere"}, code: 2, errs: []string{"listen"}},
+		{args: []string{"serve", "--config", bad}, code: 2, errs: []string{"date_dir"}},
+
+		{
+			args: append([]string{"keys", "create", "console", "--role", "viewer"}, at...),
+			out:  []string{"ffk_fresh\n"}, errs: []string{"key k1 (console, viewer); it is not shown again"},
+			asked: `POST /api/v1/keys {"name":"console","role":"viewer"}`,
+		},
+		{args: append([]string{"keys", "create", "x", "--role", "king"}, "--server", url+"/none", "--key-file", keyFile), code: 1, errs: []string{"the server answered 422: Unprocessable Entity; body.role must be known"}, asked: `POST /none/api/v1/keys {"name":"x","role":"king"}`},
+		{args: append([]string{"keys", "list"}, at...), out: []string{"ID  ", "k1  viewer  console      2026-03-02 09:30:00", "k2  admin   second page"}, asked: "GET /api/v1/keys?cursor=c%262 "},
+		{args: append([]string{"keys", "revoke", "k/1"}, at...), errs: []string{"revoked k/1"}, asked: "DELETE /api/v1/keys/k%2F1 "},
+		{
+			args: append([]string{"explain", "user_id:ada", "rainy day"}, at...),
+			out:  []string{"She said no.\nnote: It is paused.\n", "2026-03-02 09:30:00  Entered Café. Not sent.", "consent  yes  Agreed.", "cap      no   Had 1 of 1."}, asked: "GET /api/v1/people/user_id:ada/explain?campaign=rainy+day ",
+		},
+		{args: append([]string{"explain", "user_id:ada", "rainy day", "--json"}, at...), out: []string{`{"answer":"She said no."`}, asked: "GET /api/v1/people/user_id:ada/explain?campaign=rainy+day "},
+		{args: append([]string{"explain", "broken", "x"}, at...), code: 1, errs: []string{"the server answered 502 Bad Gateway"}, asked: "GET /api/v1/people/broken/explain?campaign=x "},
+		{args: append([]string{"quarantine", "list"}, at...), out: []string{"q1  trigger  2026-03-02 09:30:00  it panicked"}, asked: "GET /api/v1/quarantine "},
+		{args: append([]string{"quarantine", "retry", "q/1"}, at...), errs: []string{"appended again: q/1"}, asked: "POST /api/v1/quarantine/q%2F1/retry "},
+
+		{args: []string{"quarantine", "list"}, env: map[string]string{"FOOTFALL_SERVER": url + "/", "FOOTFALL_KEY": "ffk_key"}, out: []string{"it panicked"}, asked: "GET /api/v1/quarantine "},
+		{args: []string{"quarantine", "list"}, env: map[string]string{"FOOTFALL_SERVER": url, "FOOTFALL_KEY": "ffk_other"}, code: 1, errs: []string{"the server answered 401: the key is not in force"}, asked: "GET /api/v1/quarantine "},
+		{args: []string{"quarantine", "list", "--server", url}, code: 2, errs: []string{"no key: give --key-file or set FOOTFALL_KEY"}},
+		{args: []string{"keys", "list", "--server", url, "--key-file", filepath.Join(folder, "absent")}, code: 2, errs: []string{"read key file"}},
+		{args: []string{"keys", "list", "--server", "http://127.0.0.1:0", "--key-file", keyFile}, code: 1, errs: []string{"127.0.0.1:0"}},
+		{args: append([]string{"keys", "list", "--server", "::", "--key-file"}, keyFile), code: 2, errs: []string{"::"}},
+	} {
+		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
+			*all = nil
+			var out, errs bytes.Buffer
+			code := run(t.Context(), c.args, func(name string) string { return c.env[name] }, &out, &errs)
+			if code != c.code {
+				t.Errorf("exit code %d, want %d", code, c.code)
+			}
+			for _, want := range c.out {
+				if !strings.Contains(out.String(), want) {
+					t.Errorf("standard output lacks %q", want)
+				}
+			}
+			for _, want := range c.errs {
+				if !strings.Contains(errs.String(), want) {
+					t.Errorf("standard error lacks %q", want)
+				}
+			}
+			if code != 0 && (out.Len() > 0 || strings.Count(errs.String(), "footfall: ") != 1) {
+				t.Error("a failure is one line on standard error")
+			}
+			if strings.Contains(errs.String()+out.String(), "ffk_key") {
+				t.Error("the key is shown")
+			}
+			got := ""
+			if n := len(*all); n > 0 {
+				last := (*all)[n-1]
+				got = last.method + " " + last.uri + " " + last.body
+			}
+			if got != c.asked {
+				t.Errorf("asked %q, want %q", got, c.asked)
+			}
+			if t.Failed() {
+				t.Logf("out: %s\nerrs: %s", &out, &errs)
+			}
+		})
+	}
+}
+
+func TestAnAdminKeyNamesItsWorkspace(t *testing.T) {
+	url, all := remoteServer(t)
+	env := map[string]string{"FOOTFALL_KEY": "ffk_key", "FOOTFALL_SERVER": url}
+	var out bytes.Buffer
+	if code := run(t.Context(), []string{"quarantine", "list", "--workspace", "acme"}, func(name string) string { return env[name] }, &out, &out); code != 0 {
+		t.Fatal(out.String())
+	}
+	if got := (*all)[0].workspace; got != "acme" {
+		t.Errorf("workspace %q", got)
+	}
+}
+
+func TestResetAdminNeedsAFolderOfAServer(t *testing.T) {
+	var out, errs bytes.Buffer
+	none := func(string) string { return "" }
+	code := run(t.Context(), []string{"keys", "reset-admin", "--data-dir", t.TempDir()}, none, &out, &errs)
+	if code != 1 || out.Len() > 0 || !strings.Contains(errs.String(), "has a server ever run there?") {
+		t.Errorf("exit code %d, out %s, errs %s", code, &out, &errs)
+	}
+}
+
+func FuzzExplanation(f *testing.F) {
+	f.Add([]byte(`{"answer":"x","decisions":[{"gates":[{}]}]}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var out bytes.Buffer
+		c := &cli{out: &out, errs: &out}
+		if err := c.printExplanation(raw); err == nil && !json.Valid(raw) {
+			t.Errorf("printed %q", raw)
+		}
+	})
+}
