@@ -98,6 +98,7 @@ func TestBadBytesCloseOnlyTheirOwnConnection(t *testing.T) {
 		"text for protobuf":     {sdkproto.Protobuf{}, websocket.TextMessage, frame, sdkproto.ErrMalformed, sdkproto.CloseMalformed},
 		"protobuf for JSON":     {sdkproto.JSON{}, websocket.BinaryMessage, frame, sdkproto.ErrMalformed, sdkproto.CloseMalformed},
 		"257 frames":            {sdkproto.Protobuf{}, websocket.BinaryMessage, pings, sdkproto.ErrTooLarge, sdkproto.CloseTooLarge},
+		"501 items in JSON":     {sdkproto.JSON{}, websocket.TextMessage, []byte(`{"batch":{"items":[{}` + strings.Repeat(",{}", sdkproto.MaxBatchItems) + `]}}`), sdkproto.ErrTooLarge, sdkproto.CloseTooLarge},
 		"501 items of no bytes": {sdkproto.Protobuf{}, websocket.BinaryMessage, tooMany, sdkproto.ErrTooLarge, sdkproto.CloseTooLarge},
 	} {
 		t.Run(name, func(t *testing.T) {
