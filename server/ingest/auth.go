@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -117,8 +118,8 @@ type greeted struct {
 	token string   // new; empty means that it had one
 }
 
-// greet takes a hello: who it is, a token if it has none, and the log.
-func (g *Gateway) greet(ctx context.Context, h *sdkpb.Hello) (greeted, error) {
+// greet takes a hello from an address: who it is, a token if it has none, and the log.
+func (g *Gateway) greet(ctx context.Context, h *sdkpb.Hello, from netip.Addr) (greeted, error) {
 	if err := sdkproto.ValidateHello(h); err != nil {
 		return greeted{}, err
 	}
@@ -128,6 +129,9 @@ func (g *Gateway) greet(ctx context.Context, h *sdkpb.Hello) (greeted, error) {
 	}
 	out := greeted{key: h.GetAppKey(), app: app}
 	if h.GetDeviceToken() == "" {
+		if err := g.mayRegister(from); err != nil {
+			return greeted{}, err
+		}
 		out.token, err = g.mint(ctx, &app, h.GetInstallId())
 	} else {
 		err = g.authenticate(ctx, &app, h.GetInstallId(), h.GetDeviceToken())

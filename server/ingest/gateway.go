@@ -33,10 +33,21 @@ type Options struct {
 // Limits of the gateway; those of the protocol are sdkproto's. 0 means the
 // default.
 type Limits struct {
-	MaxSessions int           // open sockets, those before hello included; 100,000
-	MaxPosts    int           // POSTs under way, each with at most one body in memory; 256
-	MaxInstalls int           // remembered beyond those that are connected; 100,000
-	Credit      int           // items in flight per session; sdkproto.DefaultCredit
+	MaxSessions int // open sockets, those before hello included; 100,000
+	MaxPosts    int // POSTs under way, each with at most one body in memory; 256
+	MaxInstalls int // remembered beyond those that are connected; 100,000
+	Credit      int // items in flight per session; sdkproto.DefaultCredit
+	// RegisterRate is how many installs one address may register per second, and
+	// RegisterBurst how many at once; 10 and 1,000. The address is the one that the
+	// connection comes from (of IPv6 its /64): behind a proxy that hides it, all
+	// phones share it.
+	RegisterRate  float64
+	RegisterBurst int
+	// ItemRate is how many items one install may bring per second, and ItemBurst how
+	// many at once, never less than a batch; 200 and 2,000. Beyond it a batch is
+	// refused whole, and the phone waits and sends it again.
+	ItemRate    float64
+	ItemBurst   int
 	RetryAfter  time.Duration // told to phones when the log or the gateway is too busy; 1 s
 	DrainWithin time.Duration // how long the end of Run waits for the log and the phones; 5 s
 }
@@ -54,6 +65,19 @@ func (l *Limits) setDefaults() {
 	if l.Credit <= 0 {
 		l.Credit = sdkproto.DefaultCredit
 	}
+	if l.RegisterRate <= 0 {
+		l.RegisterRate = 10
+	}
+	if l.RegisterBurst <= 0 {
+		l.RegisterBurst = 1000
+	}
+	if l.ItemRate <= 0 {
+		l.ItemRate = 200
+	}
+	if l.ItemBurst <= 0 {
+		l.ItemBurst = 2000
+	}
+	l.ItemBurst = max(l.ItemBurst, sdkproto.MaxBatchItems)
 	if l.RetryAfter <= 0 {
 		l.RetryAfter = time.Second
 	}
@@ -69,11 +93,13 @@ type Gateway struct {
 	metrics  *metrics
 	installs *installs
 	sessions *Sessions
-	wheel    *wheel
-	upgrader websocket.Upgrader
-	posts    chan struct{} // holds one token per POST under way
-	ready    chan struct{}
-	revision atomic.Uint64 // grows with every change of the catalog
+	// registrations limits who registers; its buckets are by address.
+	registrations *registrations
+	wheel         *wheel
+	upgrader      websocket.Upgrader
+	posts         chan struct{} // holds one token per POST under way
+	ready         chan struct{}
+	revision      atomic.Uint64 // grows with every change of the catalog
 
 	mu      sync.Mutex
 	started bool
@@ -102,12 +128,13 @@ func New(o Options) (*Gateway, error) {
 	}
 	g := &Gateway{
 		o: o, log: o.Logger, metrics: m,
-		installs: newInstalls(o.Installs, o.Limits.MaxInstalls),
-		sessions: newSessions(),
-		wheel:    newWheel(),
-		posts:    make(chan struct{}, o.Limits.MaxPosts),
-		ready:    make(chan struct{}),
-		sockets:  map[*session]struct{}{},
+		installs:      newInstalls(o.Installs, o.Limits.MaxInstalls),
+		sessions:      newSessions(),
+		registrations: newRegistrations(o.Limits.RegisterRate, o.Limits.RegisterBurst),
+		wheel:         newWheel(),
+		posts:         make(chan struct{}, o.Limits.MaxPosts),
+		ready:         make(chan struct{}),
+		sockets:       map[*session]struct{}{},
 	}
 	g.upgrader = websocket.Upgrader{
 		ReadBufferSize: 512, WriteBufferSize: 1024, WriteBufferPool: &sync.Pool{},

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/footfall-engage/footfall/geo"
 	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
 	"github.com/footfall-engage/footfall/server/engage"
@@ -67,6 +69,9 @@ type install struct {
 	entryKey string // of its log entries
 	// background is that of view, for who must not wait.
 	background atomic.Bool
+
+	paceOnce sync.Once
+	pace     *rate.Limiter // of its items
 
 	// Guarded by installs.mu.
 	users   int           // sessions and POSTs; with any it is not forgotten

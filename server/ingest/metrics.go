@@ -18,6 +18,7 @@ type metrics struct {
 	rejects  *prometheus.CounterVec
 	errors   *prometheus.CounterVec
 	closes   *prometheus.CounterVec
+	limited  *prometheus.CounterVec
 	ack      *prometheus.HistogramVec
 	byKind   map[sdkproto.Kind]prometheus.Counter
 }
@@ -35,6 +36,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		rejects: counter("rejects_total", "Items refused.", "code"),
 		errors:  counter("errors_total", "Errors told to phones, on sockets and POSTs.", "code"),
 		closes:  counter("closes_total", "Sockets closed by the server.", "code"),
+		limited: counter("limited_total", "Hellos and batches refused because one address or install asked too fast.", "what"),
 		ack: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "footfall", Subsystem: "ingest", Name: "ack_seconds",
 			Help:    "From a decoded batch (a POST: from its headers) to its durable ack.",
@@ -52,7 +54,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.sessions, m.frames, m.items, m.rejects, m.errors, m.closes, m.ack} {
+	for _, c := range []prometheus.Collector{m.sessions, m.frames, m.items, m.rejects, m.errors, m.closes, m.limited, m.ack} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("ingest: metrics: %w", err)
 		}

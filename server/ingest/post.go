@@ -134,7 +134,7 @@ func (g *Gateway) postInstall(ctx context.Context, r *http.Request, codec sdkpro
 	if h.GetLifecycle() == sdkpb.Lifecycle_STATE_UNSPECIFIED {
 		h.Lifecycle = sdkpb.Lifecycle_STATE_BACKGROUND // only a socket implies the foreground
 	}
-	who, err := g.greet(ctx, h)
+	who, err := g.greet(ctx, h, addressOf(r.RemoteAddr))
 	if err != nil {
 		return nil, err
 	}
@@ -178,6 +178,9 @@ func (g *Gateway) postBatch(ctx context.Context, r *http.Request, codec sdkproto
 		return nil, err
 	}
 	defer g.installs.release(in)
+	if e := g.mayBring(in, len(b.GetItems())); e != nil {
+		return nil, e
+	}
 	ack := &sdkpb.Ack{BatchId: b.GetBatchId()}
 	landed := make(chan error, 1)
 	if err := g.take(in, &app, b, g.o.Clock.Now(), ack, func(err error) { landed <- err }); err != nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -30,6 +31,7 @@ type session struct {
 	life  context.Context // the gateway's, for what the reader asks the others: the request's ends with the handshake
 	conn  *websocket.Conn
 	codec sdkproto.Codec
+	from  netip.Addr
 
 	// Set by hello, before the session is known to others.
 	in     *install
@@ -80,7 +82,7 @@ func (g *Gateway) serveSocket(w http.ResponseWriter, r *http.Request) {
 		g.wg.Done()
 		return
 	}
-	s := &session{g: g, life: life, conn: conn, codec: sdkproto.CodecFor(conn.Subprotocol())}
+	s := &session{g: g, life: life, conn: conn, codec: sdkproto.CodecFor(conn.Subprotocol()), from: addressOf(r.RemoteAddr)}
 	g.metrics.sessions.Inc()
 	g.wheel.expectHello(s)
 	conn.SetPongHandler(func(string) error {
@@ -265,7 +267,7 @@ func (s *session) hello(f *sdkpb.Frame) {
 	s.g.metrics.frames.WithLabelValues("hello").Inc()
 	ctx, cancel := context.WithTimeout(s.life, askWithin)
 	defer cancel()
-	who, err := s.g.greet(ctx, f.Hello)
+	who, err := s.g.greet(ctx, f.Hello, s.from)
 	if err != nil {
 		s.fail(s.g.answer(s.life, err, "hello"))
 		return
@@ -347,6 +349,11 @@ func (s *session) batch(re uint64, b *sdkpb.Batch) {
 	}
 	if !s.depart(len(b.Items)) {
 		s.complain(re, sdkproto.Errorf(sdkproto.ErrCredit, "batch.items", "more than %d items in flight", s.g.o.Limits.Credit))
+		return
+	}
+	if e := s.g.mayBring(s.in, len(b.Items)); e != nil {
+		s.g.metrics.failed(e.Code)
+		s.arrive(len(b.Items), e.Frame(re))
 		return
 	}
 	now := s.g.o.Clock.Now()
