@@ -177,6 +177,10 @@ func noWords(g engage.GateResult, s seen) string {
 		return fmt.Sprintf("It was %s in %s, within quiet hours until %s.", s.LocalTime, s.Zone, moment(s.Until))
 	case engage.ReasonQuietExpired:
 		return fmt.Sprintf("It was %s in %s, within quiet hours until %s, when the message would have been too old.", s.LocalTime, s.Zone, moment(s.Until))
+	case engage.ReasonQuietTooMany, engage.ReasonWeatherTooMany:
+		return "Too many moments of the person were waiting already."
+	case engage.ReasonTooManyOpen:
+		return "Too many messages to the person were on their way already."
 	case engage.ReasonCap:
 		return fmt.Sprintf("The person had %d of at most %s within %s.", s.Count, plural(s.Cap, "message"), span(s.WindowS))
 	case engage.ReasonArbitration:
@@ -413,8 +417,17 @@ func timelineWords(e *engage.TimelineEntry, placeName func(string) string) strin
 			return answersWords("Agreed to", yes, "said no to", no)
 		}
 	case engage.KindPreferences:
+		// Where not all of them fitted, the entry says what was kept.
+		var full struct {
+			Kept map[string]engage.Attitude `json:"kept"`
+		}
 		var answers map[string]engage.Attitude
-		if json.Unmarshal(e.Data, &answers) == nil {
+		if json.Unmarshal(e.Data, &full) == nil && full.Kept != nil {
+			answers = full.Kept
+		} else if json.Unmarshal(e.Data, &answers) != nil {
+			answers = nil
+		}
+		if answers != nil {
 			var likes, dislikes []string
 			for topic, a := range answers {
 				switch a {
