@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -225,6 +226,33 @@ func TestWhatDecideSaysIsToldPlainly(t *testing.T) {
 		}
 		if len(got) != 1 || got[0] != c.want {
 			t.Errorf("%s: got %q, want %q", c.reason, got, c.want)
+		}
+	}
+	// Too much at a time.
+	for reason, change := range map[engage.Reason]func(*engage.Campaign){
+		engage.ReasonQuietTooMany:   quiet,
+		engage.ReasonWeatherTooMany: func(c *engage.Campaign) { c.Context = rain },
+		engage.ReasonTooManyOpen:    nil,
+	} {
+		crowd := func(entry func(engage.Kind, any) engage.Entry) []engage.Entry {
+			out := answer(map[engage.Purpose]engage.Consent{engage.ConsentMarketing: {Granted: true, At: at}})(entry)
+			for i := range 101 {
+				out = append(out, entry(engage.KindTrigger, engage.Trigger{
+					Type: engage.TriggerPlace, Occasion: fmt.Sprint("v", i, "x"), Install: "i-ada", OccurredAt: at, Transition: engage.Enter, Ring: engage.Inside,
+					Place: "cafe", Fence: fmt.Sprint("f", i), Evidence: "os_region", Cell: "851969d3fffffff", WeatherIs: engage.WeatherAbsent,
+				}))
+			}
+			return out
+		}
+		for _, d := range decided(t, 0, nil, crowd, offer(change)) {
+			for _, g := range d.Gates {
+				if g.Reason == reason {
+					told[reason] = true
+					if words := gateWords(g); !strings.HasPrefix(words, "Too many ") {
+						t.Errorf("%s is told as %q", reason, words)
+					}
+				}
+			}
 		}
 	}
 	for r := range reasonWords {
