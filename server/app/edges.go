@@ -25,12 +25,16 @@ func (a *App) openEdges(places *configs[*situate.Config]) error {
 	// Phones reach deliver by the gateway, and deliver reaches phones by the
 	// gateway's sessions; neither is called before both are there.
 	phones := &phones{a: a}
+	limits := a.o.Config.Limits
 	if a.gateway, err = ingest.New(ingest.Options{
 		Catalog:     &sdkCatalog{a: a, places: places, secrets: map[catalog.Sealed]engage.Secret{}},
 		Credentials: credentials{a.hot}, Installs: installs{a.states},
 		Log:        &sdkLog{r: a.router, faulty: a.o.FaultyLog},
 		Deliveries: phones, Clock: a.o.Clock, Logger: a.log, Registerer: a.registry,
-		Limits: ingest.Limits{MaxSessions: a.o.Config.Limits.Sessions, MaxPosts: a.o.Config.Limits.Posts},
+		Limits: ingest.Limits{
+			MaxSessions: limits.Sessions, MaxPosts: limits.Posts,
+			RegisterRate: float64(limits.RegistrationsPerS), RegisterBurst: 100 * limits.RegistrationsPerS,
+		},
 	}); err != nil {
 		return fmt.Errorf("gateway: %w", err)
 	}

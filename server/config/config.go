@@ -115,7 +115,10 @@ func (w Weather) Enabled() bool { return w.Provider != NoWeather && w.Contact !=
 // constants of sdkproto.
 type Limits struct {
 	Sessions int // open sockets, those before hello included
-	Posts    int // POSTs under way, each with at most one body in memory
+	// RegistrationsPerS is how many phones one address may register per second; a
+	// hundred times as many at once.
+	RegistrationsPerS int
+	Posts             int // POSTs under way, each with at most one body in memory
 }
 
 // Secrets of the process itself.
@@ -160,7 +163,7 @@ func Default() Config {
 		HistoryDays:   90,
 		Log:           Log{Level: "info", Format: Text},
 		Weather:       Weather{Provider: MetNorway},
-		Limits:        Limits{Sessions: 100_000, Posts: 256},
+		Limits:        Limits{Sessions: 100_000, RegistrationsPerS: 10, Posts: 256},
 	}
 }
 

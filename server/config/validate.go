@@ -74,6 +74,7 @@ func (c *Config) Validate() error {
 	webAddress("weather.base_url", c.Weather.BaseURL, true)
 
 	between("limits.sessions", c.Limits.Sessions, 1, 10_000_000)
+	between("limits.registrations_per_s", c.Limits.RegistrationsPerS, 1, 1_000_000)
 	between("limits.posts", c.Limits.Posts, 1, 100_000)
 
 	if c.Secrets.Key != "" {

@@ -181,6 +181,7 @@ func (d *demo) run(ctx context.Context) (_ *report, err error) {
 	defer func() { err = errors.Join(err, d.world.close()) }()
 
 	conf := config.Default()
+	conf.Limits.RegistrationsPerS = max(conf.Limits.RegistrationsPerS, d.o.People) // all from one address
 	conf.DataDir = filepath.Join(dir, "server")
 	conf.Listen = net.JoinHostPort("127.0.0.1", strconv.Itoa(d.o.Port))
 	d.world.configure(&conf)
