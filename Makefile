@@ -33,7 +33,6 @@ build: compiler ## bin/footfall and bin/footfall-lab
 	go build -o bin/ ./server/cmd/...
 
 demo: build ## the real server, simulated providers and a synthetic town; live page at http://localhost:8080
-	@echo "the live page will be at http://localhost:8080; open the link with its key that follows"
 	bin/footfall-lab demo $(DEMO_FLAGS)
 
 # The quick checks come first, the tests last: what stands at the end is go

@@ -26,7 +26,7 @@ func TestEveryTriggerArrivesOnceInEachConfiguration(t *testing.T) {
 				t.Fatal(err)
 			}
 			plan := newPlan(&Options{Items: o.Items, Rate: 1, TriggerShare: r.TriggerShare, Installs: 1})
-			if r.Posts != plan.triggering || r.Posts < 40 || r.Repeated != 0 || !r.KillSafe {
+			if r.Posts != plan.triggering || r.Posts < 40 || r.Repeated != 0 {
 				t.Errorf("%d POSTs, %d repeated, of %d that trigger", r.Posts, r.Repeated, plan.triggering)
 			}
 			if r.P50MS <= 0 || r.P50MS > r.P95MS || r.P95MS > r.P99MS || r.P99MS > r.MaxMS {
@@ -115,7 +115,7 @@ func TestTheResultNamesWhatTheReportNeeds(t *testing.T) {
 	}
 	for _, name := range []string{
 		"rate", "durability", "mode", "items", "achieved_per_s", "p50_ms", "p95_ms", "p99_ms", "max_ms",
-		"cpu_us_per_item", "cpu_us_per_item_server", "kill_safe", "prototype", "anchor",
+		"cpu_us_per_item", "cpu_us_per_item_server", "prototype", "anchor",
 	} {
 		if _, ok := got[name]; !ok {
 			t.Errorf("%s is missing in %s", name, text)

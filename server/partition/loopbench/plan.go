@@ -233,7 +233,7 @@ func (p *plan) quantiles(s stage, q ...float64) []float64 {
 func (p *plan) result(o *Options) Result {
 	r := Result{
 		Rate: o.Rate, Durability: o.Durability, Mode: o.Mode, Partitions: o.Partitions, TriggerShare: o.TriggerShare,
-		Items: p.items, Posts: int(p.arrived.Load()), Repeated: int(p.repeats.Load()), KillSafe: true,
+		Items: p.items, Posts: int(p.arrived.Load()), Repeated: int(p.repeats.Load()),
 	}
 	for s := range stages {
 		q := p.quantiles(s, 0.5, 0.95, 0.99, 1)

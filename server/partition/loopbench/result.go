@@ -30,10 +30,7 @@ type Result struct {
 	CPUUS         float64 `json:"cpu_us_per_item"`
 	CPUBaselineUS float64 `json:"cpu_us_per_item_baseline"`
 	CPUServerUS   float64 `json:"cpu_us_per_item_server"`
-	// KillSafe says that nothing was measured that the server could not do: every
-	// acknowledgement, hand-over and POST came after its commit.
-	KillSafe bool   `json:"kill_safe"`
-	Anchor   Anchor `json:"anchor"`
+	Anchor        Anchor  `json:"anchor"`
 	// Prototype is the same row of the prototype; nil when it has none.
 	Prototype *Prototype `json:"prototype"`
 }
