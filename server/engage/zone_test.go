@@ -2,6 +2,7 @@ package engage_test
 
 import (
 	"archive/zip"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -12,34 +13,47 @@ import (
 	"github.com/footfall-engage/footfall/server/engage"
 )
 
-// machineZone puts a zone into this machine's database that no other has.
-func machineZone(t *testing.T, name string) {
-	t.Helper()
+// TestMain puts a zone, "Machine", into this machine's database that no other has.
+// Go looks for the database once, so that must be before any test.
+func TestMain(m *testing.M) {
+	dir, err := machineZone("Machine")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "make a zone:", err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(dir) // of the machine's own temporary folder
+	os.Exit(code)
+}
+
+func machineZone(name string) (dir string, err error) {
 	archive, err := zip.OpenReader("zoneinfo.zip")
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	defer func() { _ = archive.Close() }()
 	f, err := archive.Open("Asia/Tokyo")
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	data, err := io.ReadAll(f)
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
-	dir := t.TempDir()
+	if dir, err = os.MkdirTemp("", "zones"); err != nil {
+		return "", err
+	}
 	if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
-		t.Fatal(err)
+		return "", err
 	}
-	t.Setenv("ZONEINFO", dir)
-	if _, err := time.LoadLocation(name); err != nil {
-		t.Skip("the machine's zones were looked for before this test")
+	if err := os.Setenv("ZONEINFO", dir); err != nil {
+		return "", err
 	}
+	_, err = time.LoadLocation(name)
+	return dir, err
 }
 
 func TestZonesAreTheProgramsOwn(t *testing.T) {
-	machineZone(t, "Machine")
 	summer := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 	for name, want := range map[string]string{
 		"Europe/Amsterdam": "14:00", "Asia/Kathmandu": "17:45", "America/Argentina/Buenos_Aires": "09:00",
@@ -77,7 +91,6 @@ func TestEveryZoneOfTheDatabaseCompiles(t *testing.T) {
 }
 
 func TestAPlaceIsInAZoneThatEveryMachineKnows(t *testing.T) {
-	machineZone(t, "Machine")
 	at := geo.Point{Lat: 52, Lng: 5}
 	p := &engage.Place{ID: "cafe", Name: "Café", Location: at, Geofences: []engage.Geofence{
 		{ID: "in", Ring: engage.Inside, Shape: geo.Circle{Around: at, RadiusM: 100}},
