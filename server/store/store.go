@@ -145,5 +145,8 @@ type Store interface {
 	// Apply commits the batch. When it returns nil the batch survives kill -9.
 	// The new versions are not returned: a put's version is If+1 when If >= 0.
 	Apply(ctx context.Context, b Batch) error
+	// Purge frees the space of up to limit expired documents, which nobody can
+	// see any more, and returns how many.
+	Purge(ctx context.Context, limit int) (int, error)
 	Close() error
 }
