@@ -19,6 +19,7 @@ import (
 type snapshot struct {
 	p      *Partition
 	pos    statePosition
+	over   int64 // version of the position that it is written over
 	states map[string]engage.State
 	writes map[writeKey]write
 	timers map[timerKey]*timer
@@ -28,7 +29,7 @@ type snapshot struct {
 // they are committed.
 func (p *Partition) snapshot() *snapshot {
 	s := &snapshot{
-		p: p, states: p.dirty, writes: p.writes, timers: p.timers.dirty,
+		p: p, over: p.statesVersion, states: p.dirty, writes: p.writes, timers: p.timers.dirty,
 		pos: statePosition{
 			V: 1, position: position{p.inc, p.next - 1}, Marks: maps.Clone(p.marks),
 			Adopted: p.adopted, Build: p.o.Build, Hours: append([]hourMark(nil), p.hours...), Sealed: append([]sealed(nil), p.sealed...),
@@ -93,7 +94,7 @@ func (s *snapshot) into(b *store.Batch) error {
 	if err != nil {
 		return fmt.Errorf("encode state position: %w", err)
 	}
-	b.Puts = append(b.Puts, store.Put{Collection: "positions", Key: p.positionKey("states"), Body: body, If: store.AnyVersion})
+	b.Puts = append(b.Puts, p.positionPut("states", body, s.over))
 	return nil
 }
 
@@ -106,7 +107,7 @@ func (s *snapshot) commit(ctx context.Context) error {
 		return err
 	}
 	if err := s.p.o.States.Apply(ctx, b); err != nil {
-		return fmt.Errorf("commit states up to %d: %w", s.pos.Seq, err)
+		return fmt.Errorf("commit states up to %d: %w", s.pos.Seq, fenced(err))
 	}
 	return s.p.o.Fault(FaultStatesAfter)
 }
@@ -136,6 +137,7 @@ func (p *Partition) checkpointed(ctx context.Context, err error) error {
 		return err
 	}
 	p.savedPos = p.saving
+	p.statesVersion++
 	p.evict()
 	return p.trim(ctx)
 }

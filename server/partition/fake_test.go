@@ -65,6 +65,11 @@ func (m *memStore) Apply(ctx context.Context, b store.Batch) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, p := range b.Puts {
+		if is := m.docs[p.Collection][p.Key].Version; p.If != store.AnyVersion && p.If != is {
+			return fmt.Errorf("%w: %s has %d, not %d", store.ErrVersion, p.ID, is, p.If)
+		}
+	}
+	for _, p := range b.Puts {
 		if m.docs[p.Collection] == nil {
 			m.docs[p.Collection] = map[store.Key]store.Doc{}
 		}
@@ -277,7 +282,7 @@ func newWorld(t testing.TB, mode partition.Mode) *world {
 	w := &world{t: t, log: log, hot: newMemStore(), states: newMemStore(), next: newReceiver(2), clock: clock.NewManual(start), config: newConfigs()}
 	w.o = partition.Options{
 		Kind: "in", Mode: mode, Log: log, Hot: w.hot, States: w.states, Machine: chainMachine{},
-		Configs: w.config, Router: w.next, Clock: w.clock, Build: "one", CheckpointEvery: 5 * time.Millisecond, MaxBatch: 7,
+		Configs: w.config, Router: w.next, Clock: w.clock, Build: "one", CheckpointEvery: 200 * time.Microsecond, MaxBatch: 7,
 	}
 	return w
 }

@@ -300,10 +300,15 @@ func (p *Partition) commitOutputs(ctx context.Context, seq uint64, rows []row) e
 		if err != nil {
 			return fmt.Errorf("encode output position: %w", err)
 		}
-		b.Puts = append(b.Puts, store.Put{Collection: "positions", Key: p.positionKey("out"), Body: body, If: store.AnyVersion})
+		b.Puts = append(b.Puts, p.positionPut("out", body, p.outVersion))
 	}
 	if err := p.o.Hot.Apply(ctx, b); err != nil {
-		return fmt.Errorf("commit outputs up to %d: %w", seq, err)
+		return fmt.Errorf("commit outputs up to %d: %w", seq, fenced(err))
+	}
+	if p.o.Mode == Reference {
+		p.statesVersion++
+	} else {
+		p.outVersion++
 	}
 	return p.o.Fault(FaultCommitted)
 }

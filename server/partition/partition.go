@@ -38,6 +38,15 @@
 // Run then applies the log to its end, and only then hands the outbox out again
 // and fires timers.
 //
+// # One owner
+//
+// Open claims a partition by writing its positions back, which moves their
+// versions on, before it reads anything else; every commit is conditional on the
+// version that its owner knows. So the newest process owns the partition: an older
+// one, which may still be alive on another machine, commits nothing from then on
+// and ends with ErrFenced. What it appended before is in the log, and the new owner
+// applies it like any other record.
+//
 // # What else is a record
 //
 // Timers: when one is due the owner appends a firing to its own stream and acts on
@@ -194,8 +203,10 @@ type Partition struct {
 	savedOn  string // build of the state position that was loaded
 	dirtyPos bool
 	saving   position // of the save under way
-	savedPos position // of the last one that succeeded
-	sealed   []sealed
+	// Versions of the position documents, by which a commit is fenced.
+	outVersion, statesVersion int64
+	savedPos                  position // of the last one that succeeded
+	sealed                    []sealed
 
 	inbox   inbox
 	outbox  outbox
@@ -214,8 +225,14 @@ type Partition struct {
 	firing      atomic.Int64 // appends of firings under way
 }
 
-// ErrStopped says that the partition does not run any more.
-var ErrStopped = errors.New("partition stopped")
+// Errors of a partition; test with errors.Is.
+var (
+	// ErrStopped says that the partition does not run any more.
+	ErrStopped = errors.New("partition stopped")
+	// ErrFenced says that another process has opened this partition since and
+	// owns it now. Nothing of the commit that met it was written.
+	ErrFenced = errors.New("another process has taken the partition over")
+)
 
 // Open recovers the positions and the stream. It starts nothing.
 func Open(ctx context.Context, o Options) (*Partition, error) {

@@ -63,13 +63,14 @@ func (p *Partition) positionKey(which string) store.Key {
 
 // recover reads what is known and settles which incarnation goes on.
 func (p *Partition) recover(ctx context.Context) error {
-	var st statePosition
-	if err := p.readPosition(ctx, p.o.States, "states", &st); err != nil {
+	st := statePosition{V: 1}
+	var err error
+	if p.statesVersion, err = p.claim(ctx, p.o.States, "states", &st); err != nil {
 		return err
 	}
-	var out outputPosition
+	out := outputPosition{V: 1}
 	if p.o.Mode == Fast {
-		if err := p.readPosition(ctx, p.o.Hot, "out", &out); err != nil {
+		if p.outVersion, err = p.claim(ctx, p.o.Hot, "out", &out); err != nil {
 			return err
 		}
 	}
@@ -86,7 +87,6 @@ func (p *Partition) recover(ctx context.Context) error {
 	if out.Incarnation == p.inc {
 		p.outPos = out.position
 	}
-	var err error
 	if p.config, err = p.o.Configs.At(ctx, p.adopted); err != nil {
 		return fmt.Errorf("configuration revision %d: %w", p.adopted, err)
 	}
@@ -99,18 +99,45 @@ func (p *Partition) recover(ctx context.Context) error {
 	return p.settle(ctx)
 }
 
-func (p *Partition) readPosition(ctx context.Context, s Store, which string, into any) error {
-	doc, err := s.Get(ctx, "positions", p.positionKey(which))
-	if errors.Is(err, store.ErrNotFound) {
-		return nil
+// claim reads a position, if there is one, and writes it back as it is: from then
+// on nobody who knows an older version of it can commit. Its version is returned.
+func (p *Partition) claim(ctx context.Context, s Store, which string, into any) (version int64, err error) {
+	for {
+		doc, err := s.Get(ctx, "positions", p.positionKey(which))
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			if doc.Body, err = json.Marshal(into); err != nil {
+				return 0, fmt.Errorf("encode %s position: %w", which, err)
+			}
+		case err != nil:
+			return 0, fmt.Errorf("read %s position: %w", which, err)
+		default:
+			if err := json.Unmarshal(doc.Body, into); err != nil {
+				return 0, fmt.Errorf("decode %s position: %w", which, err)
+			}
+		}
+		err = s.Apply(ctx, store.Batch{Puts: []store.Put{p.positionPut(which, doc.Body, doc.Version)}})
+		if err == nil {
+			return doc.Version + 1, nil
+		}
+		if !errors.Is(err, store.ErrVersion) { // otherwise the old owner has just committed once more
+			return 0, fmt.Errorf("claim %s position: %w", which, err)
+		}
 	}
-	if err != nil {
-		return fmt.Errorf("read %s position: %w", which, err)
+}
+
+// positionPut writes a position over the version that is known.
+func (p *Partition) positionPut(which string, body []byte, version int64) store.Put {
+	return store.Put{Collection: "positions", Key: p.positionKey(which), Body: body, If: version}
+}
+
+// fenced names what a commit's error means when only the position has a
+// condition: somebody else has claimed it.
+func fenced(err error) error {
+	if errors.Is(err, store.ErrVersion) {
+		return fmt.Errorf("%w: %w", ErrFenced, err)
 	}
-	if err := json.Unmarshal(doc.Body, into); err != nil {
-		return fmt.Errorf("decode %s position: %w", which, err)
-	}
-	return nil
+	return err
 }
 
 func (p *Partition) loadTimers(ctx context.Context) error {
