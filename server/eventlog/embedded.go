@@ -11,6 +11,8 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+
+	"github.com/footfall-engage/footfall/server/lockfile"
 )
 
 // Durability says what an append survives once it has been answered.
@@ -63,7 +65,7 @@ func openEmbedded(ctx context.Context, dir string, syncAlways bool, log *slog.Lo
 	}
 	// nats-server does not notice a second one on its folder; they would
 	// overwrite each other's records.
-	lock, err := lockFile(filepath.Join(dir, "lock"))
+	lock, err := lockfile.Lock(filepath.Join(dir, "lock"))
 	if err != nil {
 		return nil, err
 	}

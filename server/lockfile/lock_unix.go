@@ -1,6 +1,7 @@
 //go:build unix
 
-package eventlog
+// Package lockfile keeps a second process away from a folder.
+package lockfile
 
 import (
 	"errors"
@@ -9,9 +10,9 @@ import (
 	"syscall"
 )
 
-// lockFile holds the lock of a folder until the file is closed or the process
-// ends, however it ends.
-func lockFile(path string) (*os.File, error) {
+// Lock creates the file if it is not there and holds its lock until it is closed
+// or the process ends, however it ends. An error says that another has it.
+func Lock(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
