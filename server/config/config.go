@@ -24,6 +24,7 @@ import (
 	"encoding/base64"
 	"log/slog"
 	"path/filepath"
+	"strings"
 
 	"github.com/footfall-engage/footfall/server/engage"
 )
@@ -55,8 +56,8 @@ const KeyBytes = 32
 // Config is the configuration of the process. The zero value is not valid;
 // begin with Default.
 type Config struct {
-	// DataDir holds the embedded log and store, created when missing; relative
-	// to the working directory.
+	// DataDir holds the embedded log and store and the secret key, created when
+	// missing; relative to the working directory.
 	DataDir string
 	// Listen is host:port of the HTTP server. Port 0 lets the system choose.
 	Listen string
@@ -74,6 +75,8 @@ type Config struct {
 	// HistoryDays that decisions with their traces, and people's timelines, are kept.
 	HistoryDays int
 	Log         Log
+	EventLog    EventLog
+	Store       Store
 	Weather     Weather
 	Limits      Limits
 	Secrets     Secrets
@@ -94,6 +97,75 @@ func (l Log) Slog() slog.Level {
 	}
 	return level
 }
+
+// EventLog says where the event log is. Without a URL it is embedded, in the data
+// folder, and nothing else here counts.
+type EventLog struct {
+	// URL of the NATS servers, several with commas between, without a user or
+	// password: "nats://a:4222,nats://b:4222".
+	URL string
+	// Replicas of every stream: 1, 3 or 5.
+	Replicas int
+	// Prefix of the names of streams and subjects, so that several installations
+	// can share an account.
+	Prefix string
+	// CredentialsFile (.creds) or NKeyFile (a seed), or User and Password, or Token.
+	CredentialsFile string
+	NKeyFile        string
+	User            string
+	Password        engage.Secret
+	Token           engage.Secret
+	TLS             TLS
+	// MonitorURL is the monitoring address of every server, with commas between;
+	// under Power they are asked whether they sync.
+	MonitorURL string
+}
+
+// Embedded reports whether the log is in this process.
+func (l EventLog) Embedded() bool { return l.URL == "" }
+
+// URLs are the addresses of the servers.
+func (l EventLog) URLs() []string { return list(l.URL) }
+
+// MonitorURLs are the monitoring addresses of the servers.
+func (l EventLog) MonitorURLs() []string { return list(l.MonitorURL) }
+
+func list(s string) []string {
+	var out []string
+	for part := range strings.SplitSeq(s, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			out = append(out, part)
+		}
+	}
+	return out
+}
+
+// TLS of a connection that we make; empty files mean the system's authorities
+// and no certificate of ours.
+type TLS struct {
+	RootCAFile string // PEM
+	CertFile   string // PEM, with KeyFile
+	KeyFile    string
+}
+
+// Store says where documents are kept. Without a MongoDB they are in SQLite
+// files in the data folder.
+type Store struct {
+	MongoDB MongoDB
+}
+
+// MongoDB is a replica set or a sharded cluster.
+type MongoDB struct {
+	// URIFile holds the connection string, which usually holds a password.
+	URIFile string
+	// URI is the connection string itself, only by environment.
+	URI engage.Secret
+	// Database, created when missing.
+	Database string
+}
+
+// Enabled reports whether documents are kept there.
+func (m MongoDB) Enabled() bool { return m.URIFile != "" || m.URI != "" }
 
 // Weather says who is asked for the weather.
 type Weather struct {
@@ -162,6 +234,8 @@ func Default() Config {
 		RetentionDays: 7,
 		HistoryDays:   90,
 		Log:           Log{Level: "info", Format: Text},
+		EventLog:      EventLog{Replicas: 1},
+		Store:         Store{MongoDB: MongoDB{Database: "footfall"}},
 		Weather:       Weather{Provider: MetNorway},
 		Limits:        Limits{Sessions: 100_000, RegistrationsPerS: 10, Posts: 256},
 	}

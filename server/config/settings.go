@@ -35,7 +35,7 @@ func (b binding) secret() bool {
 // bindings is the one list of what can be set, in the order of the example.
 func (c *Config) bindings() []binding {
 	return []binding{
-		{"data_dir", &c.DataDir, "Folder of the embedded event log and store. Created when missing; relative to the working directory."},
+		{"data_dir", &c.DataDir, "Folder of the embedded event log and store and of the secret key. Created when missing; relative to the working directory."},
 		{"listen", &c.Listen, "host:port of the HTTP server. The default answers only to this machine; put a TLS proxy in front before you open it."},
 		{"public_url", &c.PublicURL, `Address under which phones and browsers reach the server, such as "https://engage.example.com". It changes no answer: https:// here says that something in front ends TLS, and silences the warning that an open server would send positions and keys in the clear.`},
 		{"durability", &c.Durability, `What an acknowledged item survives: "process" (the death of the process) or "power" (a power cut: every append is synced, which costs latency).`},
@@ -46,6 +46,23 @@ func (c *Config) bindings() []binding {
 
 		{"log.level", &c.Log.Level, `"debug", "info", "warn" or "error".`},
 		{"log.format", &c.Log.Format, `"text" for people, "json" for collectors.`},
+
+		{"event_log.url", &c.EventLog.URL, `Addresses of NATS servers with JetStream, several with commas between: "nats://a:4222,nats://b:4222". Empty: the event log is embedded, in data_dir. The log and the store belong together: neither can be exchanged for an empty one.`},
+		{"event_log.replicas", &c.EventLog.Replicas, "Copies of every stream in the cluster: 1, 3 or 5. With 3 the log outlives the loss of one server."},
+		{"event_log.prefix", &c.EventLog.Prefix, "Put before the names of streams and subjects, of A-Z, 0-9 and _, so that several installations can share an account."},
+		{"event_log.credentials_file", &c.EventLog.CredentialsFile, "File of NATS credentials (.creds)."},
+		{"event_log.nkey_file", &c.EventLog.NKeyFile, "File of an NKey seed, instead of credentials."},
+		{"event_log.user", &c.EventLog.User, "User, with the password, instead of credentials."},
+		{"event_log.password", &c.EventLog.Password, "The user's password."},
+		{"event_log.token", &c.EventLog.Token, "Token, instead of credentials."},
+		{"event_log.tls.root_ca_file", &c.EventLog.TLS.RootCAFile, "PEM file of the authorities to trust instead of the system's; it makes the connection encrypted."},
+		{"event_log.tls.cert_file", &c.EventLog.TLS.CertFile, "PEM file of our certificate, when the servers ask for one."},
+		{"event_log.tls.key_file", &c.EventLog.TLS.KeyFile, "PEM file of the certificate's key."},
+		{"event_log.monitor_url", &c.EventLog.MonitorURL, `Monitoring addresses of all the servers, such as "http://a:8222,http://b:8222". With durability "power" they are asked whether every append is synced, and the start is refused when one is not; without this nobody checks it.`},
+
+		{"store.mongodb.uri_file", &c.Store.MongoDB.URIFile, `File with the connection string of a MongoDB replica set or sharded cluster, such as "mongodb://user:password@a,b,c/?replicaSet=rs0". Empty: documents are in SQLite files in data_dir.`},
+		{"store.mongodb.uri", &c.Store.MongoDB.URI, "The connection string itself, instead of a file."},
+		{"store.mongodb.database", &c.Store.MongoDB.Database, "Database of the documents; created when missing."},
 
 		{"weather.provider", &c.Weather.Provider, `"met.no" (MET Norway, which asks for a contact) or "none".`},
 		{"weather.contact", &c.Weather.Contact, "E-mail address or web page by which the weather provider reaches you. Empty: no weather is asked for, and campaigns that need it say weather_unknown."},

@@ -67,6 +67,9 @@ func (c *Config) Validate() error {
 	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf("log.format", c.Log.Format, Text, JSON)
 
+	c.EventLog.validate(bad)
+	c.Store.MongoDB.validate(bad)
+
 	oneOf("weather.provider", c.Weather.Provider, MetNorway, NoWeather)
 	if c.Weather.Contact != "" && !reachable(c.Weather.Contact) {
 		bad("weather.contact", `must be an e-mail address or a web page, is %q`, c.Weather.Contact)
@@ -91,6 +94,69 @@ func (c *Config) Validate() error {
 	return errs.join()
 }
 
+func (l *EventLog) validate(bad func(field, format string, args ...any)) {
+	if l.URL != "" && len(l.URLs()) == 0 {
+		bad("event_log.url", "names no server")
+	}
+	for _, u := range l.URLs() {
+		if why := notNATSAddress(u); why != "" {
+			bad("event_log.url", "%s", why)
+		}
+	}
+	if l.Replicas != 1 && l.Replicas != 3 && l.Replicas != 5 {
+		bad("event_log.replicas", "must be 1, 3 or 5, is %d", l.Replicas)
+	}
+	if strings.Trim(l.Prefix, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") != "" || len(l.Prefix) > 40 {
+		bad("event_log.prefix", "must be at most 40 of A-Z, 0-9 and '_', is %q", l.Prefix)
+	}
+	ways := 0
+	for _, given := range []bool{l.CredentialsFile != "", l.NKeyFile != "", l.User != "", l.Token != ""} {
+		if given {
+			ways++
+		}
+	}
+	if ways > 1 {
+		bad("event_log", "give one of credentials_file, nkey_file, user and token, not several")
+	}
+	if (l.User == "") != (l.Password == "") {
+		bad("event_log.user", "user and password (%s) go together", envName("event_log.password"))
+	}
+	if (l.TLS.CertFile == "") != (l.TLS.KeyFile == "") {
+		bad("event_log.tls.cert_file", "cert_file and key_file go together")
+	}
+	for _, u := range l.MonitorURLs() {
+		if why := notWebAddress(u, true); why != "" {
+			bad("event_log.monitor_url", "%s", why)
+		}
+	}
+}
+
+// notNATSAddress says why s is no address of a NATS server, without showing it.
+func notNATSAddress(s string) string {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil, !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme), u.Hostname() == "":
+		return "must be addresses like nats://host:4222 with commas between"
+	case u.User != nil:
+		return "must not carry a user or password: there are settings for them"
+	case u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/":
+		return "must not carry a path, query or fragment"
+	}
+	return ""
+}
+
+func (m *MongoDB) validate(bad func(field, format string, args ...any)) {
+	if m.URI != "" && m.URIFile != "" {
+		bad("store.mongodb.uri_file", "the connection string is given twice: by %s and by this file", envName("store.mongodb.uri"))
+	}
+	if uri := m.URI.Reveal(); uri != "" && !strings.HasPrefix(uri, "mongodb://") && !strings.HasPrefix(uri, "mongodb+srv://") {
+		bad("store.mongodb.uri", "must begin with mongodb:// or mongodb+srv://")
+	}
+	if m.Database == "" || len(m.Database) > 38 || strings.ContainsAny(m.Database, "/\\. \"$*<>:|?\x00") {
+		bad("store.mongodb.database", "must be a MongoDB database name of at most 38 bytes, is %q", m.Database)
+	}
+}
+
 // Warnings names what is valid and probably not meant.
 func (c *Config) Warnings() []string {
 	var out []string
@@ -99,6 +165,15 @@ func (c *Config) Warnings() []string {
 	}
 	if host, _, err := net.SplitHostPort(c.Listen); err == nil && !loopback(host) && !strings.HasPrefix(c.PublicURL, "https://") {
 		out = append(out, "listen is open to the network and public_url is not https: phones' positions and keys would travel in the clear")
+	}
+	if !c.EventLog.Embedded() && c.EventLog.Replicas == 1 {
+		out = append(out, "event_log.replicas is 1: the log is on one server of the cluster only")
+	}
+	if !c.EventLog.Embedded() && c.Durability == Power && c.EventLog.MonitorURL == "" {
+		out = append(out, "durability is power and event_log.monitor_url is empty: whether the NATS servers sync every append (sync_interval: always) is not checked")
+	}
+	if c.EventLog.Embedded() && c.Store.MongoDB.Enabled() {
+		out = append(out, "the store is MongoDB and the event log is embedded in data_dir: without that folder the store is of no use")
 	}
 	if c.Providers != (Providers{}) {
 		out = append(out, "providers: pushes go to the addresses given there, not to Google and Apple")
