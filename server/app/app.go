@@ -31,7 +31,7 @@ import (
 	"github.com/footfall-engage/footfall/server/measure"
 	"github.com/footfall-engage/footfall/server/partition"
 	"github.com/footfall-engage/footfall/server/situate"
-	"github.com/footfall-engage/footfall/server/store/sqlite"
+	"github.com/footfall-engage/footfall/server/store"
 	"github.com/footfall-engage/footfall/server/weather"
 )
 
@@ -60,8 +60,8 @@ type App struct {
 	life     *lifecycle
 	registry *prometheus.Registry
 	eventlog *eventlog.JetStream
-	hot      *sqlite.Store
-	states   *sqlite.Store
+	hot      store.Store
+	states   store.Store // may be the same as hot
 	sealer   *catalog.Sealer
 	catalog  *catalog.Catalog
 	firstKey engage.Secret
@@ -110,6 +110,9 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	}
 	a.life.push("event log", a.eventlog.Close)
 	if err := a.openStores(ctx); err != nil {
+		return nil, err
+	}
+	if err := belong(ctx, a.eventlog, a.states); err != nil {
 		return nil, err
 	}
 	if a.sealer, err = sealer(&o.Config); err != nil {
@@ -315,7 +318,7 @@ func (a *App) purge(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		for _, s := range []*sqlite.Store{a.hot, a.states} {
+		for _, s := range a.stores() {
 			for n := portion; n == portion && ctx.Err() == nil; {
 				var err error
 				if n, err = s.Purge(ctx, portion); err != nil && ctx.Err() == nil {
@@ -325,6 +328,14 @@ func (a *App) purge(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// stores are hot and states, once each.
+func (a *App) stores() []store.Store {
+	if a.hot == a.states {
+		return []store.Store{a.hot}
+	}
+	return []store.Store{a.hot, a.states}
 }
 
 // settleWithin bounds how long a stop waits for work under way. What is not done

@@ -73,11 +73,12 @@ type layout struct {
 	Partitions int `json:"partitions"`
 }
 
+var layoutKey = store.Key{Workspace: store.System, ID: "layout"}
+
 // partitionCount is that of the data folder, or the configured one for a new folder.
 func (a *App) partitionCount(ctx context.Context) (int, error) {
 	want := a.o.Config.Partitions
-	key := store.Key{Workspace: store.System, ID: "layout"}
-	doc, err := a.states.Get(ctx, "meta", key)
+	doc, err := a.states.Get(ctx, "meta", layoutKey)
 	if errors.Is(err, store.ErrNotFound) {
 		if want == 0 {
 			want = min(max(runtime.NumCPU(), 1), 64)
@@ -86,7 +87,7 @@ func (a *App) partitionCount(ctx context.Context) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		return want, a.states.Apply(ctx, store.Batch{Puts: []store.Put{{Collection: "meta", Key: key, Body: body}}})
+		return want, a.states.Apply(ctx, store.Batch{Puts: []store.Put{{Collection: "meta", Key: layoutKey, Body: body}}})
 	}
 	if err != nil {
 		return 0, fmt.Errorf("read layout: %w", err)
