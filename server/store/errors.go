@@ -1,6 +1,9 @@
 package store
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // More errors of the store; test with errors.Is. The first three come wrapped
 // in an ArgError that names the field.
@@ -37,4 +40,15 @@ func (e *ArgError) Unwrap() error { return e.Kind }
 
 func badQuery(field, msg string) error {
 	return &ArgError{Kind: ErrBadQuery, Field: field, Msg: msg}
+}
+
+// NewerSchemaError says that what is stored was written by a newer version of
+// Footfall. It has not been touched.
+type NewerSchemaError struct {
+	Found, Known int
+}
+
+// Error implements error.
+func (e *NewerSchemaError) Error() string {
+	return fmt.Sprintf("the store has schema version %d, this program knows up to %d: use the newer program", e.Found, e.Known)
 }

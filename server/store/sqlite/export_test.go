@@ -44,12 +44,3 @@ func (s *Store) Plans(t *testing.T, collection string, q store.Query) []string {
 	}
 	return plans
 }
-
-// ParseCursor lets the fuzzer at the decoder.
-func ParseCursor(s string, query uint64) (encoded string, err error) {
-	p, err := parseCursor(s, query, false)
-	if err != nil {
-		return "", err
-	}
-	return p.cursor(query)
-}

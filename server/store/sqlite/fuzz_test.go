@@ -10,26 +10,6 @@ import (
 	"github.com/footfall-engage/footfall/server/store/sqlite"
 )
 
-// A cursor is refused or, encoded again, means the same.
-func FuzzCursor(f *testing.F) {
-	for _, s := range []string{"", "e30", "eyJxIjoxLCJkIjoiYSJ9", "eyJxIjoxLCJkIjoiYSIsImkiOjF9", "eyJxIjoxLCJkIjoiYSIsInMiOiJZUT09In0", "%"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		first, err := sqlite.ParseCursor(s, 1)
-		if err != nil {
-			if !errors.Is(err, store.ErrBadQuery) {
-				t.Fatalf("error is %v", err)
-			}
-			return
-		}
-		second, err := sqlite.ParseCursor(first, 1)
-		if err != nil || first != second {
-			t.Fatalf("%q became %q, %v", first, second, err)
-		}
-	})
-}
-
 // Whatever a filter says, it is refused or answered; it never breaks out of its
 // workspace, and with its negation it splits the documents in two.
 func FuzzFilter(f *testing.F) {

@@ -146,7 +146,7 @@ type segment struct {
 
 // segments of the order from a position on (nil: from its start). Ascending,
 // documents without the path come first; descending is the exact reverse.
-func segments(path string, descending bool, from *position) []segment {
+func segments(path string, descending bool, from *store.Position) []segment {
 	after, direction := ">", ""
 	if descending {
 		after, direction = "<", " DESC"
@@ -155,7 +155,7 @@ func segments(path string, descending bool, from *position) []segment {
 	if path == store.IDPath {
 		s := segment{order: byID}
 		if from != nil {
-			s.cond, s.args = "id"+after+"+?", []driver.Value{from.id}
+			s.cond, s.args = "id"+after+"+?", []driver.Value{from.ID}
 		}
 		return []segment{s}
 	}
@@ -169,15 +169,15 @@ func segments(path string, descending bool, from *position) []segment {
 	switch {
 	case from == nil:
 		return all
-	case from.value == nil:
-		absent.cond, absent.args = e+" IS NULL AND id"+after+"+?", []driver.Value{from.id}
+	case from.Value == nil:
+		absent.cond, absent.args = e+" IS NULL AND id"+after+"+?", []driver.Value{from.ID}
 		if descending {
 			return []segment{absent}
 		}
 		return []segment{absent, present}
 	default:
 		present.cond = e + after + "=+? AND (" + e + after + "+? OR id" + after + "+?)"
-		present.args = []driver.Value{from.value, from.value, from.id}
+		present.args = []driver.Value{from.Value, from.Value, from.ID}
 		if descending {
 			return []segment{present, absent}
 		}
@@ -195,16 +195,19 @@ func (s *Store) Find(ctx context.Context, collection string, q store.Query) (sto
 		return store.Page{}, err
 	}
 	path, descending := q.SortPath()
-	var from *position
+	var from *store.Position
 	if q.Cursor != "" {
-		p, err := parseCursor(q.Cursor, fingerprint(collection, q), path == store.IDPath)
+		p, err := store.ParseCursor(q.Cursor, q.Fingerprint(collection), path == store.IDPath)
 		if err != nil {
 			return store.Page{}, err
+		}
+		if _, foreign := p.Value.(store.Composite); foreign {
+			return store.Page{}, &store.ArgError{Kind: store.ErrBadQuery, Field: "cursor", Msg: "is not one of ours"}
 		}
 		from = &p
 	}
 	var page store.Page
-	var last position
+	var last store.Position
 	more, limit := false, q.PageSize()
 	err = s.read(ctx, func(c *conn) error {
 		for _, seg := range segments(path, descending, from) {
@@ -220,9 +223,9 @@ func (s *Store) Find(ctx context.Context, collection string, q store.Query) (sto
 				doc := store.Doc{Key: store.Key{Workspace: q.Workspace}}
 				fill(&doc, v)
 				doc.ID, _ = v[3].(string)
-				last = position{id: doc.ID}
+				last = store.Position{ID: doc.ID}
 				if len(v) > 4 {
-					last.value = v[4]
+					last.Value = v[4]
 				}
 				page.Docs = append(page.Docs, doc)
 				return true
@@ -237,7 +240,7 @@ func (s *Store) Find(ctx context.Context, collection string, q store.Query) (sto
 		return store.Page{}, readError("find", t, err)
 	}
 	if more {
-		if page.Next, err = last.cursor(fingerprint(collection, q)); err != nil {
+		if page.Next, err = last.Cursor(q.Fingerprint(collection)); err != nil {
 			return store.Page{}, fmt.Errorf("encode cursor: %w", err)
 		}
 	}

@@ -16,17 +16,6 @@ const (
 	applicationID = 0x4654464c
 )
 
-// NewerSchemaError says that the file was written by a newer version of
-// Footfall. It has not been touched.
-type NewerSchemaError struct {
-	Found, Known int
-}
-
-// Error implements error.
-func (e *NewerSchemaError) Error() string {
-	return fmt.Sprintf("the store has schema version %d, this program knows up to %d: use the newer program", e.Found, e.Known)
-}
-
 // table is a collection with the SQL that serves it.
 type table struct {
 	store.Collection
@@ -144,7 +133,7 @@ func (s *Store) migrate(c *conn) (err error) {
 	case app != applicationID && (app != 0 || version != 0 || len(have) > 0):
 		return fmt.Errorf("%s is a database of another program", s.path)
 	case version > schemaVersion:
-		return &NewerSchemaError{Found: int(version), Known: schemaVersion}
+		return &store.NewerSchemaError{Found: int(version), Known: schemaVersion}
 	}
 	if err := c.script("BEGIN IMMEDIATE"); err != nil {
 		return err

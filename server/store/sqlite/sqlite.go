@@ -117,7 +117,7 @@ type Store struct {
 var _ store.Store = (*Store)(nil)
 
 // Open opens the file, creating it readable by its owner only, and brings its
-// indexes to the declarations. Errors: store.ErrBadCollection; *NewerSchemaError
+// indexes to the declarations. Errors: store.ErrBadCollection; *store.NewerSchemaError
 // when a newer program wrote the file; store.ErrUnique when documents that are
 // there already contradict a new unique index.
 func Open(ctx context.Context, o Options) (_ *Store, err error) {

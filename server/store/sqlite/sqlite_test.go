@@ -60,7 +60,7 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 	closing(t, open(t, o))
 	raw(t, o.Path, "PRAGMA user_version=2")
 	_, err := try(t, o)
-	var newer *sqlite.NewerSchemaError
+	var newer *store.NewerSchemaError
 	if !errors.As(err, &newer) || newer.Found != 2 || newer.Known != 1 {
 		t.Fatalf("error is %v", err)
 	}
