@@ -321,6 +321,25 @@ func TestValidateNamesTheSettingAndTheReason(t *testing.T) {
 		{"retention_days", "366", "1 to 365"},
 		{"log.level", "warning", `did you mean warn?`},
 		{"log.format", "xml", `"text" or "json"`},
+		{"event_log.url", "nats://a:4222, tls://b:4222", ""},
+		{"event_log.url", "a:4222", "nats://host:4222"},
+		{"event_log.url", "http://a:4222", "nats://host:4222"},
+		{"event_log.url", ",", "no server"},
+		{"event_log.url", "nats://u:hunter2@a:4222", "user or password"},
+		{"event_log.url", "nats://a:4222/x", "path"},
+		{"event_log.replicas", "2", "1, 3 or 5"},
+		{"event_log.replicas", "5", ""},
+		{"event_log.prefix", "SHOP_1", ""},
+		{"event_log.prefix", "shop", "A-Z"},
+		{"event_log.user", "ada", "go together"},
+		{"event_log.token", "hunter2", ""},
+		{"event_log.tls.cert_file", "x.pem", "go together"},
+		{"event_log.monitor_url", "http://a:8222,b", "http://"},
+		{"event_log.monitor_url", "http://a:8222,http://b:8222", ""},
+		{"store.mongodb.uri", "mongodb://ada:hunter2@a,b/?replicaSet=rs0", ""},
+		{"store.mongodb.uri", "ada:hunter2@a", "mongodb://"},
+		{"store.mongodb.database", "a.b", "database name"},
+		{"store.mongodb.database", "", "database name"},
 		{"weather.provider", "met.n", "did you mean met.no?"},
 		{"weather.contact", "nobody", "e-mail"},
 		{"weather.contact", "Ada <ada@example.com>", "e-mail"},
@@ -391,6 +410,17 @@ func TestTheKeyIsNotGivenTwice(t *testing.T) {
 	}
 }
 
+func TestOneWayInAndOneConnectionString(t *testing.T) {
+	c := Default()
+	c.EventLog.URL, c.EventLog.CredentialsFile, c.EventLog.Token = "nats://a", "a.creds", "hunter2"
+	c.Store.MongoDB.URIFile, c.Store.MongoDB.URI = "uri", "mongodb://hunter2@a"
+	err := c.Validate()
+	got := each(t, err)
+	if len(got) != 2 || got[0].Field != "event_log" || got[1].Field != "store.mongodb.uri_file" || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestWarningsNameWhatIsProbablyNotMeant(t *testing.T) {
 	c := Default()
 	if got := c.Warnings(); len(got) != 1 || !strings.Contains(got[0], "weather_unknown") {
@@ -408,6 +438,15 @@ func TestWarningsNameWhatIsProbablyNotMeant(t *testing.T) {
 	if got := c.Warnings(); len(got) != 0 {
 		t.Errorf("open behind TLS: %q", got)
 	}
+	c.EventLog.URL, c.Durability, c.Store.MongoDB.URIFile = "nats://a", Power, "uri"
+	if got := c.Warnings(); len(got) != 2 || !strings.Contains(got[0], "one server") || !strings.Contains(got[1], "not checked") {
+		t.Errorf("a log elsewhere: %q", got)
+	}
+	c.EventLog.URL = ""
+	if got := c.Warnings(); len(got) != 1 || !strings.Contains(got[0], "of no use") {
+		t.Errorf("only the store elsewhere: %q", got)
+	}
+	c.Store.MongoDB.URIFile = ""
 	c.Providers.FCM.Endpoint = "http://localhost:1"
 	if got := c.Warnings(); len(got) != 1 || !strings.Contains(got[0], "not to Google") {
 		t.Errorf("other providers: %q", got)
