@@ -7,10 +7,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/footfall-engage/footfall/server/lockfile"
 )
@@ -87,7 +89,45 @@ func openEmbedded(ctx context.Context, dir string, syncAlways bool, log *slog.Lo
 		nc.Close()
 		return nil, errors.Join(err, below())
 	}
+	if err := l.finishTrims(ctx); err != nil {
+		return nil, errors.Join(err, l.Close()) //nolint:contextcheck // it waits for its own reads only
+	}
 	return l, nil
+}
+
+// finishTrims trims up to the last hole of each stream. Trim forgets a whole
+// block of messages by removing its file, which nats-server 2.15.2 does not make
+// certain, and those in the next block by marks in it, which it does: after a power
+// cut the block may be there again and the marked ones are missing behind it.
+// Nothing else takes messages from the middle.
+func (l *JetStream) finishTrims(ctx context.Context) error {
+	streams := l.js.ListStreams(ctx)
+	for info := range streams.Info() {
+		if info.State.NumDeleted == 0 {
+			continue
+		}
+		name := info.Config.Name
+		st, err := l.js.Stream(ctx, name)
+		if err != nil {
+			return fmt.Errorf("finish the trim of %s: %w", name, err)
+		}
+		detailed, err := st.Info(ctx, jetstream.WithDeletedDetails(true))
+		if err != nil {
+			return fmt.Errorf("finish the trim of %s: %w", name, err)
+		}
+		if len(detailed.State.Deleted) == 0 {
+			continue
+		}
+		before := slices.Max(detailed.State.Deleted) + 1
+		l.log.Warn("event log: finish a trim that was cut short", "stream", name, "first", info.State.FirstSeq, "before", before)
+		if err := st.Purge(ctx, jetstream.WithPurgeSequence(before)); err != nil {
+			return fmt.Errorf("finish the trim of %s: %w", name, err)
+		}
+	}
+	if err := streams.Err(); err != nil {
+		return fmt.Errorf("list streams: %w", err)
+	}
+	return nil
 }
 
 func startServer(ctx context.Context, dir string, syncAlways bool, log *slog.Logger) (*server.Server, error) {
