@@ -127,6 +127,10 @@ func (g *Gateway) greet(ctx context.Context, h *sdkpb.Hello, from netip.Addr) (g
 	if err != nil {
 		return greeted{}, err
 	}
+	// Before a token is made: a hello that the log cannot keep is not accepted.
+	if e := g.mayTake(g.installs.slotOf(app.Workspace, h.GetInstallId())); e != nil {
+		return greeted{}, e
+	}
 	out := greeted{key: h.GetAppKey(), app: app}
 	if h.GetDeviceToken() == "" {
 		if err := g.mayRegister(from); err != nil {
@@ -166,13 +170,14 @@ func (g *Gateway) logSession(ctx context.Context, who *greeted, h *sdkpb.Hello) 
 	if err != nil {
 		return fmt.Errorf("encode session: %w", err)
 	}
-	err = g.o.Log.Append(ctx, who.app.Workspace, who.in.key.install, []engage.Entry{
+	landed := make(chan error, 1)
+	stalled, err := g.append(who.in, []engage.Entry{
 		{Kind: engage.KindSession, Key: who.in.entryKey, Body: body},
-	})
-	if err != nil {
-		return fmt.Errorf("log session: %w", err)
+	}, func(err error) { landed <- err })
+	if err == nil {
+		err = g.await(ctx, who.in, landed, stalled)
 	}
-	return nil
+	return wrap("log session", err)
 }
 
 // helloOk answers a hello.

@@ -6,7 +6,8 @@
 // Reading order: ports.go (what it needs of the others), gateway.go (lifecycle),
 // judge.go (what may enter the log), install.go (what it remembers of an
 // install), session.go and outbound.go (one websocket), post.go (the POSTs),
-// sessions.go (the door for the deliver stage).
+// stall.go (when the log does not answer), sessions.go (the door for the deliver
+// stage).
 //
 // # A session costs one goroutine
 //
@@ -27,6 +28,25 @@
 // precise positions only the centre of the H3 cell enters it. The read copy may
 // be ahead of the log when an append fails; situate judges again by the order of
 // the log.
+//
+// # When the log does not answer
+//
+// A broker can be away for a minute while the phones are there. A session lives
+// through that: what the log has taken stays with it and is acknowledged when it
+// is durable, once; after Limits.StallAfter the phone is asked to send nothing
+// more for a while (error 111 about no frame), what it sends all the same is
+// refused with the time to come again, and pings go on. POSTs and hellos, which
+// wait for their answer, are told 100 with that time (503 and Retry-After), those
+// that come later at once and without taking anything. So what waits does not
+// grow: per phone by its credit, in all by Limits.MaxWaiting.
+//
+// It is judged per slot of keys (engage.Slots), because partitions fail one by
+// one: a slot in which something waits and nothing has been answered for so long
+// is stalled, and its next answer ends that. A POST that was told to wait may land
+// yet; it is sent again under the same (install, seq), which takes effect once.
+//
+// The times to come again are given out one after the other, so that a crowd
+// comes back at Limits.ReturnRate and not in one moment.
 //
 // # Closing
 //

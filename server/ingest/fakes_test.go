@@ -144,21 +144,9 @@ type eventLog struct {
 	entries []engage.Entry
 	held    []func() // what has not landed; nil unless hold
 	hold    bool
-	busy    int // so many appends are refused
+	holds   func(install string) bool // whom hold concerns; nil means all
+	busy    int                       // so many appends are refused
 	err     error
-}
-
-func (l *eventLog) Append(ctx context.Context, workspace, install string, entries []engage.Entry) error {
-	done := make(chan error, 1)
-	if err := l.AppendAsync(workspace, install, entries, func(err error) { done <- err }); err != nil {
-		return err
-	}
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 func (l *eventLog) AppendAsync(workspace, install string, entries []engage.Entry, done func(error)) error {
@@ -179,7 +167,7 @@ func (l *eventLog) AppendAsync(workspace, install string, entries []engage.Entry
 		}
 		go done(l.err)
 	}
-	if l.hold {
+	if l.hold && (l.holds == nil || l.holds(install)) {
 		l.held = append(l.held, land)
 	} else {
 		land()
@@ -286,7 +274,7 @@ type world struct {
 	catalog    *catalog
 	creds      *credentials
 	installs   *installs
-	log        *eventLog
+	log        *eventLog // unless the test brings another
 	deliveries *deliveries
 	clock      *clock.Manual
 	registry   *prometheus.Registry
@@ -316,15 +304,24 @@ func (b *logBuffer) String() string {
 
 func newWorld(t testing.TB, limits ingest.Limits) *world {
 	t.Helper()
+	return newWorldOn(t, limits, nil)
+}
+
+// newWorldOn has a log of the test's; nil means the fake.
+func newWorldOn(t testing.TB, limits ingest.Limits, log ingest.Log) *world {
+	t.Helper()
 	w := &world{
 		t: t, catalog: newCatalog(), creds: &credentials{byID: map[string]ingest.Credential{}},
 		installs: &installs{known: map[string]ingest.Install{}}, log: &eventLog{},
 		deliveries: &deliveries{grants: map[string]bool{}}, clock: clock.NewManual(noon),
 		registry: prometheus.NewRegistry(), logs: &logBuffer{},
 	}
+	if log == nil {
+		log = w.log
+	}
 	var err error
 	w.gateway, err = ingest.New(ingest.Options{
-		Catalog: w.catalog, Credentials: w.creds, Installs: w.installs, Log: w.log, Deliveries: w.deliveries,
+		Catalog: w.catalog, Credentials: w.creds, Installs: w.installs, Log: log, Deliveries: w.deliveries,
 		Clock: w.clock, Registerer: w.registry, Limits: limits,
 		Logger: slog.New(slog.NewTextHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gorilla/websocket"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 
 	"github.com/footfall-engage/footfall/sdkproto"
 	"github.com/footfall-engage/footfall/server/clock"
@@ -46,9 +47,20 @@ type Limits struct {
 	// ItemRate is how many items one install may bring per second, and ItemBurst how
 	// many at once, never less than a batch; 200 and 2,000. Beyond it a batch is
 	// refused whole, and the phone waits and sends it again.
-	ItemRate    float64
-	ItemBurst   int
-	RetryAfter  time.Duration // told to phones when the log or the gateway is too busy; 1 s
+	ItemRate  float64
+	ItemBurst int
+	// StallAfter is how long the log may answer nothing before the phones that wait
+	// for it are told to wait, and others are refused at once; 3 s. It is noticed
+	// once a second.
+	StallAfter time.Duration
+	// MaxWaiting bounds what the log has taken and not answered, in bytes of memory;
+	// beyond it phones are told to wait. 64 MiB.
+	MaxWaiting int64
+	// RetryAfter is the least that phones are told to wait when the log or the
+	// gateway is too busy or does not answer; 1 s. What they are told is spread, and
+	// grows with the crowd so that ReturnRate of them come again per second; 1,000.
+	RetryAfter  time.Duration
+	ReturnRate  float64
 	DrainWithin time.Duration // how long the end of Run waits for the log and the phones; 5 s
 }
 
@@ -78,6 +90,15 @@ func (l *Limits) setDefaults() {
 		l.ItemBurst = 2000
 	}
 	l.ItemBurst = max(l.ItemBurst, sdkproto.MaxBatchItems)
+	if l.StallAfter <= 0 {
+		l.StallAfter = 3 * time.Second
+	}
+	if l.MaxWaiting <= 0 {
+		l.MaxWaiting = 64 << 20
+	}
+	if l.ReturnRate <= 0 {
+		l.ReturnRate = 1000
+	}
 	if l.RetryAfter <= 0 {
 		l.RetryAfter = time.Second
 	}
@@ -96,6 +117,9 @@ type Gateway struct {
 	// registrations limits who registers; its buckets are by address.
 	registrations *registrations
 	wheel         *wheel
+	stalls        stalls
+	returns       returns
+	complaints    *rate.Limiter // what is logged of single phones
 	upgrader      websocket.Upgrader
 	posts         chan struct{} // holds one token per POST under way
 	ready         chan struct{}
@@ -122,19 +146,22 @@ func New(o Options) (*Gateway, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	o.Limits.setDefaults()
-	m, err := newMetrics(o.Registerer)
-	if err != nil {
-		return nil, err
-	}
 	g := &Gateway{
-		o: o, log: o.Logger, metrics: m,
-		installs:      newInstalls(o.Installs, o.Limits.MaxInstalls),
+		o: o, log: o.Logger,
 		sessions:      newSessions(),
 		registrations: newRegistrations(o.Limits.RegisterRate, o.Limits.RegisterBurst),
 		wheel:         newWheel(),
+		stalls:        stalls{after: o.Limits.StallAfter, most: o.Limits.MaxWaiting},
+		returns:       returns{least: o.Limits.RetryAfter, every: time.Duration(float64(time.Second) / o.Limits.ReturnRate)},
+		complaints:    rate.NewLimiter(1, 20),
 		posts:         make(chan struct{}, o.Limits.MaxPosts),
 		ready:         make(chan struct{}),
 		sockets:       map[*session]struct{}{},
+	}
+	g.installs = newInstalls(o.Installs, o.Limits.MaxInstalls, &g.stalls.slots)
+	var err error
+	if g.metrics, err = newMetrics(o.Registerer, g.LogHealth); err != nil {
+		return nil, err
 	}
 	g.upgrader = websocket.Upgrader{
 		ReadBufferSize: 512, WriteBufferSize: 1024, WriteBufferPool: &sync.Pool{},
@@ -214,6 +241,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 // work turns the wheel and follows the catalog until ctx ends.
 func (g *Gateway) work(ctx context.Context) {
 	changed := g.o.Catalog.Changed()
+	stalled := false
 	tick, stop := g.o.Clock.At(g.o.Clock.Now().Add(tickEvery))
 	for {
 		select {
@@ -222,6 +250,7 @@ func (g *Gateway) work(ctx context.Context) {
 			return
 		case <-tick:
 			g.wheel.turn()
+			stalled = g.watch(stalled)
 			tick, stop = g.o.Clock.At(g.o.Clock.Now().Add(tickEvery))
 		case <-changed:
 			changed = g.o.Catalog.Changed()
@@ -290,29 +319,31 @@ func (g *Gateway) dismiss(s *session) {
 // unavailable is the answer when there is nobody to do it.
 func (g *Gateway) unavailable(why string) *sdkproto.Error {
 	e := sdkproto.Errorf(sdkproto.ErrInternal, "", "%s", why)
-	e.RetryAfter = g.o.Limits.RetryAfter
+	e.RetryAfter = g.returns.wait(g.o.Clock.Now(), 0)
 	return e
 }
 
 // busy is the answer when there is too much to do.
 func (g *Gateway) busy(why string) *sdkproto.Error {
 	e := sdkproto.Errorf(sdkproto.ErrRate, "", "%s", why)
-	e.RetryAfter = g.o.Limits.RetryAfter
+	e.RetryAfter = g.returns.wait(g.o.Clock.Now(), 0)
 	return e
 }
 
 // answer is what a phone is told of err. What is not the phone's doing is logged
-// with what was being done, and told without its details.
+// with what was being done (of many phones only some: what fails for one often
+// fails for all), and told without its details.
 func (g *Gateway) answer(ctx context.Context, err error, doing string) *sdkproto.Error {
 	if e, ok := errors.AsType[*sdkproto.Error](err); ok {
 		return e
 	}
 	switch engage.CodeOf(err) {
 	case engage.RateLimited, engage.Unavailable:
+		g.metrics.waits.WithLabelValues("busy").Inc()
 		return g.busy("the server has too much to do")
 	}
-	if ctx.Err() == nil {
+	if ctx.Err() == nil && g.complaints.AllowN(g.o.Clock.Now(), 1) {
 		g.log.ErrorContext(ctx, "phone not served", "doing", doing, "error", err)
 	}
-	return sdkproto.Errorf(sdkproto.ErrInternal, "", "the server could not")
+	return g.unavailable("the server could not")
 }

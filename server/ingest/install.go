@@ -67,6 +67,7 @@ func (v *view) mayLocate() bool {
 type install struct {
 	key      installKey
 	entryKey string // of its log entries
+	slot     *slot  // of its key
 	// background is that of view, for who must not wait.
 	background atomic.Bool
 
@@ -156,14 +157,19 @@ func slotsOf(platform string) int {
 type installs struct {
 	source Installs
 	most   int
+	slots  *[engage.Slots]slot
 
 	mu     sync.Mutex
 	byKey  map[installKey]*install
 	unused *list.List // of *install, the most recently used first
 }
 
-func newInstalls(source Installs, most int) *installs {
-	return &installs{source: source, most: most, byKey: map[installKey]*install{}, unused: list.New()}
+func newInstalls(source Installs, most int, slots *[engage.Slots]slot) *installs {
+	return &installs{source: source, most: most, slots: slots, byKey: map[installKey]*install{}, unused: list.New()}
+}
+
+func (x *installs) slotOf(workspace, id string) *slot {
+	return &x.slots[engage.SlotOf(engage.InstallKey(workspace, id))]
 }
 
 // acquire returns the install, which is remembered at least until its release.
@@ -172,7 +178,7 @@ func (x *installs) acquire(ctx context.Context, workspace, id string) (*install,
 	x.mu.Lock()
 	in := x.byKey[key]
 	if in == nil {
-		in = &install{key: key, entryKey: engage.InstallKey(workspace, id)}
+		in = &install{key: key, entryKey: engage.InstallKey(workspace, id), slot: x.slotOf(workspace, id)}
 		x.byKey[key] = in
 	}
 	in.users++

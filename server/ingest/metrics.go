@@ -19,13 +19,17 @@ type metrics struct {
 	errors   *prometheus.CounterVec
 	closes   *prometheus.CounterVec
 	limited  *prometheus.CounterVec
+	waits    *prometheus.CounterVec
 	ack      *prometheus.HistogramVec
 	byKind   map[sdkproto.Kind]prometheus.Counter
 }
 
-func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+func newMetrics(reg prometheus.Registerer, health func() LogHealth) (*metrics, error) {
 	counter := func(name, help, label string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "footfall", Subsystem: "ingest", Name: name, Help: help}, []string{label})
+	}
+	gauge := func(name, help string, f func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "footfall", Subsystem: "ingest", Name: name, Help: help}, f)
 	}
 	m := &metrics{
 		sessions: prometheus.NewGauge(prometheus.GaugeOpts{
@@ -37,6 +41,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		errors:  counter("errors_total", "Errors told to phones, on sockets and POSTs.", "code"),
 		closes:  counter("closes_total", "Sockets closed by the server.", "code"),
 		limited: counter("limited_total", "Hellos and batches refused because one address or install asked too fast.", "what"),
+		waits:   counter("waits_total", "Times that phones were told to wait because the log did not answer or was too busy: stalled and busy are refusals, in_flight asks who waits for an ack to send no more.", "why"),
 		ack: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "footfall", Subsystem: "ingest", Name: "ack_seconds",
 			Help:    "From a decoded batch (a POST: from its headers) to its durable ack.",
@@ -54,7 +59,15 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.sessions, m.frames, m.items, m.rejects, m.errors, m.closes, m.limited, m.ack} {
+	for _, c := range []prometheus.Collector{
+		m.sessions, m.frames, m.items, m.rejects, m.errors, m.closes, m.limited, m.waits, m.ack,
+		gauge("log_silent_seconds", "For how long the log has answered nothing to those who have waited longest; 0 when nobody waits.",
+			func() float64 { return health().Silent.Seconds() }),
+		gauge("log_stalled_slots", "In how many slots of keys the log does not answer and phones are told to wait.",
+			func() float64 { return float64(health().Stalled) }),
+		gauge("log_waiting_bytes", "About the memory of what the log has taken and not answered.",
+			func() float64 { return float64(health().Bytes) }),
+	} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("ingest: metrics: %w", err)
 		}

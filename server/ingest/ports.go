@@ -70,13 +70,12 @@ type Installs interface {
 
 // Log takes entries of one install.
 type Log interface {
-	// Append returns when the entries are durable. An error of code
-	// engage.RateLimited or engage.Unavailable means that the log is too busy and
-	// took nothing; so for AppendAsync.
-	Append(ctx context.Context, workspace, install string, entries []engage.Entry) error
 	// AppendAsync takes the entries and does not wait. Unless it returns an error,
 	// done is called exactly once, with nil when the entries are durable; it does
-	// not block. The entries and their bodies are the log's from then on.
+	// not block. The entries and their bodies are the log's from then on. An error
+	// of code engage.RateLimited or engage.Unavailable means that the log is too
+	// busy; with any, it took nothing. Those of one install land in the order in
+	// which they were taken.
 	AppendAsync(workspace, install string, entries []engage.Entry, done func(error)) error
 }
 

@@ -173,6 +173,11 @@ func (g *Gateway) postBatch(ctx context.Context, r *http.Request, codec sdkproto
 	if e := checkBatch(b); e != nil {
 		return nil, e
 	}
+	if len(b.GetItems()) > 0 { // without items it asks for what waits, which needs no log
+		if e := g.mayTake(g.installs.slotOf(app.Workspace, id)); e != nil {
+			return nil, e
+		}
+	}
 	in, err := g.installs.acquire(ctx, app.Workspace, id)
 	if err != nil {
 		return nil, err
@@ -183,16 +188,12 @@ func (g *Gateway) postBatch(ctx context.Context, r *http.Request, codec sdkproto
 	}
 	ack := &sdkpb.Ack{BatchId: b.GetBatchId()}
 	landed := make(chan error, 1)
-	if err := g.take(in, &app, b, g.o.Clock.Now(), ack, func(err error) { landed <- err }); err != nil {
-		return nil, err
+	stalled, err := g.take(in, &app, b, g.o.Clock.Now(), ack, func(err error) { landed <- err })
+	if err == nil {
+		err = g.await(ctx, in, landed, stalled)
 	}
-	select {
-	case err := <-landed:
-		if err != nil {
-			return nil, err
-		}
-	case <-ctx.Done(): // it may land yet: the phone sends it again, and it takes effect once
-		return nil, g.unavailable("the log did not answer in time")
+	if err != nil {
+		return nil, err
 	}
 	ack.ServerMs = g.o.Clock.Now().UnixMilli()
 	g.metrics.acked("post", start)

@@ -22,8 +22,12 @@ import (
 	"github.com/footfall-engage/footfall/server/engage"
 )
 
-// askWithin bounds what a session asks the others.
-const askWithin = 10 * time.Second
+const (
+	// askWithin bounds what a hello asks the others.
+	askWithin = 10 * time.Second
+	// claimWithin bounds a claim: meanwhile nobody reads, so pongs are not heard.
+	claimWithin = sdkproto.DeadAfter / 2
+)
 
 // session is one websocket, from the handshake to its end.
 type session struct {
@@ -54,6 +58,10 @@ type session struct {
 	writing  int // bytes being written
 	flights  int // batches that the log has and has not answered
 	flying   int // their items
+	// held is until when the phone was told to send no batch because the log could
+	// not take one. What it had sent before it heard that is refused too, so that
+	// nothing overtakes what was refused.
+	held time.Time
 }
 
 // serveSocket is the handshake. It returns while the session lives.
@@ -265,6 +273,7 @@ func (s *session) receive(f *sdkpb.Frame) {
 // hello opens the session.
 func (s *session) hello(f *sdkpb.Frame) {
 	s.g.metrics.frames.WithLabelValues("hello").Inc()
+	s.g.wheel.greeted(s)
 	ctx, cancel := context.WithTimeout(s.life, askWithin)
 	defer cancel()
 	who, err := s.g.greet(ctx, f.Hello, s.from)
@@ -347,6 +356,10 @@ func (s *session) batch(re uint64, b *sdkpb.Batch) {
 		s.complain(re, e)
 		return
 	}
+	if e := s.mayTake(b); e != nil {
+		s.hold(re, e)
+		return
+	}
 	if !s.depart(len(b.Items)) {
 		s.complain(re, sdkproto.Errorf(sdkproto.ErrCredit, "batch.items", "more than %d items in flight", s.g.o.Limits.Credit))
 		return
@@ -363,7 +376,7 @@ func (s *session) batch(re uint64, b *sdkpb.Batch) {
 		var f *sdkpb.Frame
 		if err != nil {
 			e := s.g.answer(s.life, err, "log batch")
-			s.g.metrics.failed(e.Code)
+			s.hold(0, e)
 			f = e.Frame(re)
 		} else {
 			ack.ServerMs = s.g.o.Clock.Now().UnixMilli()
@@ -372,11 +385,63 @@ func (s *session) batch(re uint64, b *sdkpb.Batch) {
 		}
 		s.arrive(n, f)
 	}
-	if err := s.g.take(s.in, s.app.Load(), b, now, ack, landed); err != nil {
+	if _, err := s.g.take(s.in, s.app.Load(), b, now, ack, landed); err != nil {
 		landed(err)
 		return
 	}
 	s.tellRegions(false)
+}
+
+// mayTake refuses a batch that the log could not take now, and what was on its
+// way when an earlier one was refused.
+func (s *session) mayTake(b *sdkpb.Batch) *sdkproto.Error {
+	if len(b.Items) == 0 {
+		return nil
+	}
+	s.mu.Lock()
+	rest := s.held.Sub(s.g.o.Clock.Now())
+	s.mu.Unlock()
+	if rest > 0 {
+		e := sdkproto.Errorf(sdkproto.ErrRate, "", "an earlier batch waits to be sent again")
+		e.RetryAfter = (rest + time.Millisecond - 1).Truncate(time.Millisecond)
+		return e
+	}
+	return s.g.mayTake(s.in.slot)
+}
+
+// hold remembers that the phone was told to wait; with re it is told now.
+func (s *session) hold(re uint64, e *sdkproto.Error) {
+	s.g.metrics.failed(e.Code)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if until := s.g.o.Clock.Now().Add(e.RetryAfter); until.After(s.held) {
+		s.held = until
+	}
+	if re != 0 {
+		f := e.Frame(re)
+		s.pushLocked(f, proto.Size(f))
+	}
+}
+
+// tellToWait asks the phone to send no batch, if it has sent one that the log
+// does not answer, and was not asked already. What it sent stays with the log:
+// its ack comes when it is durable.
+func (s *session) tellToWait(now time.Time) {
+	if !s.in.slot.stalled.Load() {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.flights == 0 || s.bye != nil || s.held.After(now) {
+		return
+	}
+	e := sdkproto.Errorf(sdkproto.ErrRate, "", "the log does not answer")
+	e.RetryAfter = s.g.patience(s.in.slot)
+	s.held = now.Add(e.RetryAfter)
+	s.g.metrics.failed(e.Code)
+	s.g.metrics.waits.WithLabelValues("in_flight").Inc()
+	f := e.Frame(0)
+	s.pushLocked(f, proto.Size(f))
 }
 
 // depart counts a batch out, unless that is beyond the credit.
@@ -417,8 +482,8 @@ const maxRejectBytes = chunkBytes - 1024
 
 // take judges a batch, fills the ack and hands the good items to the log. Landed
 // is called once when they are durable or the log failed, unless take returns an
-// error: then nothing was taken.
-func (g *Gateway) take(in *install, app *App, b *sdkpb.Batch, received time.Time, ack *sdkpb.Ack, landed func(error)) error {
+// error: then nothing was taken. Stalled is as in append; nil for never.
+func (g *Gateway) take(in *install, app *App, b *sdkpb.Batch, received time.Time, ack *sdkpb.Ack, landed func(error)) (stalled <-chan struct{}, err error) {
 	nothing, err := func() (bool, error) {
 		in.mu.Lock()
 		defer in.mu.Unlock()
@@ -429,8 +494,8 @@ func (g *Gateway) take(in *install, app *App, b *sdkpb.Batch, received time.Time
 		if len(j.entries) == 0 {
 			return true, nil
 		}
-		err := g.o.Log.AppendAsync(in.key.workspace, in.key.install, j.entries, landed)
-		if err == nil {
+		var err error
+		if stalled, err = g.append(in, j.entries, landed); err == nil {
 			in.take(&v)
 		}
 		return false, err
@@ -438,7 +503,7 @@ func (g *Gateway) take(in *install, app *App, b *sdkpb.Batch, received time.Time
 	if nothing {
 		landed(nil)
 	}
-	return err
+	return stalled, err
 }
 
 // shorten takes from many rejects what their seq and code do not need, so that
@@ -458,7 +523,7 @@ func (s *session) claim(re uint64, message string) {
 		s.complain(re, sdkproto.Errorf(sdkproto.ErrMalformed, "claim.message_id", "must be 1 to %d characters", sdkproto.MaxIDChars))
 		return
 	}
-	ctx, cancel := context.WithTimeout(s.life, askWithin)
+	ctx, cancel := context.WithTimeout(s.life, claimWithin)
 	defer cancel()
 	granted, reason, err := s.g.o.Deliveries.Claim(ctx, s.in.key.workspace, s.in.key.install, message)
 	if err != nil {

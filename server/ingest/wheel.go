@@ -44,11 +44,17 @@ func (w *wheel) expectHello(s *session) {
 	w.fresh[s] = w.tick
 }
 
+// greeted ends the time for hello: it is here, and is being answered.
+func (w *wheel) greeted(s *session) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.fresh, s)
+}
+
 // opened has the session pinged from now on, first in pingTicks.
 func (w *wheel) opened(s *session) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	delete(w.fresh, s)
 	s.slot = w.tick % pingTicks
 	w.slots[s.slot][s] = &s.alive
 }
