@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -28,7 +29,6 @@ import (
 	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/eventlog"
 	"github.com/footfall-engage/footfall/server/ingest"
-	"github.com/footfall-engage/footfall/server/measure"
 	"github.com/footfall-engage/footfall/server/partition"
 	"github.com/footfall-engage/footfall/server/situate"
 	"github.com/footfall-engage/footfall/server/store"
@@ -49,8 +49,9 @@ type Options struct {
 	// FaultyLog, in tests and in the demo's sabotage, takes away entries of phones
 	// that are then acknowledged all the same: proof that an audit finds them.
 	FaultyLog func(workspace, install string, entries []engage.Entry) []engage.Entry
-	// Tap sees every record that a partition applies, for recording streams in tests.
-	Tap func(partition string, m eventlog.Message)
+	// Tape, if not nil, gets the server's Tape when it has stopped: everything that
+	// it was told since it began, and what it made of that.
+	Tape io.Writer
 }
 
 // App is a server.
@@ -184,10 +185,6 @@ func (a *App) openPartitions(ctx context.Context, places *configs[*situate.Confi
 			Retention: time.Duration(a.o.Config.RetentionDays) * 24 * time.Hour,
 			Keep:      map[string]time.Duration{"decisions": history, "timeline": history},
 		}
-		if a.o.Tap != nil {
-			name := fmt.Sprintf("%s/%d", kind, i)
-			o.Tap = func(m eventlog.Message) { a.o.Tap(name, m) }
-		}
 		return partition.Open(ctx, o)
 	}
 	for i := range n {
@@ -198,7 +195,7 @@ func (a *App) openPartitions(ctx context.Context, places *configs[*situate.Confi
 		a.router.in = append(a.router.in, p)
 	}
 	for i := range n {
-		p, err := open("act", i, decide.Machine{Meter: measure.Meter{}, Other: measure.Meter{}}, campaigns)
+		p, err := open("act", i, actMachine(), campaigns)
 		if err != nil {
 			return err
 		}
@@ -239,6 +236,9 @@ func (a *App) Run(ctx context.Context) error {
 }
 
 func (a *App) run(ctx context.Context) error {
+	if a.o.Tape != nil {
+		a.life.push("tape", a.writeTape) // when all below have stopped
+	}
 	// Order: those who are sent to run before those who send.
 	a.life.push("senders", a.senders.close)
 	a.life.run("weather", a.weather.Run)

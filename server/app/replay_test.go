@@ -1,37 +1,24 @@
 package app_test
 
 import (
-	"context"
+	"bytes"
+	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/footfall-engage/footfall/geo"
 	"github.com/footfall-engage/footfall/server/app"
-	"github.com/footfall-engage/footfall/server/catalog"
-	"github.com/footfall-engage/footfall/server/clock"
-	"github.com/footfall-engage/footfall/server/decide"
 	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/eventlog"
 	"github.com/footfall-engage/footfall/server/partition"
 	"github.com/footfall-engage/footfall/server/store"
 	"github.com/footfall-engage/footfall/server/store/sqlite"
 )
-
-// tape records what every partition applies.
-type tape struct {
-	mu      sync.Mutex
-	records map[string][]eventlog.Message
-}
-
-func (r *tape) tap(partition string, m eventlog.Message) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.records[partition] = append(r.records[partition], m)
-}
 
 // dump is the content of the collections of a store, in order.
 func dump(t *testing.T, s store.Store, collections ...string) string {
@@ -49,81 +36,14 @@ func dump(t *testing.T, s store.Store, collections ...string) string {
 	return b.String()
 }
 
-var decided = []string{"decisions", "timeline", "state_in", "state_act", "timers", "quarantine"}
+// decided are the collections of what follows from the streams alone, in order.
+var decided = []string{"decisions", "quarantine", "state_act", "state_in", "timeline", "timers"}
 
-// nowhere swallows outputs: the recorded streams hold what came of them.
-type nowhere struct{}
-
-func (nowhere) Route(to, _ string) string                             { return to }
-func (nowhere) Deliver(context.Context, string, []engage.Entry) error { return nil }
-
-// replay applies recorded streams to an empty store.
-func replay(t *testing.T, r *tape, c *catalog.Catalog, at time.Time, mode partition.Mode, batch int) string {
+// tapeOfAStory is the tape of a day on which a place moves and a campaign is paused.
+func tapeOfAStory(t *testing.T) *app.Tape {
 	t.Helper()
-	log, err := eventlog.OpenEmbedded(t.Context(), eventlog.EmbeddedOptions{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer closing(t, log)
-	s, err := sqlite.Open(t.Context(), sqlite.Options{
-		Path: filepath.Join(t.TempDir(), "replay.db"), Collections: app.AllCollections(), Now: func() time.Time { return at },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer closing(t, s)
-	for name, records := range r.records {
-		kind, index, _ := strings.Cut(name, "/")
-		stream, err := log.Open(t.Context(), strings.ToUpper(kind)+"_"+index, name[:len(kind)]+"."+index+".>")
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, m := range records {
-			if m.Seq != uint64(i+1) {
-				t.Fatalf("%s: record %d has sequence %d: the tape has a hole", name, i+1, m.Seq)
-			}
-			if _, err := stream.Append(t.Context(), kind+"."+index+".replay", m.Data, -1); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	for name := range r.records {
-		kind, index, _ := strings.Cut(name, "/")
-		o := partition.Options{
-			Kind: kind, Index: int(index[0] - '0'), Mode: mode, Log: log, Hot: s, States: s, MaxBatch: batch,
-			Machine: app.MachineOf(kind), Configs: frozen{app.ConfigsOf(kind, c)}, Router: nowhere{}, Clock: clock.NewManual(at), Build: "replay",
-		}
-		p, err := partition.Open(t.Context(), o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- p.Run(ctx) }()
-		select {
-		case <-p.Ready():
-		case err := <-done:
-			t.Fatalf("%s: %v", name, err)
-		}
-		cancel()
-		if err := <-done; err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dump(t, s, decided...)
-}
-
-// frozen shows no revision of its own: what is adopted stands in the streams.
-type frozen struct{ partition.Configs }
-
-func (frozen) Latest() uint64           { return 0 }
-func (frozen) Changed() <-chan struct{} { return nil }
-
-// The same recorded streams give the same decisions and traces, byte for byte,
-// also with a place moved and a campaign paused half-way.
-func TestTheSameStreamsGiveTheSameDecisions(t *testing.T) {
-	r := &tape{records: map[string][]eventlog.Message{}}
-	s := newStory(t, func(o *app.Options) { o.Tap = r.tap })
+	var file bytes.Buffer
+	s := newStory(t, func(o *app.Options) { o.Tape = &file })
 	s.place("cafe", cafe)
 	s.place("shop", far)
 	s.campaign("rainy-day", nil)
@@ -163,17 +83,132 @@ func TestTheSameStreamsGiveTheSameDecisions(t *testing.T) {
 	s.eventually("everything is decided", func() bool { s.settle(); return true })
 	s.stop()
 
-	live := dumpOf(t, s)
-	if n := strings.Count(live, "decisions default/"); n < 30 {
-		t.Fatalf("the story is too thin: %d decisions", n)
+	tape, err := app.ReadTape(&file)
+	if err != nil {
+		t.Fatal(err)
 	}
-	c := catalogOf(t, s)
-	for i, mode := range []partition.Mode{partition.Fast, partition.Reference, partition.Fast} {
-		got := replay(t, r, c, s.clock.Now(), mode, []int{256, 3, 1}[i])
-		if got != live {
-			t.Fatalf("replay %d (%s) differs from what was decided live:\n%s", i, mode, difference(got, live))
+	if n := tape.Live.Digests()["decisions"].Documents; n < 30 || len(tape.Streams) != 4 {
+		t.Fatalf("the story is too thin: %d decisions, %d streams", n, len(tape.Streams))
+	}
+	st, err := sqlite.Open(t.Context(), sqlite.Options{
+		Path: filepath.Join(s.opts.Config.DataDir, "states.db"), Collections: app.StateCollections(), Now: s.clock.Now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closing(t, st)
+	kept, err := app.ReadResults(t.Context(), st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := tape.Live.Difference(kept); d != "" {
+		t.Fatalf("the tape does not hold what the server left in its store: %s", d)
+	}
+	return tape
+}
+
+// replayed plays the tape on a log and a store that are empty.
+func replayed(t *testing.T, tape *app.Tape, o app.ReplayOptions) app.Results {
+	t.Helper()
+	got, err := app.Replay(t.Context(), tape, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func embeddedLog(t *testing.T) eventlog.Log {
+	t.Helper()
+	l, err := eventlog.OpenEmbedded(t.Context(), eventlog.EmbeddedOptions{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closing(t, l) })
+	return l
+}
+
+func sqliteStore(t *testing.T, at time.Time) store.Store {
+	t.Helper()
+	s, err := sqlite.Open(t.Context(), sqlite.Options{
+		Path: filepath.Join(t.TempDir(), "replay.db"), Collections: app.ReplayCollections(), Now: func() time.Time { return at },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closing(t, s) })
+	return s
+}
+
+// The same streams give the same decisions and traces, byte for byte, also with a
+// place moved and a campaign paused half-way, in both modes and whatever records
+// are committed together.
+func TestTheSameStreamsGiveTheSameDecisions(t *testing.T) {
+	tape := tapeOfAStory(t)
+	for _, how := range []struct {
+		name  string
+		mode  partition.Mode
+		batch int
+	}{
+		{"fast", partition.Fast, 256},
+		{"reference by three", partition.Reference, 3},
+		{"fast one by one", partition.Fast, 1},
+	} {
+		t.Run(how.name, func(t *testing.T) {
+			got := replayed(t, tape, app.ReplayOptions{
+				Log: embeddedLog(t), Store: sqliteStore(t, tape.At), Mode: how.mode, MaxBatch: how.batch,
+			})
+			if d := got.Difference(tape.Live); d != "" {
+				t.Error(d)
+			}
+			if !maps.Equal(got.Digests(), tape.Live.Digests()) {
+				t.Errorf("digests are %v, live they were %v", got.Digests(), tape.Live.Digests())
+			}
+		})
+	}
+	t.Run("not on what is there already", func(t *testing.T) {
+		o := app.ReplayOptions{Log: embeddedLog(t), Store: sqliteStore(t, tape.At)}
+		replayed(t, tape, o)
+		for field, again := range map[string]app.ReplayOptions{
+			"event_log": {Log: o.Log, Store: sqliteStore(t, tape.At)},
+			"store":     {Log: embeddedLog(t), Store: o.Store},
+		} {
+			_, err := app.Replay(t.Context(), tape, again)
+			if e, ok := errors.AsType[*engage.Error](err); !ok || e.Code != engage.Conflict || e.Field != field {
+				t.Errorf("%s: %v", field, err)
+			}
 		}
+	})
+	// The control: one record says something else, and it shows.
+	t.Run("other streams give others", func(t *testing.T) {
+		name, other := changed(t, tape)
+		got := replayed(t, other, app.ReplayOptions{Log: embeddedLog(t), Store: sqliteStore(t, tape.At)})
+		if got.Difference(tape.Live) == "" || maps.Equal(got.Digests(), tape.Live.Digests()) {
+			t.Errorf("%s says something else, but the results are the same", name)
+		}
+	})
+}
+
+// changed is the tape with one item of one phone taken back: the last record of a
+// partition by install that has one says nothing any more.
+func changed(t *testing.T, tape *app.Tape) (string, *app.Tape) {
+	t.Helper()
+	other := &app.Tape{At: tape.At, Build: tape.Build, Config: tape.Config, Streams: maps.Clone(tape.Streams), Live: tape.Live}
+	records := slices.Clone(tape.Streams["in/0"])
+	for i, m := range slices.Backward(records) {
+		entries, err := engage.DecodeRecord(m.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := slices.IndexFunc(entries, func(e engage.Entry) bool { return e.Kind == engage.KindItem })
+		if at < 0 {
+			continue
+		}
+		records[i].Data = engage.EncodeRecord(slices.Delete(entries, at, at+1))
+		other.Streams["in/0"] = records
+		return fmt.Sprintf("record %d of in/0", m.Seq), other
 	}
+	t.Fatal("in/0 has no item")
+	return "", nil
 }
 
 func difference(a, b string) string {
@@ -200,30 +235,4 @@ func (s *story) place2(id string, to geo.Point) {
 		delete(p, k)
 	}
 	s.putIfMatch("/api/v1/places/"+id, p, fmt.Sprint(version))
-}
-
-func dumpOf(t *testing.T, s *story) string {
-	t.Helper()
-	st, err := sqlite.Open(t.Context(), sqlite.Options{
-		Path: filepath.Join(s.opts.Config.DataDir, "states.db"), Collections: app.StateCollections(), Now: s.clock.Now,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer closing(t, st)
-	return dump(t, st, decided...)
-}
-
-func catalogOf(t *testing.T, s *story) *catalog.Catalog {
-	t.Helper()
-	log, err := eventlog.OpenEmbedded(t.Context(), eventlog.EmbeddedOptions{Dir: filepath.Join(s.opts.Config.DataDir, "log")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer closing(t, log)
-	c, err := catalog.Open(t.Context(), catalog.Options{Log: log, Clock: s.clock, Compile: decide.Compile})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
 }

@@ -25,8 +25,12 @@ import (
 	"github.com/footfall-engage/footfall/server/rules"
 )
 
-// Stream is the name of the configuration log.
-const Stream = "CONFIG"
+// Stream is the name of the configuration log, Subjects what its revisions are
+// appended under.
+const (
+	Stream   = "CONFIG"
+	Subjects = "config.>"
+)
 
 // Kind of a document.
 type Kind string
@@ -79,7 +83,7 @@ type Catalog struct {
 
 // Open reads the configuration log to its end.
 func Open(ctx context.Context, o Options) (*Catalog, error) {
-	s, err := o.Log.Open(ctx, Stream, "config.>")
+	s, err := o.Log.Open(ctx, Stream, Subjects)
 	if err != nil {
 		return nil, fmt.Errorf("open configuration log: %w", err)
 	}

@@ -99,6 +99,21 @@ func (p *Partition) recover(ctx context.Context) error {
 	return p.settle(ctx)
 }
 
+// SavedPosition is how far the committed states of a partition ("in/0") are true:
+// everything up to and including the record seq of an incarnation of its stream.
+// store.ErrNotFound when the partition has never been opened on this store.
+func SavedPosition(ctx context.Context, s Store, name string) (incarnation uint32, seq uint64, err error) {
+	doc, err := s.Get(ctx, "positions", store.Key{Workspace: store.System, ID: name + "/states"})
+	if err != nil {
+		return 0, 0, fmt.Errorf("read states position of %s: %w", name, err)
+	}
+	var st statePosition
+	if err := json.Unmarshal(doc.Body, &st); err != nil {
+		return 0, 0, fmt.Errorf("decode states position of %s: %w", name, err)
+	}
+	return max(st.Incarnation, 1), st.Seq, nil
+}
+
 // claim reads a position, if there is one, and writes it back as it is: from then
 // on nobody who knows an older version of it can commit. Its version is returned.
 func (p *Partition) claim(ctx context.Context, s Store, which string, into any) (version int64, err error) {
