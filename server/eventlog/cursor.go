@@ -11,9 +11,11 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// A reader that goes on where it stopped finds its cursor: an ordered consumer
-// with what it has fetched ahead. The figures bound memory and what a consumer
-// that nobody reads costs the appends.
+// A reader that goes on where it stopped finds its cursor: a consumer with what
+// it has fetched ahead. The consumer is one server's memory and acknowledges
+// nothing; order and completeness are the cursor's business, by the sequences,
+// and when anything is wrong with a consumer the reader takes a new one. The
+// figures bound memory and what a consumer that nobody reads costs the appends.
 const (
 	maxIdleCursors  = 2               // the owner and one who explains
 	idleCursor      = 5 * time.Second // then it is closed: the owner lives on handover
@@ -24,12 +26,22 @@ const (
 	inactiveCursor  = time.Minute     // after which the server forgets a consumer whose process died
 	closeCursorWait = 2 * time.Second
 	maxReadAttempts = 4
+	// A consumer whose server died is missed after two heartbeats. Over a network
+	// they come often; within the process nothing dies alone.
+	remoteExpiry    = 10 * time.Second
+	remoteHeartbeat = time.Second
+	localExpiry     = 30 * time.Second
+	localHeartbeat  = 5 * time.Second
 )
 
-// errGap: the cursor's next message is not the one that must come next.
-var errGap = errors.New("the next message is missing")
+var (
+	// errGap: the cursor's next message is not the one that must come next.
+	errGap = errors.New("the next message is missing")
+	// errRenew: the consumer is gone or may be; a new one goes on.
+	errRenew = errors.New("the consumer is lost")
+)
 
-// cursor is an ordered consumer and its messages not yet read.
+// cursor is a consumer and its messages not yet read.
 type cursor struct {
 	stream   *jsStream
 	next     uint64 // sequence that Read wants next; owned by the Read that has the cursor
@@ -60,32 +72,52 @@ func (s *jsStream) Read(ctx context.Context, from uint64, limit int) ([]Message,
 	s.log.wg.Add(1)
 	s.mu.Unlock()
 	defer s.log.wg.Done()
-	for attempt := 1; ; attempt++ {
+	backoff, renewal := minBackoff, time.Duration(0)
+	for attempt := 1; ; {
 		if from == 0 || from < s.trimmed.Load() {
 			return nil, fmt.Errorf("read %s from %d: %w", s.name, from, ErrTrimmed)
 		}
-		c, err := s.takeCursor(ctx, from)
-		if err != nil {
-			return nil, fmt.Errorf("read %s from %d: %w", s.name, from, s.log.mapErr(err))
-		}
-		msgs, err := c.read(ctx, limit)
+		msgs, err := s.readOnce(ctx, from, limit)
 		switch {
-		case err == nil || ctx.Err() != nil:
-			s.putCursor(ctx, c)
-		default:
-			s.closeCursor(ctx, c)
-		}
-		if errors.Is(err, errGap) && attempt < maxReadAttempts {
-			// Trimmed, which the next cursor finds out, or the consumer was
-			// replaced while a message waited for room. What remains is a hole,
-			// which nobody here makes.
+		case err == nil:
+			s.tail.reached(msgs[len(msgs)-1].Seq)
+			return msgs, nil
+		case errors.Is(err, errRenew) && ctx.Err() == nil && s.log.pause(ctx, renewal):
+			renewal = min(2*renewal+time.Millisecond, maxBackoff) // at once only the first time
 			continue
+		case errors.Is(err, errGap) && attempt < maxReadAttempts:
+			// Trimmed, which the next cursor finds out, or messages were lost on
+			// the way. What remains is a hole, which nobody here makes.
+			attempt++
+			continue
+		case !errors.Is(err, errGap) && s.log.passing(ctx, err):
+			// The servers are away, or choose a leader: a reader waits.
+			s.log.log.Debug("event log: reader waits", "stream", s.name, "error", err)
+			if s.log.pause(ctx, backoff) {
+				backoff = min(2*backoff, maxBackoff)
+				continue
+			}
 		}
-		if err != nil {
-			return nil, fmt.Errorf("read %s from %d: %w", s.name, from, s.log.mapErr(err))
+		if s.log.isClosed() && ctx.Err() == nil {
+			err = ErrClosed
 		}
-		return msgs, nil
+		return nil, fmt.Errorf("read %s from %d: %w", s.name, from, s.log.mapErr(err))
 	}
+}
+
+// readOnce reads with one cursor.
+func (s *jsStream) readOnce(ctx context.Context, from uint64, limit int) ([]Message, error) {
+	c, err := s.takeCursor(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	msgs, err := c.read(ctx, limit)
+	if err == nil || ctx.Err() != nil {
+		s.putCursor(ctx, c)
+	} else {
+		s.closeCursor(ctx, c)
+	}
+	return msgs, err
 }
 
 // takeCursor finds or makes a cursor whose next message is from.
@@ -117,13 +149,20 @@ func (s *jsStream) takeCursor(ctx context.Context, from uint64) (*cursor, error)
 }
 
 func (s *jsStream) newCursor(ctx context.Context, from uint64) (*cursor, error) {
-	consumer, err := s.log.js.OrderedConsumer(ctx, s.name, jetstream.OrderedConsumerConfig{
+	consumer, err := s.log.js.CreateConsumer(ctx, s.served, jetstream.ConsumerConfig{
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:       from,
+		AckPolicy:         jetstream.AckNonePolicy,
+		Replicas:          1,
+		MemoryStorage:     true,
 		InactiveThreshold: inactiveCursor,
 	})
 	if err != nil {
 		return nil, err
+	}
+	expiry, heartbeat := localExpiry, localHeartbeat
+	if s.log.remote {
+		expiry, heartbeat = remoteExpiry, remoteHeartbeat
 	}
 	c := &cursor{
 		stream: s, next: from, consumer: consumer,
@@ -131,6 +170,7 @@ func (s *jsStream) newCursor(ctx context.Context, from uint64) (*cursor, error) 
 	}
 	c.consume, err = consumer.Consume(c.handle,
 		jetstream.PullMaxMessagesWithBytesLimit(prefetch, prefetchBytes),
+		jetstream.PullExpiry(expiry), jetstream.PullHeartbeat(heartbeat),
 		jetstream.ConsumeErrHandler(c.trouble))
 	if err != nil {
 		return nil, err
@@ -207,14 +247,28 @@ func (s *jsStream) closeCursor(ctx context.Context, c *cursor) {
 	c.idle.Stop()
 	close(c.done)
 	c.consume.Stop()
-	// Otherwise the server keeps it, and works for it, for inactiveCursor.
-	// The Read that closes it may do so because its own context has ended.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeCursorWait)
-	defer cancel()
-	if info := c.consumer.CachedInfo(); info != nil && !s.log.nc.IsClosed() {
-		if err := s.log.js.DeleteConsumer(ctx, s.name, info.Name); err != nil {
+	// Otherwise the server keeps it, and works for it, for inactiveCursor. Nobody
+	// waits for that: its server may be the one that died.
+	s.log.wg.Go(func() {
+		// The Read that closes it may do so because its own context has ended.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeCursorWait)
+		defer cancel()
+		if err := s.log.js.DeleteConsumer(ctx, s.served, c.consumer.CachedInfo().Name); err != nil {
 			s.log.log.Debug("event log: reader not removed", "stream", s.name, "error", err)
 		}
+	})
+}
+
+// renewReaders gives up all consumers: after a reconnect none can be relied on.
+func (l *JetStream) renewReaders() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.streams {
+		s.mu.Lock()
+		for c := range s.cursors {
+			c.fail(errRenew)
+		}
+		s.mu.Unlock()
 	}
 }
 
@@ -225,7 +279,7 @@ func (c *cursor) handle(m jetstream.Msg) {
 		c.fail(fmt.Errorf("message without its sequence: %w", err))
 		return
 	}
-	msg := Message{Seq: meta.Sequence.Stream, Subject: m.Subject(), Data: m.Data()}
+	msg := Message{Seq: meta.Sequence.Stream, Subject: c.stream.log.unserved(m.Subject()), Data: m.Data()}
 	c.mu.Lock()
 	c.buf = append(c.buf, msg)
 	c.bytes += len(msg.Data) + len(msg.Subject)
@@ -246,14 +300,15 @@ func (c *cursor) handle(m jetstream.Msg) {
 
 func (c *cursor) full() bool { return len(c.buf) >= bufferMessages || c.bytes >= bufferBytes }
 
-// trouble hears of the consumer's errors; it recovers by itself from all but
-// the loss of its stream or connection.
+// trouble hears of the consumer's errors. Whatever it is, a new consumer is
+// cheap; only a closed connection is the end.
 func (c *cursor) trouble(_ jetstream.ConsumeContext, err error) {
-	if errors.Is(err, jetstream.ErrConnectionClosed) || errors.Is(err, jetstream.ErrStreamNotFound) {
+	if errors.Is(err, jetstream.ErrConnectionClosed) {
 		c.fail(err)
 		return
 	}
-	c.stream.log.log.Debug("event log: reader recovers", "stream", c.stream.name, "error", err)
+	c.stream.log.log.Debug("event log: reader takes a new consumer", "stream", c.stream.name, "error", err)
+	c.fail(errRenew)
 }
 
 func (c *cursor) fail(err error) {

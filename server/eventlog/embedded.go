@@ -80,11 +80,12 @@ func openEmbedded(ctx context.Context, dir string, syncAlways bool, log *slog.Lo
 		srv.WaitForShutdown()
 		return lock.Close()
 	}
-	nc, err := nats.Connect("", append(connOptions(), nats.InProcessServer(srv))...)
+	k := &link{log: log}
+	nc, err := nats.Connect("", append(k.options(), nats.InProcessServer(srv))...)
 	if err != nil {
 		return nil, errors.Join(err, below())
 	}
-	l, err := newJetStream(nc, 1, log, below)
+	l, err := newJetStream(nc, settings{replicas: 1}, k, below)
 	if err != nil {
 		nc.Close()
 		return nil, errors.Join(err, below())

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -22,6 +23,13 @@ var ErrClosed = errors.New("log is closed")
 // maxHeaderBytes is what a server must take on top of MaxMessageBytes: the two
 // headers that Append sends.
 const maxHeaderBytes = 4 << 10
+
+// An append to a stream whose servers are there but do not take messages waits
+// this long for them.
+const (
+	noLeaderFor   = 2 * time.Second
+	noLeaderPause = 50 * time.Millisecond
+)
 
 // The mark of a sealed stream. JetStream's own "sealed" cannot be used: it also
 // forbids purging, for ever, so that neither retention nor an erasure could ever
@@ -44,13 +52,14 @@ const (
 	codeWrongLastClustered = 10164 // the same, from a cluster's leader before it proposes
 )
 
-// JetStream is a Log in NATS JetStream. Make it with OpenEmbedded.
+// JetStream is a Log in NATS JetStream. Make it with OpenEmbedded or Connect.
 type JetStream struct {
-	nc       *nats.Conn
-	js       jetstream.JetStream
-	log      *slog.Logger
-	replicas int
-	below    func() error // ends what lies below the connection; nil when that is not ours
+	nc   *nats.Conn
+	js   jetstream.JetStream
+	log  *slog.Logger
+	link *link
+	settings
+	below func() error // ends what lies below the connection; nil when that is not ours
 
 	done chan struct{} // closed by Close
 	wg   sync.WaitGroup
@@ -65,28 +74,49 @@ var (
 	_ Stream = (*jsStream)(nil)
 )
 
-// newJetStream is a Log over a connection, which it owns from then on; replicas
-// is for the streams that it creates.
-func newJetStream(nc *nats.Conn, replicas int, log *slog.Logger, below func() error) (*JetStream, error) {
+// settings in which an embedded log and one by URL differ.
+type settings struct {
+	remote   bool   // servers that others run, perhaps several, over a network
+	replicas int    // of every stream
+	prefix   string // of stream names and subjects; "" for none
+}
+
+// newJetStream is a Log over a connection, which it owns from then on.
+func newJetStream(nc *nats.Conn, set settings, k *link, below func() error) (*JetStream, error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, fmt.Errorf("jetstream: %w", err)
 	}
-	return &JetStream{
-		nc: nc, js: js, log: log, replicas: replicas, below: below,
+	l := &JetStream{
+		nc: nc, js: js, log: k.log, link: k, settings: set, below: below,
 		done: make(chan struct{}), streams: map[string]*jsStream{},
-	}, nil
+	}
+	k.connected(nc, l.renewReaders)
+	return l, nil
 }
 
-// connOptions are what Stream's code needs of a connection, in process or not.
-func connOptions() []nats.Option {
-	return []nats.Option{
-		nats.Name("footfall"),
-		nats.MaxReconnects(-1),
-		// While disconnected an append fails at once: a buffered one would land
-		// later, after its caller has been told otherwise.
-		nats.ReconnectBufSize(-1),
+// streamName is the name that the servers know.
+func (set settings) streamName(name string) string {
+	if set.prefix == "" {
+		return name
 	}
+	return set.prefix + "_" + name
+}
+
+// subject is the subject that the servers know.
+func (set settings) subject(subject string) string {
+	if set.prefix == "" {
+		return subject
+	}
+	return set.prefix + "." + subject
+}
+
+// unserved is the subject that callers know.
+func (set settings) unserved(subject string) string {
+	if set.prefix == "" {
+		return subject
+	}
+	return strings.TrimPrefix(subject, set.prefix+".")
 }
 
 // Open opens the stream, creating it if it is not there.
@@ -104,7 +134,11 @@ func (l *JetStream) Open(ctx context.Context, name string, subjects ...string) (
 	if open && slices.Equal(s.subjects, subjects) {
 		return s, nil
 	}
-	if err := l.ensure(ctx, name, subjects); err != nil {
+	served := make([]string, len(subjects))
+	for i, subject := range subjects {
+		served[i] = l.subject(subject)
+	}
+	if err := l.ensure(ctx, l.streamName(name), served); err != nil {
 		return nil, fmt.Errorf("open stream %s: %w", name, l.mapErr(err))
 	}
 	l.mu.Lock()
@@ -112,35 +146,9 @@ func (l *JetStream) Open(ctx context.Context, name string, subjects ...string) (
 	if s, ok := l.streams[name]; ok && slices.Equal(s.subjects, subjects) {
 		return s, nil
 	}
-	s = &jsStream{log: l, name: name, subjects: slices.Clone(subjects), cursors: map[*cursor]bool{}}
+	s = &jsStream{log: l, name: name, served: l.streamName(name), subjects: slices.Clone(subjects), cursors: map[*cursor]bool{}}
 	l.streams[name] = s
 	return s, nil
-}
-
-func (l *JetStream) ensure(ctx context.Context, name string, subjects []string) error {
-	st, err := l.js.Stream(ctx, name)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		_, err = l.js.CreateStream(ctx, jetstream.StreamConfig{
-			Name:        name,
-			Subjects:    subjects,
-			Retention:   jetstream.LimitsPolicy, // without limits: the owner trims
-			Storage:     jetstream.FileStorage,
-			Replicas:    l.replicas,
-			MaxMsgSize:  -1,
-			AllowDirect: true,
-		})
-		return err
-	}
-	if err != nil {
-		return err
-	}
-	cfg := st.CachedInfo().Config
-	if isSealed(cfg) || slices.Equal(cfg.Subjects, subjects) {
-		return nil
-	}
-	cfg.Subjects = subjects
-	_, err = l.js.UpdateStream(ctx, cfg)
-	return err
 }
 
 func isSealed(cfg jetstream.StreamConfig) bool {
@@ -164,6 +172,7 @@ func (l *JetStream) Close() error {
 	}
 	l.wg.Wait()
 	l.nc.Close()
+	l.link.closed()
 	if l.below != nil {
 		return l.below()
 	}
@@ -192,8 +201,10 @@ func checkNames(name string, subjects []string) error {
 type jsStream struct {
 	log      *JetStream
 	name     string
+	served   string // its name at the servers
 	subjects []string
 	trimmed  atomic.Uint64 // what Trim of this process made the first kept sequence
+	tail     tail
 
 	mu      sync.Mutex
 	cursors map[*cursor]bool // to whether a Read has it
@@ -213,14 +224,21 @@ func (s *jsStream) Append(ctx context.Context, subject string, data []byte, expe
 	if !takes(s.subjects, subject) {
 		return 0, fmt.Errorf("append to %s: %w: %q is not one of %q", s.name, ErrSubject, subject, s.subjects)
 	}
-	h := nats.Header{"Nats-Expected-Stream": {s.name}}
+	h := nats.Header{"Nats-Expected-Stream": {s.served}}
 	if expectedLast >= 0 {
 		h["Nats-Expected-Last-Sequence"] = []string{strconv.FormatInt(expectedLast, 10)}
 	}
-	answer, err := s.log.nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: subject, Header: h, Data: data})
+	m := &nats.Msg{Subject: s.log.subject(subject), Header: h, Data: data}
+	answer, err := s.log.nc.RequestMsgWithContext(ctx, m)
+	for until := time.Duration(0); errors.Is(err, nats.ErrNoResponders) && s.log.remote && until < noLeaderFor && !s.isSealed(ctx); until += noLeaderPause {
+		// The servers have told nobody of it: the stream is new, and its server's
+		// interest still spreads, or it has no leader.
+		if !s.log.pause(ctx, noLeaderPause) {
+			break
+		}
+		answer, err = s.log.nc.RequestMsgWithContext(ctx, m)
+	}
 	switch {
-	case errors.Is(err, nats.ErrMaxPayload):
-		return 0, fmt.Errorf("append to %s: %w: %w", s.name, ErrTooLarge, err)
 	case errors.Is(err, nats.ErrNoResponders) && s.isSealed(ctx): // a sealed stream is off its subjects
 		return 0, fmt.Errorf("append to %s: %w", s.name, ErrSealed)
 	case err != nil:
@@ -237,9 +255,10 @@ func (s *jsStream) Append(ctx context.Context, subject string, data []byte, expe
 	if ack.Error != nil {
 		return 0, fmt.Errorf("append to %s: %w", s.name, s.refusal(ctx, ack.Error))
 	}
-	if ack.Stream != s.name || ack.Seq == 0 {
+	if ack.Stream != s.served || ack.Seq == 0 {
 		return 0, fmt.Errorf("append to %s: answered by stream %q with sequence %d", s.name, ack.Stream, ack.Seq)
 	}
+	s.tail.reached(ack.Seq)
 	return ack.Seq, nil
 }
 
@@ -261,40 +280,35 @@ func (s *jsStream) refusal(ctx context.Context, e *jetstream.APIError) error {
 }
 
 func (s *jsStream) isSealed(ctx context.Context) bool {
-	st, err := s.log.js.Stream(ctx, s.name)
+	st, err := s.log.js.Stream(ctx, s.served)
 	return err == nil && isSealed(st.CachedInfo().Config)
 }
 
-// Bounds returns the first kept and the last appended sequence.
-func (s *jsStream) Bounds(ctx context.Context) (first, last uint64, err error) {
-	st, err := s.log.js.Stream(ctx, s.name)
-	if err != nil {
-		return 0, 0, fmt.Errorf("bounds of %s: %w", s.name, s.log.mapErr(err))
+// Trim forgets all messages below before. Servers that do not answer are asked
+// again, up to rideOut.
+func (s *jsStream) Trim(ctx context.Context, before uint64) error {
+	if err := s.log.insist(ctx, func(ctx context.Context) error { return s.trim(ctx, before) }); err != nil {
+		return fmt.Errorf("trim %s: %w", s.name, s.log.mapErr(err))
 	}
-	state := st.CachedInfo().State
-	if state.Msgs == 0 {
-		return state.LastSeq + 1, state.LastSeq, nil
-	}
-	return state.FirstSeq, state.LastSeq, nil
+	return nil
 }
 
-// Trim forgets all messages below before.
-func (s *jsStream) Trim(ctx context.Context, before uint64) error {
+func (s *jsStream) trim(ctx context.Context, before uint64) error {
 	first, last, err := s.Bounds(ctx)
 	if err != nil {
-		return fmt.Errorf("trim: %w", err)
+		return err
 	}
 	// A purge beyond the last message would move the last sequence on.
 	before = min(before, last+1)
 	if before <= first {
 		return nil
 	}
-	st, err := s.log.js.Stream(ctx, s.name)
+	st, err := s.log.js.Stream(ctx, s.served)
 	if err == nil {
 		err = st.Purge(ctx, jetstream.WithPurgeSequence(before))
 	}
 	if err != nil {
-		return fmt.Errorf("trim %s: %w", s.name, s.log.mapErr(err))
+		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -307,26 +321,32 @@ func (s *jsStream) Trim(ctx context.Context, before uint64) error {
 	return nil
 }
 
-// Seal makes every later Append fail.
+// Seal makes every later Append fail. Servers that do not answer are asked
+// again, up to rideOut.
 func (s *jsStream) Seal(ctx context.Context) error {
-	st, err := s.log.js.Stream(ctx, s.name)
-	if err != nil {
+	if err := s.log.insist(ctx, s.seal); err != nil {
 		return fmt.Errorf("seal %s: %w", s.name, s.log.mapErr(err))
+	}
+	return nil
+}
+
+func (s *jsStream) seal(ctx context.Context) error {
+	st, err := s.log.js.Stream(ctx, s.served)
+	if err != nil {
+		return err
 	}
 	cfg := st.CachedInfo().Config
 	if isSealed(cfg) {
 		return nil
 	}
 	cfg.MaxMsgSize = sealedMaxMsgSize
-	cfg.Subjects = []string{"footfall.sealed." + s.name}
+	cfg.Subjects = []string{s.log.subject("footfall.sealed." + s.name)}
 	if cfg.Metadata == nil {
 		cfg.Metadata = map[string]string{}
 	}
 	cfg.Metadata[sealedKey] = "true"
-	if _, err := s.log.js.UpdateStream(ctx, cfg); err != nil {
-		return fmt.Errorf("seal %s: %w", s.name, s.log.mapErr(err))
-	}
-	return nil
+	_, err = s.log.js.UpdateStream(ctx, cfg)
+	return err
 }
 
 // takes reports whether one of the patterns ("in.0.>", "config.*") takes the

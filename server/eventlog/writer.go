@@ -376,7 +376,7 @@ const (
 // of this record alone; every other ends the writer: errEnded when ctx ended
 // first. Unknown is set with it when the record may have landed, or still may.
 func (w *Writer) land(ctx context.Context, subject string, data []byte) (seq uint64, unknown bool, err error) {
-	// An answer was lost: the record may be among the messages after w.last.
+	// An answer was lost: the record may still land right after w.last.
 	unclear := false
 	for backoff := minBackoff; ; backoff = min(2*backoff, maxBackoff) {
 		seq, err := w.append(ctx, subject, data)
@@ -385,15 +385,23 @@ func (w *Writer) land(ctx context.Context, subject string, data []byte) (seq uin
 			return seq, false, nil
 		}
 		if hopeless(err) {
-			return 0, false, err
+			return 0, unclear, err
 		}
-		// With these two answers the append did not land and never will.
+		// With these two answers this append did not land and never will.
 		refused := errors.Is(err, ErrSequence) || errors.Is(err, ErrSealed)
 		if !refused && !unclear {
 			w.o.Logger.Warn("event log: append not answered, finding out", "partition", w.o.Partition, "error", err)
 			unclear = true
 		}
-		seq, findErr := w.find(ctx, data, unclear)
+		before := w.last
+		seq, findErr := w.find(ctx, data)
+		// Every append so far expected a sequence that has been passed: none of
+		// them can land any more. In a cluster that is the only proof, since one
+		// under way is refused its place by its own first copy.
+		moved := findErr == nil && w.last > before
+		if moved {
+			unclear = false
+		}
 		switch {
 		case findErr == nil && seq > 0:
 			w.o.Logger.Info("event log: append had landed", "partition", w.o.Partition, "seq", seq)
@@ -401,15 +409,14 @@ func (w *Writer) land(ctx context.Context, subject string, data []byte) (seq uin
 		case findErr != nil && fatal(findErr):
 			return 0, unclear, findErr
 		case findErr == nil && errors.Is(err, ErrSealed):
-			return 0, false, err
-		case findErr == nil && errors.Is(err, ErrSequence) && ctx.Err() == nil:
+			return 0, unclear, err
+		case moved && errors.Is(err, ErrSequence) && ctx.Err() == nil:
 			w.o.Logger.Warn("event log: another appender", "partition", w.o.Partition, "last", w.last)
 			continue // w.last is right again
 		}
 		if !pause(ctx, backoff) {
-			// A request whose answer was lost may still be on its way, unless
-			// the stream has moved on.
-			return 0, unclear && (findErr != nil || !refused), errEnded
+			// A request whose answer was lost may still be on its way.
+			return 0, unclear, errEnded
 		}
 	}
 }
@@ -421,9 +428,11 @@ func (w *Writer) append(ctx context.Context, subject string, data []byte) (uint6
 	return w.stream.Append(ctx, subject, data, int64(w.last))
 }
 
-// find brings w.last up to date. If compare is set, it returns the sequence of
-// the message after the old w.last that is data, 0 if there is none.
-func (w *Writer) find(ctx context.Context, data []byte, compare bool) (uint64, error) {
+// find brings w.last up to date and returns the sequence of the message after
+// the old w.last that is data, 0 if there is none. It looks also when an append
+// was refused: while a cluster changes its leader two servers may have had it,
+// and the refusal may be the second one's answer.
+func (w *Writer) find(ctx context.Context, data []byte) (uint64, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.o.Timeout)
 	defer cancel()
 	_, last, err := w.stream.Bounds(ctx)
@@ -434,7 +443,7 @@ func (w *Writer) find(ctx context.Context, data []byte, compare bool) (uint64, e
 		return 0, fmt.Errorf("%w: the last is %d, but %d was answered", ErrSequence, last, w.last)
 	}
 	found := uint64(0)
-	for from := w.last + 1; compare && found == 0 && from <= last; {
+	for from := w.last + 1; found == 0 && from <= last; {
 		msgs, err := w.stream.Read(ctx, from, int(min(last-from+1, readBack)))
 		if err != nil {
 			return 0, err

@@ -1,0 +1,148 @@
+package eventlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Whether a cluster's answer about a stream's end may be believed. A partition
+// whose stream ends below what it has applied seals the stream, and a Writer
+// ends, so an answer that is merely old must never look like a lost tail.
+//
+// nats-server 2.15.2 answers $JS.API.STREAM.INFO from what the answering server
+// has applied itself (jetstream_api.go, jsStreamInfoRequest). A stream's leader
+// counts as one only after it has applied everything that it inherited, its own
+// first entry included (raft.go, switchToLeader and Processed), and whoever is
+// elected has all that was acknowledged; so the answer of the leader is right,
+// also of a new one. But two others answer as well: any copy, while the stream
+// has no leader (isGroupLeaderless), and a leader that has lost the others and
+// has not noticed (for up to lostQuorumInterval, 10 s). The answer itself shows
+// both: see unsettled.
+const (
+	// leaseFor is less than the shortest time after which the others elect
+	// another leader (raft.go, minElectionTimeout: 4 s): while a majority was
+	// heard from within it, there is no other.
+	leaseFor = 3 * time.Second
+	// maxUnsettled bounds the wait for an answer that can be believed, when the
+	// caller's context does not: about two elections.
+	maxUnsettled = 20 * time.Second
+	askAgain     = 200 * time.Millisecond
+	// confirmFor and confirmAnswers are how long and how often servers must say
+	// that a stream ends below what was seen before it is believed: longer than a
+	// leader without its cluster stays one.
+	confirmFor     = 15 * time.Second
+	confirmAnswers = 3
+)
+
+// errBehind: the stream is said to end below what was seen of it, and that is
+// not certain yet.
+var errBehind = errors.New("the stream is said to end too early, asking again")
+
+// Bounds returns the first kept and the last appended sequence.
+func (s *jsStream) Bounds(ctx context.Context) (first, last uint64, err error) {
+	info, err := s.log.settled(ctx, s.served)
+	if err != nil {
+		return 0, 0, fmt.Errorf("bounds of %s: %w", s.name, s.log.mapErr(err))
+	}
+	state := info.State
+	if s.log.remote {
+		now := time.Now() //nolint:forbidigo // how long servers have said the same; log time is the caller's
+		if err := s.tail.believe(state.LastSeq, now); err != nil {
+			return 0, 0, fmt.Errorf("bounds of %s: %w", s.name, err)
+		}
+	}
+	if state.Msgs == 0 {
+		return state.LastSeq + 1, state.LastSeq, nil
+	}
+	return state.FirstSeq, state.LastSeq, nil
+}
+
+// settled is what the leader of the stream, and nobody else, says of it.
+func (l *JetStream) settled(ctx context.Context, served string) (*jetstream.StreamInfo, error) {
+	if !l.remote {
+		st, err := l.js.Stream(ctx, served)
+		if err != nil {
+			return nil, err
+		}
+		return st.CachedInfo(), nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, maxUnsettled)
+	defer cancel()
+	for {
+		st, err := l.js.Stream(ctx, served)
+		if err != nil {
+			return nil, err
+		}
+		why := unsettled(st.CachedInfo())
+		if why == "" {
+			return st.CachedInfo(), nil
+		}
+		if !l.pause(ctx, askAgain) {
+			return nil, fmt.Errorf("no answer to rely on: %s", why)
+		}
+	}
+}
+
+// unsettled says why the answer may be an old one; "" when it is not.
+func unsettled(info *jetstream.StreamInfo) string {
+	c := info.Cluster
+	if c == nil || len(c.Replicas) == 0 { // the only copy
+		return ""
+	}
+	if c.Leader == "" {
+		return "the stream has no leader"
+	}
+	heard := 1 // the leader itself
+	for _, r := range c.Replicas {
+		if r.Name == c.Leader {
+			return "a server that does not lead the stream answered" // a leader leaves itself out
+		}
+		// A copy that was never heard from has no age.
+		if !r.Offline && r.Active > 0 && r.Active < leaseFor {
+			heard++
+		}
+	}
+	if n := len(c.Replicas) + 1; 2*heard <= n {
+		return fmt.Sprintf("the leader hears from %d of %d", heard, n)
+	}
+	return ""
+}
+
+// tail is how far a stream was seen to reach.
+type tail struct {
+	mu      sync.Mutex
+	seen    uint64    // the highest sequence that was answered or read
+	since   time.Time // when it was first said to end below; zero while it is not
+	answers int       // that said so since
+}
+
+func (t *tail) reached(seq uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.seen = max(t.seen, seq)
+}
+
+// believe takes a last sequence, or returns errBehind while it is below what was
+// seen and not yet confirmed.
+func (t *tail) believe(last uint64, now time.Time) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if last >= t.seen {
+		t.seen, t.since, t.answers = last, time.Time{}, 0
+		return nil
+	}
+	if t.answers == 0 {
+		t.since = now
+	}
+	t.answers++
+	if t.answers < confirmAnswers || now.Sub(t.since) < confirmFor {
+		return fmt.Errorf("%w: it is at %d, %d was seen", errBehind, last, t.seen)
+	}
+	t.seen, t.since, t.answers = last, time.Time{}, 0 // it is so
+	return nil
+}
