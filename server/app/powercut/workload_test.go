@@ -1,0 +1,581 @@
+package powercut_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/eventlog"
+	"github.com/footfall-engage/footfall/server/store"
+	"github.com/footfall-engage/footfall/server/store/sqlite"
+)
+
+// The environment in which the test binary is the process that is traced.
+const (
+	childDir   = "FOOTFALL_TEST_POWERCUT_DIR"
+	childLog   = "FOOTFALL_TEST_POWERCUT_LOG"   // the log's durability
+	childStore = "FOOTFALL_TEST_POWERCUT_STORE" // the stores'
+)
+
+// The shape of the workload: small, and yet with every kind of file operation.
+const (
+	lives      = 2  // open, work, close
+	producers  = 4  // of each stream in
+	calls      = 30 // of each producer in a life
+	writers    = 3  // of the hot store
+	batches    = 30 // of each in a life
+	stateDocs  = 20 // in one batch of states
+	stateTurns = 30 // batches of states in a life
+	bulkBytes  = 600_000
+	bulkCount  = 15 // beyond the 8 MiB of a block of the log
+)
+
+// parts are what is opened in a folder.
+type parts struct {
+	log         *eventlog.JetStream
+	hot, states *sqlite.Store
+}
+
+var collections = []store.Collection{{Name: "docs", Indexes: []store.Index{{Name: "n", Paths: []string{"n"}}}}}
+
+func openParts(ctx context.Context, dir, logDurability, storeDurability string) (p parts, err error) {
+	if p.log, err = eventlog.OpenEmbedded(ctx, eventlog.EmbeddedOptions{Dir: filepath.Join(dir, "log"), Durability: logDurability}); err != nil {
+		return p, err
+	}
+	open := func(name string) (s *sqlite.Store) {
+		if err == nil {
+			s, err = sqlite.Open(ctx, sqlite.Options{Path: filepath.Join(dir, name), Collections: collections, Durability: storeDurability, Now: time.Now})
+		}
+		return s
+	}
+	p.hot = open("hot.db")
+	p.states = open("states.db")
+	if err != nil {
+		err = errors.Join(err, p.close())
+	}
+	return p, err
+}
+
+func (p parts) close() error {
+	var errs []error
+	for _, s := range []*sqlite.Store{p.states, p.hot} {
+		if s != nil {
+			errs = append(errs, s.Close())
+		}
+	}
+	return errors.Join(append(errs, p.log.Close())...)
+}
+
+// mark says that something has been answered, in one write.
+func mark(format string, args ...any) {
+	_, _ = fmt.Fprintf(os.Stdout, format+"\n", args...) // it goes to a trace
+}
+
+// work is what the traced process does: all that the server does with its log and
+// stores, each answer marked.
+func work(dir, logDurability, storeDurability string) error {
+	ctx := context.Background()
+	for life := range lives {
+		p, err := openParts(ctx, dir, logDurability, storeDurability)
+		if err != nil {
+			return err
+		}
+		mark("opened %d", life)
+		g, gctx := errgroup.WithContext(ctx)
+		for i := range 2 {
+			g.Go(func() error { return appendThroughWriter(gctx, p.log, i, life) })
+		}
+		g.Go(func() error { return appendBulk(gctx, p.log, life) })
+		g.Go(func() error { return sealAndSucceed(gctx, p.log, life) })
+		for w := range writers {
+			g.Go(func() error { return putPairs(gctx, p.hot, w, life) })
+		}
+		g.Go(func() error { return putStates(gctx, p.states, life) })
+		if err := errors.Join(g.Wait(), p.close()); err != nil {
+			return err
+		}
+		mark("closed %d", life)
+	}
+	return nil
+}
+
+func inStream(i int) (name, subjects string) {
+	return fmt.Sprintf("IN_%d", i), fmt.Sprintf("in.%d.>", i)
+}
+
+// appendThroughWriter is the ingest of a partition with its retention.
+func appendThroughWriter(ctx context.Context, log eventlog.Log, i, life int) error {
+	name, subjects := inStream(i)
+	s, err := log.Open(ctx, name, subjects)
+	if err != nil {
+		return err
+	}
+	w := eventlog.NewWriter(s, eventlog.WriterOptions{
+		Partition: name, Now: time.Now,
+		Subject: func(ws string) string { return fmt.Sprintf("in.%d.%s", i, ws) },
+	})
+	wctx, stop := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(wctx) }()
+	g, gctx := errgroup.WithContext(ctx)
+	for n := range producers {
+		producer := life*producers + n
+		g.Go(func() error {
+			for c := range calls {
+				of := 1 + (c+producer)%3
+				var entries []engage.Entry
+				for k := range of {
+					body := fmt.Sprintf("%d %d %d %d %s", producer, c, k, of, strings.Repeat("x", (c*37+k*211)%900))
+					entries = append(entries, engage.Entry{Kind: engage.KindItem, Key: engage.InstallKey(fmt.Sprintf("shop%d", producer%2), "i"), Body: []byte(body)})
+				}
+				if err := w.Append(gctx, entries); err != nil {
+					return err
+				}
+				mark("in %d %d %d", i, producer, c)
+				if n == 0 && c%10 == 9 {
+					_, last, err := s.Bounds(gctx)
+					if err != nil {
+						return err
+					}
+					mark("trimming %s %d", name, last-last/4)
+					if err := s.Trim(gctx, last-last/4); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		})
+	}
+	err = g.Wait()
+	stop()
+	return errors.Join(err, <-ended)
+}
+
+// bulk is the n-th large message.
+func bulk(n uint64) []byte {
+	size := bulkBytes
+	if n > bulkCount {
+		size = 100
+	}
+	return bytes.Repeat([]byte{byte(n), byte(n * 7)}, size/2)
+}
+
+// appendBulk fills a block of the log, so that the next begins, and trims: a whole
+// block, and everything.
+func appendBulk(ctx context.Context, log eventlog.Log, life int) error {
+	s, err := log.Open(ctx, "BULK", "bulk.>")
+	if err != nil {
+		return err
+	}
+	_, last, err := s.Bounds(ctx)
+	if err != nil {
+		return err
+	}
+	add := func(n int) error {
+		for range n {
+			if last, err = s.Append(ctx, "bulk.shop", bulk(last+1), int64(last)); err != nil {
+				return err
+			}
+			mark("bulk %d", last)
+		}
+		return nil
+	}
+	trim := func(before uint64) error {
+		mark("trimming BULK %d", before)
+		return s.Trim(ctx, before)
+	}
+	if life > 0 {
+		return add(5)
+	}
+	if err := add(bulkCount); err != nil {
+		return err
+	}
+	if err := trim(last); err != nil {
+		return err
+	}
+	if err := add(3); err != nil {
+		return err
+	}
+	for range 3 {
+		if err := trim(last + 1); err != nil {
+			return err
+		}
+		if err := add(3); err != nil {
+			return err
+		}
+	}
+	return trim(last + 1) // and nothing after it
+}
+
+// sealAndSucceed seals a stream in the first life and gives its subject to another.
+func sealAndSucceed(ctx context.Context, log eventlog.Log, life int) error {
+	if life > 0 {
+		return nil
+	}
+	old, err := log.Open(ctx, "OLD", "act.>")
+	if err != nil {
+		return err
+	}
+	for range 3 {
+		seq, err := old.Append(ctx, "act.shop", []byte("old"), -1)
+		if err != nil {
+			return err
+		}
+		mark("old %d", seq)
+	}
+	if err := old.Seal(ctx); err != nil {
+		return err
+	}
+	mark("sealed")
+	next, err := log.Open(ctx, "NEXT", "act.>")
+	if err != nil {
+		return err
+	}
+	for range 3 {
+		seq, err := next.Append(ctx, "act.shop", []byte("next"), -1)
+		if err != nil {
+			return err
+		}
+		mark("next %d", seq)
+	}
+	return nil
+}
+
+// counter is the body of the documents.
+type counter struct {
+	N   int    `json:"n"`
+	Pad string `json:"pad,omitempty"`
+}
+
+func counterPut(id string, n int, version int64, pad int) store.Put {
+	body, err := json.Marshal(counter{n, strings.Repeat("y", pad)})
+	if err != nil {
+		panic(err) // it is two plain fields
+	}
+	return store.Put{Collection: "docs", Key: store.Key{Workspace: "shop", ID: id}, Body: body, If: version}
+}
+
+// putPairs writes batches of two documents that must stay together, and of one
+// that the next batch deletes.
+func putPairs(ctx context.Context, s store.Store, w, life int) error {
+	for i := range batches {
+		n := life*batches + i // the version that is there
+		b := store.Batch{
+			Puts: []store.Put{
+				counterPut(fmt.Sprintf("pair-%d", w), n+1, int64(n), i*13%700),
+				counterPut(fmt.Sprintf("twin-%d", w), n+1, int64(n), 0),
+				counterPut(fmt.Sprintf("once-%d-%d", w, n+1), n+1, 0, 0),
+			},
+			Deletes: []store.Delete{{Collection: "docs", Key: store.Key{Workspace: "shop", ID: fmt.Sprintf("once-%d-%d", w, n)}}},
+		}
+		if err := s.Apply(ctx, b); err != nil {
+			return err
+		}
+		mark("hot %d %d", w, n+1)
+	}
+	return nil
+}
+
+// putStates writes batches of many documents, enough for checkpoints.
+func putStates(ctx context.Context, s store.Store, life int) error {
+	for i := range stateTurns {
+		n := life*stateTurns + i
+		var b store.Batch
+		for d := range stateDocs {
+			b.Puts = append(b.Puts, counterPut(fmt.Sprintf("state-%d", d), n+1, int64(n), 300))
+		}
+		if err := s.Apply(ctx, b); err != nil {
+			return err
+		}
+		mark("states %d", n+1)
+	}
+	return nil
+}
+
+// said is what the marks before a cut claim.
+type said struct {
+	in       [2]map[int]int    // by producer: its last answered call
+	last     map[string]uint64 // by stream: the last answered sequence
+	trimming map[string]uint64 // by stream: what a trim may have taken
+	sealed   bool
+	hot      map[int]int // by writer
+	states   int
+	opened   bool
+}
+
+func listen(marks []string) said {
+	s := said{in: [2]map[int]int{{}, {}}, last: map[string]uint64{}, trimming: map[string]uint64{}, hot: map[int]int{}}
+	for _, line := range marks {
+		word, rest, _ := strings.Cut(line, " ")
+		var a, b, c int
+		switch word {
+		case "in":
+			_, _ = fmt.Sscan(rest, &a, &b, &c)
+			s.in[a][b] = c
+		case "bulk", "old", "next":
+			_, _ = fmt.Sscan(rest, &a)
+			s.last[strings.ToUpper(word)] = uint64(a)
+		case "trimming":
+			name, n, _ := strings.Cut(rest, " ")
+			_, _ = fmt.Sscan(n, &a)
+			s.trimming[name] = max(s.trimming[name], uint64(a))
+		case "sealed":
+			s.sealed = true
+		case "hot":
+			_, _ = fmt.Sscan(rest, &a, &b)
+			s.hot[a] = b
+		case "states":
+			_, _ = fmt.Sscan(rest, &s.states)
+		case "opened":
+			s.opened = true
+		}
+	}
+	return s
+}
+
+// findings are what an image lacks or has too much, of the log and of the stores.
+type findings struct {
+	mu          sync.Mutex
+	log, stores []string
+}
+
+func (f *findings) inLog(format string, args ...any) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.log = append(f.log, fmt.Sprintf(format, args...))
+}
+
+func (f *findings) inStores(format string, args ...any) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stores = append(f.stores, fmt.Sprintf(format, args...))
+}
+
+// recoverParts opens what a cut has left and compares it with what was answered. A
+// reader of the log that waits for what is lost is given up after patience.
+func recoverParts(ctx context.Context, dir string, s said, patience time.Duration) (f *findings) {
+	f = &findings{}
+	log, err := eventlog.OpenEmbedded(ctx, eventlog.EmbeddedOptions{Dir: filepath.Join(dir, "log"), Durability: power})
+	if err != nil {
+		f.inLog("does not open: %v", err)
+	} else {
+		patient, cancel := context.WithTimeout(ctx, patience)
+		checkLog(patient, log, s, f)
+		cancel()
+		if err := log.Close(); err != nil {
+			f.inLog("close: %v", err)
+		}
+	}
+	for _, name := range []string{"hot.db", "states.db"} {
+		st, err := sqlite.Open(ctx, sqlite.Options{Path: filepath.Join(dir, name), Collections: collections, Durability: power, Now: time.Now})
+		if err != nil {
+			f.inStores("%s does not open: %v", name, err)
+			continue
+		}
+		if name == "hot.db" {
+			checkHot(ctx, st, s, f)
+		} else {
+			checkStates(ctx, st, s, f)
+		}
+		if err := st.Apply(ctx, store.Batch{Puts: []store.Put{counterPut("after", 1, 0, 0)}}); err != nil {
+			f.inStores("%s takes no more: %v", name, err)
+		}
+		if err := st.Close(); err != nil {
+			f.inStores("%s: close: %v", name, err)
+		}
+	}
+	return f
+}
+
+// readAll reads a stream to its end, and appends to it.
+func readAll(ctx context.Context, log eventlog.Log, name, subjects, subject string, s said, f *findings) []eventlog.Message {
+	st, err := log.Open(ctx, name, subjects)
+	if err != nil {
+		f.inLog("%s does not open: %v", name, err)
+		return nil
+	}
+	first, last, err := st.Bounds(ctx)
+	if err != nil {
+		f.inLog("%s has no bounds: %v", name, err)
+		return nil
+	}
+	if first > max(s.trimming[name], 1) {
+		f.inLog("%s begins at %d, trimmed was below %d", name, first, s.trimming[name])
+	}
+	if last < s.last[name] {
+		f.inLog("%s ends at %d, %d was answered", name, last, s.last[name])
+	}
+	if subject != "" {
+		if seq, err := st.Append(ctx, subject, []byte("after"), int64(last)); err != nil || seq != last+1 {
+			f.inLog("%s takes no more: sequence %d after %d, %v", name, seq, last, err)
+		} else {
+			last = seq
+		}
+	}
+	var out []eventlog.Message
+	for next := first; next <= last; {
+		msgs, err := st.Read(ctx, next, 1000)
+		if err != nil {
+			f.inLog("%s cannot be read at %d of %d to %d: %v", name, next, first, last, err)
+			return out
+		}
+		for _, m := range msgs {
+			if m.Seq != next {
+				f.inLog("%s has %d where %d belongs", name, m.Seq, next)
+			}
+			next = m.Seq + 1
+		}
+		out = append(out, msgs...)
+	}
+	if subject != "" && len(out) > 0 {
+		out = out[:len(out)-1]
+	}
+	return out
+}
+
+func checkLog(ctx context.Context, log eventlog.Log, s said, f *findings) {
+	for i := range 2 {
+		name, subjects := inStream(i)
+		checkProducers(name, readAll(ctx, log, name, subjects, fmt.Sprintf("in.%d.shop0", i), s, f), i, s, f)
+	}
+	for _, m := range readAll(ctx, log, "BULK", "bulk.>", "bulk.shop", s, f) {
+		if !bytes.Equal(m.Data, bulk(m.Seq)) {
+			f.inLog("BULK has other bytes at %d", m.Seq)
+		}
+	}
+	// Not opened while nothing was said of it: opening creates.
+	if s.last["OLD"] == 0 {
+		return
+	}
+	subject := "act.shop"
+	if s.last["NEXT"] > 0 || s.sealed {
+		subject = ""
+	}
+	old := readAll(ctx, log, "OLD", "act.>", "", s, f)
+	if uint64(len(old)) < s.last["OLD"] {
+		f.inLog("OLD has %d messages of %d", len(old), s.last["OLD"])
+	}
+	if !s.sealed {
+		return
+	}
+	st, err := log.Open(ctx, "OLD", "act.>")
+	if err == nil {
+		_, err = st.Append(ctx, "act.shop", []byte("after"), -1)
+	}
+	if !errors.Is(err, eventlog.ErrSealed) {
+		f.inLog("OLD was sealed, an append gives %v", err)
+	}
+	if s.last["NEXT"] > 0 {
+		subject = "act.shop"
+	}
+	if next := readAll(ctx, log, "NEXT", "act.>", subject, s, f); uint64(len(next)) < s.last["NEXT"] {
+		f.inLog("NEXT has %d messages of %d", len(next), s.last["NEXT"])
+	}
+}
+
+// checkProducers wants each producer's calls whole, once and in order, without a
+// hole, up to the last that was answered; at most one more was under way.
+func checkProducers(name string, msgs []eventlog.Message, i int, s said, f *findings) {
+	type at struct{ call, entry, of int }
+	seen := map[int]at{}
+	for _, m := range msgs {
+		entries, err := engage.DecodeRecord(m.Data)
+		if err != nil {
+			f.inLog("%s: record %d: %v", name, m.Seq, err)
+			return
+		}
+		for _, e := range entries {
+			var producer int
+			var a at
+			if _, err := fmt.Sscan(string(e.Body), &producer, &a.call, &a.entry, &a.of); err != nil {
+				f.inLog("%s: record %d: %v", name, m.Seq, err)
+				return
+			}
+			before, ok := seen[producer]
+			follows := a.call == before.call && a.entry == before.entry+1 ||
+				a.call == before.call+1 && a.entry == 0 && before.entry == before.of-1
+			if !ok {
+				follows = a.entry == 0 && (a.call == 0 || s.trimming[name] > 0)
+			}
+			if !follows {
+				f.inLog("%s: producer %d has %v after %v at %d", name, producer, a, before, m.Seq)
+			}
+			seen[producer] = a
+		}
+	}
+	for producer, a := range seen {
+		if a.entry != a.of-1 {
+			f.inLog("%s: producer %d ends within its call %v", name, producer, a)
+		}
+		if call, ok := s.in[i][producer]; (ok && a.call > call+1) || (!ok && a.call > 0) {
+			f.inLog("%s: producer %d is at call %d, %d was answered", name, producer, a.call, call)
+		}
+	}
+	for producer, call := range s.in[i] {
+		if a, ok := seen[producer]; ok && a.call < call {
+			f.inLog("%s: producer %d is at call %d, %d was answered", name, producer, a.call, call)
+		} else if !ok && s.trimming[name] == 0 {
+			f.inLog("%s: producer %d is gone, its call %d was answered", name, producer, call)
+		}
+	}
+}
+
+func read(ctx context.Context, st store.Store, id string, f *findings) (n int) {
+	d, err := st.Get(ctx, "docs", store.Key{Workspace: "shop", ID: id})
+	if errors.Is(err, store.ErrNotFound) {
+		return 0
+	}
+	var c counter
+	if err == nil {
+		err = json.Unmarshal(d.Body, &c)
+	}
+	if err != nil {
+		f.inStores("%s: %v", id, err)
+	}
+	if int64(c.N) != d.Version && !strings.HasPrefix(id, "once-") {
+		f.inStores("%s is %d in version %d", id, c.N, d.Version)
+	}
+	return c.N
+}
+
+func checkHot(ctx context.Context, st store.Store, s said, f *findings) {
+	for w := range writers {
+		n := read(ctx, st, fmt.Sprintf("pair-%d", w), f)
+		if n < s.hot[w] || n > s.hot[w]+1 {
+			f.inStores("pair-%d is at %d, %d was answered", w, n, s.hot[w])
+		}
+		if twin := read(ctx, st, fmt.Sprintf("twin-%d", w), f); twin != n {
+			f.inStores("twin-%d is at %d, its pair at %d", w, twin, n)
+		}
+		page, err := st.Find(ctx, "docs", store.Query{Workspace: "shop", IDPrefix: fmt.Sprintf("once-%d-", w)})
+		if err != nil || len(page.Docs) != min(n, 1) || n > 0 && page.Docs[0].ID != fmt.Sprintf("once-%d-%d", w, n) {
+			f.inStores("once-%d: %d documents at %d, %v", w, len(page.Docs), n, err)
+		}
+	}
+}
+
+func checkStates(ctx context.Context, st store.Store, s said, f *findings) {
+	n := read(ctx, st, "state-0", f)
+	if n < s.states || n > s.states+1 {
+		f.inStores("states are at %d, %d was answered", n, s.states)
+	}
+	for d := range stateDocs {
+		if m := read(ctx, st, fmt.Sprintf("state-%d", d), f); m != n {
+			f.inStores("state-%d is at %d, the others at %d", d, m, n)
+		}
+	}
+	// The index tells the same as the documents.
+	if count, err := st.Count(ctx, "docs", store.Query{Workspace: "shop", Filter: store.Filter{Path: "n", Op: store.Eq, Value: n}}); err != nil || n > 0 && count != stateDocs {
+		f.inStores("the index knows %d states at %d: %v", count, n, err)
+	}
+}
