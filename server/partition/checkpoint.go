@@ -47,7 +47,7 @@ func (p *Partition) snapshot() *snapshot {
 // stretch is how many states are encoded at a stretch.
 const stretch = 64
 
-// into encodes the snapshot into a batch.
+// into encodes the snapshot into a batch; its last put is the position.
 func (s *snapshot) into(b *store.Batch) error {
 	p := s.p
 	n := 0
@@ -106,8 +106,8 @@ func (s *snapshot) commit(ctx context.Context) error {
 	if err := s.p.o.Fault(FaultStatesBefore); err != nil {
 		return err
 	}
-	if err := s.p.o.States.Apply(ctx, b); err != nil {
-		return fmt.Errorf("commit states up to %d: %w", s.pos.Seq, fenced(err))
+	if err := s.p.commit(ctx, s.p.o.States, "commit states", b, b.Puts[len(b.Puts)-1]); err != nil {
+		return fmt.Errorf("commit states up to %d: %w", s.pos.Seq, err)
 	}
 	return s.p.o.Fault(FaultStatesAfter)
 }
@@ -159,15 +159,23 @@ func (p *Partition) checkpointNow(ctx context.Context) error {
 	return p.checkpointed(ctx, s.commit(ctx))
 }
 
-// forgetRows deletes outbox rows that have left and that no commit took along.
+// forgetRows deletes outbox rows that have left and that no commit took along. It
+// can wait: a row that is still there is published again at most.
 func (p *Partition) forgetRows(ctx context.Context) error {
-	var b store.Batch
-	p.deleteGone(&b)
-	if len(b.Deletes) == 0 {
+	const doing = "delete outbox rows"
+	gone := p.outbox.takeGone()
+	if len(gone) == 0 {
+		p.healed(doing) // a commit has taken them along
 		return nil
 	}
-	if err := p.o.Hot.Apply(ctx, b); err != nil {
+	done, err := p.once(ctx, doing, func(ctx context.Context) error {
+		return p.o.Hot.Apply(ctx, store.Batch{Deletes: rowDeletes(gone)})
+	})
+	if err != nil {
 		return fmt.Errorf("delete outbox rows: %w", err)
+	}
+	if !done {
+		p.outbox.keepGone(gone)
 	}
 	return nil
 }
@@ -200,22 +208,31 @@ func (p *Partition) trim(ctx context.Context) error {
 		return nil
 	}
 	before := p.hours[keep].Seq
-	if err := p.stream.Trim(ctx, before); err != nil {
+	done, err := p.once(ctx, "trim the log", func(ctx context.Context) error { return p.stream.Trim(ctx, before) })
+	if err != nil {
 		return fmt.Errorf("trim below %d: %w", before, err)
 	}
-	p.hours = p.hours[keep:]
+	if done {
+		p.hours = p.hours[keep:]
+	}
 	return nil
 }
 
 // trimSealed empties incarnations that were sealed before the horizon.
 func (p *Partition) trimSealed(ctx context.Context, horizon time.Time) error {
 	for len(p.sealed) > 0 && p.sealed[0].At.Before(horizon) {
-		s, _, last, err := p.openStream(ctx, p.sealed[0].Incarnation)
+		done, err := p.once(ctx, "trim a sealed stream", func(ctx context.Context) error {
+			s, _, last, err := p.openStream(ctx, p.sealed[0].Incarnation)
+			if err != nil {
+				return err
+			}
+			return s.Trim(ctx, last+1)
+		})
 		if err != nil {
-			return fmt.Errorf("open sealed incarnation: %w", err)
-		}
-		if err := s.Trim(ctx, last+1); err != nil {
 			return fmt.Errorf("trim sealed incarnation: %w", err)
+		}
+		if !done {
+			return nil
 		}
 		p.sealed = p.sealed[1:]
 		p.dirtyPos = true

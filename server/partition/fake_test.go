@@ -315,6 +315,10 @@ func (w *world) open(o partition.Options) *running {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	return w.run(p)
+}
+
+func (w *world) run(p *partition.Partition) *running {
 	ctx, cancel := context.WithCancel(w.t.Context())
 	r := &running{p, w.t, cancel, make(chan error, 1)}
 	go func() { r.done <- p.Run(ctx) }()

@@ -34,6 +34,7 @@ const maxOutputs = 4000
 // left it.
 func (p *Partition) Run(ctx context.Context) error {
 	defer close(p.done)
+	defer p.outages.cut()
 	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	g, gctx := errgroup.WithContext(inner)
@@ -47,10 +48,12 @@ func (p *Partition) Run(ctx context.Context) error {
 	g.Go(func() error {
 		// Publishers live as long as the loop.
 		defer cancel()
+		defer p.bound(ctx, gctx)()
 		err := p.loop(ctx, gctx, g)
 		if err == nil {
 			return p.checkpointNow(context.WithoutCancel(ctx))
 		}
+		close(p.outages.over)
 		if p.flight != nil {
 			// Join it: what it saved is whole.
 			p.log.Debug("last save", "error", <-p.saved)
@@ -61,6 +64,21 @@ func (p *Partition) Run(ctx context.Context) error {
 		return fmt.Errorf("partition %s: %w", p.name, err)
 	}
 	return nil
+}
+
+// bound gives outages an end: StopWithin after stop, or after something broke,
+// nothing is waited for any more. The function that it returns gives it up.
+func (p *Partition) bound(stop, broken context.Context) (cancel func()) {
+	ending := func() {
+		//nolint:forbidigo // how long to wait for a neighbour decides nothing
+		t := time.AfterFunc(p.o.StopWithin, p.outages.cut)
+		context.AfterFunc(p.outages.ending, func() { t.Stop() })
+	}
+	a, b := context.AfterFunc(stop, ending), context.AfterFunc(broken, ending)
+	return func() {
+		a()
+		b()
+	}
 }
 
 // loop runs until stop ends (cleanly) or ctx ends (something broke).
@@ -213,7 +231,11 @@ func (p *Partition) take(ctx context.Context) ([]record, error) {
 // readFrom reads from p.next on and trusts no order but that of the sequences.
 func (p *Partition) readFrom(ctx context.Context, s eventlog.Stream) ([]record, error) {
 	for attempt := 0; ; attempt++ {
-		msgs, err := s.Read(ctx, p.next, p.o.MaxBatch)
+		var msgs []eventlog.Message
+		err := p.insist(ctx, "read the log", func(ctx context.Context) (err error) {
+			msgs, err = s.Read(ctx, p.next, p.o.MaxBatch)
+			return err
+		})
 		if err != nil {
 			return nil, fmt.Errorf("read from %d: %w", p.next, err)
 		}
@@ -302,8 +324,8 @@ func (p *Partition) commitOutputs(ctx context.Context, seq uint64, rows []row) e
 		}
 		b.Puts = append(b.Puts, p.positionPut("out", body, p.outVersion))
 	}
-	if err := p.o.Hot.Apply(ctx, b); err != nil {
-		return fmt.Errorf("commit outputs up to %d: %w", seq, fenced(err))
+	if err := p.commit(ctx, p.o.Hot, "commit outputs", b, b.Puts[len(b.Puts)-1]); err != nil {
+		return fmt.Errorf("commit outputs up to %d: %w", seq, err)
 	}
 	if p.o.Mode == Reference {
 		p.statesVersion++
@@ -314,9 +336,15 @@ func (p *Partition) commitOutputs(ctx context.Context, seq uint64, rows []row) e
 }
 
 func (p *Partition) deleteGone(b *store.Batch) {
-	for _, id := range p.outbox.takeGone() {
-		b.Deletes = append(b.Deletes, store.Delete{Collection: "outbox", Key: store.Key{Workspace: store.System, ID: id}})
+	b.Deletes = append(b.Deletes, rowDeletes(p.outbox.takeGone())...)
+}
+
+func rowDeletes(ids []string) []store.Delete {
+	deletes := make([]store.Delete, len(ids))
+	for i, id := range ids {
+		deletes[i] = store.Delete{Collection: "outbox", Key: store.Key{Workspace: store.System, ID: id}}
 	}
+	return deletes
 }
 
 // applyRecord applies the entries of one record and adds what they put out to
@@ -503,13 +531,21 @@ func (p *Partition) load(key string) (engage.State, error) {
 	if s, ok := p.states[key]; ok {
 		return s, nil
 	}
-	doc, err := p.o.States.Get(context.Background(), "state_"+p.o.Kind, stateKey(key))
-	if errors.Is(err, store.ErrNotFound) {
-		p.states[key] = nil
-		return nil, nil
-	}
+	var doc store.Doc
+	known := true
+	err := p.insist(context.Background(), "load a state", func(ctx context.Context) (err error) {
+		doc, err = p.o.States.Get(ctx, "state_"+p.o.Kind, stateKey(key))
+		if errors.Is(err, store.ErrNotFound) {
+			known, err = false, nil
+		}
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("load state: %w", err)
+	}
+	if !known {
+		p.states[key] = nil
+		return nil, nil
 	}
 	s, err := p.o.Machine.Decode(key, doc.Body)
 	if err != nil {
@@ -523,10 +559,16 @@ func stateKey(key string) store.Key {
 	return store.Key{Workspace: engage.WorkspaceOf(key), ID: engage.IDOf(key)}
 }
 
-// waitForRoom holds the loop while too many outputs are under way.
+// waitForRoom holds the loop while too many outputs are under way, or too much
+// has changed since a save that does not end.
 func (p *Partition) waitForRoom(ctx context.Context) error {
-	for p.outbox.outstanding() > p.o.MaxOutstanding {
-		p.outbox.openGate()
+	for {
+		full := p.outbox.outstanding() > p.o.MaxOutstanding
+		if full {
+			p.outbox.openGate()
+		} else if p.flight == nil || len(p.dirty)+len(p.writes) <= p.o.MaxStates {
+			return nil
+		}
 		select {
 		case <-p.outbox.space:
 		case err := <-p.saved:
@@ -537,5 +579,4 @@ func (p *Partition) waitForRoom(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
-	return nil
 }

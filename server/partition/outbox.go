@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/store"
@@ -52,22 +51,23 @@ func (b *outbox) init() {
 	b.gate = make(chan struct{})
 }
 
-// load takes the rows that a previous run left behind.
-func (b *outbox) load(ctx context.Context, s Store, partition string) error {
+// loadRows reads the rows that a previous run left behind.
+func loadRows(ctx context.Context, s Store, partition string) (rows []row, err error) {
 	q := store.Query{Workspace: store.System, IDPrefix: partition + "/"}
-	return s.Iterate(ctx, "outbox", q, func(d store.Doc) error {
+	err = s.Iterate(ctx, "outbox", q, func(d store.Doc) error {
 		entries, err := engage.DecodeRecord(append([]byte(nil), d.Body...))
 		if err != nil {
-			return fmt.Errorf("outbox row %s: %w", d.ID, err)
+			return fmt.Errorf("%w: outbox row %s: %w", errCorrupt, d.ID, err)
 		}
 		// "<kind>/<index>/<incarnation>/<sequence>/<destination>"
 		part := strings.SplitN(d.ID, "/", 5)
 		if len(part) != 5 {
-			return fmt.Errorf("outbox row %s: malformed id", d.ID)
+			return fmt.Errorf("%w: outbox row %s: malformed id", errCorrupt, d.ID)
 		}
-		b.add(row{d.ID, part[4], entries})
+		rows = append(rows, row{d.ID, part[4], entries})
 		return nil
 	})
+	return rows, err
 }
 
 func (b *outbox) add(r row) {
@@ -130,6 +130,13 @@ func (b *outbox) takeGone() []string {
 	return ids
 }
 
+// keepGone takes back ids that could not be deleted.
+func (b *outbox) keepGone(ids []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.gone = append(b.gone, ids...)
+}
+
 func (b *outbox) outstanding() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -185,24 +192,19 @@ func (p *Partition) publish(ctx context.Context, q *queue) error {
 
 // deliver tries until it succeeds or ctx ends.
 func (p *Partition) deliver(ctx context.Context, dest string, entries []engage.Entry) bool {
-	wait := 10 * time.Millisecond
-	for {
+	doing := "hand outputs on to " + dest
+	for wait := minPause; ; wait = min(2*wait, maxPause) {
 		err := p.o.Router.Deliver(ctx, dest, entries)
 		if err == nil {
+			p.healed(doing)
 			return true
 		}
 		if ctx.Err() != nil {
 			return false
 		}
-		p.log.Warn("hand outputs on", "dest", dest, "entries", len(entries), "error", err)
-		//nolint:forbidigo // how long to wait for a neighbour decides nothing
-		t := time.NewTimer(wait)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
+		p.trouble(doing, err)
+		if !p.pause(ctx, wait) {
 			return false
 		}
-		wait = min(2*wait, 2*time.Second)
 	}
 }

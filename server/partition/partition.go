@@ -59,7 +59,16 @@
 // An entry whose step fails or panics MaxAttempts times is set aside in the
 // collection "quarantine" with its reason; an alarm counts it, the partition goes
 // on, and Requeue appends it again as a new record. Trouble in reaching the store
-// is not poison: it stops the loop, and Run returns the error.
+// is not poison.
+//
+// # Outages
+//
+// With the log and the store on other machines either can be away for a minute.
+// The loop waits that out, however long it takes, where it stands; Stats says what
+// it waits for and since when, the log says it once per change. A commit whose
+// answer was lost may have landed: before it is tried again the position is read
+// back, which tells. What no repetition heals ends the loop, and Run returns the
+// error: data that cannot be read, a closed log or store, ErrFenced.
 package partition
 
 import (
@@ -130,14 +139,18 @@ type Options struct {
 	// the entry on, by collection; those of others live until they are deleted.
 	Keep map[string]time.Duration
 
-	CheckpointEvery time.Duration          // 0 means 500 ms
-	MaxAttempts     int                    // before quarantine; 0 means 3
-	MaxOutstanding  int                    // outputs under way before the loop waits; 0 means 20000
-	MaxStates       int                    // states kept in memory when clean; 0 means 50000
-	MaxBatch        int                    // records applied per commit; 0 means 256
-	NoHandover      bool                   // read everything from the stream
-	MaxRecordBytes  int                    // of the writer; 0 means its default
-	Tap             func(eventlog.Message) // sees every applied record, for recording streams in tests
+	CheckpointEvery time.Duration // 0 means 500 ms
+	MaxAttempts     int           // before quarantine; 0 means 3
+	MaxOutstanding  int           // outputs under way before the loop waits; 0 means 20000
+	MaxStates       int           // states kept in memory when clean; 0 means 50000
+	MaxBatch        int           // records applied per commit; 0 means 256
+	// StopWithin is how long a partition that is asked to stop still waits for a log
+	// or a store that does not answer; 0 means 5 s. What it cannot save then is
+	// applied again at the next start.
+	StopWithin     time.Duration
+	NoHandover     bool                   // read everything from the stream
+	MaxRecordBytes int                    // of the writer; 0 means its default
+	Tap            func(eventlog.Message) // sees every applied record, for recording streams in tests
 
 	// Fault is called at every step that a crash could separate from the next;
 	// an error from it stops the partition as a crash would. Tests only.
@@ -210,6 +223,7 @@ type Partition struct {
 
 	inbox   inbox
 	outbox  outbox
+	outages outages
 	flushes chan chan error
 	saved   chan error // result of the checkpoint under way
 
@@ -234,7 +248,8 @@ var (
 	ErrFenced = errors.New("another process has taken the partition over")
 )
 
-// Open recovers the positions and the stream. It starts nothing.
+// Open recovers the positions and the stream. It starts nothing. A log or a store
+// that does not answer is waited for, at most a minute.
 func Open(ctx context.Context, o Options) (*Partition, error) {
 	defaults(&o)
 	p := &Partition{
@@ -247,7 +262,11 @@ func Open(ctx context.Context, o Options) (*Partition, error) {
 	p.timers.init()
 	p.inbox.init()
 	p.outbox.init()
-	if err := p.recover(ctx); err != nil {
+	p.outages.init()
+	patience, cancel := context.WithTimeout(ctx, openWithin)
+	defer cancel()
+	if err := p.recover(patience); err != nil {
+		p.outages.cut()
 		return nil, fmt.Errorf("open partition %s: %w", p.name, err)
 	}
 	p.writer = eventlog.NewWriter(p.stream, eventlog.WriterOptions{
@@ -279,6 +298,9 @@ func defaults(o *Options) {
 	}
 	if o.MaxAttempts == 0 {
 		o.MaxAttempts = 3
+	}
+	if o.StopWithin == 0 {
+		o.StopWithin = 5 * time.Second
 	}
 	if o.MaxOutstanding == 0 {
 		o.MaxOutstanding = 20000
@@ -323,11 +345,15 @@ type Stats struct {
 	Landed      uint64 // last sequence known to be in the log
 	Outstanding int    // outputs under way
 	Firings     uint64
+	Trouble     Trouble // what it waits for longest; zero when the log, the store and its neighbours answer
+	Outages     uint64  // how often something did not answer, since the start
 }
 
 // Stats reads the counters.
 func (p *Partition) Stats() Stats {
+	trouble, outages := p.outages.oldest()
 	return Stats{
+		Trouble: trouble, Outages: outages,
 		Applied: p.applied.Load(), Dropped: p.dropped.Load(), Quarantined: p.quarantined.Load(),
 		Position: p.position.Load(), Landed: p.inbox.last(), Outstanding: p.outbox.outstanding(),
 		Firings: p.firings.Load(),
@@ -348,10 +374,15 @@ func (p *Partition) Flush(ctx context.Context) error {
 	answer := make(chan error, 1)
 	select {
 	case p.flushes <- answer:
-		return <-answer
 	case <-p.done:
 		return ErrStopped
 	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done(): // the store does not answer
 		return ctx.Err()
 	}
 }
@@ -372,6 +403,15 @@ func (p *Partition) openStream(ctx context.Context, inc uint32) (eventlog.Stream
 		return nil, 0, 0, err
 	}
 	first, last, err := s.Bounds(ctx)
+	return s, first, last, err
+}
+
+// insistOnStream is openStream that waits out an outage.
+func (p *Partition) insistOnStream(ctx context.Context, inc uint32) (s eventlog.Stream, first, last uint64, err error) {
+	err = p.insist(ctx, "open the stream", func(ctx context.Context) error {
+		s, first, last, err = p.openStream(ctx, inc)
+		return err
+	})
 	return s, first, last, err
 }
 

@@ -93,8 +93,16 @@ func (p *Partition) recover(ctx context.Context) error {
 	if err := p.loadTimers(ctx); err != nil {
 		return err
 	}
-	if err := p.outbox.load(ctx, p.o.Hot, p.name); err != nil {
+	var rows []row
+	err = p.insist(ctx, "load the outbox", func(ctx context.Context) (err error) {
+		rows, err = loadRows(ctx, p.o.Hot, p.name)
 		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		p.outbox.add(r)
 	}
 	return p.settle(ctx)
 }
@@ -117,28 +125,33 @@ func SavedPosition(ctx context.Context, s Store, name string) (incarnation uint3
 // claim reads a position, if there is one, and writes it back as it is: from then
 // on nobody who knows an older version of it can commit. Its version is returned.
 func (p *Partition) claim(ctx context.Context, s Store, which string, into any) (version int64, err error) {
-	for {
-		doc, err := s.Get(ctx, "positions", p.positionKey(which))
-		switch {
-		case errors.Is(err, store.ErrNotFound):
-			if doc.Body, err = json.Marshal(into); err != nil {
-				return 0, fmt.Errorf("encode %s position: %w", which, err)
+	doing := "claim the " + which + " position"
+	err = p.insist(ctx, doing, func(ctx context.Context) error {
+		for {
+			doc, err := s.Get(ctx, "positions", p.positionKey(which))
+			switch {
+			case errors.Is(err, store.ErrNotFound):
+				if doc.Body, err = json.Marshal(into); err != nil {
+					return fmt.Errorf("%w: encode: %w", errCorrupt, err)
+				}
+			case err != nil:
+				return err
+			default:
+				if err := json.Unmarshal(doc.Body, into); err != nil {
+					return fmt.Errorf("%w: %w", errCorrupt, err)
+				}
 			}
-		case err != nil:
-			return 0, fmt.Errorf("read %s position: %w", which, err)
-		default:
-			if err := json.Unmarshal(doc.Body, into); err != nil {
-				return 0, fmt.Errorf("decode %s position: %w", which, err)
+			version = doc.Version + 1
+			err = s.Apply(ctx, store.Batch{Puts: []store.Put{p.positionPut(which, doc.Body, doc.Version)}})
+			if !errors.Is(err, store.ErrVersion) { // otherwise the old owner has just committed once more
+				return err
 			}
 		}
-		err = s.Apply(ctx, store.Batch{Puts: []store.Put{p.positionPut(which, doc.Body, doc.Version)}})
-		if err == nil {
-			return doc.Version + 1, nil
-		}
-		if !errors.Is(err, store.ErrVersion) { // otherwise the old owner has just committed once more
-			return 0, fmt.Errorf("claim %s position: %w", which, err)
-		}
+	})
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", doing, err)
 	}
+	return version, nil
 }
 
 // positionPut writes a position over the version that is known.
@@ -146,30 +159,23 @@ func (p *Partition) positionPut(which string, body []byte, version int64) store.
 	return store.Put{Collection: "positions", Key: p.positionKey(which), Body: body, If: version}
 }
 
-// fenced names what a commit's error means when only the position has a
-// condition: somebody else has claimed it.
-func fenced(err error) error {
-	if errors.Is(err, store.ErrVersion) {
-		return fmt.Errorf("%w: %w", ErrFenced, err)
-	}
-	return err
-}
-
 func (p *Partition) loadTimers(ctx context.Context) error {
 	q := store.Query{IDPrefix: p.name + "/"}
-	return p.o.States.Iterate(ctx, "timers", q, func(d store.Doc) error {
-		var t timer
-		if err := json.Unmarshal(d.Body, &t); err != nil {
-			return fmt.Errorf("decode timer %s: %w", d.ID, err)
-		}
-		p.timers.put(t)
-		return nil
+	return p.insist(ctx, "load timers", func(ctx context.Context) error {
+		return p.o.States.Iterate(ctx, "timers", q, func(d store.Doc) error {
+			var t timer
+			if err := json.Unmarshal(d.Body, &t); err != nil {
+				return fmt.Errorf("%w: timer %s: %w", errCorrupt, d.ID, err)
+			}
+			p.timers.put(t) // in its own place, if it was loaded before
+			return nil
+		})
 	})
 }
 
 // settle opens the stream, and the next incarnation if its tail is lost.
 func (p *Partition) settle(ctx context.Context) error {
-	s, first, last, err := p.openStream(ctx, p.inc)
+	s, first, last, err := p.insistOnStream(ctx, p.inc)
 	if err != nil {
 		return err
 	}
@@ -188,7 +194,7 @@ func (p *Partition) settle(ctx context.Context) error {
 		return nil
 	}
 	p.alarm(ctx, "lost_tail", fmt.Sprintf("the log ends at %d but was applied to %d: the tail is lost, incarnation %d begins", last, known, p.inc+1))
-	if err := s.Seal(ctx); err != nil {
+	if err := p.insist(ctx, "seal the stream", s.Seal); err != nil {
 		return fmt.Errorf("seal incarnation %d: %w", p.inc, err)
 	}
 	if err := p.o.Fault(FaultSealed); err != nil {
@@ -196,7 +202,7 @@ func (p *Partition) settle(ctx context.Context) error {
 	}
 	p.old, p.oldLast = s, last
 	p.writerInc = p.inc + 1
-	p.stream, _, p.endAtRun, err = p.openStream(ctx, p.writerInc)
+	p.stream, _, p.endAtRun, err = p.insistOnStream(ctx, p.writerInc)
 	if err != nil {
 		return err
 	}
