@@ -281,44 +281,6 @@ func TestWaitingBatchesShareOneCommit(t *testing.T) {
 	}
 }
 
-func TestPurgeFreesExpiredInPortions(t *testing.T) {
-	now := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
-	o := sqlite.Options{Path: filepath.Join(t.TempDir(), "a.db"), Now: func() time.Time { return now }}
-	o.Collections = append(docs(), store.Collection{Name: "blobs", Opaque: true})
-	s := open(t, o)
-	defer closing(t, s)
-	var puts []store.Put
-	for i := range 1000 {
-		p := put(fmt.Sprint(i), `{}`)
-		if i%10 > 0 {
-			p.Expires = now.Add(time.Duration(i%10) * time.Minute)
-		}
-		if i%2 > 0 {
-			p.Collection = "blobs"
-		}
-		puts = append(puts, p)
-	}
-	if err := s.Apply(t.Context(), batch(puts...)); err != nil {
-		t.Fatal(err)
-	}
-	purge := func(limit, want int) {
-		t.Helper()
-		if n, err := s.Purge(t.Context(), limit); err != nil || n != want {
-			t.Fatalf("purged %d, %v; want %d", n, err, want)
-		}
-	}
-	purge(1000, 0)
-	now = now.Add(5 * time.Minute)
-	purge(300, 300)
-	purge(1000, 200)
-	purge(1000, 0)
-	now = now.Add(-5 * time.Minute) // what is left had not expired
-	n, err := s.Count(t.Context(), "docs", store.Query{Workspace: "w"})
-	if err != nil || n != 300 {
-		t.Fatalf("%d documents left, %v", n, err)
-	}
-}
-
 // Writers without pauses must not let the WAL grow for ever.
 func TestTheWALStaysBounded(t *testing.T) {
 	o := sqlite.Options{Path: filepath.Join(t.TempDir(), "a.db"), Collections: []store.Collection{{Name: "docs", Opaque: true}}}

@@ -232,9 +232,9 @@ func (s *suite) randomPeople(r *rand.Rand, n int) map[string]map[string]any {
 func filtersMatchReference(s *suite) {
 	const seed = 7
 	r := rand.New(rand.NewPCG(seed, seed)) //nolint:gosec // a repeatable sequence is wanted
-	all := s.randomPeople(r, 120)
+	all := s.randomPeople(r, s.size(120, 2))
 	some, none := 0, 0
-	for range 800 {
+	for range s.size(800, 5) {
 		f := randomFilter(r, 3)
 		var want []string
 		for id, body := range all {
@@ -258,7 +258,7 @@ func filtersMatchReference(s *suite) {
 			some++
 		}
 	}
-	if some < 200 || none < 25 {
+	if some < s.size(200, 5) || none < s.size(25, 5) {
 		s.t.Fatalf("the filters tell little: %d matched some, %d none", some, none)
 	}
 }
@@ -331,7 +331,7 @@ func floatsCompare(s *suite) {
 	r := rand.New(rand.NewPCG(seed, seed)) //nolint:gosec // a repeatable sequence is wanted
 	var puts []store.Put
 	var values []float64
-	for len(values) < 500 {
+	for len(values) < s.size(500, 5) {
 		f := math.Float64frombits(r.Uint64())
 		switch len(values) % 3 {
 		case 1:

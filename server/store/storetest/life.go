@@ -136,11 +136,14 @@ func closed(s *suite) {
 	_, err = s.Count(ctx, people, store.Query{Workspace: "w1"})
 	s.wantErr(err, store.ErrClosed)
 	s.wantErr(s.Iterate(ctx, people, store.Query{}, func(store.Doc) error { return nil }), store.ErrClosed)
+	_, err = s.Purge(ctx, 1)
+	s.wantErr(err, store.ErrClosed)
 	s.wantErr(s.Close(), nil)
 }
 
 func oneWinner(s *suite) {
-	const rounds, contenders = 30, 64
+	const contenders = 64
+	rounds := s.size(30, 5)
 	for round := range rounds {
 		var won atomic.Int64
 		var wg sync.WaitGroup
@@ -162,7 +165,7 @@ func oneWinner(s *suite) {
 		}
 	}
 	d, err := s.Get(s.t.Context(), people, key("doc"))
-	if err != nil || d.Version != rounds {
+	if err != nil || d.Version != int64(rounds) {
 		s.t.Fatalf("version %d, %v", d.Version, err)
 	}
 }
@@ -286,4 +289,43 @@ func typedViews(s *suite) {
 	if _, err := view.Get(ctx, key("bad")); err == nil {
 		s.t.Fatal("a number was decoded as a city")
 	}
+}
+
+func purge(s *suite) {
+	n := s.size(1000, 5)
+	var puts []store.Put
+	for i := range n { // a tenth never expires, a tenth expires each minute
+		p := put(fmt.Sprintf("p%04d", i), fmt.Sprintf(`{"email":"e%d"}`, i))
+		if i%10 > 0 {
+			p.Expires = s.clock.Now().Add(time.Duration(i%10) * time.Minute)
+		}
+		if i%2 > 0 {
+			p.Collection = blobs
+		}
+		puts = append(puts, p)
+	}
+	s.must(puts...)
+	want := func(limit, want int) {
+		s.t.Helper()
+		if got, err := s.Purge(s.t.Context(), limit); err != nil || got != want {
+			s.t.Fatalf("purged %d, %v; want %d", got, err, want)
+		}
+	}
+	want(n, 0)
+	start := s.clock.Now()
+	s.clock.Add(5 * time.Minute)
+	want(n*3/10, n*3/10)
+	want(n, n*2/10)
+	want(n, 0)
+	s.clock.Add(start.Sub(s.clock.Now())) // what is left had not expired, what is gone is gone
+	left, err := s.Count(s.t.Context(), people, store.Query{Workspace: "w1"})
+	if err != nil || left != int64(n*3/10) {
+		s.t.Fatalf("%d documents are left, %v; want %d", left, err, n*3/10)
+	}
+	s.must(put("next", `{"email":"e2"}`)) // the value went with its document
+	s.wantErr(s.apply(put("third", `{"email":"e6"}`)), store.ErrUnique)
+	ctx, cancel := context.WithCancel(s.t.Context())
+	cancel()
+	_, err = s.Purge(ctx, n)
+	s.wantErr(err, context.Canceled)
 }

@@ -33,12 +33,13 @@ func (s *suite) walk(q store.Query) []string {
 func pagesCoverSorts(s *suite) {
 	const seed = 3
 	r := rand.New(rand.NewPCG(seed, seed)) //nolint:gosec // a repeatable sequence is wanted
-	all := s.randomPeople(r, 90)
+	count := s.size(90, 3)
+	all := s.randomPeople(r, count)
 	filters := []store.Filter{{}, {Path: "city", Op: store.Exists}, {Not: &store.Filter{Path: "age", Op: store.Gt, Value: 0}}}
 	for _, sort := range []string{"", "-_id", "_id", "city", "-city", "age", "-age", "card.number", "-absent", "x-y", "-email"} {
 		for _, f := range filters {
 			want := s.find(store.Query{Sort: sort, Filter: f})
-			for _, limit := range []int{1, 7, 89, 90, 91} {
+			for _, limit := range []int{1, 7, count - 1, count, count + 1} {
 				got := s.walk(store.Query{Workspace: "w1", Sort: sort, Filter: f, Limit: limit})
 				if !slices.Equal(got, want) {
 					s.t.Fatalf("sort %q limit %d:\n got %q\nwant %q", sort, limit, got, want)
@@ -273,7 +274,7 @@ func workspacesAreApart(s *suite) {
 }
 
 func iterateInOrder(s *suite) {
-	const n = 10_000
+	n := s.size(10_000, 5)
 	order := rand.New(rand.NewPCG(1, 1)).Perm(n) //nolint:gosec // a repeatable sequence is wanted
 	for chunk := range slices.Chunk(order, 1000) {
 		var puts []store.Put
@@ -299,7 +300,7 @@ func iterateInOrder(s *suite) {
 		want int
 	}{
 		{store.Query{}, n},
-		{store.Query{Workspace: "w1"}, n / 3},
+		{store.Query{Workspace: "w1"}, (n + 1) / 3},
 		{store.Query{IDPrefix: "p00"}, 1000},
 		{store.Query{Filter: store.Filter{Path: "age", Op: store.Lt, Value: 2000}}, 2000},
 		{store.Query{Workspace: "nobody"}, 0},

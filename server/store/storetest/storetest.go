@@ -57,13 +57,35 @@ func (c *clock) Add(d time.Duration) {
 // suite is one test's store.
 type suite struct {
 	store.Store
-	t     *testing.T
-	clock *clock
-	open  func() store.Store
+	t      *testing.T
+	clock  *clock
+	open   func() store.Store
+	serial bool
 }
 
 // Run runs the contract.
 func Run(t *testing.T, fixture Fixture) {
+	t.Helper()
+	run(t, fixture, false)
+}
+
+// RunSerial runs the contract with less data, for a store before a peer that
+// scans and that nobody would use in production (FerretDB behind store/mongo).
+// It is no proof of what the peer does under concurrency.
+func RunSerial(t *testing.T, fixture Fixture) {
+	t.Helper()
+	run(t, fixture, true)
+}
+
+// size is n, or a part of it where each document costs milliseconds.
+func (s *suite) size(n, part int) int {
+	if s.serial {
+		return n / part
+	}
+	return n
+}
+
+func run(t *testing.T, fixture Fixture, serial bool) {
 	t.Helper()
 	for _, test := range []struct {
 		name string
@@ -97,6 +119,7 @@ func Run(t *testing.T, fixture Fixture) {
 		{"IterateCallbackMayUseTheStore", iterateCallback},
 		{"ExpiredDocumentsAreAbsent", expiry},
 		{"ExpiredDocumentsHoldNoUniqueValue", expiredUnique},
+		{"PurgeFreesExpiredUpToTheLimit", purge},
 		{"ReopenKeepsEverything", reopen},
 		{"ClosedStoreRefuses", closed},
 		{"OneWinnerPerRound", oneWinner},
@@ -108,7 +131,7 @@ func Run(t *testing.T, fixture Fixture) {
 		t.Run(test.name, func(t *testing.T) {
 			c := &clock{now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
 			open := fixture(t, declarations(), c.Now)
-			s := &suite{Store: open(), t: t, clock: c, open: open}
+			s := &suite{Store: open(), t: t, clock: c, open: open, serial: serial}
 			t.Cleanup(func() {
 				if err := s.Close(); err != nil {
 					t.Errorf("close: %v", err)
@@ -294,7 +317,7 @@ func failedBatchWritesNothing(s *suite) {
 // commits several together must tell them apart.
 func concurrentBatchesStandAlone(s *suite) {
 	s.must(put("taken", `{"email":"a@x"}`))
-	const n = 200
+	n := s.size(200, 4)
 	errs := make([]error, n)
 	var wg sync.WaitGroup
 	for i := range n {
