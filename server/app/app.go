@@ -13,8 +13,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -49,6 +47,9 @@ type Options struct {
 	// FaultyLog, in tests and in the demo's sabotage, takes away entries of phones
 	// that are then acknowledged all the same: proof that an audit finds them.
 	FaultyLog func(workspace, install string, entries []engage.Entry) []engage.Entry
+	// SerialStore, in tests, takes a MongoDB server without transactions, such as
+	// FerretDB: no two writers at a time, and a batch that a death can tear.
+	SerialStore bool
 	// Tape, if not nil, gets the server's Tape when it has stopped: everything that
 	// it was told since it began, and what it made of that.
 	Tape io.Writer
@@ -100,13 +101,10 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 			err = errors.Join(err, a.life.stopAll())
 		}
 	}()
-	if err := os.MkdirAll(o.Config.DataDir, 0o700); err != nil {
-		return nil, fmt.Errorf("data folder: %w", err)
+	if err := a.lockFolder(); err != nil {
+		return nil, err
 	}
-	// The log first: it locks the folder, so that no second process opens the stores.
-	if a.eventlog, err = eventlog.OpenEmbedded(ctx, eventlog.EmbeddedOptions{
-		Dir: filepath.Join(o.Config.DataDir, "log"), Durability: string(o.Config.Durability), Logger: a.log,
-	}); err != nil {
+	if a.eventlog, err = openLog(ctx, &o.Config, a.log); err != nil {
 		return nil, err
 	}
 	a.life.push("event log", a.eventlog.Close)
@@ -201,7 +199,14 @@ func (a *App) openPartitions(ctx context.Context, places *configs[*situate.Confi
 		}
 		a.router.act = append(a.router.act, p)
 	}
-	a.registry.MustRegister(newPartitionMetrics(a.router))
+	a.registry.MustRegister(newPartitionMetrics(a.router), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "footfall_event_log_connected", Help: "1 while the event log can be reached, 0 while it cannot.",
+	}, func() float64 {
+		if a.eventlog.Status().Connected {
+			return 1
+		}
+		return 0
+	}))
 	return nil
 }
 
@@ -396,9 +401,17 @@ func (a *App) ready() (ready bool, missing []string) {
 		default:
 			missing = append(missing, fmt.Sprintf("%s is catching up: record %d of %d", p.Name(), s.Position, s.Landed))
 		}
+		if t := s.Trouble; t != (partition.Trouble{}) {
+			missing = append(missing, fmt.Sprintf("%s cannot %s since %s", p.Name(), t.Doing, t.Since.Format(time.RFC3339)))
+		}
 	}
 	if len(missing) == 0 && !a.caughtUp.Load() {
 		missing = append(missing, "the gateway is starting")
+	}
+	if l := a.eventlog.Status(); !l.Connected {
+		missing = append(missing, fmt.Sprintf("the event log is away since %s: %s", l.Since.Format(time.RFC3339), l.Reason))
+	} else if h := a.gateway.LogHealth(); h.Stalled > 0 {
+		missing = append(missing, fmt.Sprintf("the event log has been silent for %s: phones are told to wait", h.Silent.Round(time.Millisecond)))
 	}
 	return len(missing) == 0, missing
 }

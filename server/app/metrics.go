@@ -10,6 +10,7 @@ import (
 type partitionMetrics struct {
 	r                                               *router
 	applied, dropped, quarantined, lag, outstanding *prometheus.Desc
+	outages, troubled                               *prometheus.Desc
 }
 
 func newPartitionMetrics(r *router) *partitionMetrics {
@@ -23,12 +24,14 @@ func newPartitionMetrics(r *router) *partitionMetrics {
 		quarantined: desc("entries_quarantined_total", "Log entries set aside since the start; see the quarantine."),
 		lag:         desc("lag_records", "Records in the log that are not applied yet."),
 		outstanding: desc("outputs_outstanding", "Outputs that have not been taken over yet."),
+		outages:     desc("outages_total", "Times that the store or the log did not answer and was waited for."),
+		troubled:    desc("waits_for_store_or_log", "1 while the partition waits for the store or the log to answer."),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (m *partitionMetrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.applied, m.dropped, m.quarantined, m.lag, m.outstanding} {
+	for _, d := range []*prometheus.Desc{m.applied, m.dropped, m.quarantined, m.lag, m.outstanding, m.outages, m.troubled} {
 		ch <- d
 	}
 }
@@ -42,6 +45,12 @@ func (m *partitionMetrics) Collect(ch chan<- prometheus.Metric) {
 		counter(m.applied, p.Applied)
 		counter(m.dropped, p.Dropped)
 		counter(m.quarantined, p.Quarantined)
+		counter(m.outages, p.Outages)
+		troubled := 0.0
+		if p.Trouble != (partition.Trouble{}) {
+			troubled = 1
+		}
+		ch <- prometheus.MustNewConstMetric(m.troubled, prometheus.GaugeValue, troubled, p.name)
 		lag := float64(p.Landed) - float64(p.Position)
 		ch <- prometheus.MustNewConstMetric(m.lag, prometheus.GaugeValue, max(lag, 0), p.name)
 		ch <- prometheus.MustNewConstMetric(m.outstanding, prometheus.GaugeValue, float64(p.Outstanding), p.name)

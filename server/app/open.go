@@ -7,17 +7,22 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 
 	"github.com/footfall-engage/footfall/server/catalog"
 	"github.com/footfall-engage/footfall/server/clock"
 	"github.com/footfall-engage/footfall/server/config"
 	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/eventlog"
+	"github.com/footfall-engage/footfall/server/lockfile"
 	"github.com/footfall-engage/footfall/server/partition"
 	"github.com/footfall-engage/footfall/server/store"
+	"github.com/footfall-engage/footfall/server/store/mongo"
 	"github.com/footfall-engage/footfall/server/store/sqlite"
 )
 
@@ -46,11 +51,43 @@ func stateCollections() []store.Collection {
 	)
 }
 
+// lockFolder keeps a second process away from the data folder.
+func (a *App) lockFolder() error {
+	if err := os.MkdirAll(a.o.Config.DataDir, 0o700); err != nil {
+		return fmt.Errorf("data folder: %w", err)
+	}
+	lock, err := lockfile.Lock(filepath.Join(a.o.Config.DataDir, "lock"))
+	if err != nil {
+		return fmt.Errorf("data folder: %w", err)
+	}
+	a.life.push("data folder", lock.Close)
+	return nil
+}
+
+// openLog opens the configured event log.
+func openLog(ctx context.Context, c *config.Config, log *slog.Logger) (*eventlog.JetStream, error) {
+	l := c.EventLog
+	if l.Embedded() {
+		return eventlog.OpenEmbedded(ctx, eventlog.EmbeddedOptions{
+			Dir: filepath.Join(c.DataDir, "log"), Durability: eventlog.Durability(c.Durability), Logger: log,
+		})
+	}
+	return eventlog.Connect(ctx, eventlog.RemoteOptions{
+		URLs: l.URLs(), Replicas: l.Replicas, Prefix: l.Prefix, CredentialsFile: l.CredentialsFile, NKeyFile: l.NKeyFile,
+		User: l.User, Password: l.Password, Token: l.Token, TLS: eventlog.TLSOptions(l.TLS),
+		MonitorURLs: l.MonitorURLs(), Durability: eventlog.Durability(c.Durability), Logger: log,
+	})
+}
+
+// openStores opens the configured stores: two SQLite files, or one database in
+// which the collections of both stand.
 func (a *App) openStores(ctx context.Context) error {
-	dir := a.o.Config.DataDir
-	open := func(file string, collections []store.Collection) (*sqlite.Store, error) {
+	if a.o.Config.Store.MongoDB.Enabled() {
+		return a.openMongoDB(ctx)
+	}
+	open := func(file string, collections []store.Collection) (store.Store, error) {
 		s, err := sqlite.Open(ctx, sqlite.Options{
-			Path: filepath.Join(dir, file), Collections: collections,
+			Path: filepath.Join(a.o.Config.DataDir, file), Collections: collections,
 			Durability: string(a.o.Config.Durability), Logger: a.log, Now: a.o.Clock.Now,
 		})
 		if err != nil {
@@ -65,6 +102,47 @@ func (a *App) openStores(ctx context.Context) error {
 	}
 	a.hot, err = open("hot.db", hotCollections())
 	return err
+}
+
+func (a *App) openMongoDB(ctx context.Context) error {
+	c := a.o.Config.Store.MongoDB
+	uri, err := connectionString(c)
+	if err != nil {
+		return err
+	}
+	s, err := mongo.Open(ctx, mongo.Options{
+		URI: uri, Database: c.Database, Collections: AllCollections(), Durability: string(a.o.Config.Durability),
+		Logger: a.log, Now: a.o.Clock.Now, Serial: a.o.SerialStore,
+	})
+	if err != nil {
+		return err
+	}
+	a.life.push("store", s.Close)
+	a.hot, a.states = s, s
+	return nil
+}
+
+// connectionString reads it from where it is kept.
+func connectionString(c config.MongoDB) (engage.Secret, error) {
+	if c.URIFile == "" {
+		return c.URI, nil
+	}
+	text, err := os.ReadFile(c.URIFile)
+	if err != nil {
+		return "", engage.Errorf(engage.Invalid, "store.mongodb.uri_file", "cannot be read: %v", err)
+	}
+	return engage.Secret(strings.TrimSpace(string(text))), nil
+}
+
+// AllCollections are those of a store that keeps everything.
+func AllCollections() []store.Collection {
+	all := stateCollections()
+	for _, c := range hotCollections() {
+		if !slices.ContainsFunc(all, func(have store.Collection) bool { return have.Name == c.Name }) {
+			all = append(all, c)
+		}
+	}
+	return all
 }
 
 // layout is the document "meta/layout": what cannot change in a data folder.
@@ -152,11 +230,9 @@ func (a *App) firstStart(ctx context.Context) error {
 	return nil
 }
 
-// ResetAdmin makes an admin key in a data folder whose server is stopped.
+// ResetAdmin makes an admin key in the log of a server that is stopped.
 func ResetAdmin(ctx context.Context, c config.Config) (_ engage.Secret, err error) {
-	log, err := eventlog.OpenEmbedded(ctx, eventlog.EmbeddedOptions{
-		Dir: filepath.Join(c.DataDir, "log"), Durability: eventlog.Durability(c.Durability),
-	})
+	log, err := openLog(ctx, &c, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return "", err
 	}

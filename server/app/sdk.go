@@ -182,14 +182,6 @@ type sdkLog struct {
 	faulty func(workspace, install string, entries []engage.Entry) []engage.Entry
 }
 
-// Append implements ingest.Log.
-func (l *sdkLog) Append(ctx context.Context, workspace, install string, entries []engage.Entry) error {
-	if entries = l.sabotage(workspace, install, entries); len(entries) == 0 {
-		return nil
-	}
-	return busy(l.r.inOf(engage.InstallKey(workspace, install)).Append(ctx, entries))
-}
-
 // AppendAsync implements ingest.Log.
 func (l *sdkLog) AppendAsync(workspace, install string, entries []engage.Entry, done func(error)) error {
 	if entries = l.sabotage(workspace, install, entries); len(entries) == 0 {

@@ -1,0 +1,94 @@
+package app_test
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/footfall-engage/footfall/geo"
+	"github.com/footfall-engage/footfall/server/app"
+	"github.com/footfall-engage/footfall/server/eventlog/natstest"
+)
+
+// advancing moves the story's clock on, a tenth of a second every millisecond,
+// until the function has returned: the server judges silence by it.
+func (s *story) advancing(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-tick.C:
+			s.clock.Advance(100 * time.Millisecond)
+		}
+	}
+}
+
+// The NATS server dies under a running server and comes back later: who asks
+// meanwhile is told to come again, nothing is acknowledged, and everything goes
+// on by itself.
+func TestTheLogIsAwayForAWhile(t *testing.T) {
+	broker := natstest.Start(t, natstest.Options{})
+	s := newStory(t, func(o *app.Options) {
+		o.Config.EventLog.URL = broker.URL()
+	})
+	s.place("cafe", cafe)
+	s.campaign("hello", func(c map[string]any) { // without weather, which the jumping clock would not wait for
+		c["context"], c["arms"] = nil, []any{map[string]any{"id": "a", "message": map[string]any{"title": "Hello"}}}
+	})
+	ada := s.phone("ada", "android", nil).agree().likes("fashion").background()
+	bob := s.phone("bob", "ios", nil).agree().likes("fashion").foreground()
+	s.settle()
+
+	broker.Kill9()
+	s.eventually("readiness says that the log is away", func() bool {
+		return s.call("GET", "/readyz", nil, nil) == http.StatusServiceUnavailable
+	})
+	ada.at(cafe, 12)
+	s.advancing(func() {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		if err := ada.PostBatch(ctx); err == nil || ctx.Err() != nil {
+			t.Errorf("a POST without a log ended with %v", err)
+		}
+		if code := s.call("PUT", "/api/v1/places/other", map[string]any{
+			"name": "Other", "time_zone": "Europe/Amsterdam", "location": far, "geofences": []any{map[string]any{
+				"id": "f", "ring": "inside", "radius": 50, "geometry": map[string]any{"type": "Point", "coordinates": []float64{far.Lng, far.Lat}},
+			}},
+		}, nil); code != http.StatusServiceUnavailable {
+			t.Errorf("a place without a log: %d", code)
+		}
+	})
+	bob.at(geo.Point{Lat: cafe.Lat, Lng: cafe.Lng}, 12)
+	if ada.Pending() == 0 || bob.Pending() == 0 {
+		t.Fatal("something was acknowledged without a log")
+	}
+
+	broker.Restart()
+	s.eventually("the server is ready again", func() bool {
+		return s.call("GET", "/readyz", nil, nil) == http.StatusOK
+	})
+	s.advancing(func() {
+		s.eventually("both phones are acknowledged", func() bool {
+			if ada.Pending() > 0 {
+				_ = ada.PostBatch(t.Context()) // it may still be told to wait
+			}
+			return ada.Pending() == 0 && bob.Pending() == 0
+		})
+	})
+	s.eventually("both got their message, once", func() bool {
+		s.settle()
+		return len(s.pushesTo(ada)) == 1 && len(bob.shows()) == 1
+	})
+	// One for each ring that the fix is in; had it taken effect twice, there were more.
+	if n := len(s.decisions(ada, "hello")); n != 2 {
+		t.Errorf("%d decisions about Ada, want 2", n)
+	}
+}
