@@ -32,6 +32,9 @@ const (
 	// caller's context does not: about two elections.
 	maxUnsettled = 20 * time.Second
 	askAgain     = 200 * time.Millisecond
+	// askFor is how long an answer is waited for before the question is put again:
+	// while a stream has no leader nobody answers.
+	askFor = time.Second
 	// confirmFor and confirmAnswers are how long and how often servers must say
 	// that a stream ends below what was seen before it is believed: longer than a
 	// leader without its cluster stays one.
@@ -74,18 +77,30 @@ func (l *JetStream) settled(ctx context.Context, served string) (*jetstream.Stre
 	ctx, cancel := context.WithTimeout(ctx, maxUnsettled)
 	defer cancel()
 	for {
-		st, err := l.js.Stream(ctx, served)
-		if err != nil {
+		info, err := l.ask(ctx, served)
+		if err == nil {
+			why := unsettled(info)
+			if why == "" {
+				return info, nil
+			}
+			err = fmt.Errorf("no answer to rely on: %s", why)
+		} else if !errors.Is(err, context.DeadlineExceeded) {
 			return nil, err
 		}
-		why := unsettled(st.CachedInfo())
-		if why == "" {
-			return st.CachedInfo(), nil
-		}
 		if !l.pause(ctx, askAgain) {
-			return nil, fmt.Errorf("no answer to rely on: %s", why)
+			return nil, err
 		}
 	}
+}
+
+func (l *JetStream) ask(ctx context.Context, served string) (*jetstream.StreamInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, askFor)
+	defer cancel()
+	st, err := l.js.Stream(ctx, served)
+	if err != nil {
+		return nil, err
+	}
+	return st.CachedInfo(), nil
 }
 
 // unsettled says why the answer may be an old one; "" when it is not.

@@ -149,7 +149,13 @@ func (s *jsStream) takeCursor(ctx context.Context, from uint64) (*cursor, error)
 }
 
 func (s *jsStream) newCursor(ctx context.Context, from uint64) (*cursor, error) {
-	consumer, err := s.log.js.CreateConsumer(ctx, s.served, jetstream.ConsumerConfig{
+	asking := ctx
+	if s.log.remote {
+		var cancel context.CancelFunc
+		asking, cancel = context.WithTimeout(ctx, 2*askFor)
+		defer cancel()
+	}
+	consumer, err := s.log.js.CreateConsumer(asking, s.served, jetstream.ConsumerConfig{
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:       from,
 		AckPolicy:         jetstream.AckNonePolicy,

@@ -31,6 +31,9 @@ const (
 	noLeaderPause = 50 * time.Millisecond
 )
 
+// answerFor bounds the wait for the answer to an append when its context does not.
+const answerFor = 10 * time.Second
+
 // The mark of a sealed stream. JetStream's own "sealed" cannot be used: it also
 // forbids purging, for ever, so that neither retention nor an erasure could ever
 // remove the bytes. Instead a stream is sealed by one update of its
@@ -179,8 +182,12 @@ func (l *JetStream) Close() error {
 	return nil
 }
 
-// mapErr names the errors of a closed log.
+// mapErr names the errors of a closed log. A connection that is lost and will
+// come back says the same to those who wait for an answer.
 func (l *JetStream) mapErr(err error) error {
+	if !l.isClosed() {
+		return err
+	}
 	if errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, jetstream.ErrConnectionClosed) {
 		return fmt.Errorf("%w: %w", ErrClosed, err)
 	}
@@ -227,6 +234,12 @@ func (s *jsStream) Append(ctx context.Context, subject string, data []byte, expe
 	h := nats.Header{"Nats-Expected-Stream": {s.served}}
 	if expectedLast >= 0 {
 		h["Nats-Expected-Last-Sequence"] = []string{strconv.FormatInt(expectedLast, 10)}
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		// An answer that was lost never comes.
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, answerFor)
+		defer cancel()
 	}
 	m := &nats.Msg{Subject: s.log.subject(subject), Header: h, Data: data}
 	answer, err := s.log.nc.RequestMsgWithContext(ctx, m)

@@ -260,7 +260,7 @@ func (o RemoteOptions) dial(ctx context.Context, k *link) (*nats.Conn, error) {
 		if err == nil {
 			return nc, nil
 		}
-		if err = o.whyNot(opts); isRefused(err) {
+		if err = o.whyNot(ctx, opts); isRefused(err) {
 			return nil, err
 		}
 		if !pause(ctx, backoff) {
@@ -270,7 +270,7 @@ func (o RemoteOptions) dial(ctx context.Context, k *link) (*nats.Conn, error) {
 }
 
 // whyNot tells what each server says; the client's own error is the last one's.
-func (o RemoteOptions) whyNot(opts []nats.Option) error {
+func (o RemoteOptions) whyNot(ctx context.Context, opts []nats.Option) error {
 	var all []error
 	for _, raw := range o.URLs {
 		nc, err := nats.Connect(raw, append(opts, nats.NoReconnect())...)
@@ -278,9 +278,33 @@ func (o RemoteOptions) whyNot(opts []nats.Option) error {
 			nc.Close() // it has just come up: the next round has it
 			continue
 		}
+		if errors.Is(err, nats.ErrNoServers) {
+			err = unreachable(ctx, raw)
+		}
 		all = append(all, fmt.Errorf("%s: %w", raw, explain(err)))
 	}
 	return errors.Join(all...)
+}
+
+// unreachable says why no connection comes about, which the client does not.
+func unreachable(ctx context.Context, raw string) error {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return errors.New("is not a URL")
+	}
+	addr := u.Host
+	if u.Port() == "" {
+		addr = net.JoinHostPort(u.Hostname(), "4222")
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	_ = c.Close() // nothing was said
+	return errors.New("takes connections, but does not answer as a NATS server")
 }
 
 // explain says which errors of a connection are for an operator.

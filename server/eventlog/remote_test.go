@@ -35,11 +35,13 @@ func keepsTheContract(t *testing.T, o eventlog.RemoteOptions) {
 }
 
 func TestAnExternalServerKeepsTheContract(t *testing.T) {
+	t.Parallel()
 	s := natstest.Start(t, natstest.Options{})
 	keepsTheContract(t, eventlog.RemoteOptions{URLs: []string{s.URL()}})
 }
 
 func TestAClusterKeepsTheContract(t *testing.T) {
+	t.Parallel()
 	c := natstest.StartCluster(t, natstest.Options{})
 	keepsTheContract(t, eventlog.RemoteOptions{URLs: c.URLs(), Replicas: 3})
 }

@@ -803,3 +803,97 @@ func onceInOrder(t *testing.T, s eventlog.Stream, seed uint64, producers, calls 
 		t.Fatalf("sourced entries are %v", gotSourced)
 	}
 }
+
+// cluster is a stream as it can look while a cluster changes its leader.
+type cluster struct {
+	eventlog.Stream
+	answer func(land func() (uint64, error)) (uint64, error)
+}
+
+func (c *cluster) Append(ctx context.Context, subject string, data []byte, expectedLast int64) (uint64, error) {
+	ctx = context.WithoutCancel(ctx) // what is sent lands, whoever waits
+	return c.answer(func() (uint64, error) { return c.Stream.Append(ctx, subject, data, expectedLast) })
+}
+
+func TestARefusalOfARecordThatHasLandedIsFoundOut(t *testing.T) {
+	s := memory(t)
+	n := 0
+	// Two servers get the first append; the one that refuses is faster.
+	w := newWriter(&cluster{Stream: s, answer: func(land func() (uint64, error)) (uint64, error) {
+		n++
+		seq, err := land()
+		if n == 1 {
+			return 0, eventlog.ErrSequence
+		}
+		return seq, err
+	}}, eventlog.WriterOptions{})
+	start(t, w)
+	for _, body := range []string{"1", "2"} {
+		if err := w.Append(t.Context(), []engage.Entry{entry("a", body)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := shape(t, s); got != "a:1 a:2" || n != 2 {
+		t.Fatalf("log is %q after %d appends", got, n)
+	}
+}
+
+func TestAnAppendUnderWayIsWaitedForNotRepeated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := memory(t)
+		n := 0
+		var late func() (uint64, error)
+		// The first append's answer is lost while it waits for a majority; those
+		// that follow are refused because of it.
+		w := newWriter(&cluster{Stream: s, answer: func(land func() (uint64, error)) (uint64, error) {
+			n++
+			switch {
+			case n == 1:
+				late = land
+				return 0, context.DeadlineExceeded
+			case n == 4:
+				if _, err := late(); err != nil {
+					t.Error(err)
+				}
+				return 0, eventlog.ErrSequence
+			case n < 4:
+				return 0, eventlog.ErrSequence
+			}
+			return land()
+		}}, eventlog.WriterOptions{})
+		start(t, w)
+		began := time.Now()
+		for _, body := range []string{"1", "2"} {
+			if err := w.Append(t.Context(), []engage.Entry{entry("a", body)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := shape(t, s); got != "a:1 a:2" || n != 5 {
+			t.Fatalf("log is %q after %d appends", got, n)
+		}
+		if time.Since(began) == 0 {
+			t.Fatal("it asked again and again without a pause")
+		}
+	})
+}
+
+func TestStoppingWhileAnAppendIsUnderWaySaysUnknownAlthoughAnotherWasRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		w := newWriter(&cluster{Stream: memory(t), answer: func(func() (uint64, error)) (uint64, error) {
+			if n++; n == 1 {
+				return 0, context.DeadlineExceeded
+			}
+			return 0, eventlog.ErrSequence
+		}}, eventlog.WriterOptions{})
+		stop := start(t, w)
+		var a acks
+		a.append(t, w, entry("a", "1"))
+		synctest.Wait()
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		a.wg.Wait()
+		wantErr(t, "under way", a.errs[0], eventlog.ErrUnknown)
+	})
+}
