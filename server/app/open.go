@@ -195,7 +195,7 @@ func sealer(c *config.Config) (*catalog.Sealer, error) {
 		key := make([]byte, config.KeyBytes)
 		_, _ = rand.Read(key) // never fails (Go 1.24)
 		text = []byte(base64.StdEncoding.EncodeToString(key) + "\n")
-		if err := os.WriteFile(path, text, 0o600); err != nil {
+		if err := writeDurably(path, text); err != nil {
 			return nil, fmt.Errorf("write secret key: %w", err)
 		}
 	} else if err != nil {
