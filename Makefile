@@ -59,7 +59,7 @@ bench: build ## benchmarks of every package, then of the partition loop
 	go test -run '^$$' -bench . -benchmem -timeout 30m ./...
 	bin/footfall-lab bench loop --json
 
-soak: ## long: every fuzz target for FUZZTIME, the tests five times in shuffled order
+soak: ## long: every fuzz target for FUZZTIME, the tests five times in shuffled order, 1,000 power cuts of a server
 	@go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./... | while read -r pkg; do \
 	  go test -list '^Fuzz' "$$pkg" | { grep '^Fuzz' || true; } | while read -r target; do \
 	    echo "$$pkg $$target"; \
@@ -67,6 +67,7 @@ soak: ## long: every fuzz target for FUZZTIME, the tests five times in shuffled 
 	  done; \
 	done
 	go test -race -count 5 -shuffle on -timeout 60m ./...
+	FOOTFALL_TEST_POWER_CUTS=1000 go test -run PowerCuts -timeout 60m ./server/app/...
 
 clean: ## remove what was built (not .tools, not data)
 	rm -rf bin coverage.out

@@ -12,8 +12,8 @@ usage() {
   cat <<'TEXT'
 Usage: deploy/bootstrap.sh [--check] [--build] [--tools] [--quiet]
 
-  (none)    check Go, a C compiler, Node and chromium; install what is missing
-            and can be installed (as root on Debian), name the command otherwise
+  (none)    check Go, a C compiler, Node, chromium and strace; install what is
+            missing and can be installed (as root on Debian), name the command otherwise
   --build   only what `make build` and `make demo` need: Go and a C compiler
   --tools   also the pinned Go tools that `make test` needs, into .tools/bin
   --check   only report; install nothing
@@ -202,6 +202,27 @@ if [ $build_only = no ]; then
         ;;
     esac
     lack_or_note $web chromium 'not found' "$chromium_command"
+  fi
+
+  # ------------------------------------------------------------------ strace
+  # With it tests record what the server writes, and cut the power at any moment of
+  # that. Without it they are skipped, and fail where CI is set.
+  if [ "$os" = Linux ]; then
+    if ! command -v strace >/dev/null 2>&1 && can_apt; then apt_install strace; hash -r; fi
+    if command -v strace >/dev/null 2>&1; then
+      ok strace "$(strace -V 2>/dev/null | head -n 1 || true)"
+    else
+      if [ $debian = yes ]; then
+        strace_command="${sudo}apt-get update && ${sudo}apt-get install -y strace"
+      else
+        strace_command='install strace with your package manager'
+      fi
+      if [ -n "${CI:-}" ]; then
+        lack strace 'not found' "$strace_command"
+      else
+        note strace "not found; power cuts will not be tested ($strace_command)"
+      fi
+    fi
   fi
 fi
 
