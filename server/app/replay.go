@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/footfall-engage/footfall/server/catalog"
 	"github.com/footfall-engage/footfall/server/clock"
+	"github.com/footfall-engage/footfall/server/config"
 	"github.com/footfall-engage/footfall/server/decide"
 	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/eventlog"
@@ -18,30 +21,19 @@ import (
 	"github.com/footfall-engage/footfall/server/partition"
 	"github.com/footfall-engage/footfall/server/situate"
 	"github.com/footfall-engage/footfall/server/store"
+	"github.com/footfall-engage/footfall/server/store/mongo"
+	"github.com/footfall-engage/footfall/server/store/sqlite"
 )
 
-// ReplayOptions say on what a tape is played. Log and Store are required.
+// ReplayOptions say on what and how a tape is played. Replay needs Log and Store.
 type ReplayOptions struct {
 	Log eventlog.Log // without these streams, or with empty ones
-	// Store is empty and declares ReplayCollections. Its clock should stand at the
+	// Store is empty and declares AllCollections. Its clock should stand at the
 	// tape's At, so that nothing has expired that had not then.
 	Store    store.Store
 	Mode     partition.Mode // empty means partition.Fast
 	MaxBatch int            // records per commit; 0 means the partitions' default
 	Logger   *slog.Logger   // nil discards
-}
-
-// ReplayCollections are what a store must declare to take a replay: those of all
-// partitions in one.
-func ReplayCollections() []store.Collection {
-	hot, _ := partition.Collections("in")
-	out := stateCollections()
-	for _, c := range hot {
-		if !slices.ContainsFunc(out, func(have store.Collection) bool { return have.Name == c.Name }) {
-			out = append(out, c)
-		}
-	}
-	return out
 }
 
 // Replay appends a tape's streams to an empty log, has new partitions apply them to
@@ -82,6 +74,43 @@ func Replay(ctx context.Context, t *Tape, o ReplayOptions) (Results, error) {
 	return ReadResults(ctx, o.Store)
 }
 
+// ReplayAt is Replay on the log and the store of a configuration, which it opens
+// and closes: what is embedded is in its data folder, documents in "replay.db".
+// o.Log and o.Store are not looked at.
+func ReplayAt(ctx context.Context, t *Tape, c *config.Config, o ReplayOptions) (_ Results, err error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("data folder: %w", err)
+	}
+	log, err := openLog(ctx, c, o.Logger)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	now := func() time.Time { return t.At }
+	var s store.Store
+	if m := c.Store.MongoDB; m.Enabled() {
+		uri, err := connectionString(m)
+		if err != nil {
+			return nil, err
+		}
+		if s, err = mongo.Open(ctx, mongo.Options{
+			URI: uri, Database: m.Database, Collections: AllCollections(), Durability: string(c.Durability), Logger: o.Logger, Now: now,
+		}); err != nil {
+			return nil, err
+		}
+	} else if s, err = sqlite.Open(ctx, sqlite.Options{
+		Path: filepath.Join(c.DataDir, "replay.db"), Collections: AllCollections(), Durability: string(c.Durability), Logger: o.Logger, Now: now,
+	}); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	o.Log, o.Store = log, s
+	return Replay(ctx, t, o)
+}
+
 // replayable makes sure that log and store are empty.
 func replayable(ctx context.Context, names []string, o ReplayOptions) error {
 	taken := func(stream, subjects string) error {
@@ -107,7 +136,7 @@ func replayable(ctx context.Context, names []string, o ReplayOptions) error {
 			return err
 		}
 	}
-	for _, c := range ReplayCollections() {
+	for _, c := range AllCollections() {
 		err := o.Store.Iterate(ctx, c.Name, store.Query{}, func(store.Doc) error {
 			return engage.Errorf(engage.Conflict, "store", "collection %s is not empty: a replay needs a store of its own", c.Name)
 		})

@@ -130,7 +130,7 @@ func embeddedLog(t *testing.T) eventlog.Log {
 func sqliteStore(t *testing.T, at time.Time) store.Store {
 	t.Helper()
 	s, err := sqlite.Open(t.Context(), sqlite.Options{
-		Path: filepath.Join(t.TempDir(), "replay.db"), Collections: app.ReplayCollections(), Now: func() time.Time { return at },
+		Path: filepath.Join(t.TempDir(), "replay.db"), Collections: app.AllCollections(), Now: func() time.Time { return at },
 	})
 	if err != nil {
 		t.Fatal(err)
