@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -47,6 +49,10 @@ type demoOptions struct {
 	Duration time.Duration
 	JSON     bool
 	Sabotage sabotage
+	EventLog string // URL of NATS servers; empty means as the environment says
+	NATS     bool   // run one of our own
+	Kill     killing
+	Record   string // file of the tape; empty means none
 }
 
 func (c *cli) demo() *cobra.Command {
@@ -71,11 +77,24 @@ not the server's clock. --sabotage breaks things on purpose, to show that the
 audit finds them: lose=5,double=3 takes 5 acknowledged items out of the log and
 has phones show 3 messages twice.
 
+The event log is embedded unless --event-log or FOOTFALL_EVENT_LOG_URL names NATS
+servers; --nats starts one. Documents are in SQLite unless FOOTFALL_STORE_MONGODB_URI
+names a MongoDB. All FOOTFALL_EVENT_LOG_* and FOOTFALL_STORE_* count, as for the
+server; without --data the run gets a prefix and a database of its own there and
+removes them at its end. --kill nats,server kills the NATS process of --nats and
+the server, which is a process of its own then, with kill -9 in turn until people
+stop; the audit is the same.
+
+--record keeps the run as a tape, for 'footfall-lab replay': every record of the
+partitions' streams, the configuration, and what came of them.
+
 Exit codes: 0 all is well, 1 something was lost or doubled, 2 wrong usage.`,
 		Example: `  footfall-lab demo
   footfall-lab demo --people 500 --speed 20 --seed 7
   footfall-lab demo --duration 30s --json --port 0
-  footfall-lab demo --duration 30s --json --port 0 --sabotage lose=5,double=3`,
+  footfall-lab demo --duration 30s --json --port 0 --sabotage lose=5,double=3
+  footfall-lab demo --duration 30s --json --port 0 --nats --kill nats,server
+  footfall-lab demo --duration 30s --port 0 --record demo.tape && footfall-lab replay demo.tape`,
 	}
 	f := cmd.Flags()
 	f.IntVar(&o.Port, "port", 8080, "port of the server on the loopback; 0 lets the system choose")
@@ -87,11 +106,15 @@ Exit codes: 0 all is well, 1 something was lost or doubled, 2 wrong usage.`,
 	f.DurationVar(&o.Duration, "duration", 0, "how long people walk, such as 30s, before the audit (default: until interrupted, without audit)")
 	f.BoolVar(&o.JSON, "json", false, "print the result as one JSON object on standard output; needs --duration")
 	f.Var(&o.Sabotage, "sabotage", "what to break on purpose; needs --duration")
+	f.StringVar(&o.EventLog, "event-log", "", "NATS servers for the event log, such as nats://127.0.0.1:4222 (default: FOOTFALL_EVENT_LOG_URL, else embedded)")
+	f.BoolVar(&o.NATS, "nats", false, "run a NATS server for the event log, as a process of its own")
+	f.Var(&o.Kill, "kill", "whom to kill -9 in turn; needs --duration, for nats also --nats")
+	f.StringVar(&o.Record, "record", "", "file for the tape of the run")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := o.validate(); err != nil {
 			return usageError{err}
 		}
-		d := &demo{o: o, progress: c.errs, log: warnings(c.errs)}
+		d := &demo{o: o, env: c.env, progress: c.errs, log: warnings(c.errs)}
 		r, err := d.run(cmd.Context())
 		if err != nil || r == nil {
 			return err
@@ -130,6 +153,14 @@ func (o *demoOptions) validate() error {
 		return errors.New("--json needs --duration: without one there is no end to report")
 	case o.Sabotage != (sabotage{}) && o.Duration == 0:
 		return errors.New("--sabotage needs --duration: without one nothing is audited")
+	case len(o.Kill) > 0 && o.Duration == 0:
+		return errors.New("--kill needs --duration: without one nothing is audited")
+	case o.Kill.has(killNATS) && !o.NATS:
+		return errors.New("--kill nats needs --nats: only a NATS server of our own can be killed")
+	case o.Kill.has(killServer) && o.Sabotage.Lose > 0:
+		return errors.New("--kill server and --sabotage lose do not go together: items are taken out within this process")
+	case o.NATS && o.EventLog != "":
+		return errors.New("--nats and --event-log do not go together")
 	}
 	return nil
 }
@@ -142,12 +173,22 @@ func warnings(w io.Writer) *slog.Logger {
 // demo is one run.
 type demo struct {
 	o        demoOptions
+	env      func(string) string
 	progress io.Writer
 	log      *slog.Logger
 
 	town      *lab.Town
 	world     *world
-	server    *app.App
+	conf      config.Config
+	options   app.Options
+	thief     *thief
+	child     *process // the server while people walk, if it is to be killed; else nil
+	killer    *killer  // nil when nobody is to be killed
+	url       string   // of the server
+	key       engage.Secret
+	server    *app.App     // in this process; nil while child is the server
+	served    chan error   // gets what ended server
+	stop      func() error // ends server
 	workspace string
 	api       *marketer
 	crowd     *lab.Crowd
@@ -161,59 +202,78 @@ const (
 
 // run is the whole demo. The report is nil when nothing was to be audited.
 func (d *demo) run(ctx context.Context) (_ *report, err error) {
-	dir := d.o.Data
-	if dir == "" {
-		if dir, err = os.MkdirTemp("", "footfall-demo-"); err != nil {
-			return nil, fmt.Errorf("make a temporary folder: %w", err)
-		}
-		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	} else if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("data folder: %w", err)
+	where, err := newPlace(d.env, d.o.Data, d.o.EventLog, "demo")
+	if err != nil {
+		return nil, err
 	}
+	// Whatever is started below ends before this does.
+	defer func() { err = errors.Join(err, where.close()) }()
+	said, err := os.Create(filepath.Join(where.dir, "processes.log"))
+	if err != nil {
+		return nil, fmt.Errorf("make a log: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			d.quote(said.Name())
+		}
+		err = errors.Join(err, said.Close())
+	}()
 	if d.town, err = lab.NewTown(lab.TownOptions{
 		Seed: d.o.Seed, People: d.o.People, Shops: d.o.Shops, TimeZone: "Europe/Amsterdam",
 	}); err != nil {
 		return nil, err
 	}
-	if d.world, err = newWorld(dir, d.o.Seed, d.town.Center, 0); err != nil {
+	if d.world, err = newWorld(where.dir, d.o.Seed, d.town.Center, 0); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, d.world.close()) }()
 
-	conf := config.Default()
-	conf.Limits.RegistrationsPerS = max(conf.Limits.RegistrationsPerS, d.o.People) // all from one address
-	conf.DataDir = filepath.Join(dir, "server")
-	conf.Listen = net.JoinHostPort("127.0.0.1", strconv.Itoa(d.o.Port))
-	d.world.configure(&conf)
-	d.workspace = conf.Workspace
-	options := app.Options{Config: conf, Logger: d.log, Version: "demo"}
-	var th *thief
-	if d.o.Sabotage.Lose > 0 {
-		th = newThief(d.o.Sabotage.Lose)
-		options.FaultyLog = th.take
+	var victims []*process
+	if d.o.NATS {
+		nats, url, err := startNATS(ctx, filepath.Join(where.dir, "nats"), said)
+		if err != nil {
+			return nil, err
+		}
+		defer nats.kill()
+		where.conf.EventLog.URL, where.ownNATS = url, true
+		if d.o.Kill.has(killNATS) {
+			victims = append(victims, nats)
+		}
 	}
-	if d.server, err = app.New(ctx, options); err != nil {
+	d.conf = where.conf
+	d.conf.Limits.RegistrationsPerS = max(d.conf.Limits.RegistrationsPerS, d.o.People) // all from one address
+	d.conf.Listen = net.JoinHostPort("127.0.0.1", strconv.Itoa(d.o.Port))
+	d.world.configure(&d.conf)
+	d.workspace = d.conf.Workspace
+	d.stop = func() error { return nil }
+	defer func() { err = errors.Join(err, d.stop()) }()
+	d.options = app.Options{Logger: d.log, Version: "demo"}
+	if d.o.Sabotage.Lose > 0 {
+		d.thief = newThief(d.o.Sabotage.Lose)
+		d.options.FaultyLog = d.thief.take
+	}
+	if d.o.Record != "" {
+		tape, err := os.OpenFile(d.o.Record, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+		if err != nil {
+			return nil, fmt.Errorf("record: %w", err)
+		}
+		d.options.Tape = tape
+		d.stop = tape.Close // once the server, which is put before it, has ended
+	}
+	if d.o.Kill.has(killServer) {
+		if err := d.startChild(ctx, said); err != nil {
+			return nil, err
+		}
+		defer d.child.kill()
+		victims = append(victims, d.child)
+	} else if up, err := d.serve(ctx); err != nil || !up {
 		return nil, err
 	}
-	// The server outlives ctx: phones must be able to say their last word.
-	serverCtx, stopServer := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopServer()
-	served := make(chan error, 1)
-	go func() { served <- d.server.Run(serverCtx) }()
-	stop := sync.OnceValue(func() error {
-		stopServer()
-		return <-served
-	})
-	defer func() { err = errors.Join(err, stop()) }()
-	select {
-	case <-d.server.Serving():
-	case err := <-served:
-		served <- nil
-		return nil, fmt.Errorf("the server stopped: %w", err)
-	case <-ctx.Done():
-		return nil, nil
-	case <-time.After(startWithin):
-		return nil, fmt.Errorf("the server did not begin to serve within %v", startWithin)
+	if len(victims) > 0 {
+		slices.SortStableFunc(victims, func(a, b *process) int {
+			return slices.Index(d.o.Kill, a.name) - slices.Index(d.o.Kill, b.name)
+		})
+		d.killer = newKiller(d.o.Seed, victims...)
 	}
 	prefix, keys, proof, err := d.setUp(ctx)
 	if err != nil {
@@ -222,21 +282,124 @@ func (d *demo) run(ctx context.Context) (_ *report, err error) {
 		}
 		return nil, err
 	}
-	return d.live(ctx, prefix, keys, proof, th, served)
+	r, err := d.live(ctx, prefix, keys, proof)
+	if r != nil {
+		r.On = where.names()
+	}
+	return r, err
+}
+
+// quote shows the end of what processes of their own said.
+func (d *demo) quote(file string) {
+	const most = 4000
+	if text, err := os.ReadFile(file); err == nil && len(text) > 0 {
+		fmt.Fprintf(d.progress, "the processes said, at last:\n%s\n", text[max(0, len(text)-most):])
+	}
+}
+
+// startNATS starts a NATS server on a folder and returns its URL. Started again,
+// it has the same one.
+func startNATS(ctx context.Context, dir string, log *os.File) (*process, string, error) {
+	p, err := self(killNATS, os.Environ(), log, "run-nats", "--dir", dir)
+	if err != nil {
+		return nil, "", err
+	}
+	line, err := p.start(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	url := strings.TrimSpace(line)
+	_, port, err := net.SplitHostPort(strings.TrimPrefix(url, "nats://"))
+	if err != nil {
+		p.kill()
+		return nil, "", fmt.Errorf("address of the NATS server: %w", err)
+	}
+	p.args = append(p.args, "--port", port)
+	return p, url, nil
+}
+
+// startChild starts the server as a process of its own. Started again, it has the
+// same address.
+func (d *demo) startChild(ctx context.Context, log *os.File) error {
+	if d.o.Port == 0 {
+		var lc net.ListenConfig
+		l, err := lc.Listen(ctx, "tcp", d.conf.Listen)
+		if err != nil {
+			return fmt.Errorf("find a port: %w", err)
+		}
+		d.conf.Listen = l.Addr().String()
+		if err := l.Close(); err != nil {
+			return fmt.Errorf("find a port: %w", err)
+		}
+	}
+	var err error
+	if d.child, err = self(killServer, environ(&d.conf), log, "run-server"); err != nil {
+		return err
+	}
+	line, err := d.child.start(ctx)
+	if err != nil {
+		return err
+	}
+	var said up
+	if err := json.Unmarshal([]byte(line), &said); err != nil {
+		d.child.kill()
+		return fmt.Errorf("what the server says: %w", err)
+	}
+	d.url, d.key = said.URL, engage.Secret(said.Key)
+	if d.key != "" {
+		return nil
+	}
+	// The folder is of an earlier run, which had the key.
+	d.child.kill()
+	if d.key, err = app.ResetAdmin(ctx, d.conf); err != nil {
+		return fmt.Errorf("make a key: %w", err)
+	}
+	_, err = d.child.start(ctx)
+	return err
+}
+
+// serve runs the server in this process and waits until it takes everything; false
+// when ctx ends first.
+func (d *demo) serve(ctx context.Context) (bool, error) {
+	var err error
+	d.options.Config = d.conf
+	if d.server, err = app.New(ctx, d.options); err != nil {
+		return false, err
+	}
+	if d.url, d.key = d.server.URL(), cmp.Or(d.key, d.server.FirstKey()); d.key == "" { // the folder is of an earlier run, which had it
+		k, token := catalog.NewKey(d.workspace, "demo", catalog.Admin)
+		if err := d.server.Catalog().PutKey(ctx, "footfall-lab", k, 0); err != nil {
+			return false, errors.Join(fmt.Errorf("make a key: %w", err), d.server.Close())
+		}
+		d.key = token
+	}
+	// The server outlives ctx: phones must be able to say their last word.
+	serverCtx, stopServer := context.WithCancel(context.WithoutCancel(ctx))
+	served := make(chan error, 1)
+	d.served = served
+	go func() { served <- d.server.Run(serverCtx) }()
+	before := d.stop
+	d.stop = sync.OnceValue(func() error {
+		stopServer()
+		return errors.Join(<-served, before())
+	})
+	select {
+	case <-d.server.Serving():
+		return true, nil
+	case err := <-served:
+		served <- nil
+		return false, fmt.Errorf("the server stopped: %w", err)
+	case <-ctx.Done():
+		return false, nil
+	case <-time.After(startWithin):
+		return false, fmt.Errorf("the server did not begin to serve within %v", startWithin)
+	}
 }
 
 // setUp does what people at the retailer do before phones come: apps, places,
 // campaigns.
 func (d *demo) setUp(ctx context.Context) (prefix string, keys map[sdkpb.Platform]string, proof func(sdkpb.Platform, string) string, err error) {
-	key := d.server.FirstKey()
-	if key == "" { // the folder is of an earlier run, which had it
-		k, token := catalog.NewKey(d.workspace, "demo", catalog.Admin)
-		if err := d.server.Catalog().PutKey(ctx, "footfall-lab", k, 0); err != nil {
-			return "", nil, nil, fmt.Errorf("make a key: %w", err)
-		}
-		key = token
-	}
-	d.api = newMarketer(d.server.URL(), key.Reveal())
+	d.api = newMarketer(d.url, d.key.Reveal())
 	android, ios, err := d.api.apps(ctx, d.world)
 	if err != nil {
 		return "", nil, nil, err
@@ -247,11 +410,11 @@ func (d *demo) setUp(ctx context.Context) (prefix string, keys map[sdkpb.Platfor
 	if err := d.api.campaigns(ctx, shortDay); err != nil {
 		return "", nil, nil, err
 	}
-	_, port, err := net.SplitHostPort(d.server.Addr().String())
+	_, port, err := net.SplitHostPort(strings.TrimPrefix(d.url, "http://"))
 	if err != nil {
 		return "", nil, nil, fmt.Errorf("address of the server: %w", err)
 	}
-	fmt.Fprintf(d.progress, "live page: http://localhost:%s/#key=%s\n", port, key.Reveal())
+	fmt.Fprintf(d.progress, "live page: http://localhost:%s/#key=%s\n", port, d.key.Reveal())
 	keys = map[sdkpb.Platform]string{
 		sdkpb.Platform_PLATFORM_ANDROID: android.Key, sdkpb.Platform_PLATFORM_IOS: ios.Key,
 	}
@@ -313,12 +476,15 @@ func people(t *lab.Town, w *world, o lab.CrowdOptions) (*lab.Crowd, error) {
 }
 
 // live is the town's day: people walk, then the audit.
-func (d *demo) live(ctx context.Context, prefix string, keys map[sdkpb.Platform]string, proof func(sdkpb.Platform, string) string, th *thief, served chan error) (_ *report, err error) {
-	d.crowd, err = people(d.town, d.world, lab.CrowdOptions{
-		Endpoint: d.server.URL(), AppKeys: keys, InstallPrefix: prefix, IdentityProof: proof,
+func (d *demo) live(ctx context.Context, prefix string, keys map[sdkpb.Platform]string, proof func(sdkpb.Platform, string) string) (_ *report, err error) {
+	o := lab.CrowdOptions{
+		Endpoint: d.url, AppKeys: keys, InstallPrefix: prefix, IdentityProof: proof,
 		Speed: d.o.Speed, Double: d.o.Sabotage.Double, Logger: d.log,
-	})
-	if err != nil {
+	}
+	if d.killer != nil {
+		o.BackoffMin, o.BackoffMax = 50*time.Millisecond, 500*time.Millisecond // the dead come back soon
+	}
+	if d.crowd, err = people(d.town, d.world, o); err != nil {
 		return nil, err
 	}
 	defer d.world.deliverTo(nil)
@@ -330,29 +496,18 @@ func (d *demo) live(ctx context.Context, prefix string, keys map[sdkpb.Platform]
 		err = errors.Join(err, <-walked)
 	}()
 	began := time.Now()
-	var end <-chan time.Time
-	if d.o.Duration > 0 {
-		timer := time.NewTimer(d.o.Duration)
-		defer timer.Stop()
-		end = timer.C
-	}
-	tick := time.NewTicker(5 * time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			d.line(time.Since(began))
-			continue
-		case err := <-served:
-			served <- nil
-			return nil, fmt.Errorf("the server stopped: %w", err)
-		case <-ctx.Done():
-			return nil, nil
-		case <-end:
-		}
-		break
+	if ended, err := d.day(ctx, began); err != nil || !ended {
+		return nil, err
 	}
 	ran := time.Since(began)
+	if d.child != nil {
+		// The last server on the folder and at the address is this process, so that it
+		// can be asked.
+		d.killer.kill(d.child)
+		if up, err := d.serve(ctx); err != nil || !up {
+			return nil, err
+		}
+	}
 	bounded, cancel := context.WithTimeout(ctx, drainWithin)
 	defer cancel()
 	if err := d.drain(bounded, openFor); err != nil {
@@ -363,16 +518,58 @@ func (d *demo) live(ctx context.Context, prefix string, keys map[sdkpb.Platform]
 		return nil, err
 	}
 	r.Town = townSize{d.o.Seed, d.o.People, len(d.town.Shops), d.o.Speed, float64(ran.Round(time.Millisecond)) / float64(time.Second)}
+	if d.killer != nil {
+		r.Kills = d.killer.counts()
+	}
 	if d.o.Sabotage != (sabotage{}) {
 		r.Sabotage = &sabotaged{Doubled: d.crowd.Report().Doubled}
-		if th != nil {
-			r.Sabotage.Lost = th.taken()
+		if d.thief != nil {
+			r.Sabotage.Lost = d.thief.taken()
 		}
 		if *r.Sabotage != (sabotaged{d.o.Sabotage.Lose, d.o.Sabotage.Double}) {
 			fmt.Fprintf(d.progress, "sabotage came to lose=%d,double=%d: for more let it run longer or with more people\n", r.Sabotage.Lost, r.Sabotage.Doubled)
 		}
 	}
 	return r, nil
+}
+
+// day lasts until people have walked long enough, and meanwhile kills whom it is to
+// kill; false when ctx ends first.
+func (d *demo) day(ctx context.Context, began time.Time) (_ bool, err error) {
+	var end <-chan time.Time
+	if d.o.Duration > 0 {
+		timer := time.NewTimer(d.o.Duration)
+		defer timer.Stop()
+		end = timer.C
+	}
+	var killed chan error // gets what ended the killer
+	if d.killer != nil {
+		killCtx, cease := context.WithCancel(ctx)
+		killed = make(chan error, 1)
+		go func() { killed <- d.killer.run(killCtx) }()
+		defer func() {
+			cease()
+			err = errors.Join(err, <-killed)
+		}()
+	}
+	tick := time.NewTicker(5 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			d.line(time.Since(began))
+		case err := <-d.served:
+			d.served <- nil
+			return false, fmt.Errorf("the server stopped: %w", err)
+		case err := <-killed:
+			killed <- nil
+			return false, err
+		case <-ctx.Done():
+			return false, nil
+		case <-end:
+			return true, nil
+		}
+	}
 }
 
 // line says how it goes.

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -12,12 +13,15 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
 	"github.com/footfall-engage/footfall/server/app"
 	"github.com/footfall-engage/footfall/server/config"
+	"github.com/footfall-engage/footfall/server/eventlog/natstest"
 	"github.com/footfall-engage/footfall/server/lab"
 )
 
@@ -26,8 +30,18 @@ const (
 	maxInFlight = 200 // attempts per credential, deliver's bound
 	// onTheWire is how much later than its sender's death a request may be read by a
 	// busy simulator.
-	onTheWire = 250 * time.Millisecond
+	onTheWire = time.Second
 )
+
+// footfall is the server's binary, built once and removed when the tests end.
+var footfall = sync.OnceValues(func() (string, error) {
+	binary := filepath.Join(scratch, "footfall")
+	out, err := exec.Command("go", "build", "-o", binary, "../footfall").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("build footfall: %w\n%s", err, out)
+	}
+	return binary, nil
+})
 
 // victim is a `footfall serve` that gets killed.
 type victim struct {
@@ -36,21 +50,16 @@ type victim struct {
 	conf   config.Config
 	log    *os.File
 	cmd    *exec.Cmd
-	key    string // the first admin key, which it prints once
+	ended  chan struct{} // closed when cmd has
+	gaveUp int           // times that it ended by itself and was started again
+	key    string        // the first admin key, which it prints once
 }
 
 // start starts it on its folder; it may still be catching up.
 func (v *victim) start() {
 	v.t.Helper()
 	v.cmd = exec.Command(v.binary, "serve")
-	v.cmd.Env = append(os.Environ(),
-		"FOOTFALL_DATA_DIR="+v.conf.DataDir, "FOOTFALL_LISTEN="+v.conf.Listen, "FOOTFALL_LOG_LEVEL=warn",
-		"FOOTFALL_WEATHER_CONTACT="+v.conf.Weather.Contact, "FOOTFALL_WEATHER_BASE_URL="+v.conf.Weather.BaseURL,
-		"FOOTFALL_PROVIDERS_FCM_ENDPOINT="+v.conf.Providers.FCM.Endpoint,
-		"FOOTFALL_PROVIDERS_APNS_PRODUCTION_URL="+v.conf.Providers.APNs.ProductionURL,
-		"FOOTFALL_PROVIDERS_APNS_SANDBOX_URL="+v.conf.Providers.APNs.SandboxURL,
-		"FOOTFALL_PROVIDERS_APNS_ROOT_CA_FILE="+v.conf.Providers.APNs.RootCAFile,
-	)
+	v.cmd.Env = environ(&v.conf)
 	v.cmd.Stderr = v.log
 	out, err := v.cmd.StdoutPipe()
 	if err != nil {
@@ -65,7 +74,13 @@ func (v *victim) start() {
 			v.key = key
 		}
 	}
-	go func() { _, _ = io.Copy(io.Discard, out) }() // ends with the process
+	cmd, ended := v.cmd, make(chan struct{})
+	v.ended = ended
+	go func() {
+		defer close(ended)
+		_, _ = io.Copy(io.Discard, out) // ends with the process
+		_ = cmd.Wait()                  // it says "killed"
+	}()
 }
 
 // kill is kill -9.
@@ -73,12 +88,13 @@ func (v *victim) kill() {
 	if v.cmd == nil {
 		return
 	}
-	_ = v.cmd.Process.Kill()
-	_ = v.cmd.Wait() // it says "killed"
+	_ = v.cmd.Process.Kill() // it may have ended
+	<-v.ended
 	v.cmd = nil
 }
 
-// ready waits until it has caught up.
+// ready waits until it has caught up. A server that gives up while it starts,
+// because its log has gone away, is started again, as a supervisor would.
 func (v *victim) ready() {
 	v.t.Helper()
 	deadline := time.Now().Add(30 * time.Second)
@@ -91,7 +107,18 @@ func (v *victim) ready() {
 			}
 		}
 		if time.Now().After(deadline) {
+			_ = v.cmd.Process.Signal(syscall.SIGQUIT) // it says where it is
+			<-v.ended
 			v.t.Fatalf("the server is not ready: %v", err)
+		}
+		select {
+		case <-v.ended:
+			if v.conf.EventLog.Embedded() {
+				v.t.Fatal("the server ended by itself")
+			}
+			v.gaveUp++
+			v.start()
+		default:
 		}
 		wait(20 * time.Millisecond)
 	}
@@ -122,10 +149,27 @@ func TestNothingIsLostOrDoubledByKill9(t *testing.T) {
 		t.Skip("it kills a server for half a minute")
 	}
 	t.Parallel()
+	underKills(t, nil)
+}
+
+// The same with the log on a NATS server that dies, too: it and the server in turn,
+// and now and then the server while NATS is down, so that it starts without it.
+func TestNothingIsLostOrDoubledByKill9OfNATSAndTheServer(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it kills servers for half a minute")
+	}
+	t.Parallel()
+	underKills(t, natstest.Start(t, natstest.Options{}))
+}
+
+// underKills is a town under load whose server is killed; with nats, its event log
+// is there and is killed as well.
+func underKills(t *testing.T, nats *natstest.Server) {
+	t.Helper()
 	dir := t.TempDir()
-	binary := filepath.Join(dir, "footfall")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "../footfall").CombinedOutput(); err != nil {
-		t.Fatalf("build footfall: %v\n%s", err, out)
+	binary, err := footfall()
+	if err != nil {
+		t.Fatal(err)
 	}
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("moments of death by seed %d", seed)
@@ -153,7 +197,7 @@ func TestNothingIsLostOrDoubledByKill9(t *testing.T) {
 		v.kill()
 		if t.Failed() {
 			said, _ := os.ReadFile(log.Name())
-			t.Logf("the servers said: …%s", said[max(0, len(said)-4000):])
+			t.Logf("the servers said: …%s", said[max(0, len(said)-20000):])
 		}
 		_ = log.Close()
 	}()
@@ -164,6 +208,9 @@ func TestNothingIsLostOrDoubledByKill9(t *testing.T) {
 	}
 	v.conf.DataDir, v.conf.Listen, v.conf.Partitions = filepath.Join(dir, "data"), freePort(t), 2
 	w.configure(&v.conf)
+	if nats != nil {
+		v.conf.EventLog.URL = nats.URL()
+	}
 	v.start()
 	v.ready()
 	phase("started")
@@ -211,7 +258,7 @@ func TestNothingIsLostOrDoubledByKill9(t *testing.T) {
 			w.onWay.Add(-1)
 		})
 	})
-	options.InstallPrefix, options.Load = "load", &lab.Load{Rate: 600, Phones: 40}
+	options.InstallPrefix, options.Load = "load", &lab.Load{Rate: 400, Phones: 40}
 	load, err := lab.NewCrowd(town, options)
 	if err != nil {
 		t.Fatal(err)
@@ -229,7 +276,7 @@ func TestNothingIsLostOrDoubledByKill9(t *testing.T) {
 		}
 	}()
 
-	var deaths []time.Time
+	var deaths []time.Time // of the server
 	for i := range kills {
 		if i%3 == 2 { // while it catches up
 			wait(time.Duration(random.IntN(400)) * time.Millisecond)
@@ -237,10 +284,23 @@ func TestNothingIsLostOrDoubledByKill9(t *testing.T) {
 			v.ready()
 			wait(time.Duration(200+random.IntN(1600)) * time.Millisecond)
 		}
+		if nats != nil {
+			nats.Kill9()
+			wait(time.Duration(random.IntN(800)) * time.Millisecond)
+		}
+		if nats != nil && i%3 == 0 { // the server outlives it, this time
+			nats.Restart()
+			v.ready()
+			wait(time.Duration(200+random.IntN(800)) * time.Millisecond)
+		}
 		v.kill()
 		deaths = append(deaths, time.Now())
 		if i < kills-1 {
 			v.start()
+		}
+		if nats != nil {
+			wait(time.Duration(random.IntN(300)) * time.Millisecond)
+			nats.Restart()
 		}
 	}
 
@@ -296,6 +356,9 @@ func TestNothingIsLostOrDoubledByKill9(t *testing.T) {
 		}
 	}
 	repeatsStraddleADeath(t, e.Pushes, deaths)
+	if v.gaveUp > 0 {
+		t.Logf("%d times the server could not start without its log and was started again", v.gaveUp)
+	}
 	t.Logf("%d deaths: %d items acknowledged, %d decisions, %d push requests, %d of them repeats",
 		len(deaths), result.Acked, result.Decided, len(e.Pushes), result.Resent)
 	if result.Acked < 1000 || len(e.Pushes) < 20 || result.Decided < 100 {

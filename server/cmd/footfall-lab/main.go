@@ -5,7 +5,8 @@
 //
 // Reading order: demo.go (the demo from start to report), world.go (the
 // simulators), marketer.go (places, campaigns and apps, through the HTTP API),
-// audit.go and latency.go (what the evidence says, pure), report.go (the JSON
+// place.go (where the log and the documents are), process.go and killer.go (who
+// dies during a demo), replay.go (a recorded run on another log and store), audit.go and latency.go (what the evidence says, pure), report.go (the JSON
 // object), sabotage.go (proof that the audit finds what is wrong), sim.go (load
 // against a running server), bench.go (measurements of parts).
 package main
@@ -40,16 +41,20 @@ type usageError struct{ error }
 func (e usageError) Unwrap() error { return e.error }
 
 func run(ctx context.Context, args []string, out, errs io.Writer) int {
-	c := &cli{out: out, errs: errs}
+	c := &cli{env: os.Getenv, in: os.Stdin, out: out, errs: errs}
+	return c.run(ctx, args)
+}
+
+func (c *cli) run(ctx context.Context, args []string) int {
 	root := c.root()
 	root.SetArgs(args)
-	root.SetOut(out)
-	root.SetErr(errs)
+	root.SetOut(c.out)
+	root.SetErr(c.errs)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(errs, "footfall-lab:", err)
+	fmt.Fprintln(c.errs, "footfall-lab:", err)
 	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage
 	}
@@ -58,6 +63,8 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 
 // cli is what the commands share.
 type cli struct {
+	env       func(string) string
+	in        io.Reader // only of the hidden commands: its end is theirs
 	out, errs io.Writer
 }
 
@@ -70,10 +77,13 @@ simulated push providers and weather, and audits what came of it.
 
   footfall-lab demo   the real server with a town of people whose phones speak the
                       real protocol; the live page is at http://localhost:8080
+  footfall-lab replay plays what a demo has recorded on another log and store, and
+                      compares what comes of it
   footfall-lab sim    puts load on a running server with many phones
   footfall-lab bench  measures parts of the server
 
-Exit codes: 0 done, 1 failed or something was lost or doubled, 2 wrong usage.`,
+Exit codes: 0 done, 1 failed or something was lost, doubled or different, 2 wrong
+usage.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          noArgs,
@@ -82,7 +92,7 @@ Exit codes: 0 done, 1 failed or something was lost or doubled, 2 wrong usage.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
 	})
-	root.AddCommand(c.demo(), c.sim(), benchCommand())
+	root.AddCommand(c.demo(), c.replay(), c.sim(), benchCommand(), c.runNATS(), c.runServer())
 	return root
 }
 

@@ -27,6 +27,9 @@ type report struct {
 	Town     townSize       `json:"town"`
 	Rejected map[string]int `json:"rejected"` // items that the server refused, by code
 	Audit    auditNotes     `json:"audit"`
+	On       names          `json:"on"` // where the log and the documents are
+	// Kills are how often whom was killed; absent without --kill.
+	Kills map[string]int `json:"kills,omitempty"`
 	// Sabotage is what was broken on purpose; absent without --sabotage. It can be
 	// less than was asked for, in a short run or a small town.
 	Sabotage *sabotaged `json:"sabotage,omitempty"`
@@ -168,6 +171,9 @@ func (r *report) writeText(w io.Writer) error {
 	fmt.Fprintf(&b, "latency     push %.1f ms, in-app %.1f ms (median; p99 %.1f and %.1f)\n",
 		r.LatencyMS.Push.P50, r.LatencyMS.InApp.P50, r.LatencyMS.Push.P99, r.LatencyMS.InApp.P99)
 	fmt.Fprintf(&b, "audit       %d lost, %d shown twice, %d sent again by a provider's count\n", r.Lost, r.Duplicates, r.Resent)
+	for _, who := range slices.Sorted(maps.Keys(r.Kills)) {
+		fmt.Fprintf(&b, "killed      %s %d times\n", who, r.Kills[who])
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
