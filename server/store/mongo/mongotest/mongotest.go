@@ -83,8 +83,13 @@ var ferretdb = sync.OnceValues(func() (p peer, err error) {
 	cmd.Dir = filepath.Join(filepath.Dir(strings.TrimSpace(string(mod))), "deploy", "ferretdb")
 	// It is a module of its own, whatever this process is a part of.
 	cmd.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off")
-	var said strings.Builder
-	cmd.Stderr = &said // read after it has ended only
+	// A file, not a buffer, which would need a goroutine for as long as it lives.
+	said, err := os.CreateTemp("", "ferretdb-*.log")
+	if err != nil {
+		return p, err
+	}
+	defer func() { err = errors.Join(err, said.Close(), os.Remove(said.Name())) }()
+	cmd.Stderr = said
 	if p.input, err = cmd.StdinPipe(); err != nil {
 		return p, err
 	}
@@ -107,7 +112,8 @@ var ferretdb = sync.OnceValues(func() (p peer, err error) {
 	}
 	if p.uri == "" {
 		err := cmd.Wait()
-		return p, fmt.Errorf("FerretDB ended: %w: %s", err, said.String())
+		text, _ := os.ReadFile(said.Name())
+		return p, fmt.Errorf("FerretDB ended: %w: %s", err, text)
 	}
 	return p, nil
 })
