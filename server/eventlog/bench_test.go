@@ -4,20 +4,52 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/eventlog"
+	"github.com/footfall-engage/footfall/server/eventlog/natstest"
 )
 
-func benchStream(b *testing.B, d eventlog.Durability) eventlog.Stream {
+// place is where a log can be.
+type place struct {
+	name string
+	open func(b *testing.B) *eventlog.JetStream
+}
+
+// places are the logs side by side. A process's disk is the machine's: in a
+// cluster of three on one machine each record is written three times to it.
+func places() []place {
+	var all []place
+	for _, d := range []eventlog.Durability{eventlog.DurabilityProcess, eventlog.DurabilityPower} {
+		o := natstest.Options{SyncAlways: d == eventlog.DurabilityPower}
+		all = append(
+			all,
+			place{"embedded/" + d, func(b *testing.B) *eventlog.JetStream { return embedded(b, b.TempDir(), d) }},
+			place{"external/" + d, func(b *testing.B) *eventlog.JetStream {
+				return connect(b, eventlog.RemoteOptions{URLs: []string{natstest.Start(b, o).URL()}})
+			}},
+			place{"cluster/" + d, func(b *testing.B) *eventlog.JetStream {
+				return connect(b, eventlog.RemoteOptions{URLs: natstest.StartCluster(b, o).URLs(), Replicas: 3})
+			}},
+		)
+	}
+	return all
+}
+
+func benchStream(b *testing.B, p place) eventlog.Stream {
 	b.Helper()
-	l := embedded(b, b.TempDir(), d)
+	l := p.open(b)
 	b.Cleanup(func() { _ = l.Close() })
 	s, err := l.Open(context.Background(), "IN_0", "in.0.>")
 	if err != nil {
+		b.Fatal(err)
+	}
+	// A new stream of a cluster takes a moment to be known everywhere.
+	if _, err := s.Append(context.Background(), "in.0.shop", []byte("first"), 0); err != nil {
 		b.Fatal(err)
 	}
 	return s
@@ -39,13 +71,11 @@ func oneAtATime(b *testing.B, f func() error) {
 	b.ReportMetric(float64(took[len(took)*99/100].Nanoseconds())/1e3, "p99-µs")
 }
 
-var durabilities = []eventlog.Durability{eventlog.DurabilityProcess, eventlog.DurabilityPower}
-
 func BenchmarkStreamAppend(b *testing.B) {
-	for _, d := range durabilities {
-		b.Run(d, func(b *testing.B) {
-			s := benchStream(b, d)
-			data, last := make([]byte, 200), int64(0)
+	for _, p := range places() {
+		b.Run(p.name, func(b *testing.B) {
+			s := benchStream(b, p)
+			data, last := make([]byte, 200), int64(1)
 			oneAtATime(b, func() error {
 				seq, err := s.Append(b.Context(), "in.0.shop", data, last)
 				last = int64(seq)
@@ -56,9 +86,9 @@ func BenchmarkStreamAppend(b *testing.B) {
 }
 
 func BenchmarkWriterAppendAlone(b *testing.B) {
-	for _, d := range durabilities {
-		b.Run(d, func(b *testing.B) {
-			w := newWriter(benchStream(b, d), eventlog.WriterOptions{Now: time.Now})
+	for _, p := range places() {
+		b.Run(p.name, func(b *testing.B) {
+			w := newWriter(benchStream(b, p), eventlog.WriterOptions{Now: time.Now})
 			start(b, w)
 			e := []engage.Entry{entry("shop", string(make([]byte, 160)))}
 			oneAtATime(b, func() error { return w.Append(b.Context(), e) })
@@ -67,11 +97,11 @@ func BenchmarkWriterAppendAlone(b *testing.B) {
 }
 
 func BenchmarkWriter64Producers(b *testing.B) {
-	for _, d := range durabilities {
+	for _, p := range places() {
 		for _, workspaces := range []int{1, 10} {
-			b.Run(fmt.Sprintf("%s/workspaces=%d", d, workspaces), func(b *testing.B) {
+			b.Run(fmt.Sprintf("%s/workspaces=%d", p.name, workspaces), func(b *testing.B) {
 				var records atomic.Int64
-				w := newWriter(benchStream(b, d), eventlog.WriterOptions{
+				w := newWriter(benchStream(b, p), eventlog.WriterOptions{
 					Now:    time.Now,
 					Landed: func(uint64, []byte, []engage.Entry) { records.Add(1) },
 				})
@@ -97,13 +127,26 @@ func BenchmarkWriter64Producers(b *testing.B) {
 }
 
 func BenchmarkRead(b *testing.B) {
-	s := benchStream(b, eventlog.DurabilityProcess)
-	const n = 20_000
-	for range n {
-		if _, err := s.Append(b.Context(), "in.0.shop", make([]byte, 200), -1); err != nil {
-			b.Fatal(err)
-		}
+	for _, p := range places()[:3] { // whether it was synced is all the same to a reader
+		b.Run(p.name, func(b *testing.B) { benchRead(b, benchStream(b, p)) })
 	}
+}
+
+func benchRead(b *testing.B, s eventlog.Stream) {
+	b.Helper()
+	const n = 20_000
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range n / 8 {
+				if _, err := s.Append(b.Context(), "in.0.shop", make([]byte, 200), -1); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
 	b.Run("in sequence", func(b *testing.B) {
 		read := 0
 		for b.Loop() {
