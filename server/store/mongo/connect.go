@@ -26,8 +26,6 @@ const (
 	// patience is how long the outcome of a write is waited for. A server ends a
 	// transaction after 60 s by default.
 	patience = 40 * time.Second
-	// minWireVersion is that of MongoDB 4.4.
-	minWireVersion = 9
 )
 
 func majority() *writeconcern.WriteConcern {
@@ -125,10 +123,9 @@ func secretsOf(uri string) []string {
 
 // hello is what a server says of itself.
 type hello struct {
-	SetName        string `bson:"setName"`
-	Msg            string `bson:"msg"` // "isdbgrid" is a router's
-	MaxWireVersion int    `bson:"maxWireVersion"`
-	Writable       bool   `bson:"isWritablePrimary"`
+	SetName  string `bson:"setName"`
+	Msg      string `bson:"msg"` // "isdbgrid" is a router's
+	Writable bool   `bson:"isWritablePrimary"`
 }
 
 // checkServer asks the server whether it is one that keeps our promises.
@@ -139,8 +136,6 @@ func (s *Store) checkServer(ctx context.Context, durability string) error {
 	}
 	switch {
 	case s.serial:
-	case h.MaxWireVersion < minWireVersion:
-		return fmt.Errorf("the server is older than MongoDB 4.4 (it speaks wire version %d, %d is needed): update it", h.MaxWireVersion, minWireVersion)
 	case h.SetName == "" && h.Msg != "isdbgrid":
 		return errors.New("transactions need a replica set: the server stands alone. Start it with --replSet NAME " +
 			"(or replication.replSetName in its configuration) and run rs.initiate() once; a set of one member will do for a trial")
@@ -165,6 +160,8 @@ func (s *Store) unreachable(ctx context.Context, err error) error {
 	what := "reach the server (is it running, is the address right, does a firewall stand between?)"
 	text := err.Error()
 	switch {
+	case strings.Contains(text, "reports wire version"): // the driver's own least is 4.4
+		what = "use the server, which is older than MongoDB 4.4 (update it)"
 	// The driver wraps what authentication and TLS say in words only.
 	case hasCode(err, codeAuthenticationFailed) || strings.Contains(text, "auth error") || strings.Contains(text, "AuthenticationFailed"):
 		what = "authenticate (are user, password and authSource in the URI right?)"

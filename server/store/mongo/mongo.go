@@ -137,7 +137,8 @@ type Options struct {
 	// of this process, and a crash in one leaves a part of it behind.
 	Serial bool
 
-	monitor *event.CommandMonitor // in tests, sees every command
+	monitor  *event.CommandMonitor // in tests, sees every command
+	patience time.Duration         // in tests, instead of the constant
 }
 
 // Store is a store.Store in one MongoDB database.
@@ -145,6 +146,7 @@ type Store struct {
 	log         *slog.Logger
 	now         func() time.Time
 	serial      bool
+	patience    time.Duration // how long the outcome of a write is waited for
 	declared    map[string]store.Collection
 	collections map[string]*collection
 	ordered     []*collection // as declared
@@ -198,7 +200,10 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	}
 	s := &Store{
 		log: o.Logger, now: o.Now, serial: o.Serial,
-		declared: declared, collections: map[string]*collection{},
+		declared: declared, collections: map[string]*collection{}, patience: patience,
+	}
+	if o.patience > 0 {
+		s.patience = o.patience
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

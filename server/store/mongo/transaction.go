@@ -55,7 +55,7 @@ type plan struct {
 
 // transaction judges and writes the batch in one transaction.
 func (s *Store) transaction(ctx context.Context, changes []change) error {
-	dctx, cancel := detached(ctx)
+	dctx, cancel := s.detached(ctx)
 	defer cancel()
 	return s.session(dctx, func(tctx context.Context) error {
 		sess := driver.SessionFromContext(tctx)
@@ -108,7 +108,7 @@ func (s *Store) commit(ctx context.Context, sess *driver.Session) error {
 
 // oneByOne is transaction for a server without any. The caller holds the lock.
 func (s *Store) oneByOne(ctx context.Context, changes []change) error {
-	dctx, cancel := detached(ctx)
+	dctx, cancel := s.detached(ctx)
 	defer cancel()
 	verdict, err := s.judgeAndWrite(dctx, changes)
 	if err != nil {

@@ -176,8 +176,8 @@ func pause(ctx context.Context, attempt int) {
 
 // detached is a context for what must not be broken off half-way: the outcome is
 // waited for whatever becomes of the caller.
-func detached(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), patience)
+func (s *Store) detached(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), s.patience)
 }
 
 // single writes one change by itself. Its conditions are part of the command, so
@@ -185,7 +185,7 @@ func detached(ctx context.Context) (context.Context, context.CancelFunc) {
 func (s *Store) single(ctx context.Context, changes []change) error {
 	c := &changes[0]
 	now := s.now().UnixMilli()
-	wctx, cancel := detached(ctx)
+	wctx, cancel := s.detached(ctx)
 	defer cancel()
 	err := s.session(wctx, func(ctx context.Context) error {
 		byID := eq(idField, c.id)

@@ -33,7 +33,7 @@ func (s *suite) walk(q store.Query) []string {
 func pagesCoverSorts(s *suite) {
 	const seed = 3
 	r := rand.New(rand.NewPCG(seed, seed)) //nolint:gosec // a repeatable sequence is wanted
-	count := s.size(90, 3)
+	count := s.size(90, 6)
 	all := s.randomPeople(r, count)
 	filters := []store.Filter{{}, {Path: "city", Op: store.Exists}, {Not: &store.Filter{Path: "age", Op: store.Gt, Value: 0}}}
 	for _, sort := range []string{"", "-_id", "_id", "city", "-city", "age", "-age", "card.number", "-absent", "x-y", "-email"} {
