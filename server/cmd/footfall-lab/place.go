@@ -112,7 +112,7 @@ func (p *place) close() error {
 }
 
 // removeStreams removes the streams of a prefix.
-func removeStreams(ctx context.Context, c config.EventLog) (err error) {
+func removeStreams(ctx context.Context, c config.EventLog) error {
 	o := []nats.Option{nats.Name("footfall-lab")}
 	switch {
 	case c.CredentialsFile != "":
@@ -134,7 +134,20 @@ func removeStreams(ctx context.Context, c config.EventLog) (err error) {
 	if c.TLS.CertFile != "" {
 		o = append(o, nats.ClientCert(c.TLS.CertFile, c.TLS.KeyFile))
 	}
-	nc, err := nats.Connect(strings.Join(c.URLs(), ","), o...)
+	return withStreams(ctx, c.URL, o, func(js jetstream.JetStream, streams []string) error {
+		var errs []error
+		for _, name := range streams {
+			if strings.HasPrefix(name, c.Prefix+"_") {
+				errs = append(errs, js.DeleteStream(ctx, name))
+			}
+		}
+		return errors.Join(errs...)
+	})
+}
+
+// withStreams calls f with the names of all streams of an account.
+func withStreams(ctx context.Context, url string, o []nats.Option, f func(jetstream.JetStream, []string) error) error {
+	nc, err := nats.Connect(url, o...)
 	if err != nil {
 		return err
 	}
@@ -146,15 +159,9 @@ func removeStreams(ctx context.Context, c config.EventLog) (err error) {
 	var streams []string
 	list := js.StreamNames(ctx)
 	for name := range list.Name() {
-		if strings.HasPrefix(name, c.Prefix+"_") {
-			streams = append(streams, name)
-		}
+		streams = append(streams, name)
 	}
-	errs := []error{list.Err()}
-	for _, name := range streams {
-		errs = append(errs, js.DeleteStream(ctx, name))
-	}
-	return errors.Join(errs...)
+	return errors.Join(list.Err(), f(js, streams))
 }
 
 // dropDatabase drops a run's database.
