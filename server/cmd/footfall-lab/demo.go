@@ -247,7 +247,7 @@ func (d *demo) run(ctx context.Context) (_ *report, err error) {
 	d.workspace = d.conf.Workspace
 	d.stop = func() error { return nil }
 	defer func() { err = errors.Join(err, d.stop()) }()
-	d.options = app.Options{Logger: d.log, Version: "demo"}
+	d.options.Logger, d.options.Version = d.log, "demo"
 	if d.o.Sabotage.Lose > 0 {
 		d.thief = newThief(d.o.Sabotage.Lose)
 		d.options.FaultyLog = d.thief.take

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -14,6 +15,9 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	driver "go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/footfall-engage/footfall/server/app"
 	"github.com/footfall-engage/footfall/server/engage"
@@ -219,5 +223,42 @@ func TestADemoLeavesNothingOnAnotherNATSServer(t *testing.T) {
 	})
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// The demo with its documents in MongoDB, and nothing of it there afterwards.
+func TestADemoOnMongoDBLosesNothing(t *testing.T) {
+	t.Parallel()
+	uri, serial := mongotest.Peer(t)
+	var progress bytes.Buffer
+	d := &demo{
+		o: demoOptions{Seed: 1, People: 12, Shops: 8, Speed: 30, Duration: 2 * time.Second},
+		env: func(name string) string {
+			if name == "FOOTFALL_STORE_MONGODB_URI" {
+				return uri
+			}
+			return ""
+		},
+		progress: &progress, log: warnings(t.Output()), options: app.Options{SerialStore: serial},
+	}
+	r, err := d.run(t.Context())
+	if err != nil || r == nil {
+		t.Fatalf("%v\n%s", err, &progress)
+	}
+	if r.Lost != 0 || r.Duplicates != 0 || r.Audit.Unordered != 0 || r.On != (names{"embedded", "mongodb"}) || r.Fixes == 0 || r.Audit.Decided == 0 {
+		t.Errorf("%+v\n%s", r, &progress)
+	}
+	client, err := driver.Connect(options.Client().ApplyURI(uri))
+	if err != nil {
+		t.Fatal("the URI is not good")
+	}
+	defer func() {
+		if err := client.Disconnect(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}()
+	databases, err := client.ListDatabaseNames(t.Context(), bson.D{})
+	if err != nil || slices.Contains(databases, d.conf.Store.MongoDB.Database) {
+		t.Errorf("left there: %q, %v", d.conf.Store.MongoDB.Database, err)
 	}
 }
