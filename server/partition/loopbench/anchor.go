@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -52,7 +53,35 @@ func measureAnchor(ctx context.Context, dir, durability string) (_ Anchor, err e
 		}
 		commits = append(commits, now().Sub(t))
 	}
-	return Anchor{AppendP50US: medianUS(appends), CommitP50US: medianUS(commits), DistanceNS: distanceNS()}, nil
+	syncs, err := measureSyncs(filepath.Join(dir, "anchor.syncs"))
+	if err != nil {
+		return Anchor{}, fmt.Errorf("syncs: %w", err)
+	}
+	return Anchor{
+		AppendP50US: medianUS(appends), CommitP50US: medianUS(commits), DistanceNS: distanceNS(),
+		SyncP50US: medianUS(syncs), SyncP99US: float64(syncs[len(syncs)*99/100].Nanoseconds()) / 1e3,
+	}, nil
+}
+
+// measureSyncs returns what a sync of 4 KiB more takes.
+func measureSyncs(path string) (took []time.Duration, err error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	data := make([]byte, 4096)
+	for range anchorRounds {
+		if _, err := f.Write(data); err != nil {
+			return nil, err
+		}
+		t := now()
+		if err := f.Sync(); err != nil {
+			return nil, err
+		}
+		took = append(took, now().Sub(t))
+	}
+	return took, nil
 }
 
 func medianUS(d []time.Duration) float64 {

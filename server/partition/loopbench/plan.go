@@ -45,6 +45,7 @@ type plan struct {
 
 	begin   time.Time
 	late    [stages][]int64 // by item: nanoseconds from due to the end of the stage; negative for none
+	acks    []int64         // by item: likewise to the answer to its append
 	arrived atomic.Int64    // POSTs of different items
 	repeats atomic.Int64    // POSTs of items that had arrived
 	durable atomic.Int64    // items whose append was answered
@@ -59,6 +60,7 @@ func newPlan(o *Options) *plan {
 	for i := range p.late {
 		p.late[i] = make([]int64, o.Items)
 	}
+	p.acks = make([]int64, o.Items)
 	for i := range o.Installs {
 		id := strconv.Itoa(100_000_000 + i)
 		p.keys = append(p.keys, engage.InstallKey("shop", id))
@@ -74,7 +76,7 @@ func newPlan(o *Options) *plan {
 }
 
 func (p *plan) reset() {
-	for _, late := range p.late {
+	for _, late := range append(p.late[:], p.acks) {
 		for i := range late {
 			late[i] = -1
 		}
@@ -157,11 +159,12 @@ func (p *plan) offer(ctx context.Context, rate int, take func(engage.Entry) erro
 	return nil
 }
 
-// landed hears of every append.
-func (p *plan) landed(_ uint64, err error) {
+// landed hears of every append: a phone would be acknowledged now.
+func (p *plan) landed(body []byte, err error) {
 	if err != nil {
 		p.failed.CompareAndSwap(nil, &err)
 	}
+	p.note(p.acks, body)
 	p.durable.Add(1)
 }
 
@@ -184,10 +187,12 @@ func (p *plan) arrive(body []byte) error {
 
 // reached notes that an item has passed a stage, and reports whether it is the
 // first time.
-func (p *plan) reached(s stage, body []byte) bool {
+func (p *plan) reached(s stage, body []byte) bool { return p.note(p.late[s], body) }
+
+func (p *plan) note(late []int64, body []byte) bool {
 	i := binary.LittleEndian.Uint64(body)
 	took := now().Sub(p.begin) - p.due(int(i))
-	return atomic.CompareAndSwapInt64(&p.late[s][i], -1, max(int64(took), 0))
+	return atomic.CompareAndSwapInt64(&late[i], -1, max(int64(took), 0))
 }
 
 func (p *plan) allArrived() bool { return int(p.arrived.Load()) >= p.triggering }
@@ -211,12 +216,11 @@ func (p *plan) wait(ctx context.Context, patience time.Duration, cond func() boo
 	return nil
 }
 
-// quantiles returns the latencies of the timed items up to the end of a stage, in
-// milliseconds.
-func (p *plan) quantiles(s stage, q ...float64) []float64 {
+// quantiles returns of what note noted of the timed items, in milliseconds.
+func (p *plan) quantiles(late []int64, q ...float64) []float64 {
 	var took []int64
 	for i := p.warm; i < p.items; i++ {
-		if v := atomic.LoadInt64(&p.late[s][i]); v >= 0 {
+		if v := atomic.LoadInt64(&late[i]); v >= 0 {
 			took = append(took, v)
 		}
 	}
@@ -236,9 +240,11 @@ func (p *plan) result(o *Options) Result {
 		Items: p.items, Posts: int(p.arrived.Load()), Repeated: int(p.repeats.Load()),
 	}
 	for s := range stages {
-		q := p.quantiles(s, 0.5, 0.95, 0.99, 1)
+		q := p.quantiles(p.late[s], 0.5, 0.95, 0.99, 1)
 		r.Stages = append(r.Stages, Stage{s.String(), q[0], q[2]})
 		r.P50MS, r.P95MS, r.P99MS, r.MaxMS = q[0], q[1], q[2], q[3] // the last: posted
 	}
+	q := p.quantiles(p.acks, 0.5, 0.99)
+	r.AckP50MS, r.AckP99MS = q[0], q[1]
 	return r
 }

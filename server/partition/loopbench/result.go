@@ -22,6 +22,9 @@ type Result struct {
 	P95MS float64 `json:"p95_ms"`
 	P99MS float64 `json:"p99_ms"`
 	MaxMS float64 `json:"max_ms"`
+	// The same from due to the answer to the append, when a phone is acknowledged.
+	AckP50MS float64 `json:"ack_p50_ms"`
+	AckP99MS float64 `json:"ack_p99_ms"`
 	// Stages are what an item that triggers passes, in order.
 	Stages []Stage `json:"stages"`
 	// CPUUS is the process's user and system time in microseconds per item, with
@@ -48,10 +51,18 @@ type Anchor struct {
 	AppendP50US float64 `json:"append_p50_us"` // one append of 200 bytes to the event log
 	CommitP50US float64 `json:"commit_p50_us"` // one commit of one document of 200 bytes
 	DistanceNS  float64 `json:"distance_ns"`   // one great-circle distance
+	// One fsync of a file to which 4 KiB were appended, whatever the durability: what
+	// a disk with another figure does to "power" can be told from it.
+	SyncP50US float64 `json:"sync_p50_us"`
+	SyncP99US float64 `json:"sync_p99_us"`
 }
 
 func (a Anchor) mean(b Anchor) Anchor {
-	return Anchor{(a.AppendP50US + b.AppendP50US) / 2, (a.CommitP50US + b.CommitP50US) / 2, (a.DistanceNS + b.DistanceNS) / 2}
+	return Anchor{
+		AppendP50US: (a.AppendP50US + b.AppendP50US) / 2, CommitP50US: (a.CommitP50US + b.CommitP50US) / 2,
+		DistanceNS: (a.DistanceNS + b.DistanceNS) / 2,
+		SyncP50US:  (a.SyncP50US + b.SyncP50US) / 2, SyncP99US: (a.SyncP99US + b.SyncP99US) / 2,
+	}
 }
 
 // Prototype is a row that was measured before this was built: the same loop,
