@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,13 +21,31 @@ import (
 	"github.com/footfall-engage/footfall/server/eventlog/natstest"
 )
 
+// said is what was logged; connections log from goroutines of their own.
+type said struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (s *said) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.buf.Write(p)
+}
+
+func (s *said) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.buf.String()
+}
+
 // refused is what Connect says and logs instead of opening.
 func refused(t *testing.T, o eventlog.RemoteOptions) string {
 	t.Helper()
 	if o.Replicas == 0 {
 		o.Replicas = 1
 	}
-	var out bytes.Buffer
+	var out said
 	o.Logger = slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	l, err := eventlog.Connect(t.Context(), o)
 	if err == nil {
@@ -204,7 +223,7 @@ func TestLoginsAreTakenAndRefused(t *testing.T) {
 				}
 				secrets = append(secrets, string(seed))
 			}
-			var out bytes.Buffer
+			var out said
 			c.right.URLs, c.right.Logger = []string{s.URL()}, slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 			l := connect(t, c.right)
 			st, err := l.Open(t.Context(), "IN_0", "in.0.>")
@@ -331,7 +350,7 @@ func TestPowerAsksEveryServerAndSaysOnceWhatItCouldNotAsk(t *testing.T) {
 		"one named twice": {append(c.MonitorURLs()[:2:2], c.MonitorURLs()[0]), []string{"2 of 3"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var out bytes.Buffer
+			var out said
 			l := connect(t, eventlog.RemoteOptions{
 				URLs: c.URLs(), Replicas: 3, MonitorURLs: x.monitors, Durability: eventlog.DurabilityPower,
 				Logger: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelWarn})),
@@ -409,7 +428,7 @@ func TestReplicasFollowTheConfiguration(t *testing.T) {
 	t.Parallel()
 	c := natstest.StartCluster(t, natstest.Options{})
 	for i, replicas := range []int{1, 3} {
-		var out bytes.Buffer
+		var out said
 		l := connect(t, eventlog.RemoteOptions{
 			URLs: c.URLs(), Replicas: replicas, Prefix: "SHOP",
 			Logger: slog.New(slog.NewTextHandler(&out, nil)),

@@ -92,7 +92,9 @@ func (s *jsStream) Read(ctx context.Context, from uint64, limit int) ([]Message,
 			continue
 		case !errors.Is(err, errGap) && s.log.passing(ctx, err):
 			// The servers are away, or choose a leader: a reader waits.
-			s.log.log.Debug("event log: reader waits", "stream", s.name, "error", err)
+			if backoff == minBackoff {
+				s.log.log.Warn("event log: reader waits for the servers", "stream", s.name, "error", err)
+			}
 			if s.log.pause(ctx, backoff) {
 				backoff = min(2*backoff, maxBackoff)
 				continue

@@ -42,7 +42,7 @@
 // way, its callers wait or are told ErrBusy, Read waits, Trim and Seal wait up to
 // two minutes. When a stream's leader dies its cluster takes 5 to 7 s to elect
 // another; appends and reads pause as long. A reader whose consumer's server
-// dies goes on after 2 to 7 s: it is missed after two heartbeats of a second, and a
+// dies goes on after 2 to 8 s: it is missed after two heartbeats of a second, and a
 // new consumer needs the cluster's own leader, which may have to be elected.
 //
 // Bounds never tells what an outdated server says (bounds.go), and a stream that

@@ -20,7 +20,7 @@ func TestABrokerKilledUnderLoadLosesAndDoublesNothing(t *testing.T) {
 	l := connect(t, eventlog.RemoteOptions{URLs: []string{s.URL()}})
 	defer func() { _ = l.Close() }()
 	x := startLoad(t, l, eventlog.WriterOptions{})
-	for range 4 {
+	for range 8 {
 		x.progress(100 + rand.IntN(400))
 		s.Kill9()
 		s.Restart()

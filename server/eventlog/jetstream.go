@@ -241,19 +241,25 @@ func (s *jsStream) Append(ctx context.Context, subject string, data []byte, expe
 		ctx, cancel = context.WithTimeout(ctx, answerFor)
 		defer cancel()
 	}
+	if s.log.remote {
+		var done func()
+		ctx, done = s.log.link.whileConnected(ctx)
+		defer done()
+	}
 	m := &nats.Msg{Subject: s.log.subject(subject), Header: h, Data: data}
 	answer, err := s.log.nc.RequestMsgWithContext(ctx, m)
-	for until := time.Duration(0); errors.Is(err, nats.ErrNoResponders) && s.log.remote && until < noLeaderFor && !s.isSealed(ctx); until += noLeaderPause {
+	if errors.Is(err, nats.ErrNoResponders) && s.log.remote && !s.isSealed(ctx) {
 		// The servers have told nobody of it: the stream is new, and its server's
 		// interest still spreads, or it has no leader.
-		if !s.log.pause(ctx, noLeaderPause) {
-			break
+		for waited := time.Duration(0); errors.Is(err, nats.ErrNoResponders) && waited < noLeaderFor && s.log.pause(ctx, noLeaderPause); waited += noLeaderPause {
+			answer, err = s.log.nc.RequestMsgWithContext(ctx, m)
 		}
-		answer, err = s.log.nc.RequestMsgWithContext(ctx, m)
 	}
 	switch {
 	case errors.Is(err, nats.ErrNoResponders) && s.isSealed(ctx): // a sealed stream is off its subjects
 		return 0, fmt.Errorf("append to %s: %w", s.name, ErrSealed)
+	case err != nil && errors.Is(context.Cause(ctx), errLost):
+		return 0, fmt.Errorf("append to %s: %w", s.name, errLost)
 	case err != nil:
 		return 0, fmt.Errorf("append to %s: %w", s.name, s.log.mapErr(err))
 	}
@@ -293,8 +299,8 @@ func (s *jsStream) refusal(ctx context.Context, e *jetstream.APIError) error {
 }
 
 func (s *jsStream) isSealed(ctx context.Context) bool {
-	st, err := s.log.js.Stream(ctx, s.served)
-	return err == nil && isSealed(st.CachedInfo().Config)
+	info, err := s.log.ask(ctx, s.served)
+	return err == nil && isSealed(info.Config)
 }
 
 // Trim forgets all messages below before. Servers that do not answer are asked

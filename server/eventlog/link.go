@@ -42,9 +42,36 @@ type link struct {
 	remote  bool
 	refused chan error // the server's word on permissions; nil when nobody listens
 
-	mu     sync.Mutex
-	status Status
-	renew  func() // after every reconnect
+	mu      sync.Mutex
+	status  Status
+	renew   func() // after every reconnect
+	waiting map[*waitingFor]bool
+}
+
+// waitingFor is somebody who waits for an answer over the connection.
+type waitingFor struct{ cancel context.CancelCauseFunc }
+
+// errLost: the connection broke before the answer came.
+var errLost = errors.New("the connection was lost before the answer came")
+
+// whileConnected is ctx, ended with the cause errLost when the connection
+// breaks: an answer that was under way does not come any more. Done must be
+// called.
+func (k *link) whileConnected(ctx context.Context) (_ context.Context, done func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	w := &waitingFor{cancel}
+	k.mu.Lock()
+	if k.waiting == nil {
+		k.waiting = map[*waitingFor]bool{}
+	}
+	k.waiting[w] = true
+	k.mu.Unlock()
+	return ctx, func() {
+		k.mu.Lock()
+		delete(k.waiting, w)
+		k.mu.Unlock()
+		cancel(nil)
+	}
 }
 
 // options are what Stream's code needs of a connection, in process or not.
@@ -103,6 +130,9 @@ func (k *link) disconnected(_ *nats.Conn, err error) {
 	k.status.Connected, k.status.Since, k.status.Reason = false, now(), "connection lost"
 	if err != nil {
 		k.status.Reason = "connection lost: " + err.Error()
+	}
+	for w := range k.waiting {
+		w.cancel(errLost)
 	}
 	server := k.status.Server
 	k.mu.Unlock()

@@ -83,7 +83,7 @@ func startLoad(t *testing.T, l *eventlog.JetStream, o eventlog.WriterOptions) *l
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Now, o.Timeout = time.Now, time.Second
+	o.Now = time.Now
 	x := &load{t: t, s: s, writer: newWriter(s, o), acked: map[string]bool{}, refused: map[string]bool{}}
 	x.stop = start(t, x.writer)
 	ctx, cancel := context.WithCancel(context.Background())
