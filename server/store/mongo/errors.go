@@ -69,7 +69,7 @@ func (s *Store) fail(ctx context.Context, what string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if ctx.Err() != nil && !driver.IsNetworkError(err) {
+	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	var arg *store.ArgError

@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -348,11 +349,11 @@ func TestABatchIsATransaction(t *testing.T) {
 
 // times has an answer for the first n commands of a name (n < 0: all).
 func times(n int, name string, d bson.D) func(command) bson.D {
+	var met atomic.Int64
 	return func(c command) bson.D {
-		if c.name != name || n == 0 {
+		if c.name != name || met.Add(1) > int64(n) && n >= 0 {
 			return nil
 		}
-		n--
 		return d
 	}
 }

@@ -220,9 +220,9 @@ func (i storedIndex) definition() string {
 }
 
 // declaredIndexes are the indexes that a MongoDB collection must have. Unique
-// ones are there for finding only.
-func declaredIndexes(indexes []store.Index) []storedIndex {
-	all := []storedIndex{{Name: expiresIndex, Key: bson.D{{Key: expiresField, Value: 1}}, Sparse: true}}
+// ones are there for finding only. FerretDB does not list what is sparse.
+func (s *Store) declaredIndexes(indexes []store.Index) []storedIndex {
+	all := []storedIndex{{Name: expiresIndex, Key: bson.D{{Key: expiresField, Value: 1}}, Sparse: !s.serial}}
 	for _, ix := range indexes {
 		key := bson.D{{Key: workspaceField, Value: 1}}
 		for _, p := range ix.Paths {
@@ -247,7 +247,7 @@ func (s *Store) migrateIndexes(ctx context.Context, c *driver.Collection, declar
 	for _, i := range stored {
 		have[i.Name] = i.definition()
 	}
-	want := declaredIndexes(declared)
+	want := s.declaredIndexes(declared)
 	for _, i := range stored {
 		mine := i.Name == expiresIndex || strings.HasPrefix(i.Name, indexPrefix)
 		wanted := slices.ContainsFunc(want, func(w storedIndex) bool { return w.Name == i.Name && w.definition() == have[i.Name] })

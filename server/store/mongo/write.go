@@ -159,10 +159,14 @@ func (s *Store) Apply(ctx context.Context, b store.Batch) error {
 		}
 		err := once(ctx, changes)
 		again := errors.Is(err, errConflict) || hasLabel(err, labelTransient)
-		if !again || attempt == maxAttempts {
-			return err
+		if again && attempt < maxAttempts {
+			pause(ctx, attempt)
+			continue
 		}
-		pause(ctx, attempt)
+		if again {
+			return s.newError(changes[0].what, err)
+		}
+		return err
 	}
 }
 

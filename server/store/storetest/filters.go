@@ -232,9 +232,9 @@ func (s *suite) randomPeople(r *rand.Rand, n int) map[string]map[string]any {
 func filtersMatchReference(s *suite) {
 	const seed = 7
 	r := rand.New(rand.NewPCG(seed, seed)) //nolint:gosec // a repeatable sequence is wanted
-	all := s.randomPeople(r, s.size(120, 2))
+	all := s.randomPeople(r, s.size(120, 3))
 	some, none := 0, 0
-	for range s.size(800, 5) {
+	for range s.size(800, 10) {
 		f := randomFilter(r, 3)
 		var want []string
 		for id, body := range all {
@@ -258,7 +258,7 @@ func filtersMatchReference(s *suite) {
 			some++
 		}
 	}
-	if some < s.size(200, 5) || none < s.size(25, 5) {
+	if some < s.size(200, 10) || none < s.size(25, 10) {
 		s.t.Fatalf("the filters tell little: %d matched some, %d none", some, none)
 	}
 }
