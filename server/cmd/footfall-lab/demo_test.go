@@ -103,6 +103,18 @@ func TestWrongUsageIsToldByItsExitCode(t *testing.T) {
 		{"demo", "--sabotage", "lose=1"},
 		{"demo", "--sabotage", "lose"},
 		{"demo", "extra"},
+		{"demo", "--kill", "nats", "--nats"},
+		{"demo", "--duration", "1s", "--kill", "nats"},
+		{"demo", "--duration", "1s", "--kill", "everybody"},
+		{"demo", "--duration", "1s", "--kill", "server,server"},
+		{"demo", "--duration", "1s", "--kill", "server", "--sabotage", "lose=1"},
+		{"demo", "--nats", "--event-log", "nats://127.0.0.1:1"},
+		{"demo", "--event-log", "http://127.0.0.1:1"},
+		{"replay"},
+		{"replay", "a", "b"},
+		{"replay", "there-is-no-such-file"},
+		{"replay", "x", "--mode", "slow"},
+		{"replay", "x", "--batch", "-1"},
 		{"sim", "--phones", "0"},
 		{"sim", "--rate", "-1"},
 		{"sim", "--duration", "0s"},
@@ -114,7 +126,7 @@ func TestWrongUsageIsToldByItsExitCode(t *testing.T) {
 			t.Errorf("%q: exit %d, stdout %q, stderr %q", args, code, &out, &errs)
 		}
 	}
-	for _, args := range [][]string{{"--help"}, {"demo", "--help"}, {"sim", "--help"}} {
+	for _, args := range [][]string{{"--help"}, {"demo", "--help"}, {"replay", "--help"}, {"sim", "--help"}} {
 		var out, errs bytes.Buffer
 		if code := run(t.Context(), args, &out, &errs); code != 0 || !strings.Contains(out.String(), "footfall-lab") {
 			t.Errorf("%q: exit %d, %q", args, code, &out)

@@ -174,7 +174,7 @@ func dropDatabase(ctx context.Context, c config.MongoDB) error {
 		}
 		uri = strings.TrimSpace(string(text))
 	}
-	client, err := mongo.Connect(options.Client().ApplyURI(uri))
+	client, err := mongo.Connect(options.Client().ApplyURI(uri).SetServerSelectionTimeout(10 * time.Second))
 	if err != nil {
 		return errors.New("the connection string is not valid") // the driver's error may show it
 	}

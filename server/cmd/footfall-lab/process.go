@@ -34,6 +34,7 @@ type process struct {
 
 	mu    sync.Mutex
 	cmd   *exec.Cmd
+	input io.Closer     // of cmd
 	ended chan struct{} // closed when cmd has
 	asked bool          // the end of cmd is ours
 }
@@ -45,8 +46,8 @@ const upWithin = 60 * time.Second
 func (p *process) start(ctx context.Context) (line string, err error) {
 	cmd := exec.Command(p.path, p.args...) //nolint:noctx // it outlives the context that asked for it
 	cmd.Env, cmd.Stderr = p.env, p.log
-	// Both pipes stay open until the process ends.
-	if _, err := cmd.StdinPipe(); err != nil {
+	input, err := cmd.StdinPipe() // open until the process ends
+	if err != nil {
 		return "", fmt.Errorf("start %s: %w", p.name, err)
 	}
 	out, err := cmd.StdoutPipe()
@@ -58,7 +59,7 @@ func (p *process) start(ctx context.Context) (line string, err error) {
 	}
 	ended := make(chan struct{})
 	p.mu.Lock()
-	p.cmd, p.ended, p.asked = cmd, ended, false
+	p.cmd, p.input, p.ended, p.asked = cmd, input, ended, false
 	p.mu.Unlock()
 	said := make(chan string, 1)
 	go func() {
