@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help bootstrap compiler tools generate build demo test lint check-generated smoke bench soak clean
+.PHONY: help bootstrap compiler tools generate build demo test lint check-generated smoke test-mongo mongo-uri bench soak clean
 
 # The pinned tools come before what the machine has.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
@@ -55,11 +55,22 @@ check-generated: tools ## is the committed generated code what the pinned tools 
 smoke: build ## the demo for 30 s, audited
 	timeout 180 bin/footfall-lab demo --duration 30s --json --port 0
 
+# Everything happens in databases of its own there, which are dropped afterwards.
+# The address may hold a password: it stays in the environment.
+test-mongo: mongo-uri build ## on the MongoDB of FOOTFALL_TEST_MONGODB_URI: the store's suite, a replay, the demo for 30 s
+	go test -race -count 1 -timeout $(strip $(TIMEOUT)) ./server/store/...
+	go test -race -count 1 -timeout $(strip $(TIMEOUT)) -run 'OnEveryLogAndStore|OnMongoDB' ./server/cmd/footfall-lab
+	FOOTFALL_STORE_MONGODB_URI="$$FOOTFALL_TEST_MONGODB_URI" timeout 180 bin/footfall-lab demo --duration 30s --json --port 0
+
+mongo-uri:
+	@test -n "$${FOOTFALL_TEST_MONGODB_URI:-}" || { \
+	  echo "FOOTFALL_TEST_MONGODB_URI is not set: give the connection string of a MongoDB replica set or sharded cluster, 4.4 or later, whose user may create and drop databases, such as mongodb://127.0.0.1:27017/?replicaSet=rs0" >&2; exit 2; }
+
 bench: build ## benchmarks of every package, then of the partition loop
 	go test -run '^$$' -bench . -benchmem -timeout 30m ./...
 	bin/footfall-lab bench loop --json
 
-soak: ## long: every fuzz target for FUZZTIME, the tests five times in shuffled order, 1,000 power cuts of a server
+soak: build ## long: every fuzz target for FUZZTIME, the tests five times in shuffled order, 1,000 power cuts of a server, NATS away for a minute, a demo with many deaths
 	@go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./... | while read -r pkg; do \
 	  go test -list '^Fuzz' "$$pkg" | { grep '^Fuzz' || true; } | while read -r target; do \
 	    echo "$$pkg $$target"; \
@@ -68,6 +79,8 @@ soak: ## long: every fuzz target for FUZZTIME, the tests five times in shuffled 
 	done
 	go test -race -count 5 -shuffle on -timeout 60m ./...
 	FOOTFALL_TEST_POWER_CUTS=1000 go test -run PowerCuts -timeout 60m ./server/app/...
+	FOOTFALL_TEST_OUTAGE=60s go test -count 1 -run DownForAWhile -timeout 30m ./server/eventlog/...
+	bin/footfall-lab demo --people 300 --duration 5m --json --port 0 --nats --kill nats,server
 
 clean: ## remove what was built (not .tools, not data)
 	rm -rf bin coverage.out
