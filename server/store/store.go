@@ -2,7 +2,8 @@
 // collections of documents with a version, a small filter tree, and one atomic
 // batch. Nothing here leans on SQL or on any one database.
 //
-// Implementations: store/sqlite (embedded). The contract is storetest.Run.
+// Implementations: store/sqlite (embedded), store/mongo (a MongoDB cluster). The
+// contract is storetest.Run.
 package store
 
 import (
