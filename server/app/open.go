@@ -72,11 +72,20 @@ func openLog(ctx context.Context, c *config.Config, log *slog.Logger) (*eventlog
 			Dir: filepath.Join(c.DataDir, "log"), Durability: eventlog.Durability(c.Durability), Logger: log,
 		})
 	}
-	return eventlog.Connect(ctx, eventlog.RemoteOptions{
+	remote, err := eventlog.Connect(ctx, eventlog.RemoteOptions{
 		URLs: l.URLs(), Replicas: l.Replicas, Prefix: l.Prefix, CredentialsFile: l.CredentialsFile, NKeyFile: l.NKeyFile,
 		User: l.User, Password: l.Password, Token: l.Token, TLS: eventlog.TLSOptions(l.TLS),
 		MonitorURLs: l.MonitorURLs(), Durability: eventlog.Durability(c.Durability), Logger: log,
 	})
+	return remote, below("event_log", err)
+}
+
+// below names the setting that a refusal is about, as an operator knows it.
+func below(section string, err error) error {
+	if _, ok := errors.AsType[*engage.Error](err); ok {
+		return engage.At(section, err)
+	}
+	return err
 }
 
 // openStores opens the configured stores: two SQLite files, or one database in
@@ -115,7 +124,7 @@ func (a *App) openMongoDB(ctx context.Context) error {
 		Logger: a.log, Now: a.o.Clock.Now, Serial: a.o.SerialStore,
 	})
 	if err != nil {
-		return err
+		return below("store.mongodb", err)
 	}
 	a.life.push("store", s.Close)
 	a.hot, a.states = s, s
