@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/footfall-engage/footfall/server/catalog"
 	"github.com/footfall-engage/footfall/server/clock"
@@ -91,44 +92,57 @@ func below(section string, err error) error {
 // openStores opens the configured stores: two SQLite files, or one database in
 // which the collections of both stand.
 func (a *App) openStores(ctx context.Context) error {
-	if a.o.Config.Store.MongoDB.Enabled() {
-		return a.openMongoDB(ctx)
-	}
-	open := func(file string, collections []store.Collection) (store.Store, error) {
-		s, err := sqlite.Open(ctx, sqlite.Options{
-			Path: filepath.Join(a.o.Config.DataDir, file), Collections: collections,
-			Durability: string(a.o.Config.Durability), Logger: a.log, Now: a.o.Clock.Now,
-		})
+	open := func(name string, f func() (store.Store, error)) (store.Store, error) {
+		s, err := f()
 		if err != nil {
-			return nil, fmt.Errorf("open %s: %w", file, err)
+			return nil, err
 		}
-		a.life.push(file, s.Close)
+		a.life.push(name, s.Close)
 		return s, nil
 	}
+	c, now := &a.o.Config, a.o.Clock.Now
 	var err error
-	if a.states, err = open("states.db", stateCollections()); err != nil {
+	if c.Store.MongoDB.Enabled() {
+		a.states, err = open("mongodb", func() (store.Store, error) { return openMongoDB(ctx, c, a.log, now, a.o.SerialStore) })
+		a.hot = a.states
 		return err
 	}
-	a.hot, err = open("hot.db", hotCollections())
+	if a.states, err = open("states.db", func() (store.Store, error) {
+		return openSQLite(ctx, c, "states.db", stateCollections(), a.log, now)
+	}); err != nil {
+		return err
+	}
+	a.hot, err = open("hot.db", func() (store.Store, error) {
+		return openSQLite(ctx, c, "hot.db", hotCollections(), a.log, now)
+	})
 	return err
 }
 
-func (a *App) openMongoDB(ctx context.Context) error {
-	c := a.o.Config.Store.MongoDB
-	uri, err := connectionString(c)
-	if err != nil {
-		return err
-	}
-	s, err := mongo.Open(ctx, mongo.Options{
-		URI: uri, Database: c.Database, Collections: AllCollections(), Durability: string(a.o.Config.Durability),
-		Logger: a.log, Now: a.o.Clock.Now, Serial: a.o.SerialStore,
+// openSQLite opens a file in the data folder.
+func openSQLite(ctx context.Context, c *config.Config, file string, collections []store.Collection, log *slog.Logger, now func() time.Time) (store.Store, error) {
+	s, err := sqlite.Open(ctx, sqlite.Options{
+		Path: filepath.Join(c.DataDir, file), Collections: collections, Durability: string(c.Durability), Logger: log, Now: now,
 	})
 	if err != nil {
-		return below("store.mongodb", err)
+		return nil, fmt.Errorf("open %s: %w", file, err)
 	}
-	a.life.push("store", s.Close)
-	a.hot, a.states = s, s
-	return nil
+	return s, nil
+}
+
+// openMongoDB opens the configured database; serial is Options.SerialStore.
+func openMongoDB(ctx context.Context, c *config.Config, log *slog.Logger, now func() time.Time, serial bool) (store.Store, error) {
+	uri, err := connectionString(c.Store.MongoDB)
+	if err != nil {
+		return nil, err
+	}
+	s, err := mongo.Open(ctx, mongo.Options{
+		URI: uri, Database: c.Store.MongoDB.Database, Collections: AllCollections(), Durability: string(c.Durability),
+		Logger: log, Now: now, Serial: serial,
+	})
+	if err != nil {
+		return nil, below("store.mongodb", err)
+	}
+	return s, nil
 }
 
 // connectionString reads it from where it is kept.

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -21,8 +20,6 @@ import (
 	"github.com/footfall-engage/footfall/server/partition"
 	"github.com/footfall-engage/footfall/server/situate"
 	"github.com/footfall-engage/footfall/server/store"
-	"github.com/footfall-engage/footfall/server/store/mongo"
-	"github.com/footfall-engage/footfall/server/store/sqlite"
 )
 
 // ReplayOptions say on what and how a tape is played. Replay needs Log and Store.
@@ -91,19 +88,12 @@ func ReplayAt(ctx context.Context, t *Tape, c *config.Config, o ReplayOptions) (
 	defer func() { err = errors.Join(err, log.Close()) }()
 	now := func() time.Time { return t.At }
 	var s store.Store
-	if m := c.Store.MongoDB; m.Enabled() {
-		uri, err := connectionString(m)
-		if err != nil {
-			return nil, err
-		}
-		if s, err = mongo.Open(ctx, mongo.Options{
-			URI: uri, Database: m.Database, Collections: AllCollections(), Durability: string(c.Durability), Logger: o.Logger, Now: now,
-		}); err != nil {
-			return nil, err
-		}
-	} else if s, err = sqlite.Open(ctx, sqlite.Options{
-		Path: filepath.Join(c.DataDir, "replay.db"), Collections: AllCollections(), Durability: string(c.Durability), Logger: o.Logger, Now: now,
-	}); err != nil {
+	if c.Store.MongoDB.Enabled() {
+		s, err = openMongoDB(ctx, c, o.Logger, now, false)
+	} else {
+		s, err = openSQLite(ctx, c, "replay.db", AllCollections(), o.Logger, now)
+	}
+	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
