@@ -38,21 +38,37 @@ func (l *JetStream) streamConfig(served string, subjects []string) jetstream.Str
 // and unfit is refused.
 func (l *JetStream) ensure(ctx context.Context, served string, subjects []string) error {
 	for attempt := 1; ; attempt++ {
-		st, err := l.js.Stream(ctx, served)
+		info, err := l.ask(ctx, served)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			st, err = l.js.CreateStream(ctx, l.streamConfig(served, subjects))
+			info, err = l.create(ctx, served, subjects)
 		}
-		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) && attempt < maxEnsure && l.pause(ctx, askAgain) {
-			// A server of a cluster that has just started does not know all its
-			// streams yet; or another process was faster.
+		// A server of a cluster that has just started does not know all its streams
+		// yet; or another process was faster; or the answer was lost with its
+		// connection, and nobody would say so before ctx ends.
+		again := errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) || errors.Is(err, context.DeadlineExceeded)
+		if again && attempt < maxEnsure && l.pause(ctx, askAgain) {
 			continue
 		}
 		if err != nil {
 			return l.replicaErr(err)
 		}
-		return l.adopt(ctx, st.CachedInfo().Config, subjects)
+		return l.adopt(ctx, info.Config, subjects)
 	}
 }
+
+func (l *JetStream) create(ctx context.Context, served string, subjects []string) (*jetstream.StreamInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, createFor)
+	defer cancel()
+	st, err := l.js.CreateStream(ctx, l.streamConfig(served, subjects))
+	if err != nil {
+		return nil, err
+	}
+	return st.CachedInfo(), nil
+}
+
+// createFor is how long the answer to a creation is waited for: a cluster elects
+// the stream's leader first.
+const createFor = 10 * time.Second
 
 const maxEnsure = 20
 
