@@ -31,6 +31,7 @@ const (
 	// onTheWire is how much later than its sender's death a request may be read by a
 	// busy simulator.
 	onTheWire = time.Second
+	patience  = 2 * time.Minute // for what must happen
 )
 
 // footfall is the server's binary, built once and removed when the tests end.
@@ -97,7 +98,7 @@ func (v *victim) kill() {
 // because its log has gone away, is started again, as a supervisor would.
 func (v *victim) ready() {
 	v.t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(patience)
 	for {
 		resp, err := http.Get("http://" + v.conf.Listen + "/readyz")
 		if err == nil {
