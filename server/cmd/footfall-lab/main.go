@@ -3,11 +3,12 @@
 // and weather, an audit of what was lost or doubled, and a load generator. None
 // of it is in the footfall binary.
 //
-// Reading order: demo.go (the demo from start to report), world.go (the
-// simulators), marketer.go (places, campaigns and apps, through the HTTP API),
-// place.go (where the log and the documents are), process.go and killer.go (who
-// dies during a demo), replay.go (a recorded run on another log and store), audit.go and latency.go (what the evidence says, pure), report.go (the JSON
-// object), sabotage.go (proof that the audit finds what is wrong), sim.go (load
+// Reading order: demo.go (the demo from start to report), place.go (where its log
+// and its documents are), host.go (its server), process.go and killer.go (who dies
+// meanwhile), world.go (the simulators), marketer.go (places, campaigns and apps,
+// through the HTTP API), audit.go and latency.go (what the evidence says, pure),
+// report.go (the JSON object), sabotage.go (proof that the audit finds what is
+// wrong), replay.go (a recorded demo on another log and store), sim.go (load
 // against a running server), bench.go (measurements of parts).
 package main
 

@@ -20,7 +20,7 @@ import (
 
 // A place is where a run keeps its event log and its documents: embedded in a
 // folder, unless FOOTFALL_EVENT_LOG_* and FOOTFALL_STORE_* say otherwise, which mean
-// what they mean to the server. A run whose folder is temporary leaves nothing
+// what they mean to the server, as does FOOTFALL_DURABILITY. A run whose folder is temporary leaves nothing
 // behind: elsewhere it gets a prefix and a database of its own, too, whatever is
 // configured, and they are removed with the folder. With a folder that is kept
 // (--data) names are as configured and kept.

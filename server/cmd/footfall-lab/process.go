@@ -137,9 +137,11 @@ func (c *cli) untilStdinEnds(ctx context.Context) context.Context {
 func (c *cli) runNATS() *cobra.Command {
 	var dir string
 	var port int
+	var sync bool
 	cmd := &cobra.Command{Use: "run-nats", Short: "A NATS server for the demo", Args: noArgs, Hidden: true}
 	cmd.Flags().StringVar(&dir, "dir", "", "folder of its streams")
 	cmd.Flags().IntVar(&port, "port", 0, "port on the loopback; 0 lets the system choose")
+	cmd.Flags().BoolVar(&sync, "sync", false, "sync every message to the disk before it is acknowledged")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx := c.untilStdinEnds(cmd.Context())
 		if port == 0 {
@@ -147,7 +149,7 @@ func (c *cli) runNATS() *cobra.Command {
 		}
 		s, err := server.NewServer(&server.Options{
 			ServerName: "footfall-demo", Host: "127.0.0.1", Port: port, NoSigs: true,
-			JetStream: true, StoreDir: dir, JetStreamMaxStore: 1 << 50,
+			JetStream: true, StoreDir: dir, JetStreamMaxStore: 1 << 50, SyncAlways: sync,
 			MaxPayload: eventlog.MaxMessageBytes + 1<<20,
 		})
 		if err != nil {

@@ -52,7 +52,7 @@ func TestAProcessEndsWithTheOneWhoStartedIt(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	p, url, err := startNATS(t.Context(), t.TempDir(), log)
+	p, url, err := startNATS(t.Context(), t.TempDir(), config.Process, log)
 	if err != nil {
 		t.Fatal(err)
 	}

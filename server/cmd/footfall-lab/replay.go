@@ -41,7 +41,8 @@ they must be the same, byte for byte. Nothing is sent to anybody.
 
 The log is embedded unless --event-log or FOOTFALL_EVENT_LOG_URL names NATS servers,
 documents are in SQLite unless FOOTFALL_STORE_MONGODB_URI names a MongoDB. All
-FOOTFALL_EVENT_LOG_* and FOOTFALL_STORE_* count, as for the server. Without --data
+FOOTFALL_EVENT_LOG_* and FOOTFALL_STORE_* and FOOTFALL_DURABILITY count, as for the
+server. Without --data
 everything is temporary: on NATS and MongoDB the replay gets a prefix and a database
 of its own and removes them at its end. With --data they are as configured and are
 kept; what is not empty is refused.
