@@ -111,18 +111,22 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	if err := a.openStores(ctx); err != nil {
 		return nil, err
 	}
-	if err := belong(ctx, a.eventlog, a.states); err != nil {
+	if err := a.outlast(ctx, func(ctx context.Context) error { return belong(ctx, a.eventlog, a.states) }); err != nil {
 		return nil, err
 	}
 	if a.sealer, err = sealer(&o.Config); err != nil {
 		return nil, err
 	}
-	if a.catalog, err = catalog.Open(ctx, catalog.Options{
-		Log: a.eventlog, Clock: o.Clock, Compile: decide.Compile, Sealer: a.sealer, Logger: a.log,
+	if err := a.outlast(ctx, func(ctx context.Context) (err error) {
+		a.catalog, err = catalog.Open(ctx, catalog.Options{
+			Log: a.eventlog, Clock: o.Clock, Compile: decide.Compile, Sealer: a.sealer, Logger: a.log,
+		})
+		return err
 	}); err != nil {
 		return nil, err
 	}
-	if err := a.firstStart(ctx); err != nil {
+	k, token := catalog.NewKey(o.Config.Workspace, "first admin", catalog.Admin)
+	if err := a.outlast(ctx, func(ctx context.Context) error { return a.firstStart(ctx, k, token) }); err != nil {
 		return nil, err
 	}
 	if err := a.openWeather(); err != nil {

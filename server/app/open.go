@@ -231,26 +231,58 @@ func sealer(c *config.Config) (*catalog.Sealer, error) {
 	return catalog.NewSealer(key)
 }
 
-// firstStart makes the default workspace and an admin key when there is none.
-func (a *App) firstStart(ctx context.Context) error {
+// firstStart makes the default workspace, and the admin key when there is none. It
+// may be repeated with the same key.
+func (a *App) firstStart(ctx context.Context, k *catalog.Key, token engage.Secret) error {
 	ws := a.o.Config.Workspace
 	if a.catalog.Now().Workspaces[ws] == nil {
 		w := &catalog.Workspace{ID: ws, Name: ws}
-		if err := a.catalog.PutWorkspace(ctx, "system", w, 0); err != nil {
+		if err := a.catalog.PutWorkspace(ctx, "system", w, catalog.AnyVersion); err != nil {
 			return fmt.Errorf("make workspace %s: %w", ws, err)
 		}
 	}
-	for _, k := range a.catalog.Now().Keys(ws) {
-		if k.Role == catalog.Admin {
+	for _, have := range a.catalog.Now().Keys(ws) {
+		if have.ID == k.ID {
+			a.firstKey = token
+			return nil
+		}
+		if have.Role == catalog.Admin {
 			return nil
 		}
 	}
-	k, token := catalog.NewKey(ws, "first admin", catalog.Admin)
-	if err := a.catalog.PutKey(ctx, "system", k, 0); err != nil {
+	if err := a.catalog.PutKey(ctx, "system", k, catalog.AnyVersion); err != nil {
 		return fmt.Errorf("make the first admin key: %w", err)
 	}
 	a.firstKey = token
 	return nil
+}
+
+// outlastWithin is how long a start waits for a log or a store that has answered
+// before and does not now.
+const outlastWithin = time.Minute
+
+// outlast does what a start needs of a log or a store on other machines until it
+// is done or refused; these may go away at any moment. F may be repeated.
+func (a *App) outlast(ctx context.Context, f func(context.Context) error) error {
+	if a.o.Config.EventLog.Embedded() && !a.o.Config.Store.MongoDB.Enabled() {
+		return f(ctx)
+	}
+	within, cancel := context.WithTimeout(ctx, outlastWithin)
+	defer cancel()
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		err := f(within)
+		if e, ok := errors.AsType[*engage.Error](err); err == nil || ok && e.Code != engage.Unavailable || within.Err() != nil {
+			return err
+		}
+		a.log.Warn("the start waits for the event log or the store", "error", err)
+		t := time.NewTimer(pause)
+		select {
+		case <-t.C:
+		case <-within.Done():
+			t.Stop()
+			return err
+		}
+	}
 }
 
 // ResetAdmin makes an admin key in the log of a server that is stopped.

@@ -2,12 +2,14 @@ package app_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"testing"
 	"time"
 
 	"github.com/footfall-engage/footfall/geo"
 	"github.com/footfall-engage/footfall/server/app"
+	"github.com/footfall-engage/footfall/server/config"
 	"github.com/footfall-engage/footfall/server/eventlog/natstest"
 )
 
@@ -90,5 +92,37 @@ func TestTheLogIsAwayForAWhile(t *testing.T) {
 	// One for each ring that the fix is in; had it taken effect twice, there were more.
 	if n := len(s.decisions(ada, "hello")); n != 2 {
 		t.Errorf("%d decisions about Ada, want 2", n)
+	}
+}
+
+// A start meets a log that dies and comes back under it: it waits, and the first
+// key is shown although its append may have been answered by nobody.
+func TestAStartOutlastsADyingLog(t *testing.T) {
+	broker := natstest.Start(t, natstest.Options{})
+	c := config.Default()
+	c.Listen, c.EventLog.URL, c.Partitions = "127.0.0.1:0", broker.URL(), 1
+	for i := range 5 {
+		c.DataDir, c.EventLog.Prefix = t.TempDir(), fmt.Sprintf("P%d", i)
+		dying := make(chan struct{})
+		go func() {
+			defer close(dying)
+			for n := range 3 {
+				pause := time.NewTimer(time.Duration(20+30*n+7*i) * time.Millisecond)
+				<-pause.C
+				broker.Kill9()
+				broker.Restart()
+			}
+		}()
+		a, err := app.New(t.Context(), app.Options{Config: c})
+		<-dying
+		if err != nil {
+			t.Fatalf("start %d: %v", i, err)
+		}
+		if a.FirstKey() == "" {
+			t.Errorf("start %d showed no key", i)
+		}
+		if err := a.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
