@@ -97,8 +97,9 @@ func weaker(c *options.ClientOptions) error {
 	return nil
 }
 
-// secretsOf are the password, as it is written and as it is meant, and the user
-// where the two stand together.
+// secretsOf are the password, as it is written and as it is meant, and what
+// stands before the host as a whole. The user's name alone is no secret, and short
+// ones are parts of other words.
 func secretsOf(uri string) []string {
 	_, rest, _ := strings.Cut(uri, "://")
 	rest, _, _ = strings.Cut(rest, "?")
@@ -107,18 +108,15 @@ func secretsOf(uri string) []string {
 		return nil
 	}
 	info := rest[:at]
-	user, password, _ := strings.Cut(info, ":")
-	secrets := []string{info}
-	for _, part := range []string{password, user} {
-		if part == "" {
-			continue
-		}
-		if decoded, err := url.PathUnescape(part); err == nil && decoded != part {
-			secrets = append(secrets, decoded)
-		}
-		secrets = append(secrets, part)
+	_, password, _ := strings.Cut(info, ":")
+	if password == "" {
+		return nil
 	}
-	return secrets
+	secrets := []string{info}
+	if decoded, err := url.PathUnescape(password); err == nil && decoded != password {
+		secrets = append(secrets, decoded)
+	}
+	return append(secrets, password)
 }
 
 // hello is what a server says of itself.
