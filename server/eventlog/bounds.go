@@ -40,6 +40,8 @@ const (
 	// leader without its cluster stays one.
 	confirmFor     = 15 * time.Second
 	confirmAnswers = 3
+	// forgetAfter is how long one answer counts towards the next.
+	forgetAfter = time.Minute
 )
 
 // errBehind: the stream is said to end below what was seen of it, and that is
@@ -48,6 +50,7 @@ var errBehind = errors.New("the stream is said to end too early, asking again")
 
 // Bounds returns the first kept and the last appended sequence.
 func (s *jsStream) Bounds(ctx context.Context) (first, last uint64, err error) {
+	before := s.tail.known()
 	info, err := s.log.settled(ctx, s.served)
 	if err != nil {
 		return 0, 0, fmt.Errorf("bounds of %s: %w", s.name, s.log.mapErr(err))
@@ -55,7 +58,7 @@ func (s *jsStream) Bounds(ctx context.Context) (first, last uint64, err error) {
 	state := info.State
 	if s.log.remote {
 		now := time.Now() //nolint:forbidigo // how long servers have said the same; log time is the caller's
-		if err := s.tail.believe(state.LastSeq, now); err != nil {
+		if err := s.tail.believe(state.LastSeq, before, now); err != nil {
 			return 0, 0, fmt.Errorf("bounds of %s: %w", s.name, err)
 		}
 	}
@@ -132,32 +135,44 @@ func unsettled(info *jetstream.StreamInfo) string {
 type tail struct {
 	mu      sync.Mutex
 	seen    uint64    // the highest sequence that was answered or read
-	since   time.Time // when it was first said to end below; zero while it is not
+	since   time.Time // when it was first said to end below
+	latest  time.Time // when it was last said so
 	answers int       // that said so since
+}
+
+// known is how far the stream was seen to reach until now: what is asked from now
+// on must reach as far. What is appended meanwhile, the answer may know or not.
+func (t *tail) known() uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.seen
 }
 
 func (t *tail) reached(seq uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.seen = max(t.seen, seq)
+	if seq > t.seen {
+		t.seen, t.answers = seq, 0 // it goes on: who said that it had ended was behind
+	}
 }
 
 // believe takes a last sequence, or returns errBehind while it is below what was
-// seen and not yet confirmed.
-func (t *tail) believe(last uint64, now time.Time) error {
+// known before it was asked for and not yet confirmed.
+func (t *tail) believe(last, before uint64, now time.Time) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if last >= t.seen {
-		t.seen, t.since, t.answers = last, time.Time{}, 0
+	if last >= before {
+		t.seen, t.answers = max(t.seen, last), 0
 		return nil
 	}
-	if t.answers == 0 {
-		t.since = now
+	if t.answers == 0 || now.Sub(t.latest) > forgetAfter {
+		t.since, t.answers = now, 0
 	}
+	t.latest = now
 	t.answers++
 	if t.answers < confirmAnswers || now.Sub(t.since) < confirmFor {
 		return fmt.Errorf("%w: it is at %d, %d was seen", errBehind, last, t.seen)
 	}
-	t.seen, t.since, t.answers = last, time.Time{}, 0 // it is so
+	t.seen, t.answers = last, 0 // it is so
 	return nil
 }

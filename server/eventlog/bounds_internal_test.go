@@ -40,7 +40,7 @@ func TestAShorterStreamIsBelievedOnlyAfterAWhileOfTheSameAnswer(t *testing.T) {
 	say := func(last uint64, after time.Duration, believed bool) {
 		t.Helper()
 		at = at.Add(after)
-		err := x.believe(last, at)
+		err := x.believe(last, x.known(), at)
 		if believed != (err == nil) || !believed && !errors.Is(err, errBehind) {
 			t.Fatalf("last %d: %v", last, err)
 		}
@@ -60,4 +60,24 @@ func TestAShorterStreamIsBelievedOnlyAfterAWhileOfTheSameAnswer(t *testing.T) {
 		say(19, 0, false) // many at once are not for a while
 	}
 	say(18, confirmFor, true)
+
+	// Answers that an append has overtaken say nothing, nor do those of long ago.
+	x = tail{}
+	x.reached(10)
+	before := x.known()
+	x.reached(30)
+	if err := x.believe(12, before, at); err != nil {
+		t.Fatalf("an answer from between two appends: %v", err)
+	}
+	if x.known() != 30 {
+		t.Fatalf("it is taken to end at %d", x.known())
+	}
+	say(29, 0, false)
+	say(29, 0, false)
+	say(29, time.Hour, false)
+	say(29, 0, false)
+	x.reached(31)
+	say(29, confirmFor, false) // it went on meanwhile
+	say(29, 0, false)
+	say(29, confirmFor, true)
 }

@@ -335,6 +335,46 @@ func TestAnOldServerIsRefused(t *testing.T) {
 	<-served
 }
 
+func TestPowerIsNotCheckedAtAnotherServer(t *testing.T) {
+	t.Parallel()
+	lazy, other := natstest.Start(t, natstest.Options{}), natstest.Start(t, natstest.Options{SyncAlways: true})
+	wantText(t, refused(t, eventlog.RemoteOptions{
+		URLs: []string{lazy.URL()}, MonitorURLs: []string{other.MonitorURL()}, Durability: eventlog.DurabilityPower,
+	}), "monitor_url", lazy.Name())
+}
+
+// Who asks how far a stream reaches while it is appended to gets an answer.
+func TestBoundsAreToldWhileAppendsGoOn(t *testing.T) {
+	t.Parallel()
+	l := connect(t, eventlog.RemoteOptions{URLs: []string{natstest.Start(t, natstest.Options{}).URL()}})
+	defer func() { _ = l.Close() }()
+	s, err := l.Open(t.Context(), "IN_0", "in.0.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		for ctx.Err() == nil {
+			if _, err := s.Append(t.Context(), "in.0.shop", []byte("x"), -1); err != nil {
+				ended <- err
+				return
+			}
+		}
+		ended <- nil
+	}()
+	for range 300 {
+		if _, _, err := s.Bounds(t.Context()); err != nil {
+			t.Error(err)
+			break
+		}
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestPowerAsksEveryServerAndSaysOnceWhatItCouldNotAsk(t *testing.T) {
 	t.Parallel()
 	c := natstest.StartCluster(t, natstest.Options{SyncAlways: true})

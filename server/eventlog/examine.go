@@ -149,6 +149,9 @@ func (l *JetStream) examinePower(ctx context.Context, o RemoteOptions) error {
 			size = max(size, m.Meta.Size)
 		}
 	}
+	if connected := l.nc.ConnectedServerId(); len(asked) >= size && len(unasked) == 0 && !asked[connected] {
+		return refuse("monitor_url", nil, "none of these addresses is the monitoring port of the server that the log is on (%s): whether it fsyncs would remain unknown", l.nc.ConnectedServerName())
+	}
 	if len(asked) < size || len(o.MonitorURLs) == 0 {
 		unasked = append(unasked, fmt.Sprintf("%d of %d servers told whether they fsync", len(asked), max(size, len(l.nc.Servers()))))
 	}
