@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -406,7 +407,7 @@ func (a *App) ready() (ready bool, missing []string) {
 			missing = append(missing, fmt.Sprintf("%s is catching up: record %d of %d", p.Name(), s.Position, s.Landed))
 		}
 		if t := s.Trouble; t != (partition.Trouble{}) {
-			missing = append(missing, fmt.Sprintf("%s cannot %s since %s", p.Name(), t.Doing, t.Since.Format(time.RFC3339)))
+			missing = append(missing, fmt.Sprintf("%s cannot %s since %s: %s", p.Name(), t.Doing, t.Since.Format(time.RFC3339), cut(t.Error, 300)))
 		}
 	}
 	if len(missing) == 0 && !a.caughtUp.Load() {
@@ -418,6 +419,17 @@ func (a *App) ready() (ready bool, missing []string) {
 		missing = append(missing, fmt.Sprintf("the event log has been silent for %s: phones are told to wait", h.Silent.Round(time.Millisecond)))
 	}
 	return len(missing) == 0, missing
+}
+
+// cut shortens a text to at most n bytes, at a rune's border.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + "…"
 }
 
 // serve runs an HTTP server until ctx ends, then lets requests finish.

@@ -54,7 +54,10 @@ type WriterOptions struct {
 	// DecodeRecord makes of the record; nobody may change them. It delays the
 	// next append, so it should only pass them on.
 	Landed func(seq uint64, record []byte, entries []engage.Entry)
-	Logger *slog.Logger // nil discards
+	// Trouble, if not nil, is told at each try why an append has not landed, and
+	// nil when one has again. It must not block.
+	Trouble func(err error)
+	Logger  *slog.Logger // nil discards
 }
 
 // Writer appends entries to one stream as a group commit: one append is under
@@ -81,6 +84,8 @@ type Writer struct {
 	// Of Run alone:
 	last  uint64    // the stream's last sequence, as far as we know
 	stamp time.Time // the last given
+	// troubled: Trouble has been told of an error, and of no end to it.
+	troubled bool
 }
 
 type waiter struct{ call *call }
@@ -279,11 +284,13 @@ func (w *Writer) begin(ctx context.Context) error {
 		_, last, err := w.stream.Bounds(ctx)
 		if err == nil {
 			w.last = last
+			w.trouble(nil)
 			return nil
 		}
 		if ctx.Err() == nil && fatal(err) {
 			return err
 		}
+		w.trouble(err)
 		if !pause(ctx, backoff) {
 			return nil
 		}
@@ -382,6 +389,7 @@ func (w *Writer) land(ctx context.Context, subject string, data []byte) (seq uin
 		seq, err := w.append(ctx, subject, data)
 		if err == nil {
 			w.last = seq
+			w.trouble(nil)
 			return seq, false, nil
 		}
 		if hopeless(err) {
@@ -405,6 +413,7 @@ func (w *Writer) land(ctx context.Context, subject string, data []byte) (seq uin
 		switch {
 		case findErr == nil && seq > 0:
 			w.o.Logger.Info("event log: append had landed", "partition", w.o.Partition, "seq", seq)
+			w.trouble(nil)
 			return seq, false, nil
 		case findErr != nil && fatal(findErr):
 			return 0, unclear, findErr
@@ -414,10 +423,19 @@ func (w *Writer) land(ctx context.Context, subject string, data []byte) (seq uin
 			w.o.Logger.Warn("event log: another appender", "partition", w.o.Partition, "last", w.last)
 			continue // w.last is right again
 		}
+		w.trouble(errors.Join(err, findErr))
 		if !pause(ctx, backoff) {
 			// A request whose answer was lost may still be on its way.
 			return 0, unclear, errEnded
 		}
+	}
+}
+
+// trouble passes on what stands in the way; nil when nothing does any more.
+func (w *Writer) trouble(err error) {
+	if w.o.Trouble != nil && (err != nil || w.troubled) {
+		w.troubled = err != nil
+		w.o.Trouble(err)
 	}
 }
 

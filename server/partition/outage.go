@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/eventlog"
 	"github.com/footfall-engage/footfall/server/store"
 )
@@ -105,7 +106,9 @@ func final(err error) bool {
 			return true
 		}
 	}
-	return false
+	// A configuration, ours or theirs, that somebody must change first.
+	refused, ok := errors.AsType[*engage.Error](err)
+	return ok && refused.Code == engage.Invalid
 }
 
 // ask asks once, within bounds.

@@ -279,6 +279,15 @@ func Open(ctx context.Context, o Options) (*Partition, error) {
 		Landed: func(seq uint64, record []byte, entries []engage.Entry) {
 			p.inbox.landed(seq, record, entries, !o.NoHandover)
 		},
+		Trouble: func(err error) {
+			const doing = "append to the log"
+			if err == nil {
+				p.healed(doing)
+				return
+			}
+			p.trouble(doing, err)
+		},
+		Logger: o.Logger,
 	})
 	return p, nil
 }
