@@ -63,4 +63,32 @@
 // recorded phone-days with fences laid on their way, enters and exits alternate,
 // and there are 7 to 55 % fewer enters than without the rule. What remains are
 // jumps that come with a good accuracy, which one fix cannot tell from walking.
+//
+// # Who is near
+//
+// Nearby holds live devices and answers who is within a radius of a point and
+// matches, nearest first, and how many are in which cell. Its lists are by H3
+// cell; a tree over the cells' ancestors leads to those that reach into the
+// question's circle, under the same proven bound as the index's covers. The tests
+// compare with brute force at poles, pentagons, face edges and ±180, and a device
+// that wanders from cell to cell during a question is found exactly once.
+//
+// With 1,000,000 devices in the 300 cities, 8 bytes of payload each and ids of 15
+// bytes, on two cores that others kept busy (load 6; a bare LatLngToCell on both
+// took 1.3 µs a call, which is 0.3 on quiet ones): 830,000 updates/s of a 60 m
+// step each, 0.95 of that bare call; 171 bytes a device, everything included;
+// 1,311 found among those within 4 km in 1.2 ms, p99 2.3 ms at the best and 8.7 at
+// the worst of the load; no allocation in steady state.
+//
+// # What a phone should watch
+//
+// Slots plans the few circles that an operating system watches for a sleeping
+// app, and the bubble whose exit asks for the next plan. Slots.Plan has the rule;
+// the promise is that no fence is reached before it is registered, given the
+// platform's lateness and the phone's speed, or that the plan says that it cannot
+// promise this. Phones that are woken up to five minutes late walked and cycled 320 km
+// through fields of 5,000 fences with 19, 9 and 50 slots, and 160 km through 167 and
+// 276 fences with fixes of 200 m: 345 enters, none missed, about one plan per
+// 2 km. Watching the nearest at each waking, which is the usual way, missed 79.
+// A plan takes as long as the index's Nearest for four times the slots.
 package geo
