@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/footfall-engage/footfall/server/durable"
 	"github.com/footfall-engage/footfall/server/lockfile"
 )
 
@@ -25,7 +26,8 @@ const (
 	// DurabilityProcess: the end of the process, also by kill -9. Written to
 	// the operating system at once, to the disk within two minutes.
 	DurabilityProcess Durability = "process"
-	// DurabilityPower: also a power cut. Every append waits for the disk.
+	// DurabilityPower: also a power cut. Every append waits for the disk, and so
+	// does the start for what an earlier process has left.
 	DurabilityPower Durability = "power"
 )
 
@@ -70,6 +72,13 @@ func openEmbedded(ctx context.Context, dir string, syncAlways bool, log *slog.Lo
 	lock, err := lockfile.Lock(filepath.Join(dir, "lock"))
 	if err != nil {
 		return nil, err
+	}
+	if syncAlways {
+		// What a killed process had written and not synced would be served as if it
+		// were certain.
+		if err := durable.Tree(dir); err != nil {
+			return nil, errors.Join(err, lock.Close())
+		}
 	}
 	srv, err := startServer(ctx, dir, syncAlways, log)
 	if err != nil {

@@ -7,7 +7,8 @@
 // transaction, each under a savepoint of its own, by whoever comes first; a
 // lonely Apply starts at once. With Durability "process" a commit survives
 // kill -9 (it is in the WAL, which the kernel has), with "power" also a power
-// cut (the WAL is synced, one sync per group). Commits do not pay for
+// cut (the WAL is synced, one sync per group; at Open also what a killed process
+// has left in it). Commits do not pay for
 // checkpoints: those run beside them on a connection of their own, in a goroutine
 // that a commit starts when enough has been written and that Close joins. Only
 // when the WAL has grown past 32 MiB does the rest of one hold the writer up, so
@@ -57,6 +58,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/footfall-engage/footfall/server/durable"
 	"github.com/footfall-engage/footfall/server/store"
 )
 
@@ -153,6 +155,14 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	}
 	if err := create(o.Path); err != nil {
 		return nil, fmt.Errorf("create store: %w", err)
+	}
+	if o.Durability == DurabilityPower {
+		// SQLite would serve what a killed process had written to the WAL and not
+		// synced as if it were certain. Nobody here has the file open yet: closing it
+		// again drops no locks.
+		if err := durable.Files(o.Path, o.Path+"-wal"); err != nil {
+			return nil, fmt.Errorf("open store: %w", err)
+		}
 	}
 	defer func() {
 		if err != nil {
