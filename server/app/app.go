@@ -63,6 +63,7 @@ type App struct {
 	life     *lifecycle
 	registry *prometheus.Registry
 	eventlog *eventlog.JetStream
+	watch    *logWatch // nil for an embedded log
 	hot      store.Store
 	states   store.Store // may be the same as hot
 	sealer   *catalog.Sealer
@@ -112,8 +113,13 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	if err := a.openStores(ctx); err != nil {
 		return nil, err
 	}
-	if err := a.outlast(ctx, func(ctx context.Context) error { return belong(ctx, a.eventlog, a.states) }); err != nil {
+	if err := a.outlast(ctx, func(ctx context.Context) error { return belong(ctx, a.eventlog, a.states, a.hot) }); err != nil {
 		return nil, err
+	}
+	if !o.Config.EventLog.Embedded() {
+		if err := a.outlast(ctx, a.claimLog); err != nil {
+			return nil, err
+		}
 	}
 	if a.sealer, err = sealer(&o.Config); err != nil {
 		return nil, err
@@ -126,8 +132,7 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	}); err != nil {
 		return nil, err
 	}
-	k, token := catalog.NewKey(o.Config.Workspace, "first admin", catalog.Admin)
-	if err := a.outlast(ctx, func(ctx context.Context) error { return a.firstStart(ctx, k, token) }); err != nil {
+	if err := a.outlast(ctx, a.firstWorkspace); err != nil {
 		return nil, err
 	}
 	if err := a.openWeather(); err != nil {
@@ -150,6 +155,11 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 		}
 		return nil
 	})
+	// Last: a key that is made and not shown, since the start fails, is of no use.
+	k, token := catalog.NewKey(o.Config.Workspace, "first admin", catalog.Admin)
+	if err := a.outlast(ctx, func(ctx context.Context) error { return a.makeFirstKey(ctx, k, token) }); err != nil {
+		return nil, err
+	}
 	return a, nil
 }
 
@@ -260,6 +270,9 @@ func (a *App) run(ctx context.Context) error {
 		a.life.run(p.Name(), p.Run)
 	}
 	a.life.run("purge", a.purge)
+	if a.watch != nil {
+		a.life.run("event log watch", a.watchLog)
+	}
 	a.life.run("weather feed", func(ctx context.Context) error { return a.feed.run(ctx, a.router) })
 	a.life.push("settle", a.settle)
 	server := &http.Server{
@@ -415,6 +428,8 @@ func (a *App) ready() (ready bool, missing []string) {
 	}
 	if l := a.eventlog.Status(); !l.Connected {
 		missing = append(missing, fmt.Sprintf("the event log is away since %s: %s", l.Since.Format(time.RFC3339), l.Reason))
+	} else if why, since := a.watch.trouble(); why != "" {
+		missing = append(missing, fmt.Sprintf("the event log cannot be used since %s: %s", since.UTC().Format(time.RFC3339), cut(why, 300)))
 	} else if h := a.gateway.LogHealth(); h.Stalled > 0 {
 		missing = append(missing, fmt.Sprintf("the event log has been silent for %s: phones are told to wait", h.Silent.Round(time.Millisecond)))
 	}

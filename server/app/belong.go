@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/footfall-engage/footfall/server/catalog"
 	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/eventlog"
 	"github.com/footfall-engage/footfall/server/store"
@@ -31,9 +32,10 @@ type tie struct {
 
 var tieKey = store.Key{Workspace: store.System, ID: "log"}
 
-// belong ties log and store on their first start, and later makes sure that they
-// are still the same two. A Conflict says which of them is not what it was.
-func belong(ctx context.Context, log eventlog.Log, s store.Store) error {
+// belong ties the log and the stores on their first start, and later makes sure
+// that they are still the same. Hot and states may be one. A Conflict says what is
+// not what it was.
+func belong(ctx context.Context, log eventlog.Log, states, hot store.Store) error {
 	stream, err := log.Open(ctx, "IDENTITY", "identity")
 	if err != nil {
 		return fmt.Errorf("identity of the event log: %w", err)
@@ -42,23 +44,16 @@ func belong(ctx context.Context, log eventlog.Log, s store.Store) error {
 	if err != nil {
 		return err
 	}
-	inStore, version, err := readTie(ctx, s)
+	inStore, version, err := readTie(ctx, states)
 	if err != nil {
 		return err
 	}
 	if version == 0 {
-		old, err := hasLayout(ctx, s)
-		switch {
-		case err != nil:
+		if err := mayTie(ctx, log, states, inLog); err != nil {
 			return err
-		case inLog != "" && !old:
-			return engage.Errorf(engage.Conflict, "store", "the store is empty, but the event log belongs to another one: bring that back, or begin with an empty log (another event_log.prefix, a new data_dir)")
-		case inLog != "":
-			return engage.Errorf(engage.Conflict, "event_log", "this store and this event log do not belong together")
 		}
-		// New, or of the time before ids.
 		inStore, version = tie{V: 1, Log: rand.Text(), Pending: true}, 1
-		if err := writeTie(ctx, s, inStore, 0); err != nil {
+		if err := writeTie(ctx, states, inStore, 0); err != nil {
 			return err
 		}
 	}
@@ -68,15 +63,73 @@ func belong(ctx context.Context, log eventlog.Log, s store.Store) error {
 			return fmt.Errorf("name the event log: %w", err)
 		}
 	case inLog == "":
-		return engage.Errorf(engage.Conflict, "event_log", "the event log is empty, but the store belongs to one that is not: bring that back, or begin with an empty store")
+		return errLogEmpty()
 	case inLog != inStore.Log:
-		return engage.Errorf(engage.Conflict, "event_log", "this store and this event log do not belong together")
+		return errOthers()
+	}
+	if states != hot {
+		if err := belongHot(ctx, hot, inStore); err != nil {
+			return err
+		}
 	}
 	if inStore.Pending {
 		inStore.Pending = false
-		return writeTie(ctx, s, inStore, version)
+		return writeTie(ctx, states, inStore, version)
 	}
 	return nil
+}
+
+func errLogEmpty() error {
+	return engage.Errorf(engage.Conflict, "event_log", "the event log is empty, but the store belongs to one that is not: bring that back, or begin with an empty store")
+}
+
+func errStoreEmpty() error {
+	return engage.Errorf(engage.Conflict, "store", "the store is empty, but the event log belongs to another one: bring that back, or begin with an empty log (another event_log.prefix, a new data_dir)")
+}
+
+func errOthers() error {
+	return engage.Errorf(engage.Conflict, "event_log", "this store and this event log do not belong together")
+}
+
+// mayTie says whether a store without a tie may be given one: when both are new, or
+// both of the time before ids, of which the layout and the configuration tell.
+func mayTie(ctx context.Context, log eventlog.Log, states store.Store, inLog string) error {
+	used, err := hasLayout(ctx, states)
+	if err != nil {
+		return err
+	}
+	config, err := log.Open(ctx, catalog.Stream, catalog.Subjects)
+	if err != nil {
+		return fmt.Errorf("configuration log: %w", err)
+	}
+	_, last, err := config.Bounds(ctx)
+	switch {
+	case err != nil:
+		return fmt.Errorf("configuration log: %w", err)
+	case inLog != "" && used:
+		return errOthers()
+	case inLog != "", last > 0 && !used:
+		return errStoreEmpty()
+	case last == 0 && used:
+		return errLogEmpty()
+	}
+	return nil
+}
+
+// belongHot ties the hot store, which is a file of its own beside the states'.
+func belongHot(ctx context.Context, hot store.Store, states tie) error {
+	have, version, err := readTie(ctx, hot)
+	switch {
+	case err != nil:
+		return err
+	case version > 0 && have.Log != states.Log:
+		return engage.Errorf(engage.Conflict, "data_dir", "hot.db and states.db do not belong together")
+	case version > 0:
+		return nil
+	case !states.Pending:
+		return engage.Errorf(engage.Conflict, "data_dir", "hot.db is missing or empty: phones' tokens, deliveries under way and inboxes are in it; bring it back")
+	}
+	return writeTie(ctx, hot, tie{V: 1, Log: states.Log}, 0)
 }
 
 // identityOf is the id in the log, empty if it has none yet.

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/footfall-engage/footfall/server/catalog"
 	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/eventlog"
 	"github.com/footfall-engage/footfall/server/eventlog/eventlogtest"
@@ -13,12 +14,11 @@ import (
 	"github.com/footfall-engage/footfall/server/store/sqlite"
 )
 
-func TestALogAndAStoreBelongTogether(t *testing.T) {
+func TestALogAndItsStoresBelongTogether(t *testing.T) {
+	type stores struct{ states, hot store.Store }
 	newLog := func() eventlog.Log { return new(eventlogtest.Memory).Open() }
-	newStore := func() store.Store {
-		s, err := sqlite.Open(t.Context(), sqlite.Options{
-			Path: filepath.Join(t.TempDir(), "states.db"), Collections: stateCollections(), Now: time.Now,
-		})
+	open := func(collections []store.Collection) store.Store {
+		s, err := sqlite.Open(t.Context(), sqlite.Options{Path: filepath.Join(t.TempDir(), "x.db"), Collections: collections, Now: time.Now})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -29,64 +29,86 @@ func TestALogAndAStoreBelongTogether(t *testing.T) {
 		})
 		return s
 	}
-	layout := func(s store.Store) {
+	newStores := func() stores { return stores{open(stateCollections()), open(hotCollections())} }
+	try := func(err error) {
 		t.Helper()
-		err := s.Apply(t.Context(), store.Batch{Puts: []store.Put{{Collection: "meta", Key: layoutKey, Body: []byte(`{}`)}}})
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	must := func(what string, l eventlog.Log, s store.Store) {
+	layout := func(s stores) {
 		t.Helper()
-		if err := belong(t.Context(), l, s); err != nil {
+		try(s.states.Apply(t.Context(), store.Batch{Puts: []store.Put{{Collection: "meta", Key: layoutKey, Body: []byte(`{}`)}}}))
+	}
+	configured := func(l eventlog.Log) {
+		t.Helper()
+		s, err := l.Open(t.Context(), catalog.Stream, catalog.Subjects)
+		try(err)
+		_, err = s.Append(t.Context(), "config.x", []byte("{}"), -1)
+		try(err)
+	}
+	must := func(what string, l eventlog.Log, s stores) {
+		t.Helper()
+		if err := belong(t.Context(), l, s.states, s.hot); err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
 	}
-	refused := func(what string, l eventlog.Log, s store.Store) {
+	refused := func(what string, l eventlog.Log, s stores) {
 		t.Helper()
 		var e *engage.Error
-		if err := belong(t.Context(), l, s); !errors.As(err, &e) || e.Code != engage.Conflict {
+		if err := belong(t.Context(), l, s.states, s.hot); !errors.As(err, &e) || e.Code != engage.Conflict {
 			t.Fatalf("%s: error is %v, want a conflict", what, err)
 		}
 	}
 
-	log, s := newLog(), newStore()
-	must("both new", log, s)
-	must("the same two", log, s)
+	log, s := newLog(), newStores()
+	must("all new", log, s)
+	must("the same", log, s)
 	layout(s)
-	must("the same two, later", log, s)
+	configured(log)
+	must("the same, later", log, s)
 	refused("the log exchanged for an empty one", newLog(), s)
-	refused("the store exchanged for an empty one", log, newStore())
-	otherLog, otherStore := newLog(), newStore()
-	must("two others", otherLog, otherStore)
+	refused("the stores exchanged for empty ones", log, newStores())
+	refused("the hot store exchanged for an empty one", log, stores{s.states, newStores().hot})
+	otherLog, others := newLog(), newStores()
+	must("others", otherLog, others)
 	refused("logs exchanged", otherLog, s)
-	refused("stores exchanged", log, otherStore)
+	refused("stores exchanged", log, others)
+	refused("hot stores exchanged", log, stores{s.states, others.hot})
+	one := newStores()
+	must("one store for all", newLog(), stores{one.states, one.states})
 
-	old := newStore() // from before there were ids
+	// From before there were ids.
+	old, oldLog := newStores(), newLog()
 	layout(old)
 	refused("an old store with somebody's log", log, old)
-	oldLog := newLog()
+	refused("an old store with an empty log", oldLog, old)
+	configured(oldLog)
+	refused("an old log with an empty store", oldLog, newStores())
 	must("an old store with its log", oldLog, old)
 	refused("now that is its log", newLog(), old)
 
 	// A death between the steps of the first start.
-	for name, died := range map[string]func(l eventlog.Log, s store.Store) error{
-		"before the log": func(_ eventlog.Log, s store.Store) error {
-			return writeTie(t.Context(), s, tie{V: 1, Log: "x", Pending: true}, 0)
-		},
-		"after the log": func(l eventlog.Log, s store.Store) error {
-			stream, err := l.Open(t.Context(), "IDENTITY", "identity")
-			if err == nil {
-				_, err = stream.Append(t.Context(), "identity", []byte("x"), 0)
-			}
-			return errors.Join(err, writeTie(t.Context(), s, tie{V: 1, Log: "x", Pending: true}, 0))
+	pending := tie{V: 1, Log: "x", Pending: true}
+	named := func(l eventlog.Log) error {
+		stream, err := l.Open(t.Context(), "IDENTITY", "identity")
+		if err == nil {
+			_, err = stream.Append(t.Context(), "identity", []byte("x"), 0)
+		}
+		return err
+	}
+	for name, died := range map[string]func(l eventlog.Log, s stores) error{
+		"before the log": func(eventlog.Log, stores) error { return nil },
+		"after the log":  func(l eventlog.Log, _ stores) error { return named(l) },
+		"after the hot store": func(l eventlog.Log, s stores) error {
+			return errors.Join(named(l), writeTie(t.Context(), s.hot, tie{V: 1, Log: "x"}, 0))
 		},
 	} {
-		l, s := newLog(), newStore()
-		if err := died(l, s); err != nil {
-			t.Fatal(err)
-		}
+		l, s := newLog(), newStores()
+		try(writeTie(t.Context(), s.states, pending, 0))
+		try(died(l, s))
 		must("died "+name, l, s)
+		must("died "+name+", later", l, s)
 		refused("died "+name+", then the log exchanged", newLog(), s)
 	}
 }

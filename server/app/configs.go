@@ -31,7 +31,14 @@ func (c *configs[C]) Latest() uint64 { return c.catalog.Latest() }
 func (c *configs[C]) Changed() <-chan struct{} { return c.catalog.Changed() }
 
 // At implements partition.Configs.
-func (c *configs[C]) At(_ context.Context, revision uint64) (any, error) { return c.at(revision) }
+func (c *configs[C]) At(ctx context.Context, revision uint64) (any, error) {
+	if revision > c.catalog.Latest() { // of a server that had the log before or beside this one
+		if err := c.catalog.Refresh(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return c.at(revision)
+}
 
 func (c *configs[C]) at(revision uint64) (C, error) {
 	c.mu.Lock()

@@ -35,6 +35,7 @@ func hotCollections() []store.Collection {
 		store.Collection{Name: "deliveries", Indexes: []store.Index{{Name: "lane", Paths: []string{"lane", "due_us"}}}},
 		store.Collection{Name: "inbox"},
 		store.Collection{Name: "credentials"},
+		store.Collection{Name: "meta"},
 	)
 }
 
@@ -231,17 +232,23 @@ func sealer(c *config.Config) (*catalog.Sealer, error) {
 	return catalog.NewSealer(key)
 }
 
-// firstStart makes the default workspace, and the admin key when there is none. It
-// may be repeated with the same key.
-func (a *App) firstStart(ctx context.Context, k *catalog.Key, token engage.Secret) error {
+// firstWorkspace makes the default workspace when it is not there.
+func (a *App) firstWorkspace(ctx context.Context) error {
 	ws := a.o.Config.Workspace
-	if a.catalog.Now().Workspaces[ws] == nil {
-		w := &catalog.Workspace{ID: ws, Name: ws}
-		if err := a.catalog.PutWorkspace(ctx, "system", w, catalog.AnyVersion); err != nil {
-			return fmt.Errorf("make workspace %s: %w", ws, err)
-		}
+	if a.catalog.Now().Workspaces[ws] != nil {
+		return nil
 	}
-	for _, have := range a.catalog.Now().Keys(ws) {
+	w := &catalog.Workspace{ID: ws, Name: ws}
+	if err := a.catalog.PutWorkspace(ctx, "system", w, catalog.AnyVersion); err != nil {
+		return fmt.Errorf("make workspace %s: %w", ws, err)
+	}
+	return nil
+}
+
+// makeFirstKey adds the admin key when there is none. It may be repeated with the
+// same key.
+func (a *App) makeFirstKey(ctx context.Context, k *catalog.Key, token engage.Secret) error {
+	for _, have := range a.catalog.Now().Keys(k.Workspace) {
 		if have.ID == k.ID {
 			a.firstKey = token
 			return nil

@@ -3,7 +3,11 @@ package app_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -101,7 +105,7 @@ func TestAStartOutlastsADyingLog(t *testing.T) {
 	broker := natstest.Start(t, natstest.Options{})
 	c := config.Default()
 	c.Listen, c.EventLog.URL, c.Partitions = "127.0.0.1:0", broker.URL(), 1
-	for i := range 5 {
+	for i := range 3 {
 		c.DataDir, c.EventLog.Prefix = t.TempDir(), fmt.Sprintf("P%d", i)
 		dying := make(chan struct{})
 		go func() {
@@ -113,7 +117,7 @@ func TestAStartOutlastsADyingLog(t *testing.T) {
 				broker.Restart()
 			}
 		}()
-		a, err := app.New(t.Context(), app.Options{Config: c})
+		a, err := app.New(t.Context(), app.Options{Config: c, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
 		<-dying
 		if err != nil {
 			t.Fatalf("start %d: %v", i, err)
@@ -124,5 +128,66 @@ func TestAStartOutlastsADyingLog(t *testing.T) {
 		if err := a.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// A cluster that has lost its majority is noticed although nobody writes, and a
+// second server on the log takes it over, whatever its store.
+func TestTheLogIsWatchedWhileNobodyWrites(t *testing.T) {
+	cluster := natstest.StartCluster(t, natstest.Options{})
+	s := newStory(t, func(o *app.Options) {
+		o.Config.EventLog.URL, o.Config.EventLog.Replicas = strings.Join(cluster.URLs(), ","), 3
+	})
+	ready := func(want int) func() bool {
+		return func() bool { return s.call("GET", "/readyz", nil, nil) == want }
+	}
+	s.eventually("the server is ready", ready(http.StatusOK))
+	cluster.Servers[0].Kill9()
+	cluster.Servers[1].Kill9()
+	s.eventually("the lost majority is noticed", ready(http.StatusServiceUnavailable))
+	cluster.Servers[0].Restart()
+	cluster.Servers[1].Restart()
+	s.eventually("the server is ready again", ready(http.StatusOK))
+}
+
+func TestTheNewestServerOwnsTheLog(t *testing.T) {
+	broker := natstest.Start(t, natstest.Options{})
+	c := config.Default()
+	c.Listen, c.EventLog.URL, c.Partitions, c.DataDir = "127.0.0.1:0", broker.URL(), 1, t.TempDir()
+	start := func(dir string) (*app.App, chan error, context.CancelFunc) {
+		t.Helper()
+		c.DataDir = dir
+		a, err := app.New(t.Context(), app.Options{Config: c})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- a.Run(ctx) }()
+		select {
+		case <-a.Serving():
+		case err := <-done:
+			t.Fatalf("the server stopped: %v", err)
+		}
+		return a, done, cancel
+	}
+	_, older, stopOlder := start(c.DataDir)
+	defer stopOlder()
+	copied := filepath.Join(t.TempDir(), "copy")
+	if err := os.CopyFS(copied, os.DirFS(c.DataDir)); err != nil {
+		t.Fatal(err)
+	}
+	_, newer, stopNewer := start(copied)
+	select {
+	case err := <-older:
+		if err == nil || !strings.Contains(err.Error(), "another server") {
+			t.Errorf("the older server ended with %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("two servers own one log")
+	}
+	stopNewer()
+	if err := <-newer; err != nil {
+		t.Errorf("the newer server: %v", err)
 	}
 }

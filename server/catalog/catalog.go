@@ -295,13 +295,22 @@ func (c *Catalog) catchUp(ctx context.Context) error {
 	}
 	rs, err := c.read(ctx, c.Latest()+1)
 	if err != nil {
-		return err
+		return &engage.Error{Code: engage.Unavailable, Msg: "the configuration log does not answer: try again", Err: err}
 	}
 	if err := c.take(rs...); err != nil {
 		return err
 	}
 	c.uncertain = false
 	return nil
+}
+
+// Refresh reads what another process has added to the log, such as an admin key
+// made by the command line. Unavailable when the log does not answer.
+func (c *Catalog) Refresh(ctx context.Context) error {
+	c.write.Lock()
+	defer c.write.Unlock()
+	c.uncertain = true
+	return c.catchUp(ctx)
 }
 
 // take makes durable revisions true. c.write is held.

@@ -43,11 +43,13 @@ type event struct {
 	data        []byte
 	isDir       bool
 	id          int
+	reader      bool // a sync by who cannot write: package durable, or a folder's
 }
 
 // Run is what a traced process did to the files of one folder, in order.
 type Run struct {
 	events []event
+	lives  []int        // how many events there were when each process began
 	shm    map[int]bool // files that were written through memory too, unseen
 }
 
@@ -75,6 +77,22 @@ func (r *Run) Find(mark string) int {
 		}
 	}
 	return 0
+}
+
+// Began is how many events there were when the process of that number began, from 0.
+func (r *Run) Began(life int) int { return r.lives[life] }
+
+// Forgetful is the run as if, from the process of that number on, nobody had synced
+// what he cannot write: neither what an earlier process had left nor folders. The
+// moments keep their numbers.
+func (r *Run) Forgetful(life int) *Run {
+	out := &Run{events: slices.Clone(r.events), lives: r.lives, shm: r.shm}
+	for i := r.lives[life]; i < len(out.events); i++ {
+		if out.events[i].reader {
+			out.events[i] = event{kind: marked}
+		}
+	}
+	return out
 }
 
 // Counts says how often what happened, for a test's log.
@@ -124,6 +142,7 @@ type handle struct {
 	pos    int64 // of write
 	append bool
 	sync   bool // O_SYNC or O_DSYNC
+	reader bool // O_RDONLY
 }
 
 // parser follows a trace.
@@ -134,6 +153,7 @@ type parser struct {
 	sizes   map[int]int64
 	fds     map[int]*handle
 	pending map[string]call // by thread: begun, not returned
+	cut     []call          // begun, and the process ended in it
 	syncs   int
 	execs   int
 	run     *Run
@@ -145,6 +165,7 @@ type call struct {
 	args []byte
 	sync int    // number of a sync that has begun; -1 when it was of nothing here
 	file int    // of that
+	read bool   // by who cannot write
 	held []byte // the arguments that a line without end has told
 }
 
@@ -154,26 +175,64 @@ const maxFile = 64 << 20
 // maxLine is the longest line of a trace: four characters per byte written.
 const maxLine = 4*maxString + 4096
 
-// Parse reads what strace wrote of a process that began with an empty folder root.
-// Whatever is not below root is left out. Error: ErrTrace.
-func Parse(trace io.Reader, root string) (*Run, error) {
-	p := &parser{
+// Follower follows processes that work in a folder one after another.
+type Follower struct{ p *parser }
+
+// Follow begins with an empty folder.
+func Follow(root string) *Follower {
+	return &Follower{&parser{
 		root: filepath.Clean(root), tree: &node{dir: true, children: map[string]*node{}}, nodes: 1, sizes: map[int]int64{},
-		fds: map[int]*handle{}, pending: map[string]call{}, run: &Run{shm: map[int]bool{}},
+		run: &Run{shm: map[int]bool{}},
+	}}
+}
+
+// Life reads what strace wrote of the next process, which has ended: the folder must
+// be as it left it. A call in which kill -9 met it may have been done, in part or not
+// at all: the folder tells which. The model is then compared with the folder, see
+// Run.Verify. Error: ErrTrace.
+func (f *Follower) Life(trace io.Reader) error {
+	if err := f.p.life(trace); err != nil {
+		return err
 	}
+	if err := f.p.died(); err != nil {
+		return fmt.Errorf("%w: what the process died in: %w", ErrTrace, err)
+	}
+	return f.p.run.Verify(f.p.root)
+}
+
+// Run is what the processes so far did.
+func (f *Follower) Run() *Run { return f.p.run }
+
+// Parse reads what strace wrote of a process that began with an empty folder root,
+// and does not look into the folder. Whatever is not below root is left out. Error:
+// ErrTrace.
+func Parse(trace io.Reader, root string) (*Run, error) {
+	f := Follow(root)
+	if err := f.p.life(trace); err != nil {
+		return nil, err
+	}
+	return f.p.run, nil
+}
+
+func (p *parser) life(trace io.Reader) error {
+	p.run.lives = append(p.run.lives, len(p.run.events))
+	p.fds, p.pending, p.cut, p.execs = map[int]*handle{}, map[string]call{}, nil, 0
 	lines := bufio.NewScanner(trace)
 	lines.Buffer(make([]byte, 1<<20), maxLine)
 	n := 0
 	for lines.Scan() {
 		n++
 		if err := p.line(lines.Bytes()); err != nil {
-			return nil, fmt.Errorf("%w: line %d: %w", ErrTrace, n, err)
+			return fmt.Errorf("%w: line %d: %w", ErrTrace, n, err)
 		}
 	}
 	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("%w: line %d: %w", ErrTrace, n+1, err)
+		return fmt.Errorf("%w: line %d: %w", ErrTrace, n+1, err)
 	}
-	return p.run, nil
+	for _, c := range p.pending {
+		p.cut = append(p.cut, c)
+	}
+	return nil
 }
 
 var (
@@ -189,7 +248,10 @@ func (p *parser) line(line []byte) error {
 	}
 	switch {
 	case bytes.HasPrefix(rest, []byte("+++")) || bytes.HasPrefix(rest, []byte("---")):
-		delete(p.pending, string(thread))
+		if c, ok := p.pending[string(thread)]; ok {
+			p.cut = append(p.cut, c)
+			delete(p.pending, string(thread))
+		}
 		return nil
 	case bytes.HasPrefix(rest, []byte("<... ")):
 		c, ok := p.pending[string(thread)]
@@ -255,11 +317,13 @@ func (p *parser) begun(c *call) error {
 			return err
 		}
 		if fd == 1 {
-			data, _, err := text(rest)
-			if err != nil {
+			// What strace could not read belongs to a process that is being killed:
+			// it has not written it.
+			if data, _, err := text(rest); err == nil {
+				p.emit(event{kind: marked, data: data})
+			} else if len(rest) > 0 && rest[0] == '"' {
 				return err
 			}
-			p.emit(event{kind: marked, data: data})
 		}
 	case "close":
 		// From now on another thread may get the number.
@@ -274,15 +338,15 @@ func (p *parser) begun(c *call) error {
 			return err
 		}
 		if h := p.fds[int(fd)]; h != nil {
-			c.sync, c.file = p.beginSync(h.node.id), h.node.id
+			c.sync, c.file, c.read = p.beginSync(h), h.node.id, h.reader
 		}
 	}
 	return nil
 }
 
-func (p *parser) beginSync(file int) int {
+func (p *parser) beginSync(h *handle) int {
 	p.syncs++
-	p.emit(event{kind: syncBegan, file: file, id: p.syncs})
+	p.emit(event{kind: syncBegan, file: h.node.id, id: p.syncs, reader: h.reader})
 	return p.syncs
 }
 
@@ -293,6 +357,9 @@ func (p *parser) returned(c *call, result []byte) error {
 	ret, err := strconv.ParseInt(string(result), 0, 64)
 	if err != nil {
 		if string(result) == "?" { // the process ended in it
+			cut := *c
+			cut.args, cut.held = slices.Clone(c.args), nil
+			p.cut = append(p.cut, cut)
 			return nil
 		}
 		return fmt.Errorf("%s returned %.20q", c.name, result)
@@ -517,7 +584,8 @@ func (p *parser) open(_ *call, rest []byte, base *node, ret int64) error {
 	}
 	p.fds[int(ret)] = &handle{
 		node: n, append: slices.Contains(flags, "O_APPEND"),
-		sync: slices.Contains(flags, "O_SYNC") || slices.Contains(flags, "O_DSYNC"),
+		sync:   slices.Contains(flags, "O_SYNC") || slices.Contains(flags, "O_DSYNC"),
+		reader: slices.Contains(flags, "O_RDONLY"),
 	}
 	return nil
 }
@@ -543,17 +611,11 @@ func (p *parser) write(c *call, ret int64) error {
 	if ret > int64(len(data)) {
 		return fmt.Errorf("%d bytes were written, %d are told", ret, len(data))
 	}
-	off := h.pos
-	switch {
-	case c.name == "pwrite64":
-		_, rest, _ = bytes.Cut(rest, []byte(", "))
-		if off, _, err = number(rest); err != nil {
-			return err
-		}
-	case h.append:
-		off = p.sizes[h.node.id]
-		fallthrough
-	default:
+	off, err := p.offset(c, h, rest)
+	if err != nil {
+		return err
+	}
+	if c.name != "pwrite64" {
 		h.pos = off + ret
 	}
 	if h.node.dir || off < 0 || off > maxFile-ret {
@@ -562,10 +624,23 @@ func (p *parser) write(c *call, ret int64) error {
 	p.sizes[h.node.id] = max(p.sizes[h.node.id], off+ret)
 	p.emit(event{kind: wrote, file: h.node.id, off: off, data: data[:ret]})
 	if h.sync {
-		id := p.beginSync(h.node.id)
+		id := p.beginSync(h)
 		p.emit(event{kind: syncEnded, file: h.node.id, id: id})
 	}
 	return nil
+}
+
+// offset is where a write goes; rest are its arguments after the data.
+func (p *parser) offset(c *call, h *handle, rest []byte) (off int64, err error) {
+	switch {
+	case c.name == "pwrite64":
+		_, rest, _ = bytes.Cut(rest, []byte(", "))
+		off, _, err = number(rest)
+		return off, err
+	case h.append:
+		return p.sizes[h.node.id], nil
+	}
+	return h.pos, nil
 }
 
 func (p *parser) seek(c *call, ret int64) error {
@@ -599,7 +674,7 @@ func (p *parser) truncate(c *call, _ int64) error {
 
 func (p *parser) synced(c *call, _ int64) error {
 	if c.sync >= 0 {
-		p.emit(event{kind: syncEnded, file: c.file, id: c.sync})
+		p.emit(event{kind: syncEnded, file: c.file, id: c.sync, reader: c.read})
 	}
 	return nil
 }

@@ -8,10 +8,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
-	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/footfall-engage/footfall/server/engage"
@@ -25,11 +28,12 @@ const (
 	childDir   = "FOOTFALL_TEST_POWERCUT_DIR"
 	childLog   = "FOOTFALL_TEST_POWERCUT_LOG"   // the log's durability
 	childStore = "FOOTFALL_TEST_POWERCUT_STORE" // the stores'
+	childLives = "FOOTFALL_TEST_POWERCUT_LIVES" // its lives, such as "0 2" for the first two
+	childKill  = "FOOTFALL_TEST_POWERCUT_KILL"  // after so many marks and µs it kills itself, such as "100 700"
 )
 
 // The shape of the workload: small, and yet with every kind of file operation.
 const (
-	lives      = 2  // open, work, close
 	producers  = 4  // of each stream in
 	calls      = 30 // of each producer in a life
 	writers    = 3  // of the hot store
@@ -76,37 +80,118 @@ func (p parts) close() error {
 	return errors.Join(append(errs, p.log.Close())...)
 }
 
+// marks is how many there were.
+var marks atomic.Int64
+
 // mark says that something has been answered, in one write.
 func mark(format string, args ...any) {
 	_, _ = fmt.Fprintf(os.Stdout, format+"\n", args...) // it goes to a trace
+	marks.Add(1)
 }
 
-// work is what the traced process does: all that the server does with its log and
-// stores, each answer marked.
-func work(dir, logDurability, storeDurability string) error {
-	ctx := context.Background()
-	for life := range lives {
-		p, err := openParts(ctx, dir, logDurability, storeDurability)
-		if err != nil {
+// child is what the traced process does.
+func child() error {
+	var from, to int
+	if _, err := fmt.Sscan(os.Getenv(childLives), &from, &to); err != nil {
+		return err
+	}
+	if kill := os.Getenv(childKill); kill != "" {
+		var after, us int64
+		if _, err := fmt.Sscan(kill, &after, &us); err != nil {
 			return err
 		}
-		mark("opened %d", life)
-		g, gctx := errgroup.WithContext(ctx)
-		for i := range 2 {
-			g.Go(func() error { return appendThroughWriter(gctx, p.log, i, life) })
-		}
-		g.Go(func() error { return appendBulk(gctx, p.log, life) })
-		g.Go(func() error { return sealAndSucceed(gctx, p.log, life) })
-		for w := range writers {
-			g.Go(func() error { return putPairs(gctx, p.hot, w, life) })
-		}
-		g.Go(func() error { return putStates(gctx, p.states, life) })
-		if err := errors.Join(g.Wait(), p.close()); err != nil {
+		go func() {
+			for marks.Load() < after {
+				runtime.Gosched()
+			}
+			<-time.After(time.Duration(us) * time.Microsecond)
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL) // there is nobody left to hear of an error
+		}()
+	}
+	for life := from; life < to; life++ {
+		if err := work(os.Getenv(childDir), os.Getenv(childLog), os.Getenv(childStore), life); err != nil {
 			return err
 		}
-		mark("closed %d", life)
 	}
 	return nil
+}
+
+// work is one life: it opens what is there, says what it has read, and does all that
+// the server does with its log and stores, each answer marked.
+func work(dir, logDurability, storeDurability string, life int) error {
+	ctx := context.Background()
+	p, err := openParts(ctx, dir, logDurability, storeDurability)
+	if err != nil {
+		return err
+	}
+	var at versions
+	if life > 0 {
+		if at, err = p.read(ctx); err != nil {
+			return errors.Join(err, p.close())
+		}
+	}
+	mark("opened %d", life)
+	g, gctx := errgroup.WithContext(ctx)
+	for i := range 2 {
+		g.Go(func() error { return appendThroughWriter(gctx, p.log, i, life) })
+	}
+	g.Go(func() error { return appendBulk(gctx, p.log, life) })
+	g.Go(func() error { return sealAndSucceed(gctx, p.log) })
+	for w := range writers {
+		g.Go(func() error { return putPairs(gctx, p.hot, w, at.hot[w]) })
+	}
+	g.Go(func() error { return putStates(gctx, p.states, at.states) })
+	if err := errors.Join(g.Wait(), p.close()); err != nil {
+		return err
+	}
+	mark("closed %d", life)
+	return nil
+}
+
+// versions are where the stores stand.
+type versions struct {
+	hot    [writers]int
+	states int
+}
+
+// read marks what a life finds as if it had been answered: from now on it counts.
+func (p parts) read(ctx context.Context) (at versions, err error) {
+	found := &findings{}
+	for w := range writers {
+		at.hot[w] = read(ctx, p.hot, fmt.Sprintf("pair-%d", w), found)
+		mark("hot %d %d", w, at.hot[w])
+	}
+	at.states = read(ctx, p.states, "state-0", found)
+	mark("states %d", at.states)
+	for i := range 2 {
+		name, subjects := inStream(i)
+		msgs, _ := readAll(ctx, p.log, name, subjects, "", said{}, found)
+		for _, m := range msgs {
+			entries, err := engage.DecodeRecord(m.Data)
+			if err != nil {
+				return at, err
+			}
+			for _, e := range entries {
+				var producer, call, entry, of int
+				if _, err := fmt.Sscan(string(e.Body), &producer, &call, &entry, &of); err != nil {
+					return at, err
+				}
+				if entry == of-1 {
+					mark("in %d %d %d", i, producer, call)
+				}
+			}
+		}
+	}
+	bulk, err := p.log.Open(ctx, "BULK", "bulk.>")
+	if err != nil {
+		return at, err
+	}
+	_, last, err := bulk.Bounds(ctx)
+	if err != nil {
+		return at, err
+	}
+	mark("bulk %d", last)
+	return at, errors.Join(found.errs...)
 }
 
 func inStream(i int) (name, subjects string) {
@@ -217,23 +302,28 @@ func appendBulk(ctx context.Context, log eventlog.Log, life int) error {
 	return trim(last + 1) // and nothing after it
 }
 
-// sealAndSucceed seals a stream in the first life and gives its subject to another.
-func sealAndSucceed(ctx context.Context, log eventlog.Log, life int) error {
-	if life > 0 {
+// sealAndSucceed seals a stream, unless an earlier life has, and gives its subject
+// to another.
+func sealAndSucceed(ctx context.Context, log eventlog.Log) error {
+	add := func(s eventlog.Stream, word string) error {
+		for range 3 {
+			seq, err := s.Append(ctx, "act.shop", []byte(word), -1)
+			if err != nil {
+				return err
+			}
+			mark("%s %d", word, seq)
+		}
 		return nil
 	}
 	old, err := log.Open(ctx, "OLD", "act.>")
 	if err != nil {
 		return err
 	}
-	for range 3 {
-		seq, err := old.Append(ctx, "act.shop", []byte("old"), -1)
-		if err != nil {
+	if err := add(old, "old"); err == nil {
+		if err := old.Seal(ctx); err != nil {
 			return err
 		}
-		mark("old %d", seq)
-	}
-	if err := old.Seal(ctx); err != nil {
+	} else if !errors.Is(err, eventlog.ErrSealed) {
 		return err
 	}
 	mark("sealed")
@@ -241,14 +331,7 @@ func sealAndSucceed(ctx context.Context, log eventlog.Log, life int) error {
 	if err != nil {
 		return err
 	}
-	for range 3 {
-		seq, err := next.Append(ctx, "act.shop", []byte("next"), -1)
-		if err != nil {
-			return err
-		}
-		mark("next %d", seq)
-	}
-	return nil
+	return add(next, "next")
 }
 
 // counter is the body of the documents.
@@ -267,9 +350,8 @@ func counterPut(id string, n int, version int64, pad int) store.Put {
 
 // putPairs writes batches of two documents that must stay together, and of one
 // that the next batch deletes.
-func putPairs(ctx context.Context, s store.Store, w, life int) error {
-	for i := range batches {
-		n := life*batches + i // the version that is there
+func putPairs(ctx context.Context, s store.Store, w, from int) error {
+	for n := from; n < from+batches; n++ { // the version that is there
 		b := store.Batch{
 			Puts: []store.Put{
 				counterPut(fmt.Sprintf("pair-%d", w), n+1, int64(n), i*13%700),
@@ -287,9 +369,8 @@ func putPairs(ctx context.Context, s store.Store, w, life int) error {
 }
 
 // putStates writes batches of many documents, enough for checkpoints.
-func putStates(ctx context.Context, s store.Store, life int) error {
-	for i := range stateTurns {
-		n := life*stateTurns + i
+func putStates(ctx context.Context, s store.Store, from int) error {
+	for n := from; n < from+stateTurns; n++ {
 		var b store.Batch
 		for d := range stateDocs {
 			b.Puts = append(b.Puts, counterPut(fmt.Sprintf("state-%d", d), n+1, int64(n), 300))
@@ -343,22 +424,28 @@ func listen(marks []string) said {
 	return s
 }
 
-// findings are what an image lacks or has too much, of the log and of the stores.
+// findings are what an image lacks or has too much, of the log and of the stores,
+// and what gave no answer in time: a slow machine does that too.
 type findings struct {
-	mu          sync.Mutex
-	log, stores []string
+	log, stores, slow []string
+	errs              []error
 }
 
-func (f *findings) inLog(format string, args ...any) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.log = append(f.log, fmt.Sprintf(format, args...))
-}
+func (f *findings) inLog(format string, args ...any) { f.add(&f.log, format, args) }
 
-func (f *findings) inStores(format string, args ...any) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.stores = append(f.stores, fmt.Sprintf(format, args...))
+func (f *findings) inStores(format string, args ...any) { f.add(&f.stores, format, args) }
+
+func (f *findings) add(to *[]string, format string, args []any) {
+	for _, a := range args {
+		if err, ok := a.(error); ok {
+			if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) {
+				to = &f.slow
+			}
+		}
+	}
+	text := fmt.Sprintf(format, args...)
+	*to = append(*to, text)
+	f.errs = append(f.errs, errors.New(text))
 }
 
 // recoverParts opens what a cut has left and compares it with what was answered. A
@@ -397,19 +484,20 @@ func recoverParts(ctx context.Context, dir string, s said, patience time.Duratio
 	return f
 }
 
-// readAll reads a stream to its end, and appends to it.
-func readAll(ctx context.Context, log eventlog.Log, name, subjects, subject string, s said, f *findings) []eventlog.Message {
+// readAll reads a stream to its end, and appends to it when it is given a subject;
+// not ok when that fails.
+func readAll(ctx context.Context, log eventlog.Log, name, subjects, subject string, s said, f *findings) (out []eventlog.Message, ok bool) {
 	st, err := log.Open(ctx, name, subjects)
 	if err != nil {
 		f.inLog("%s does not open: %v", name, err)
-		return nil
+		return nil, false
 	}
 	first, last, err := st.Bounds(ctx)
 	if err != nil {
 		f.inLog("%s has no bounds: %v", name, err)
-		return nil
+		return nil, false
 	}
-	if first > max(s.trimming[name], 1) {
+	if s.trimming != nil && first > max(s.trimming[name], 1) {
 		f.inLog("%s begins at %d, trimmed was below %d", name, first, s.trimming[name])
 	}
 	if last < s.last[name] {
@@ -418,16 +506,15 @@ func readAll(ctx context.Context, log eventlog.Log, name, subjects, subject stri
 	if subject != "" {
 		if seq, err := st.Append(ctx, subject, []byte("after"), int64(last)); err != nil || seq != last+1 {
 			f.inLog("%s takes no more: sequence %d after %d, %v", name, seq, last, err)
-		} else {
-			last = seq
+			return nil, false
 		}
+		last++
 	}
-	var out []eventlog.Message
 	for next := first; next <= last; {
 		msgs, err := st.Read(ctx, next, 1000)
 		if err != nil {
 			f.inLog("%s cannot be read at %d of %d to %d: %v", name, next, first, last, err)
-			return out
+			return nil, false
 		}
 		for _, m := range msgs {
 			if m.Seq != next {
@@ -440,15 +527,18 @@ func readAll(ctx context.Context, log eventlog.Log, name, subjects, subject stri
 	if subject != "" && len(out) > 0 {
 		out = out[:len(out)-1]
 	}
-	return out
+	return out, true
 }
 
 func checkLog(ctx context.Context, log eventlog.Log, s said, f *findings) {
 	for i := range 2 {
 		name, subjects := inStream(i)
-		checkProducers(name, readAll(ctx, log, name, subjects, fmt.Sprintf("in.%d.shop0", i), s, f), i, s, f)
+		if msgs, ok := readAll(ctx, log, name, subjects, fmt.Sprintf("in.%d.shop0", i), s, f); ok {
+			checkProducers(name, msgs, i, s, f)
+		}
 	}
-	for _, m := range readAll(ctx, log, "BULK", "bulk.>", "bulk.shop", s, f) {
+	msgs, _ := readAll(ctx, log, "BULK", "bulk.>", "bulk.shop", s, f)
+	for _, m := range msgs {
 		if !bytes.Equal(m.Data, bulk(m.Seq)) {
 			f.inLog("BULK has other bytes at %d", m.Seq)
 		}
@@ -457,12 +547,7 @@ func checkLog(ctx context.Context, log eventlog.Log, s said, f *findings) {
 	if s.last["OLD"] == 0 {
 		return
 	}
-	subject := "act.shop"
-	if s.last["NEXT"] > 0 || s.sealed {
-		subject = ""
-	}
-	old := readAll(ctx, log, "OLD", "act.>", "", s, f)
-	if uint64(len(old)) < s.last["OLD"] {
+	if old, ok := readAll(ctx, log, "OLD", "act.>", "", s, f); ok && uint64(len(old)) < s.last["OLD"] {
 		f.inLog("OLD has %d messages of %d", len(old), s.last["OLD"])
 	}
 	if !s.sealed {
@@ -475,10 +560,11 @@ func checkLog(ctx context.Context, log eventlog.Log, s said, f *findings) {
 	if !errors.Is(err, eventlog.ErrSealed) {
 		f.inLog("OLD was sealed, an append gives %v", err)
 	}
+	subject := ""
 	if s.last["NEXT"] > 0 {
 		subject = "act.shop"
 	}
-	if next := readAll(ctx, log, "NEXT", "act.>", subject, s, f); uint64(len(next)) < s.last["NEXT"] {
+	if next, ok := readAll(ctx, log, "NEXT", "act.>", subject, s, f); ok && uint64(len(next)) < s.last["NEXT"] {
 		f.inLog("NEXT has %d messages of %d", len(next), s.last["NEXT"])
 	}
 }
