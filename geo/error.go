@@ -11,7 +11,9 @@ import (
 type Error struct {
 	Field  string // path below what was given, "coordinates[1]", "fences[3].shape.radius"; empty means the whole
 	Reason string // what must hold and what is, "must be -90 to 90, is 91"
-	// Unsupported marks what is valid but not built yet, such as a Polygon.
+	At     *Point // where on Earth it fails, for a map; nil where no point can be named. Reason says it too
+	// Unsupported marks what is valid but cannot be done here, such as writing a
+	// shape of another package as GeoJSON.
 	Unsupported bool
 }
 

@@ -35,7 +35,14 @@ func TestGeometryAnswersAreGolden(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %v", c.Name, err)
 			}
-			fmt.Fprintf(&out, "%s\n\t%s radius %v\n", c.Name, geometry, *radius)
+			fmt.Fprintf(&out, "%s\n\t%s", c.Name, geometry)
+			if radius != nil {
+				fmt.Fprintf(&out, " radius %v", *radius)
+			}
+			for _, w := range Warnings(shape) {
+				fmt.Fprintf(&out, "\n\twarning: %v", w)
+			}
+			fmt.Fprintln(&out)
 			continue
 		}
 		e, ok := errors.AsType[*Error](err)
@@ -84,14 +91,14 @@ func TestWhatIsNoJSONIsRefused(t *testing.T) {
 	}
 }
 
-// square is a Shape of another package.
-type square struct{ Circle }
+// foreign is a Shape of another package.
+type foreign struct{ Circle }
 
 func TestEncodeRefusesWhatItCannotReadBack(t *testing.T) {
 	if _, _, err := EncodeGeometry(Circle{Point{91, 0}, 50}); err == nil || err.Error() != "lat must be -90 to 90, is 91" {
 		t.Errorf("latitude 91: %v", err)
 	}
-	for _, s := range []Shape{nil, square{}} {
+	for _, s := range []Shape{nil, foreign{}, OutwardRing{foreign{Circle{Point{1, 2}, 50}}, 300}} {
 		_, _, err := EncodeGeometry(s)
 		if e, ok := errors.AsType[*Error](err); !ok || !e.Unsupported {
 			t.Errorf("%T: %v", s, err)
@@ -104,6 +111,8 @@ func FuzzParseGeometry(f *testing.F) {
 		`{"type":"Point","coordinates":[13.405,52.52]}`,
 		`{"type":"Point","coordinates":[13.405,52.52,7],"crs":{"properties":{"name":"x"}}}`,
 		`{"type":"Polygon","coordinates":[[[0,0],[1,0],[1,1],[0,0]]]}`,
+		`{"type":"MultiPolygon","coordinates":[[[[179,0],[180,0],[180,1],[179,0]]],[[[-180,0],[-179,0],[-180,1],[-180,0]]]]}`,
+		`{"type":"MultiPolygon","coordinates":[],"h3_cells":["891f1d48177ffff","881f1d4817fffff"]}`,
 		`{"type":"Point","coordinates":[1e400,"0"]}`, `[[[[`, `null`, ``,
 	} {
 		f.Add([]byte(s), 50.0)
@@ -123,8 +132,51 @@ func FuzzParseGeometry(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if back, err := ParseGeometry(again, r); err != nil || back != shape {
-			t.Fatalf("%v reads back as %v, %v", shape, back, err)
+		back, err := ParseGeometry(again, r)
+		if err != nil {
+			t.Fatalf("%s: %v", again, err)
+		}
+		if third, s, err := EncodeGeometry(back); err != nil || string(third) != string(again) || *s != *r {
+			t.Fatalf("%s reads back as %s, %v", again, third, err)
+		}
+		if len(Warnings(back)) != 0 && !strings.Contains(Warnings(back)[0].Reason, "touches itself") {
+			t.Fatalf("%s was put right, and yet: %v", again, Warnings(back))
 		}
 	})
+}
+
+func FuzzParseFeatures(f *testing.F) {
+	for _, s := range []string{
+		`{"type":"FeatureCollection","features":[{"type":"Feature","id":7,"properties":null,"geometry":{}},null,[]]}`,
+		`{"type":"Feature","id":"a","properties":{},"geometry":{"type":"Point","coordinates":[1,2]},"bbox":[1,2,3]}`,
+		`{"type":"Point"}`, `[`, `null`, ``,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		features, err := ParseFeatures(text)
+		for _, feature := range features {
+			if feature.Err == nil {
+				continue
+			}
+			if e, ok := errors.AsType[*Error](feature.Err); !ok || e.Reason == "" {
+				t.Fatalf("not a typed error with a reason: %v", feature.Err)
+			}
+		}
+		if e, ok := errors.AsType[*Error](err); err != nil && (!ok || e.Reason == "") {
+			t.Fatalf("not a typed error with a reason: %v", err)
+		}
+	})
+}
+
+func TestARingAroundACircleIsWrittenAsTheLargerCircle(t *testing.T) {
+	c := Circle{Point{52.52, 13.4}, 50}
+	geometry, radius, err := EncodeGeometry(OutwardRing{OutwardRing{c, 100}, 200})
+	if err != nil || string(geometry) != `{"type":"Point","coordinates":[13.4,52.52]}` || *radius != 350 {
+		t.Errorf("%s, %v, %v", geometry, *radius, err)
+	}
+	wide := OutwardRing{OutwardRing{c, MaxRadiusM - 50}, 1}
+	if _, _, err := EncodeGeometry(wide); err == nil || err.Error() != "radius must be 10 to 100000 m, is 100001" {
+		t.Errorf("wider than can be read: %v", err)
+	}
 }

@@ -1,6 +1,7 @@
 package geo
 
-// Shape is an area on the Earth. Distances are those of DistanceM.
+// Shape is an area on the Earth: Circle, *Polygon, *CellSet, or an OutwardRing of
+// one of them. Distances are those of DistanceM. A Shape must be comparable.
 //
 // Contract, on which Index relies: Contains(p) is MarginM(p) <= 0, so that the
 // border counts as inside, and for every p

@@ -68,11 +68,12 @@ type importView struct {
 }
 
 type featureRow struct {
-	Index   int         `json:"index" doc:"In the collection, from 0"`
-	ID      string      `json:"id,omitempty" doc:"Of the geofence"`
-	Place   string      `json:"place,omitempty"`
-	Outcome string      `json:"outcome" enum:"created,changed,refused"`
-	Error   *FieldError `json:"error,omitempty" doc:"Why it was refused; the field is a path in the feature"`
+	Index    int         `json:"index" doc:"In the collection, from 0"`
+	ID       string      `json:"id,omitempty" doc:"Of the geofence"`
+	Place    string      `json:"place,omitempty"`
+	Outcome  string      `json:"outcome" enum:"created,changed,refused"`
+	PutRight []string    `json:"put_right,omitempty" nullable:"false" doc:"What was not as it should be in the geometry and was put right, such as a ring's direction"`
+	Error    *FieldError `json:"error,omitempty" doc:"Why it was refused; the field is a path in the feature"`
 }
 
 // imported is a place that is being put together from features.
@@ -124,6 +125,9 @@ func (s *server) importPlaces(ctx context.Context, who caller, in *importInput) 
 			m.broken = true
 			out.refuse(i, err)
 			continue
+		}
+		for _, w := range geo.Warnings(fence.Shape) {
+			row.PutRight = append(row.PutRight, w.String())
 		}
 		m.add(f, fence)
 	}

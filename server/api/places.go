@@ -26,8 +26,8 @@ func (s *server) registerPlaces() {
 	register(s, operation{
 		method: http.MethodPut, path: "/places/{id}", id: "put-place", tag: tagPlaces, role: catalog.Marketer,
 		summary:     "Create or change a place",
-		description: "A change names the version that it was made from, by If-Match or in the document.",
-		body:        engage.Place{}, examples: examplesOf("corner-shop"),
+		description: "A change names the version that it was made from, by If-Match or in the document. A ring of a polygon may run in either direction; it is stored as RFC 7946 wants it.",
+		body:        engage.Place{}, maxBody: maxPlace, examples: examplesOf("corner-shop", "mall"),
 		errors: []int{http.StatusConflict, http.StatusPreconditionFailed, http.StatusPreconditionRequired},
 	}, s.putPlace)
 	register(s, operation{
@@ -39,8 +39,8 @@ func (s *server) registerPlaces() {
 	register(s, operation{
 		method: http.MethodPost, path: "/places", id: "import-places", tag: tagPlaces, role: catalog.Marketer,
 		summary: "Import places from GeoJSON",
-		description: "Each Feature is a geofence: a Point with a radius in metres in its properties. Features with the same place make one place, " +
-			"which is created, or its geofences are replaced. A place with a feature that is refused is left as it is; the others are saved. The report has one row per feature.",
+		description: "Each Feature is a geofence: a Point with a radius in metres in its properties, a Polygon or a MultiPolygon. Features with the same place make one place, " +
+			"which is created, or its geofences are replaced. A place with a feature that is refused is left as it is; the others are saved. The report has one row per feature, with what was put right in its geometry.",
 		body: featureCollectionDoc{}, bodyTypes: []string{geojsonType, jsonType}, maxBody: maxImport, examples: examplesOf("two-shops"),
 	}, s.importPlaces)
 }

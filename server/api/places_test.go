@@ -19,6 +19,7 @@ type report struct {
 	Features                  []struct {
 		Index              int
 		ID, Place, Outcome string
+		PutRight           []string `json:"put_right"`
 		Error              *struct {
 			Code                engage.Code
 			Field, Reason, Want string
@@ -51,6 +52,37 @@ func TestPlacesAreListedByTagNameAndCursor(t *testing.T) {
 	} {
 		if got := fmt.Sprint(ids(path)); got != want {
 			t.Errorf("%s: %s, want %s", path, got, want)
+		}
+	}
+}
+
+func TestPlacesWithOutlinesGoInAndOutAndTellWhatWasPutRight(t *testing.T) {
+	s := newSite(t)
+	feature := func(id, geometry, properties string) string {
+		return `{"type":"Feature","id":"` + id + `","geometry":` + geometry + `,"properties":{"place":"` + id + `"` + properties + `}}`
+	}
+	const clockwise = `{"type":"Polygon","coordinates":[[[4.9,52.37],[4.9,52.38],[4.91,52.38],[4.91,52.37],[4.9,52.37]]]}`
+	const cells = `{"type":"MultiPolygon","coordinates":[],"h3_cells":["891f1d48177ffff"]}`
+	var r report
+	s.do(request{method: "POST", path: "/api/v1/places", body: `{"type":"FeatureCollection","features":[` + strings.Join([]string{
+		feature("outline", clockwise, ``), feature("around", clockwise, `,"radius":300`), feature("cells", cells, ``),
+		feature("bad", clockwise, `,"radius":0`),
+	}, ",") + `]}`}).want(200, &r)
+	if r.Created != 3 || r.Refused != 1 || r.Features[3].Error.Field != "properties.radius" {
+		t.Fatalf("%+v", r)
+	}
+	for i, want := range []string{"[coordinates[0] ran clockwise and was turned round]", "[coordinates[0] ran clockwise and was turned round]", "[]"} {
+		if got := fmt.Sprint(r.Features[i].PutRight); got != want {
+			t.Errorf("%s: %s, want %s", r.Features[i].ID, got, want)
+		}
+	}
+	for path, want := range map[string]string{
+		"outline": `"geometry":{"type":"Polygon","coordinates":[[[4.9,52.37],[4.91,52.37],[4.91,52.38],[4.9,52.38],[4.9,52.37]]]}}`,
+		"around":  `[4.9,52.37]]]},"radius":300}`,
+		"cells":   `"geometry":{"type":"MultiPolygon","coordinates":[],"h3_cells":["891f1d48177ffff"]}}`,
+	} {
+		if a := s.get("/api/v1/places/" + path).want(200); !strings.Contains(string(a.body), want) {
+			t.Errorf("%s: %s, want %s in it", path, a.body, want)
 		}
 	}
 }

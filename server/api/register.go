@@ -20,6 +20,7 @@ import (
 const (
 	maxBody   = 256 << 10
 	maxImport = 8 << 20
+	maxPlace  = 1 << 20 // a polygon of geo.MaxVertices and more
 )
 
 // bodyTimeout bounds how long a client may take to send a body.

@@ -40,15 +40,16 @@ type pointDoc struct {
 }
 
 type geometryDoc struct {
-	Type        string    `json:"type" enum:"Point" doc:"A GeoJSON geometry (RFC 7946); Polygon comes later"`
-	Coordinates []float64 `json:"coordinates" minItems:"2" maxItems:"3" nullable:"false" doc:"[longitude, latitude], WGS 84"`
+	Type        string   `json:"type" enum:"Point,Polygon,MultiPolygon" doc:"A GeoJSON geometry (RFC 7946). Polygons have up to 10,000 vertices, edges straight in longitude and latitude, and are split at ±180"`
+	Coordinates []any    `json:"coordinates" nullable:"false" doc:"Of a Point [longitude, latitude], WGS 84; of a Polygon its rings, the outer one first, each a list of such positions that ends as it begins; of a MultiPolygon a list of those"`
+	Cells       []string `json:"h3_cells,omitempty" maxItems:"10000" nullable:"false" doc:"H3 cells instead of a MultiPolygon's coordinates, which are then an empty list"`
 }
 
 type geofenceDoc struct {
 	ID       string      `json:"id" doc:"Unique within the workspace"`
 	Ring     string      `json:"ring" enum:"inside,near" doc:"What being in it means: at the place, or close to it"`
 	Geometry geometryDoc `json:"geometry"`
-	Radius   float64     `json:"radius" minimum:"10" maximum:"100000" doc:"Metres around the Point"`
+	Radius   float64     `json:"radius" required:"false" exclusiveMinimum:"0" maximum:"100000" doc:"Metres. A Point needs one, of 10 or more: it is a circle. With one, another geometry is all within so many metres of it"`
 }
 
 type placeDoc struct {
@@ -141,7 +142,7 @@ type featurePropertiesDoc struct {
 	Place    string   `json:"place,omitempty" doc:"Id of the place; features with the same place make one. Absent in an import: the feature's id"`
 	Name     string   `json:"name,omitempty" doc:"Of the place; absent in an import: its id"`
 	Ring     string   `json:"ring,omitempty" enum:"inside,near" doc:"Absent in an import: inside"`
-	Radius   float64  `json:"radius" minimum:"10" maximum:"100000" doc:"Metres around the Point"`
+	Radius   float64  `json:"radius" required:"false" exclusiveMinimum:"0" maximum:"100000" doc:"Metres around the geometry, as in a place; a Point needs one"`
 	Tags     []string `json:"tags,omitempty" nullable:"false" doc:"Of the place"`
 	TimeZone string   `json:"time_zone,omitempty" doc:"Of the place, IANA name"`
 }

@@ -195,7 +195,7 @@ func TestExamplesAgreeWithTheirSchemas(t *testing.T) {
 	r := newRegistry()
 	for name, typ := range map[string]reflect.Type{
 		RainyDay: reflect.TypeFor[campaignDoc](), WelcomeBack: reflect.TypeFor[campaignDoc](),
-		"corner-shop": reflect.TypeFor[placeDoc](), "two-shops": reflect.TypeFor[featureCollectionDoc](),
+		"corner-shop": reflect.TypeFor[placeDoc](), "mall": reflect.TypeFor[placeDoc](), "two-shops": reflect.TypeFor[featureCollectionDoc](),
 	} {
 		var v any
 		if err := json.Unmarshal(example(name), &v); err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/footfall-engage/footfall/geo"
 )
 
-// geofenceJSON is a geofence on the wire: its geometry is GeoJSON (RFC 7946), a
-// Point with a radius in metres is a circle.
+// geofenceJSON is a geofence on the wire: its geometry is GeoJSON (RFC 7946) with
+// a radius in metres, as geo.ParseGeometry reads them.
 type geofenceJSON struct {
 	ID       string          `json:"id"`
 	Ring     Ring            `json:"ring"`
