@@ -239,13 +239,44 @@ func (n *Nearby[V]) Within(p Point, radiusM float64, match func(*Neighbour[V]) b
 		kept := slices.DeleteFunc(dst[first:], func(x Neighbour[V]) bool { return !match(&x) })
 		dst = dst[:first+len(kept)]
 	}
-	slices.SortFunc(dst[first:], func(a, b Neighbour[V]) int {
-		if c := cmp.Compare(a.DistanceM, b.DistanceM); c != 0 {
+	sortNeighbours(dst[first:])
+	return dst
+}
+
+// sortNeighbours orders by distance, then by id. It sorts short keys and moves
+// each neighbour once, since neighbours are long.
+func sortNeighbours[V any](found []Neighbour[V]) {
+	type key struct {
+		distanceM float64
+		from      int32
+	}
+	keys := make([]key, len(found))
+	for i := range found {
+		keys[i] = key{found[i].DistanceM, int32(i)}
+	}
+	slices.SortFunc(keys, func(a, b key) int {
+		if c := cmp.Compare(a.distanceM, b.distanceM); c != 0 {
 			return c
 		}
-		return strings.Compare(a.ID, b.ID)
+		return strings.Compare(found[a.from].ID, found[b.from].ID)
 	})
-	return dst
+	for i := range keys { // along the cycles of the permutation
+		if keys[i].from < 0 {
+			continue
+		}
+		first := found[i]
+		to := int32(i)
+		for {
+			from := keys[to].from
+			keys[to].from = -1
+			if from == int32(i) {
+				found[to] = first
+				break
+			}
+			found[to] = found[from]
+			to = from
+		}
+	}
 }
 
 // gather appends the devices in the circle.

@@ -243,8 +243,13 @@ func TestNearbyShowsEveryDeviceOnceWhileTheyMove(t *testing.T) {
 	const devices = 400
 	id := func(i int) string { return fmt.Sprintf("d%03d", i) }
 	for i := range devices {
-		if _, err := n.Update(id(i), square, nearbyNoon, struct{}{}); err != nil {
+		if _, err := n.Update(id(i*7%devices), square, nearbyNoon, struct{}{}); err != nil {
 			t.Fatal(err)
+		}
+	}
+	for i, x := range n.Within(square, 0, nil, nil) {
+		if x.ID != id(i) {
+			t.Fatalf("at the same distance, %s comes in place %d", x.ID, i)
 		}
 	}
 	stop := make(chan struct{})
