@@ -274,6 +274,9 @@ func (c *counter) Write(p []byte) (int, error) {
 func ReadTape(r io.Reader) (*Tape, error) {
 	zip, err := gzip.NewReader(r)
 	if err != nil {
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return nil, errors.New("read tape: the file is empty or cut off")
+		}
 		return nil, fmt.Errorf("read tape: %w", err)
 	}
 	t := &tapeReader{tape: &Tape{Streams: map[string][]eventlog.Message{}}}

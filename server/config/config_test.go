@@ -340,6 +340,7 @@ func TestValidateNamesTheSettingAndTheReason(t *testing.T) {
 		{"store.mongodb.uri", "ada:hunter2@a", "mongodb://"},
 		{"store.mongodb.database", "a.b", "database name"},
 		{"store.mongodb.database", "", "database name"},
+		{"store.mongodb.database", "admin", "belongs to MongoDB"},
 		{"weather.provider", "met.n", "did you mean met.no?"},
 		{"weather.contact", "nobody", "e-mail"},
 		{"weather.contact", "Ada <ada@example.com>", "e-mail"},

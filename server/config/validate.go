@@ -155,6 +155,9 @@ func (m *MongoDB) validate(bad func(field, format string, args ...any)) {
 	if m.Database == "" || len(m.Database) > 38 || strings.ContainsAny(m.Database, "/\\. \"$*<>:|?\x00") {
 		bad("store.mongodb.database", "must be a MongoDB database name of at most 38 bytes, is %q", m.Database)
 	}
+	if slices.Contains([]string{"admin", "local", "config"}, m.Database) {
+		bad("store.mongodb.database", "must not be %q, which belongs to MongoDB itself: there are no transactions in it", m.Database)
+	}
 }
 
 // Warnings names what is valid and probably not meant.
@@ -167,7 +170,7 @@ func (c *Config) Warnings() []string {
 		out = append(out, "listen is open to the network and public_url is not https: phones' positions and keys would travel in the clear")
 	}
 	if !c.EventLog.Embedded() && c.EventLog.Replicas == 1 {
-		out = append(out, "event_log.replicas is 1: the log is on one server of the cluster only")
+		out = append(out, "event_log.replicas is 1: the log is on one server only, and away when that is")
 	}
 	if !c.EventLog.Embedded() && c.Durability == Power && c.EventLog.MonitorURL == "" {
 		out = append(out, "durability is power and event_log.monitor_url is empty: whether the NATS servers sync every append (sync_interval: always) is not checked")

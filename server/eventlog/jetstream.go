@@ -258,6 +258,8 @@ func (s *jsStream) Append(ctx context.Context, subject string, data []byte, expe
 	switch {
 	case errors.Is(err, nats.ErrNoResponders) && s.isSealed(ctx): // a sealed stream is off its subjects
 		return 0, fmt.Errorf("append to %s: %w", s.name, ErrSealed)
+	case errors.Is(err, nats.ErrNoResponders) && s.isGone(ctx):
+		return 0, fmt.Errorf("append to %s: the stream is not there: has somebody deleted it? The next start makes it anew and says what was lost", s.name)
 	case err != nil && errors.Is(context.Cause(ctx), errLost):
 		return 0, fmt.Errorf("append to %s: %w", s.name, errLost)
 	case err != nil:
@@ -296,6 +298,12 @@ func (s *jsStream) refusal(ctx context.Context, e *jetstream.APIError) error {
 		}
 	}
 	return e
+}
+
+// isGone reports whether the servers say that there is no such stream.
+func (s *jsStream) isGone(ctx context.Context) bool {
+	_, err := s.log.js.Stream(ctx, s.served)
+	return errors.Is(err, jetstream.ErrStreamNotFound)
 }
 
 func (s *jsStream) isSealed(ctx context.Context) bool {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/partition"
@@ -40,8 +41,13 @@ func TestTheNewestProcessOwnsThePartition(t *testing.T) {
 					break
 				}
 			}
-			if err := <-old.done; !errors.Is(err, partition.ErrFenced) {
-				t.Fatalf("the older stopped by %v", err)
+			select {
+			case err := <-old.done:
+				if !errors.Is(err, partition.ErrFenced) {
+					t.Fatalf("the older stopped by %v", err)
+				}
+			case <-time.After(20 * time.Second):
+				t.Fatal("the older commits on")
 			}
 			landed := newer.Stats().Landed
 			if err := newer.Append(t.Context(), item(99)); err != nil {

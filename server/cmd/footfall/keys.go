@@ -97,8 +97,9 @@ func (c *cli) keysRevoke() *cobra.Command {
 func (c *cli) keysReset() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "reset-admin", Short: "Make a new admin key, without a server", Args: nothing,
-		Long: `Make a new admin key in a data folder whose server is stopped, for when all admin
-keys are lost. Others stay as they are.`,
+		Long: `Make a new admin key without a server, for when all admin keys are lost. Others
+stay as they are. With an embedded event log the server must be stopped; with one on
+NATS a running server takes the key within seconds.`,
 	}
 	load := c.settings(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -111,7 +112,11 @@ keys are lost. Others stay as they are.`,
 			return err
 		}
 		fmt.Fprintln(c.out, token.Reveal())
-		fmt.Fprintln(c.errs, "new admin key of", conf.DataDir+"; it is not shown again")
+		of := conf.DataDir
+		if !conf.EventLog.Embedded() {
+			of = conf.EventLog.URL
+		}
+		fmt.Fprintln(c.errs, "new admin key of", of+"; it is not shown again")
 		return nil
 	}
 	return cmd

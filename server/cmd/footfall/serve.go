@@ -11,6 +11,7 @@ import (
 
 	"github.com/footfall-engage/footfall/server/app"
 	"github.com/footfall-engage/footfall/server/config"
+	"github.com/footfall-engage/footfall/server/engage"
 )
 
 // settings adds a flag per setting and returns how to read the configuration:
@@ -70,6 +71,9 @@ Secrets are never taken from flags.`,
 			log.Warn("configuration", "warning", w)
 		}
 		a, err := app.New(cmd.Context(), app.Options{Config: conf, Logger: log, Version: version()})
+		if e, ok := errors.AsType[*engage.Error](err); ok && e.Code == engage.Invalid {
+			return usageError{err} // a setting that only the log or the store could judge
+		}
 		if err != nil {
 			return err
 		}

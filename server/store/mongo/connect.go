@@ -6,6 +6,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
+	"net"
 	"net/url"
 	"strings"
 	"time"
@@ -49,8 +51,7 @@ func (s *Store) connect(o Options) error {
 	s.secrets = secretsOf(raw)
 	c := options.Client().ApplyURI(raw)
 	if err := c.Validate(); err != nil {
-		return badURI("cannot be read: is an option misspelt, or a character of the password (:/?#[]@%) not percent-encoded? " +
-			"It is not shown, for it may hold a password")
+		return badURI(unreadable(raw, err))
 	}
 	if err := weaker(c); err != nil {
 		return err
@@ -71,6 +72,31 @@ func (s *Store) connect(o Options) error {
 	return nil
 }
 
+// unreadable says what is wrong with a URI without quoting more of it than the
+// name of an option or of a file.
+func unreadable(uri string, err error) string {
+	if _, ok := errors.AsType[*net.DNSError](err); ok {
+		return "names a host for mongodb+srv:// that DNS does not know, or DNS does not answer"
+	}
+	if file, ok := errors.AsType[*fs.PathError](err); ok {
+		return fmt.Sprintf("names the file %s, which cannot be read", file.Path)
+	}
+	_, query, _ := strings.Cut(uri, "?")
+	for option := range strings.SplitSeq(query, "&") {
+		name, _, _ := strings.Cut(option, "=")
+		if isOption(name) && strings.Contains(strings.ToLower(err.Error()), strings.ToLower(name)) {
+			return fmt.Sprintf("gives the option %s a value that it cannot have", name)
+		}
+	}
+	return "cannot be read: is an option misspelt, or a character of the password (:/?#[]@%) not percent-encoded? " +
+		"It is not shown, for it may hold a password"
+}
+
+// isOption: what looks like the name of one may be shown.
+func isOption(s string) bool {
+	return len(s) >= 3 && len(s) <= 40 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
+}
+
 // weaker refuses a URI that asks for less than the store promises. Silently
 // giving more than was asked for would hide what the operator believes.
 func weaker(c *options.ClientOptions) error {
@@ -83,7 +109,7 @@ func weaker(c *options.ClientOptions) error {
 		}
 	}
 	if rc := c.ReadConcern; rc != nil && rc.Level != "" && rc.Level != readconcern.Majority().Level {
-		return badURI("asks for a readConcernLevel other than majority: what was read could be taken back")
+		return badURI("asks for a readConcernLevel other than majority, which is what the store's promises are made of")
 	}
 	if rp := c.ReadPreference; rp != nil && rp.Mode() != readpref.PrimaryMode {
 		return badURI("asks for a readPreference other than primary: a secondary may not have what was just written")

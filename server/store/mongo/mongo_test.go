@@ -125,6 +125,8 @@ func TestWeakerURIsAreRefusedWithTheReason(t *testing.T) {
 		"retryWrites=false":               "retryWrites=false",
 		"retryReads=false":                "retryReads=false",
 		"nonsense=%zz":                    "cannot be read",
+		"tlsCAFile=/nowhere/ca.pem":       "/nowhere/ca.pem",
+		"serverSelectionTimeoutMS=soon":   "serverSelectionTimeoutMS",
 	} {
 		o := mongo.Options{URI: engage.Secret("mongodb://ada:s3cret@127.0.0.1:1/?" + option), Database: "x", Now: time.Now}
 		_, err := mongo.Open(t.Context(), o)
