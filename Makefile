@@ -66,11 +66,12 @@ mongo-uri:
 	@test -n "$${FOOTFALL_TEST_MONGODB_URI:-}" || { \
 	  echo "FOOTFALL_TEST_MONGODB_URI is not set: give the connection string of a MongoDB replica set or sharded cluster, 4.4 or later, whose user may create and drop databases, such as mongodb://127.0.0.1:27017/?replicaSet=rs0" >&2; exit 2; }
 
-bench: build ## benchmarks of every package, then of the partition loop
+bench: build ## benchmarks of every package, then of the partition loop and the geofence index
 	go test -run '^$$' -bench . -benchmem -timeout 30m ./...
 	bin/footfall-lab bench loop --json
+	bin/footfall-lab bench fences --json
 
-soak: build ## long: every fuzz target for FUZZTIME, the tests five times in shuffled order, 1,000 power cuts of a server, NATS away for a minute, a demo with many deaths
+soak: build ## long: every fuzz target for FUZZTIME, the tests five times in shuffled order, millions of points against the index, 1,000 power cuts of a server, NATS away for a minute, a demo with many deaths
 	@go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./... | while read -r pkg; do \
 	  go test -list '^Fuzz' "$$pkg" | { grep '^Fuzz' || true; } | while read -r target; do \
 	    echo "$$pkg $$target"; \
@@ -78,6 +79,7 @@ soak: build ## long: every fuzz target for FUZZTIME, the tests five times in shu
 	  done; \
 	done
 	go test -race -count 5 -shuffle on -timeout 60m ./...
+	FOOTFALL_TEST_INDEX_POINTS=3000000 go test -run OnManyPoints -timeout 60m ./geo
 	FOOTFALL_TEST_POWER_CUTS=1000 go test -run PowerCuts -timeout 60m ./server/app/...
 	FOOTFALL_TEST_OUTAGE=60s go test -count 1 -run DownForAWhile -timeout 30m ./server/eventlog/...
 	bin/footfall-lab demo --people 300 --duration 5m --json --port 0 --nats --kill nats,server

@@ -89,3 +89,28 @@ func ExampleCellOf() {
 	// 891f1d48977ffff 851f1d4bfffffff <nil>
 	// lat must be -90 to 90, is 91
 }
+
+// A device walks through a fence, which is removed while the device is in it.
+func ExampleWatch() {
+	ix, err := geo.NewIndex([]geo.Fence{{ID: "shop", Shape: geo.Circle{Around: geo.Point{Lat: 52.5219, Lng: 13.4132}, RadiusM: 60}}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	var live geo.Live
+	live.Set(ix)
+	var w geo.Watch
+	for _, lng := range []float64{13.4110, 13.4130, 13.4133} {
+		fmt.Println(w.Move(live.Index(), geo.Point{Lat: 52.5219, Lng: lng}, nil))
+	}
+	if err := live.Change(nil, []string{"shop"}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(w.Move(live.Index(), geo.Point{Lat: 52.5219, Lng: 13.4133}, nil))
+	// Output:
+	// []
+	// [{{shop {{52.5219 13.4132} 60}} true}]
+	// []
+	// [{{shop {{52.5219 13.4132} 60}} false}]
+}

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -146,7 +148,7 @@ func TestIndexEqualsBruteForce(t *testing.T) {
 					found += len(want)
 				}
 			}
-			t.Logf("levels %v, %d points, %d hits, %.1f cells a fence", ix.levels, points, found, float64(len(ix.entries))/float64(len(fences)))
+			t.Logf("levels %v, %d points, %d hits, %.1f cells a fence", ix.parts[0].levels, points, found, float64(len(ix.parts[0].entries))/float64(len(fences)))
 			if found < points/4 {
 				t.Errorf("the points test little: %d hits at %d points", found, points)
 			}
@@ -356,30 +358,181 @@ func TestEmptyIndexAndInvalidPointsFindNothing(t *testing.T) {
 	}
 }
 
-func TestLookupsAllocateNothingBesidesH3(t *testing.T) {
+// Save beside H3's pentagons, at sea, where the library is asked.
+func TestLookupsAllocateNothing(t *testing.T) {
 	r := rand.New(rand.NewPCG(13, 14))
-	fences := world(t, r, 500, between(r, 50, 500))
+	berlin := Point{52.52, 13.405}
+	var fences []Fence
+	for i := range 500 {
+		fences = append(fences, Fence{fmt.Sprint(i), Circle{offset(berlin, 2*math.Pi*r.Float64(), 3000*r.Float64()), 50 + 450*r.Float64()}})
+	}
 	ix, err := NewIndex(fences)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := fences[3].Shape.Center()
-	h3s := testing.AllocsPerRun(100, func() {
-		if _, err := CellOf(p, 9); err != nil {
-			t.Fatal(err)
-		}
-	})
-	buf := make([]Hit, 0, len(fences))
-	for name, c := range map[string]struct {
-		find  func()
-		extra float64
-	}{
-		"At":      {func() { buf = ix.At(p, buf[:0]) }, h3s},
-		"Within":  {func() { buf = ix.Within(p, 300, buf[:0]) }, 0},
-		"Nearest": {func() { buf = ix.Nearest(p, 50, buf[:0]) }, 0},
+	hits, in, changes := make([]Hit, 0, len(fences)), make([]Fence, 0, len(fences)), make([]Change, 0, 2*len(fences))
+	var w, v Watch
+	n := 0
+	walk := func() Point { // back and forth through the whole town
+		n++
+		return offset(berlin, 1, math.Abs(float64(n*60%8000-4000)))
+	}
+	for range 200 { // the buffers get their sizes
+		changes = w.Move(ix, walk(), changes[:0])
+		hits = v.At(ix, walk(), hits[:0])
+	}
+	for name, find := range map[string]func(){
+		"At":         func() { hits = ix.At(walk(), hits[:0]) },
+		"Containing": func() { in = ix.Containing(walk(), in[:0]) },
+		"Within":     func() { hits = ix.Within(walk(), 300, hits[:0]) },
+		"Nearest":    func() { hits = ix.Nearest(walk(), 50, hits[:0]) },
+		"Watch.Move": func() { changes = w.Move(ix, walk(), changes[:0]) },
+		"Watch.At":   func() { hits = v.At(ix, walk(), hits[:0]) },
 	} {
-		if got := testing.AllocsPerRun(100, c.find); got > c.extra {
-			t.Errorf("%s: %v allocations, want %v", name, got, c.extra)
+		if got := testing.AllocsPerRun(1000, find); got > 0 {
+			t.Errorf("%s: %v allocations", name, got)
 		}
 	}
+}
+
+// blob is a shape that is no circle: some circles together. Its margin is off, too
+// small inside and too large outside, by a twentieth at most.
+type blob struct {
+	Circle  // holds the others
+	circles []Circle
+	asked   *int // how often MarginM was
+	off     float64
+}
+
+func (b blob) Validate() error { return nil }
+
+func (b blob) MarginM(p Point) float64 {
+	*b.asked++
+	m := math.Inf(1)
+	for _, c := range b.circles {
+		m = min(m, c.MarginM(p))
+	}
+	if m < 0 {
+		return m * (1 - b.off)
+	}
+	return m * (1 + b.off)
+}
+
+func (b blob) Contains(p Point) bool { return b.MarginM(p) <= 0 }
+
+func newBlob(r *rand.Rand, hull Circle) blob {
+	b := blob{Circle: hull, asked: new(int), off: r.Float64() / 20}
+	for range 2 + r.IntN(4) {
+		radius := hull.RadiusM * (0.1 + 0.6*r.Float64())
+		b.circles = append(b.circles, Circle{offset(hull.Around, 2*math.Pi*r.Float64(), 0.94*(hull.RadiusM-radius)), radius})
+	}
+	return b
+}
+
+// How many points of TestIndexEqualsBruteForceOnManyPoints; `make soak` takes
+// millions.
+const pointsEnv = "FOOTFALL_TEST_INDEX_POINTS"
+
+// Towns of all kinds, some so dense that their fences move to finer cells, with
+// shapes that are no circles, indexed at once or in many steps.
+func TestIndexEqualsBruteForceOnManyPoints(t *testing.T) {
+	points := 6_000
+	if s := os.Getenv(pointsEnv); s != "" {
+		var err error
+		if points, err = strconv.Atoi(s); err != nil {
+			t.Fatalf("%s: %v", pointsEnv, err)
+		}
+	}
+	r := rand.New(rand.NewPCG(61, 62))
+	done, found, unasked, levels := 0, 0, 0, map[int]bool{}
+	for round := 0; done < points; round++ {
+		var fences []Fence
+		switch round % 4 {
+		case 0:
+			fences = world(t, r, 1500, between(r, MinRadiusM, MaxRadiusM))
+		case 1:
+			fences = world(t, r, 1500, between(r, 50, 500))
+		case 2: // all at one place, which is awkward or not
+			place := anywhere(r)
+			if places := awkward(t); r.IntN(2) == 0 {
+				place = places[r.IntN(len(places))]
+			}
+			radius := between(r, MinRadiusM, 400)
+			for i := range 1500 {
+				fences = append(fences, Fence{fmt.Sprint(i), Circle{offset(place, 2*math.Pi*r.Float64(), 600*r.Float64()), radius()}})
+			}
+		case 3:
+			fences = world(t, r, 300, between(r, 3*MinRadiusM, 100*MaxRadiusM))
+		}
+		shapes := slices.Clone(fences)
+		blobs := 0
+		for i := range shapes {
+			if round%4 == 3 || r.IntN(10) == 0 {
+				shapes[i].Shape = newBlob(r, fences[i].Shape.(Circle))
+				blobs++
+			}
+		}
+		ix, err := NewIndex(shapes)
+		if round%3 == 2 {
+			ix = &Index{}
+			for part := range slices.Chunk(shapes, 1+r.IntN(300)) {
+				if ix, err = ix.With(part, nil); err != nil {
+					break
+				}
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range ix.parts {
+			for _, l := range s.levels {
+				levels[l.res] = true
+			}
+		}
+		for range min(100, points) {
+			i := r.IntN(len(fences))
+			ps := probes(t, r, fences[i])
+			if b, ok := shapes[i].Shape.(blob); ok { // its own border, too
+				for _, c := range b.circles {
+					ps = append(ps, offset(c.Around, 2*math.Pi*r.Float64(), c.RadiusM), offset(c.Around, 2*math.Pi*r.Float64(), c.RadiusM*r.Float64()))
+				}
+			}
+			for _, p := range ps {
+				want := bruteForce(shapes, p, 0)
+				if got := ix.At(p, nil); !equalHits(got, want) {
+					t.Fatalf("round %d, at %v: %v, want %v", round, p, got, want)
+				}
+				asked := 0
+				for _, h := range want {
+					if b, ok := h.Shape.(blob); ok {
+						asked -= *b.asked
+					}
+				}
+				in := ix.Containing(p, nil)
+				for _, h := range want {
+					if b, ok := h.Shape.(blob); ok {
+						asked += *b.asked
+						unasked++
+					}
+				}
+				unasked -= asked
+				slices.SortFunc(in, func(a, b Fence) int { return strings.Compare(a.ID, b.ID) })
+				slices.SortFunc(want, func(a, b Hit) int { return strings.Compare(a.ID, b.ID) })
+				if !slices.EqualFunc(in, want, func(f Fence, h Hit) bool { return f.ID == h.ID }) {
+					t.Fatalf("round %d, containing %v: %v, want %v", round, p, in, want)
+				}
+				done++
+				found += len(want)
+			}
+		}
+	}
+	t.Logf("%d points, %d hits, %d of them of shapes that were not asked, levels %v", done, found, unasked, levels)
+	if unasked < done/100 || len(levels) < 7 {
+		t.Errorf("the worlds test little: %d shapes not asked, levels %v", unasked, levels)
+	}
+}
+
+// equalHits compares by id and margin: not all shapes are comparable.
+func equalHits(a, b []Hit) bool {
+	return slices.EqualFunc(a, b, func(a, b Hit) bool { return a.ID == b.ID && a.MarginM == b.MarginM })
 }
