@@ -73,7 +73,9 @@ func newPolygon(polygons [][][]Point, single bool) (*Polygon, error) {
 	if err := c.nesting(); err != nil {
 		return nil, err
 	}
-	p := &Polygon{areaM2: c.directions(), warnings: c.warnings, region: c.region}
+	area := c.directions()
+	c.region.build() // rings that were turned have their edges elsewhere
+	p := &Polygon{areaM2: area, warnings: c.warnings, region: c.region}
 	if !(p.areaM2 >= MinAreaM2 && p.areaM2 <= MaxAreaM2) {
 		return nil, errorAt(p.region.at[0], "", "must have an area of %v to %.0f m², has %.3g", MinAreaM2, float64(MaxAreaM2), p.areaM2)
 	}

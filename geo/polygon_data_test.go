@@ -169,6 +169,11 @@ func TestRealPolygonsLoad(t *testing.T) {
 		}
 		for _, f := range fences { // its own vertices are on its border, and so inside
 			p := f.Shape.(*Polygon).region.at[0]
+			for _, g := range fences {
+				if got, want := g.Shape.Contains(p), containsExactly(slices.Concat(g.Shape.(*Polygon).Polygons()...), p); got != want {
+					t.Fatalf("%v: %v contains %v: %v", c.path, g.ID, p, got)
+				}
+			}
 			if got := ix.At(p, nil); !slices.Equal(got, bruteForce(fences, p, 0)) || !slices.ContainsFunc(got, func(h Hit) bool { return h.ID == f.ID }) {
 				t.Fatalf("%v: %v is not found at its vertex %v", c.path, f.ID, p)
 			}
