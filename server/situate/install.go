@@ -24,7 +24,7 @@ type Install struct {
 	Left     map[string]time.Time              `json:"left,omitempty"`    // by what evidence the last places were left: their newest, by place
 	Said     map[engage.Purpose]uint64         `json:"said,omitempty"`    // seq of each answer in Consents
 	Refused  uint64                            `json:"refused,omitempty"` // positions dropped for want of consent
-	Doubted  uint64                            `json:"doubted,omitempty"` // entered regions whose own fix was clearly elsewhere, dropped
+	Doubted  uint64                            `json:"doubted,omitempty"` // entered regions whose own fix was clearly elsewhere, or did not say that an outline was entered; dropped
 }
 
 // Fix is a position of the install.

@@ -13,7 +13,9 @@ const regionGraceM = 100
 
 // region applies what the OS said of a registered region. The OS has its own
 // hysteresis, so its word counts at once, unless its own fix denies it; an unknown
-// region (removed meanwhile) says nothing.
+// region (removed meanwhile) says nothing. Phones watch circles: of a geofence that
+// is none, the OS entered the circle around it, which may be mostly street, so that
+// entering takes a fix that says so too.
 func (s *step) region(r *sdkpb.RegionEvent) error {
 	if !s.mayLocate() {
 		s.in.Refused++
@@ -27,11 +29,16 @@ func (s *step) region(r *sdkpb.RegionEvent) error {
 	v := s.in.Visits[f.place.ID]
 	inside := v != nil && v.in(f.fence.ID)
 	t := sighting{fence: f, evidence: "os_region", at: at}
-	denied := false
+	_, circle := f.fence.Shape.(geo.Circle)
+	denied := !circle
 	if l := r.GetLocation(); l != nil && s.in.granted(engage.ConsentLocationPrecise) {
 		p := geo.Point{Lat: l.GetLat(), Lng: l.GetLng()}
 		t.distanceM, t.accuracyM = geo.DistanceM(p, f.place.Location), l.GetAccuracyM()
-		denied = s.clearlyOutside(f.fence.Shape, p, l.GetAccuracyM())
+		if circle {
+			denied = s.clearlyOutside(f.fence.Shape, p, l.GetAccuracyM())
+		} else {
+			denied = !s.enters(f.fence.Shape, p, l.GetAccuracyM())
+		}
 	}
 	switch r.GetTransition() {
 	case sdkpb.RegionEvent_TRANSITION_ENTER, sdkpb.RegionEvent_TRANSITION_DWELL:
@@ -58,6 +65,11 @@ func (s *step) region(r *sdkpb.RegionEvent) error {
 		return nil
 	}
 	return s.transition(t)
+}
+
+// enters reports whether a fix by itself begins a stay in a geofence.
+func (s *step) enters(shape geo.Shape, p geo.Point, accuracyM float64) bool {
+	return s.config.rule.Decide(geo.Outside, shape.MarginM(p), shape.BoundingRadiusM(), accuracyM).Changed
 }
 
 // clearlyOutside reports whether a fix would by itself end a stay in a geofence,

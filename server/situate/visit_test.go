@@ -78,6 +78,47 @@ func TestTheOSAndFixesAreOneVisitWithOneEnter(t *testing.T) {
 	p.wantTriggers("")
 }
 
+func TestTheCircleAroundAnOutlineIsNotTheOutline(t *testing.T) {
+	// A hall of 400 by 40 m: phones watch a circle of 200 m around it.
+	hall, err := geo.NewPolygon([][][]geo.Point{{{
+		{Lat: shop.Lat - 0.00018, Lng: east(-200).Lng}, {Lat: shop.Lat - 0.00018, Lng: east(200).Lng},
+		{Lat: shop.Lat + 0.00018, Lng: east(200).Lng}, {Lat: shop.Lat + 0.00018, Lng: east(-200).Lng},
+		{Lat: shop.Lat - 0.00018, Lng: east(-200).Lng},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	north := geo.Point{Lat: shop.Lat + 0.0012, Lng: shop.Lng} // 130 m, within the circle
+	for name, c := range map[string]struct {
+		at     *geo.Point
+		counts bool
+	}{
+		"without a fix":                    {nil, false},
+		"with a fix in the street":         {&north, false},
+		"with a fix within it, by the way": {&shop, true},
+	} {
+		p := newPhone(t, allConsents...)
+		place := cafe(shop)
+		place.Geofences = []engage.Geofence{{ID: "hall", Ring: engage.Inside, Shape: hall}}
+		p.Adopt(config(t, place))
+		it := region("hall", enter)
+		if c.at != nil {
+			it.RegionEvent.Location = fix(*c.at, 10).Location
+		}
+		p.item(sec, it)
+		if !c.counts {
+			p.wantTriggers("")
+			if p.install().Doubted != 1 {
+				t.Errorf("%s: it was not counted as doubted", name)
+			}
+			continue
+		}
+		p.wantTriggers("enter hall")
+		p.item(2*sec, region("hall", exit)) // out of the circle is out of the hall
+		p.wantTriggers("exit hall")
+	}
+}
+
 func TestTheOSsWordWinsOverItsOwnFixUpToAGrace(t *testing.T) {
 	at := func(id string, tr sdkpb.RegionEvent_Transition, eastM, accuracyM float64) *sdkpb.Item {
 		it := region(id, tr)
