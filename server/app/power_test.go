@@ -298,7 +298,7 @@ func cutPower(t *testing.T, run *powercut.Run, n int, found func(at int, p promi
 		}
 	}
 	t.Logf("%s=%d repeats the cuts on a trace like this one", powerSeed, seed)
-	cuts := run.Cuts(rand.New(rand.NewPCG(seed, 0)), 0, n)
+	cuts := run.Cuts(rand.New(rand.NewPCG(seed, 0)), 0, run.Events(), n)
 	base, workers := t.TempDir(), 4
 	g, ctx := errgroup.WithContext(t.Context())
 	for w := range workers {

@@ -373,19 +373,20 @@ func (m Image) Has(name string) (size int, ok bool) {
 	return len(e.data), ok
 }
 
-// Cuts are n moments of the run from the event first on, in order: half of them
-// anywhere, half right before or after a change of names or sizes, a sync or a mark.
-func (r *Run) Cuts(random *rand.Rand, first, n int) []int {
+// Cuts are n moments of the run from the event first to the event last, in order:
+// half of them anywhere, half right before or after a change of names or sizes, a
+// sync or a mark.
+func (r *Run) Cuts(random *rand.Rand, first, last, n int) []int {
 	var edges []int
-	for i, e := range r.events {
-		if i >= first && e.kind != wrote {
+	for i := first; i < last; i++ {
+		if r.events[i].kind != wrote {
 			edges = append(edges, i)
 		}
 	}
 	out := make([]int, n)
 	for i := range out {
 		if i%2 == 0 || len(edges) == 0 {
-			out[i] = first + random.IntN(len(r.events)-first+1)
+			out[i] = first + random.IntN(last-first+1)
 		} else {
 			out[i] = edges[random.IntN(len(edges))] + random.IntN(2)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 )
@@ -20,10 +21,20 @@ func Tracer(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("strace is needed (deploy/bootstrap.sh installs it): %w", err)
 	}
-	if out, err := exec.CommandContext(ctx, strace, "-f", "-o", "/dev/null", "true").CombinedOutput(); err != nil { //nolint:gosec // what LookPath found
+	if out, err := exec.CommandContext(ctx, strace, "-f", "--seccomp-bpf", "-o", "/dev/null", "true").CombinedOutput(); err != nil { //nolint:gosec // what LookPath found
 		return "", fmt.Errorf("strace may not trace here (a container needs the capability SYS_PTRACE): %w: %.200s", err, out)
 	}
 	return strace, nil
+}
+
+// Build makes the test binary of a package, without the race detector, in dir: with
+// it a thousand cuts take many minutes.
+func Build(ctx context.Context, dir, pkg string) (string, error) {
+	out := filepath.Join(dir, "plain.test")
+	if text, err := exec.CommandContext(ctx, "go", "test", "-c", "-race=false", "-o", out, pkg).CombinedOutput(); err != nil { //nolint:gosec // a test's own package
+		return "", fmt.Errorf("build %s: %w: %.2000s", pkg, err, text)
+	}
+	return out, nil
 }
 
 // Command is a process whose calls go to the file trace, for Parse.
