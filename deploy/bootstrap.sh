@@ -62,6 +62,8 @@ if [ "$(id -u)" != 0 ]; then sudo='sudo '; fi
 
 ok() { if [ $quiet = no ]; then printf '  ok       %-14s %s\n' "$1" "$2"; fi; }
 note() { if [ $quiet = no ]; then printf '  note     %-14s %s\n' "$1" "$2"; fi; }
+# A warning is for what is silent otherwise: it is told with --quiet, too.
+warn() { printf '  note     %-14s %s\n' "$1" "$2"; }
 lack() { # name, what is wrong, the command that mends it
   printf '  MISSING  %-14s %s\n' "$1" "$2"
   printf '           run: %s\n' "$3"
@@ -209,19 +211,25 @@ if [ $build_only = no ]; then
   # that. Without it they are skipped, and fail where CI is set.
   if [ "$os" = Linux ]; then
     if ! command -v strace >/dev/null 2>&1 && can_apt; then apt_install strace; hash -r; fi
-    if command -v strace >/dev/null 2>&1; then
-      ok strace "$(strace -V 2>/dev/null | head -n 1 || true)"
-    else
+    strace_lack= strace_command=
+    if ! command -v strace >/dev/null 2>&1; then
+      strace_lack='not found'
       if [ $debian = yes ]; then
         strace_command="${sudo}apt-get update && ${sudo}apt-get install -y strace"
       else
         strace_command='install strace with your package manager'
       fi
-      if [ -n "${CI:-}" ]; then
-        lack strace 'not found' "$strace_command"
-      else
-        note strace "not found; power cuts will not be tested ($strace_command)"
-      fi
+    # As the tests call it: a container or the kernel may forbid it.
+    elif ! strace -f --seccomp-bpf -o /dev/null true >/dev/null 2>&1; then
+      strace_lack='is there and may not trace'
+      strace_command='give the container the capability SYS_PTRACE (docker run --cap-add SYS_PTRACE), or look at /proc/sys/kernel/yama/ptrace_scope'
+    fi
+    if [ -z "$strace_lack" ]; then
+      ok strace "$(strace -V 2>/dev/null | head -n 1 || true)"
+    elif [ -n "${CI:-}" ]; then
+      lack strace "$strace_lack; power cuts cannot be tested" "$strace_command"
+    else
+      warn strace "$strace_lack; POWER CUTS WILL NOT BE TESTED ($strace_command)"
     fi
   fi
 fi
