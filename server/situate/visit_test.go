@@ -81,8 +81,10 @@ func TestTheOSAndFixesAreOneVisitWithOneEnter(t *testing.T) {
 func TestTheCircleAroundAnOutlineIsNotTheOutline(t *testing.T) {
 	// A hall of 400 by 40 m: phones watch a circle of 200 m around it.
 	hall, err := geo.NewPolygon([][][]geo.Point{{{
-		{Lat: shop.Lat - 0.00018, Lng: east(-200).Lng}, {Lat: shop.Lat - 0.00018, Lng: east(200).Lng},
-		{Lat: shop.Lat + 0.00018, Lng: east(200).Lng}, {Lat: shop.Lat + 0.00018, Lng: east(-200).Lng},
+		{Lat: shop.Lat - 0.00018, Lng: east(-200).Lng},
+		{Lat: shop.Lat - 0.00018, Lng: east(200).Lng},
+		{Lat: shop.Lat + 0.00018, Lng: east(200).Lng},
+		{Lat: shop.Lat + 0.00018, Lng: east(-200).Lng},
 		{Lat: shop.Lat - 0.00018, Lng: east(-200).Lng},
 	}}})
 	if err != nil {
