@@ -18,6 +18,7 @@ import (
 	"github.com/footfall-engage/footfall/server/catalog"
 	"github.com/footfall-engage/footfall/server/clock"
 	"github.com/footfall-engage/footfall/server/config"
+	"github.com/footfall-engage/footfall/server/durable"
 	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/eventlog"
 	"github.com/footfall-engage/footfall/server/lockfile"
@@ -224,6 +225,10 @@ func sealer(c *config.Config) (*catalog.Sealer, error) {
 		}
 	} else if err != nil {
 		return nil, fmt.Errorf("read secret key: %w", err)
+	} else if c.Durability == config.Power && c.Secrets.KeyFile == "" { // whoever wrote it may have been killed before its name was certain
+		if err := durable.Files(path); err != nil {
+			return nil, fmt.Errorf("sync secret key: %w", err)
+		}
 	}
 	key, err := config.ParseKey(engage.Secret(text))
 	if err != nil {

@@ -123,8 +123,9 @@ func newRecording(t *testing.T, logDurability, storeDurability string) *recordin
 }
 
 // life runs the workload's lives from one number to before another; kill "" lets it
-// end by itself.
-func (r *recording) life(from, to int, kill string) {
+// end by itself. It is false when the end of a killed one could not be followed: a
+// thread may die in a call of which strace says nothing any more.
+func (r *recording) life(from, to int, kill string) bool {
 	r.t.Helper()
 	trace := filepath.Join(r.base, "trace")
 	cmd := powercut.Command(r.t.Context(), r.strace, trace, r.exe, "-test.run=^$")
@@ -143,9 +144,15 @@ func (r *recording) life(from, to int, kill string) {
 		r.t.Fatal(err)
 	}
 	defer func() { _ = f.Close() }()
-	if err := r.follower.Life(f); err != nil {
+	err = r.follower.Life(f)
+	if kill != "" && errors.Is(err, powercut.ErrTrace) {
+		r.t.Logf("a death that cannot be followed: %v", err)
+		return false
+	}
+	if err != nil {
 		r.t.Fatal(err)
 	}
+	return true
 }
 
 func (r *recording) run() *powercut.Run {
@@ -167,13 +174,22 @@ func record(t *testing.T, logDurability, storeDurability string) *powercut.Run {
 // random moments.
 func recordKilled(t *testing.T, random *rand.Rand) *powercut.Run {
 	t.Helper()
-	r := newRecording(t, power, power)
-	for life := range 2 {
-		r.life(life, life+1, fmt.Sprint(30+random.IntN(200), random.IntN(3000)))
+	for range maxDeaths {
+		r := newRecording(t, power, power)
+		kill := func(life int) bool { return r.life(life, life+1, fmt.Sprint(30+random.IntN(200), random.IntN(3000))) }
+		if kill(0) && kill(1) {
+			r.life(2, 3, "")
+			return r.run()
+		}
 	}
-	r.life(2, 3, "")
-	return r.run()
+	t.Fatalf("none of %d runs could be followed", maxDeaths)
+	return nil
 }
+
+// maxDeaths is how many runs are recorded for one whose deaths can be followed; about
+// one in ten cannot.
+const maxDeaths = 8
+
 func tail(b []byte) []byte { return b[max(0, len(b)-2000):] }
 
 // tracer is strace; without it the test is not passed silently.
@@ -383,7 +399,7 @@ func TestWithoutTheSyncAtTheStartPowerCutsLoseWhatWasRead(t *testing.T) {
 	s := seed(t)
 	random := rand.New(rand.NewPCG(s, 0))
 	log, stores, n := 0, 0, 0
-	for turn := 0; turn < 10 && (log == 0 || stores == 0); turn++ {
+	for turn := 0; turn < 40 && (log == 0 || stores == 0); turn++ {
 		run := recordKilled(t, random).Forgetful(1)
 		cuts := afterDeaths(t, run, random, 20)
 		n += len(cuts)

@@ -237,6 +237,7 @@ func (p *parser) life(trace io.Reader) error {
 
 var (
 	unfinished = []byte(" <unfinished ...>")
+	detached   = []byte(" <detached ...>")
 	resumed    = []byte(" resumed>")
 )
 
@@ -275,7 +276,11 @@ func (p *parser) line(line []byte) error {
 		return fmt.Errorf("%.40q is no call", rest)
 	}
 	c := call{name: string(name), sync: -1}
-	if held, cut := bytes.CutSuffix(rest, unfinished); cut {
+	held, cut := bytes.CutSuffix(rest, unfinished)
+	if !cut { // so strace ends the line of a thread that dies while it is written
+		held, cut = bytes.CutSuffix(rest, detached)
+	}
+	if cut {
 		c.args, c.held = held, slices.Clone(held)
 		if err := p.begun(&c); err != nil {
 			return err
