@@ -41,7 +41,13 @@ func (a *App) claimLog(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	mine, err := s.Append(ctx, "identity", body, -1)
+	_, last, err := s.Bounds(ctx)
+	if err != nil {
+		return fmt.Errorf("claim the event log: %w", err)
+	}
+	// Right after what is there: a claim whose answer was lost, and which is made
+	// again, must not land behind the second and look like another server's.
+	mine, err := s.Append(ctx, "identity", body, int64(last)) //nolint:gosec // a claim per start
 	if err != nil {
 		return fmt.Errorf("claim the event log: %w", err)
 	}
