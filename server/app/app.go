@@ -116,11 +116,6 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	if err := a.outlast(ctx, func(ctx context.Context) error { return belong(ctx, a.eventlog, a.states, a.hot) }); err != nil {
 		return nil, err
 	}
-	if !o.Config.EventLog.Embedded() {
-		if err := a.outlast(ctx, a.claimLog); err != nil {
-			return nil, err
-		}
-	}
 	if a.sealer, err = sealer(&o.Config); err != nil {
 		return nil, err
 	}
@@ -155,6 +150,12 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 		}
 		return nil
 	})
+	// Now that nothing of ours is in the way: the server that has the log stops.
+	if !o.Config.EventLog.Embedded() {
+		if err := a.outlast(ctx, a.claimLog); err != nil {
+			return nil, err
+		}
+	}
 	// Last: a key that is made and not shown, since the start fails, is of no use.
 	k, token := catalog.NewKey(o.Config.Workspace, "first admin", catalog.Admin)
 	if err := a.outlast(ctx, func(ctx context.Context) error { return a.makeFirstKey(ctx, k, token) }); err != nil {
