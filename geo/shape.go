@@ -8,9 +8,9 @@ package geo
 //
 //	MarginM(p) >= DistanceM(p, Center()) - BoundingRadiusM()
 //
-// And no point of the other side is nearer than 10/11 of |MarginM(p)|, less a metre:
-// a margin may be too small in size, but never much too large, for Index takes from
-// it that a whole cell is on one side.
+// And no point of the other side is nearer than 10/11 of (|MarginM(p)| - 1 m): a
+// margin may be too small in size, but never much too large, for Index takes from it
+// that a whole cell is on one side.
 type Shape interface {
 	// Validate refuses a shape that cannot be a fence, with an *Error. The other
 	// methods mean nothing for an invalid shape.
