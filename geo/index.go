@@ -157,8 +157,9 @@ func lastWith(fences []Fence, id string) int {
 // Len is the number of fences.
 func (x *Index) Len() int { return x.n }
 
-// Get is the fence of an id.
-func (x *Index) Get(id string) (Fence, bool) {
+// Fence is the fence of an id, and whether there is one. It takes a binary search in
+// each part.
+func (x *Index) Fence(id string) (Fence, bool) {
 	at, i, ok := x.get(id)
 	if !ok {
 		return Fence{}, false

@@ -301,11 +301,11 @@ func TestIndexDoesNotDependOnTheOrderOfFences(t *testing.T) {
 		if x, y := a.At(p, nil), b.At(p, nil); !slices.Equal(x, y) {
 			t.Fatalf("%v, shuffled %v", x, y)
 		}
-		if got, ok := b.Get(f.ID); !ok || got != f {
+		if got, ok := b.Fence(f.ID); !ok || got != f {
 			t.Fatalf("get %s: %v, %v", f.ID, got, ok)
 		}
 	}
-	if _, ok := a.Get("nobody"); ok || a.Len() != len(fences) {
+	if _, ok := a.Fence("nobody"); ok || a.Len() != len(fences) {
 		t.Errorf("found nobody, or %d fences", a.Len())
 	}
 }

@@ -173,7 +173,7 @@ func walk(ix *Index, points []Point, accuracies []float64) (out []transition, in
 			seen[h.ID] = true
 		}
 		for id := range in {
-			if f, ok := ix.Get(id); ok && !seen[id] {
+			if f, ok := ix.Fence(id); ok && !seen[id] {
 				hits = append(hits, Hit{f, f.Shape.MarginM(p)})
 			}
 		}

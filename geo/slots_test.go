@@ -286,7 +286,7 @@ func TestPlanKeepsItsPromises(t *testing.T) {
 		listed := map[string]WhyLeftOut{}
 		for _, f := range plan.Fences {
 			listed[f.ID] = "in"
-			fence, _ := ix.Get(f.ID)
+			fence, _ := ix.Fence(f.ID)
 			_, round := fence.Shape.(Circle)
 			if f.Center != fence.Shape.Center() || f.RadiusM != max(100, fence.Shape.BoundingRadiusM()) || f.Exact != (round && f.RadiusM == fence.Shape.BoundingRadiusM()) {
 				t.Fatalf("%v for %v", f, fence)

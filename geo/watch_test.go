@@ -212,7 +212,7 @@ func TestIndexWithEqualsANewIndex(t *testing.T) {
 			t.Fatalf("step %d: %d fences, Len %d, want %d", step, len(got), ix.Len(), len(all))
 		}
 		f := fences[r.IntN(len(fences))]
-		if got, ok := ix.Get(f.ID); ok != (want[f.ID] != Fence{}) || got != want[f.ID] {
+		if got, ok := ix.Fence(f.ID); ok != (want[f.ID] != Fence{}) || got != want[f.ID] {
 			t.Fatalf("get %s: %v, want %v", f.ID, got, want[f.ID])
 		}
 		for _, p := range probes(t, r, f)[:4] {
@@ -307,10 +307,10 @@ func TestLiveKeepsEveryChangeDuringCompact(t *testing.T) {
 	}
 	for n := range 2 {
 		for i := range 300 {
-			if _, ok := x.Get(fmt.Sprintf("w%d-%d", n, i)); !ok {
+			if _, ok := x.Fence(fmt.Sprintf("w%d-%d", n, i)); !ok {
 				t.Errorf("w%d-%d was lost", n, i)
 			}
-			if _, ok := x.Get(fences[500*n+i].ID); ok {
+			if _, ok := x.Fence(fences[500*n+i].ID); ok {
 				t.Errorf("%s came back", fences[500*n+i].ID)
 			}
 		}
