@@ -1,6 +1,9 @@
 package geo
 
-import "math"
+import (
+	"math"
+	"time"
+)
 
 // Presence of a device at a fence. The zero value is Outside: what is not known
 // to be inside is outside.
@@ -30,6 +33,7 @@ const (
 	WhyInaccurate Why = "inaccurate"  // the fix is worse than MaxAccuracyM: nothing changed
 	WhyTooCoarse  Why = "too_coarse"  // the point is inside, but its error circle is too large for this fence: not entered
 	WhyNotClear   Why = "not_clear"   // the point is outside, but its error circle still touches the fence: not left
+	WhyNotSure    Why = "not_sure"    // the point is inside, but its error circle touches the outside: to be confirmed
 	WhyNoDistance Why = "no_distance" // the margin is NaN or the accuracy no number: nothing changed
 )
 
@@ -41,47 +45,69 @@ type Verdict struct {
 	AccuracyM float64 // the radius that was used: given, assumed, or raised to the floor
 }
 
-// Rule decides from one fix at one fence whether a device is there. Accuracy is
-// evidence: the radius in metres of the circle that holds the true position with
-// 68 % (Android's definition; iOS does not say its own, which is similar).
+// Rule says what a fence takes as evidence. Accuracy is evidence: the radius in
+// metres of the circle that holds the true position with 68 % (Android's
+// definition; iOS does not say its own, which is similar).
 //
-//   - Enter: the point is inside, and the accuracy is not worse than EnterAccuracyM
-//     or the fence's own radius, whichever is larger. A fix of 2 km accuracy that
-//     happens to lie on a shop says nothing.
-//   - Exit: the error circle is clear of the fence: the distance to the border
-//     exceeds ClearFactor times the accuracy. The default of 1.5 makes it the
+//   - Enter at once: the error circle is inside the fence: the point is at least
+//     SureFactor times the accuracy within its border.
+//   - Exit at once: the error circle is clear of the fence: the distance to the
+//     border exceeds ClearFactor times the accuracy. The default of 1.5 makes it the
 //     circle of 92 % where the noise is normal.
-//   - In between nothing changes: that band is the hysteresis.
+//   - In between the error circle straddles the border, and one such fix changes
+//     nothing. It is confirmed by another on the same side, at least EnterConfirm or
+//     ExitConfirm later, unless a fix between the two was on the other side or more
+//     than ConfirmWithin passed between two of them.
+//   - Worse than MaxAccuracyM, a fix changes nothing. Worse than EnterAccuracyM and
+//     than the fence's own radius, it neither enters nor confirms an enter: a fix of
+//     2 km that happens to lie on a shop says nothing.
 //
-// Trade-off. Entering leans to yes, leaving to no. Someone who stands on the
-// pavement may be counted in, and an exit comes late (walking, by 21 m at 8 m
-// accuracy, 32 m at 20 m, 50 m at 40 m): cheap for a shop, where a missed enter
-// loses the customer and a doubled one pesters them. In exchange a short visit
-// needs just one good fix. A ClearFactor of 1 halves that lateness at 8 m to
-// 16 m and flaps five times as often on the border; 2 flaps least (the package's
-// doc has the figures). Demanding a second fix or a minimum stay would lose
-// most walk-ins, since a phone in the background reports once when it crosses. A
-// phone that only gives fixes worse than MaxAccuracyM stays where it was until
-// its OS reports a region, or until the visit is closed for silence: false exits
-// from one cell-tower fix are the more frequent complaint.
-//
-// Rule is a plain value: fences may have their own. DefaultRule is the start.
+// The zero Rule refuses everything; DefaultRule is the start. Fences may have their
+// own.
 type Rule struct {
 	MaxAccuracyM     float64 // worse fixes change nothing
 	EnterAccuracyM   float64 // worse fixes enter only fences that are larger than them
 	AssumedAccuracyM float64 // where the fix gives none (0)
 	FloorAccuracyM   float64 // smaller accuracies are taken as this: phones flatter themselves between houses
-	ClearFactor      float64 // accuracies between the point and the border for an exit
+
+	SureFactor    float64       // accuracies between the point and the border for an enter at once; 0: every point inside enters
+	ClearFactor   float64       // accuracies between the point and the border for an exit at once
+	EnterConfirm  time.Duration // a straddling enter is confirmed after this
+	ExitConfirm   time.Duration // and a straddling exit
+	ConfirmWithin time.Duration // the most between two fixes that confirm one another
+
+	// MaxGap is the longest gap in the evidence through which a device that was
+	// inside before and after it counts as having been there, for dwell and the
+	// confirmed time of a visit; and how long after the last evidence a live session
+	// or the OS's word alone lets a dwell fire.
+	MaxGap time.Duration
+	// Silence is how long after its last evidence a visit ends, at that evidence,
+	// unless the OS still says inside; WatchedSilence how long if it does.
+	Silence, WatchedSilence time.Duration
+	// BeaconLost is how long after its last sighting a beacon no longer says inside.
+	BeaconLost time.Duration
 }
 
-// DefaultRule is what Decide was tuned and measured with; see the package's doc.
+// MaxRuleTime bounds the times of a Rule, and dwells.
+const MaxRuleTime = 30 * 24 * time.Hour
+
+// DefaultRule is what Decide and Tracker were tuned and measured with; see the
+// package's doc.
 func DefaultRule() Rule {
 	return Rule{
 		MaxAccuracyM:     1000,
 		EnterAccuracyM:   100,
 		AssumedAccuracyM: 50,
 		FloorAccuracyM:   10,
+		SureFactor:       1,
 		ClearFactor:      1.5,
+		EnterConfirm:     10 * time.Second,
+		ExitConfirm:      time.Minute,
+		ConfirmWithin:    10 * time.Minute,
+		MaxGap:           15 * time.Minute,
+		Silence:          12 * time.Hour,
+		WatchedSilence:   24 * time.Hour,
+		BeaconLost:       time.Minute,
 	}
 }
 
@@ -97,10 +123,28 @@ func (r Rule) Validate() error {
 		{"enter_accuracy_m", r.EnterAccuracyM, 1},
 		{"assumed_accuracy_m", r.AssumedAccuracyM, 1},
 		{"floor_accuracy_m", r.FloorAccuracyM, 0},
+		{"sure_factor", r.SureFactor, 0},
 		{"clear_factor", r.ClearFactor, 0},
 	} {
 		if !(f.v >= f.atLeast && f.v <= MaxRadiusM) {
 			return errorf(f.name, "must be %v to %v, is %v", f.atLeast, MaxRadiusM, f.v)
+		}
+	}
+	for _, f := range []struct {
+		name    string
+		v       time.Duration
+		atLeast time.Duration
+	}{
+		{"enter_confirm_s", r.EnterConfirm, 0},
+		{"exit_confirm_s", r.ExitConfirm, 0},
+		{"confirm_within_s", r.ConfirmWithin, time.Second},
+		{"max_gap_s", r.MaxGap, time.Second},
+		{"silence_s", r.Silence, time.Minute},
+		{"watched_silence_s", r.WatchedSilence, time.Minute},
+		{"beacon_lost_s", r.BeaconLost, time.Second},
+	} {
+		if f.v < f.atLeast || f.v > MaxRuleTime {
+			return errorf(f.name, "must be %v to %v s, is %v", f.atLeast.Seconds(), MaxRuleTime.Seconds(), f.v.Seconds())
 		}
 	}
 	if r.AssumedAccuracyM > r.MaxAccuracyM {
@@ -142,4 +186,45 @@ func (r Rule) Decide(was Presence, marginM, boundingRadiusM, accuracyM float64) 
 		v.Now, v.Changed, v.Why = Inside, true, WhyInside
 	}
 	return v
+}
+
+// Says is what one fix says of one fence.
+type Says uint8
+
+// What a fix may say.
+const (
+	SaysNothing      Says = iota
+	SaysInside            // the error circle is inside
+	SaysMaybeInside       // it straddles the border, its middle is inside
+	SaysMaybeOutside      // it straddles the border, or nearly, its middle is outside
+	SaysOutside           // it is clear of the fence
+)
+
+// Judge says what one fix says of one fence, whatever was before. marginM is the
+// shape's MarginM of the point, boundingRadiusM the shape's BoundingRadiusM,
+// accuracyM the fix's accuracy: 0 or negative (iOS) means not given. A margin or
+// accuracy that is no number says nothing. The second result is why it says no more,
+// the third the accuracy that was used: given, assumed, or raised to the floor.
+func (r *Rule) Judge(marginM, boundingRadiusM, accuracyM float64) (Says, Why, float64) {
+	acc := accuracyM
+	if acc <= 0 {
+		acc = r.AssumedAccuracyM
+	}
+	acc = max(acc, r.FloorAccuracyM) // NaN stays NaN
+	switch {
+	case math.IsNaN(marginM) || math.IsNaN(acc):
+		return SaysNothing, WhyNoDistance, acc
+	case acc > r.MaxAccuracyM:
+		return SaysNothing, WhyInaccurate, acc
+	case marginM > r.ClearFactor*acc:
+		return SaysOutside, WhyOutside, acc
+	case marginM > 0:
+		return SaysMaybeOutside, WhyNotClear, acc
+	case acc > max(r.EnterAccuracyM, boundingRadiusM):
+		return SaysNothing, WhyTooCoarse, acc
+	case marginM <= -r.SureFactor*acc:
+		return SaysInside, WhyInside, acc
+	default:
+		return SaysMaybeInside, WhyNotSure, acc
+	}
 }
