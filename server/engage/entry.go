@@ -21,9 +21,10 @@ type Kind string
 // Kinds of IN entries (key "<workspace>/i:<install>"), then of ACT entries (key
 // "<workspace>/p:<profile>" or "<workspace>/d:<identifier>"), then of both.
 const (
-	KindSession   Kind = "session"    // sdkpb.Hello, without key and token
-	KindItem      Kind = "item"       // sdkpb.Item
-	KindTokenDead Kind = "token_dead" // JSON TokenDead
+	KindSession    Kind = "session"     // sdkpb.Hello, without key and token, and the session's id
+	KindSessionEnd Kind = "session_end" // JSON SessionEnd
+	KindItem       Kind = "item"        // sdkpb.Item
+	KindTokenDead  Kind = "token_dead"  // JSON TokenDead
 
 	KindDevice      Kind = "device"       // JSON Device
 	KindTrigger     Kind = "trigger"      // JSON Trigger
@@ -44,6 +45,16 @@ const (
 	KindAdopt   Kind = "adopt"   // JSON revision; made and read by package partition
 	KindTimer   Kind = "timer"   // made by package partition, applied by the stage
 )
+
+// SessionEnd tells situate that a phone's socket has closed, after what it brought.
+// A server that dies tells nobody: that a session has begun does not mean that it
+// will end.
+type SessionEnd struct {
+	V int `json:"v"` // 1
+	// Session is the id in the KindSession entry that began it: another session of
+	// the install, opened since, goes on.
+	Session string `json:"session"`
+}
 
 // TokenDead tells situate that a provider called a token dead.
 type TokenDead struct {
