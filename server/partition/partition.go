@@ -151,6 +151,14 @@ type Options struct {
 	NoHandover     bool                   // read everything from the stream
 	MaxRecordBytes int                    // of the writer; 0 means its default
 	Tap            func(eventlog.Message) // sees every applied record, for recording streams in tests
+	// Observe sees every state that an applied entry has changed, nil for one that
+	// was deleted, in the order of the log: what is kept beside the store, to
+	// answer sooner. An entry that fails shows nothing. The state is the
+	// partition's: read it, never change it. It is called from the loop, which
+	// waits for it. States that are in the store when the partition is opened are
+	// not shown: read them between Open and Run. What is applied again after a
+	// crash is shown again, from there on.
+	Observe func(key string, s engage.State)
 
 	// Fault is called at every step that a crash could separate from the next;
 	// an error from it stops the partition as a crash would. Tests only.

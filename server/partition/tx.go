@@ -125,6 +125,9 @@ func (tx *Tx) commit() []output {
 	for _, e := range tx.edits {
 		p.dirty[e.key] = e.state
 		p.states[e.key] = e.state
+		if p.o.Observe != nil {
+			p.o.Observe(e.key, e.state)
+		}
 	}
 	for _, op := range tx.ops {
 		p.timers.apply(op)
