@@ -50,6 +50,16 @@ func stateCollections() []store.Collection {
 			{Name: "at", Paths: []string{"at_us"}},
 		}},
 		store.Collection{Name: "timeline"},
+		// engage.Visit: the newest of a place, a person or a phone, and those that
+		// have not ended.
+		store.Collection{Name: "visits", Indexes: []store.Index{
+			{Name: "place", Paths: []string{"place", "since_us"}},
+			{Name: "profile", Paths: []string{"profile", "since_us"}},
+			{Name: "install", Paths: []string{"install", "since_us"}},
+			{Name: "open", Paths: []string{"ended", "place"}},
+		}},
+		// engage.TrackChunk: those of an install stand together by their ids.
+		store.Collection{Name: "tracks", Indexes: []store.Index{{Name: "profile", Paths: []string{"profile", "hour_us"}}}},
 		store.Collection{Name: "meta"},
 	)
 }
