@@ -30,13 +30,14 @@ const (
 	KindLifecycle   Kind = "lifecycle"
 	KindReceipt     Kind = "receipt"
 	KindPermissions Kind = "permissions"
+	KindBeacon      Kind = "beacon"
 )
 
 // Observation reports whether the kind says that something happened at a time,
 // so that it is worthless without a believable one. The other kinds say what is
 // so, or what the person wants: they hold whatever the clock says.
 func (k Kind) Observation() bool {
-	return k == KindLocation || k == KindRegionEvent || k == KindEvent
+	return k == KindLocation || k == KindRegionEvent || k == KindEvent || k == KindBeacon
 }
 
 // ItemBody is the kind of an item. The reject is of code "unsupported" when the
@@ -58,6 +59,7 @@ func ItemBody(item *sdkpb.Item) (Kind, *sdkpb.Reject) {
 		{KindLifecycle, item.GetLifecycle() != nil},
 		{KindReceipt, item.GetReceipt() != nil},
 		{KindPermissions, item.GetPermissions() != nil},
+		{KindBeacon, item.GetBeacon() != nil},
 	} {
 		if b.set {
 			kind = b.kind
@@ -172,6 +174,8 @@ func (v *itemCheck) body(kind Kind) {
 		v.chars("receipt.action_id", i.Receipt.ActionId, 0, MaxIDChars)
 	case KindPermissions:
 		v.permissions("permissions", i.Permissions)
+	case KindBeacon:
+		v.beacon(i.Beacon)
 	}
 }
 
@@ -353,6 +357,12 @@ func ValidateHello(h *sdkpb.Hello) error {
 	}
 	v.chars("locale", h.Locale, 0, MaxIDChars)
 	v.knownEnum("lifecycle", h.Lifecycle)
+	if len(h.Caps) > MaxCaps {
+		v.fail("caps", "at most %d, got %d", MaxCaps, len(h.Caps))
+	}
+	for _, c := range h.Caps {
+		v.chars("caps", c, 1, MaxIDChars)
+	}
 	if h.Permissions != nil {
 		v.permissions("permissions", h.Permissions)
 	}

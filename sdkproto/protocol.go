@@ -27,6 +27,7 @@ const (
 	HeaderAppKey        = "Footfall-App-Key"
 	HeaderInstall       = "Footfall-Install"
 	HeaderAuthorization = "Authorization" // "Bearer <device token>"
+	HeaderCaps          = "Footfall-Caps" // hello's caps, joined by commas; absent means none
 	BearerPrefix        = "Bearer "
 )
 
@@ -35,6 +36,20 @@ const (
 	ContentTypePB   = "application/x-protobuf"
 	ContentTypeJSON = "application/json"
 )
+
+// Capabilities of an SDK, said in hello's caps. A server ignores those that it does
+// not know, and gives to who says none what the first version gave.
+const (
+	// CapBubble: the SDK registers Regions.bubble and reports its exit. The server
+	// then plans by the phone's slots and permissions.
+	CapBubble = "bubble"
+	// CapBeacons: the app looks for beacons now, for which iOS takes slots of its
+	// regions.
+	CapBeacons = "beacons"
+)
+
+// BubbleID is the region id of the bubble. No place's begins with a tilde.
+const BubbleID = "~bubble"
 
 // Default limits. A server may state others in hello_ok; it never states more
 // than its decoder takes.
@@ -52,6 +67,7 @@ const (
 	MaxPropertiesBytes = 16 << 10 // properties_json, traits_json
 	MaxPropertiesDepth = 10       // nesting of objects and arrays, the outermost included
 	MaxTopics          = 100      // of one preferences item
+	MaxCaps            = 20       // of one hello
 	MaxPushTokenChars  = 4096     //
 	DefaultCredit      = 500      // items in flight per session
 	MaxQueueItems      = 10_000   // kept on the phone while it is offline

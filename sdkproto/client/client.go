@@ -46,7 +46,10 @@ type Options struct {
 	OSVersion  string
 	SDK        string // name/version; empty means this package's
 
-	Codec       sdkproto.Codec     // nil means Protobuf
+	Codec sdkproto.Codec // nil means Protobuf
+	// Caps is what the host does beyond the first version: sdkproto.CapBubble if its
+	// OnRegions registers the bubble, sdkproto.CapBeacons if it looks for beacons.
+	Caps        []string
 	PushTarget  *sdkpb.PushTarget  // nil means none yet
 	Permissions *sdkpb.Permissions // nil says nothing
 
@@ -64,7 +67,7 @@ type Options struct {
 	BackoffMax time.Duration // 0 means 300 s
 	DeadAfter  time.Duration // silence beyond the ping interval that makes the server dead; 0 means 10 s
 	FlushAfter time.Duration // how long an item may wait for company on the socket; 0 sends at once
-	MaxQueue   int           // beyond it the oldest fix is dropped, then the oldest event; 0 means 10,000
+	MaxQueue   int           // beyond it the oldest fix or beacon heard is dropped, then the oldest event; 0 means 10,000
 
 	// DisableDedupe shows a message as often as it comes. For sabotage in the lab.
 	DisableDedupe bool
@@ -76,7 +79,8 @@ type Options struct {
 	// OnMessage shows a granted in-app message or takes an inbox message, once
 	// per message id.
 	OnMessage func(*sdkpb.Message)
-	// OnRegions registers the whole set with the OS and returns what it refused.
+	// OnRegions registers the whole set with the OS, its bubble too, and returns what
+	// it refused.
 	OnRegions func(*sdkpb.Regions) []*sdkpb.RegionFailure
 	OnState   func(State, error)               // the error says why, where there is a reason
 	OnAcked   func(*sdkpb.Item)                // the server has it durably
@@ -134,11 +138,14 @@ type Client struct {
 	wake    chan struct{} // the writer has something to look at
 	regLock chan struct{} // holds one token: who registers
 
-	mu      sync.Mutex
-	token   string
-	perms   *sdkpb.Permissions
-	push    *sdkpb.PushTarget
-	queue   queue
+	mu    sync.Mutex
+	token string
+	perms *sdkpb.Permissions
+	push  *sdkpb.PushTarget
+	queue queue
+	// heard is what became of the regions that the answer to a POST brought; nil when
+	// there is nothing to tell the server.
+	heard   *sdkpb.RegionsAck
 	shown   shownSet
 	session *session           // nil without an open one
 	cancel  context.CancelFunc // of the running loop; nil when none runs
@@ -487,7 +494,7 @@ func (c *Client) hello(state sdkpb.Lifecycle_State) *sdkpb.Hello {
 		ProtoMin: sdkproto.ProtoMin, ProtoMax: sdkproto.ProtoMax, Sdk: o.SDK,
 		Platform: o.Platform, OsVersion: o.OSVersion, AppVersion: o.AppVersion,
 		BootId: o.BootID, WallMs: o.Clock().UnixMilli(), MonoMs: o.Mono().Milliseconds(),
-		TimeZone: o.TimeZone, Locale: o.Locale,
+		TimeZone: o.TimeZone, Locale: o.Locale, Caps: o.Caps,
 		Permissions: c.perms, PushTarget: c.push, Lifecycle: state,
 	}
 }

@@ -777,6 +777,13 @@ func TestAFullQueueDropsFixesThenEventsNeverAnswers(t *testing.T) {
 	if fmt.Sprint(dropped.all()) != "[3 2]" || c.Pending() != 4 {
 		t.Errorf("dropped %v, %d pending", dropped.all(), c.Pending())
 	}
+	id := &sdkpb.IBeacon{Uuid: "f7826da6-4fa2-4e98-8024-bc5b71e0893e", Major: new(uint32), Minor: new(uint32)}
+	c.Beacon(&sdkpb.Beacon{Ibeacon: id, Lost: true}, time.Time{}) // 7 drops none
+	c.Beacon(&sdkpb.Beacon{Ibeacon: id}, time.Time{})             // 8 drops none, being the newest
+	c.Receipt("m", sdkpb.Receipt_STATE_OPENED, "")                // 9 drops 8
+	if fmt.Sprint(dropped.all()) != "[3 2 8]" {
+		t.Errorf("dropped %v", dropped.all())
+	}
 }
 
 func TestOptionsAreChecked(t *testing.T) {

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
@@ -109,7 +110,11 @@ func (c *Client) takeRegions(r *sdkpb.Regions) *sdkpb.RegionsAck {
 		bad[f.Id] = true
 	}
 	ack := &sdkpb.RegionsAck{Etag: r.Etag, Failed: failed}
-	for _, x := range r.Regions {
+	all := r.Regions
+	if r.Bubble != nil {
+		all = append(slices.Clip(all), r.Bubble)
+	}
+	for _, x := range all {
 		if !bad[x.Id] {
 			ack.Installed = append(ack.Installed, x.Id)
 		}

@@ -164,6 +164,50 @@ func TestRegionsAreRegisteredAndAcked(t *testing.T) {
 	})
 }
 
+// What an answer to a POST made the OS do is told by the next POST that arrives.
+func TestAWokenPhoneTellsWhatBecameOfItsRegions(t *testing.T) {
+	both(t, func(t *testing.T, codec sdkproto.Codec) {
+		g := newGateway(t, codec)
+		var heard record[string]
+		g.post = func(n int, w http.ResponseWriter, r *http.Request, b *sdkpb.Batch) *sdkpb.BatchReply {
+			if got := r.Header.Get("Footfall-Caps"); got != "bubble,beacons" {
+				t.Errorf("capabilities %q", got)
+			}
+			said := "nothing"
+			if a := b.RegionsAck; a != nil {
+				said = fmt.Sprint(a.Etag, a.Installed, len(a.Failed))
+			}
+			heard.add(said)
+			if n == 1 {
+				w.WriteHeader(http.StatusBadGateway)
+				return nil
+			}
+			reply := ackReply(b)
+			if n == 0 {
+				reply.Regions = &sdkpb.Regions{
+					Etag: "e", Regions: []*sdkpb.Region{{Id: "a"}, {Id: "b"}}, Bubble: &sdkpb.Region{Id: sdkproto.BubbleID},
+				}
+			}
+			return reply
+		}
+		var caps record[string]
+		g.install = func(_ int, _ http.ResponseWriter, h *sdkpb.Hello) *sdkpb.BatchReply {
+			caps.add(fmt.Sprint(h.Caps))
+			return &sdkpb.BatchReply{HelloOk: &sdkpb.HelloOk{NewDeviceToken: "dt_post"}}
+		}
+		c := g.client(func(o *client.Options) {
+			o.Caps = []string{sdkproto.CapBubble, sdkproto.CapBeacons}
+			o.OnRegions = func(*sdkpb.Regions) []*sdkpb.RegionFailure { return []*sdkpb.RegionFailure{{Id: "b", OsCode: "5"}} }
+		})
+		for range 4 {
+			_ = c.PostBatch(t.Context()) // the second fails
+		}
+		if got := fmt.Sprint(heard.all(), caps.all()); got != "[nothing e[a ~bubble] 1 e[a ~bubble] 1 nothing] [[bubble beacons]]" {
+			t.Errorf("the server heard %s", got)
+		}
+	})
+}
+
 func TestAWokenPhoneRegistersPostsAndTakesTheAnswer(t *testing.T) {
 	both(t, func(t *testing.T, codec sdkproto.Codec) {
 		g := newGateway(t, codec)

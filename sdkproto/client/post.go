@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -100,7 +101,9 @@ func (c *Client) patience() error {
 func (c *Client) postOnce(ctx context.Context) (again bool, err error) {
 	c.mu.Lock()
 	err = c.queue.save(c.opts.Store)
+	heard := c.heard
 	body, f, done := c.encodeBatch(sdkproto.MaxBatchItems, sdkproto.MaxBodyBytes, func(b *sdkpb.Batch) ([]byte, error) {
+		b.RegionsAck = heard
 		return c.codec.Marshal(b)
 	})
 	if f == nil {
@@ -108,6 +111,7 @@ func (c *Client) postOnce(ctx context.Context) (again bool, err error) {
 		b := c.queue.batch(nil)
 		f.batchID = b.BatchId
 		b.SentMs, b.SentMonoMs, b.BootId = c.opts.Clock().UnixMilli(), c.opts.Mono().Milliseconds(), c.opts.BootID
+		b.RegionsAck = heard
 		if err == nil {
 			body, err = c.codec.Marshal(b)
 		}
@@ -136,6 +140,9 @@ func (c *Client) postOnce(ctx context.Context) (again bool, err error) {
 		return false, errors.New("client: the answer holds no ack")
 	}
 	c.mu.Lock()
+	if c.heard == heard {
+		c.heard = nil
+	}
 	searching := c.queue.most > 0
 	done = c.queue.settle(f.entries, reply.Ack.Rejects)
 	if ms := reply.Ack.RetryAfterMs; ms > 0 {
@@ -161,7 +168,10 @@ func (c *Client) giveBack(f *flight) {
 
 func (c *Client) takeReply(ctx context.Context, r *sdkpb.BatchReply) {
 	if r.Regions != nil {
-		c.takeRegions(r.Regions)
+		ack := c.takeRegions(r.Regions)
+		c.mu.Lock()
+		c.heard = ack
+		c.mu.Unlock()
 	}
 	for _, m := range r.Messages {
 		if m.GetKind() == sdkpb.Message_KIND_INBOX {
@@ -194,6 +204,9 @@ func (c *Client) post(ctx context.Context, path string, body []byte) (*sdkpb.Bat
 	req.Header.Set("Accept", c.codec.ContentType())
 	req.Header.Set(sdkproto.HeaderAppKey, c.opts.AppKey)
 	req.Header.Set(sdkproto.HeaderInstall, c.opts.InstallID)
+	if len(c.opts.Caps) > 0 {
+		req.Header.Set(sdkproto.HeaderCaps, strings.Join(c.opts.Caps, ","))
+	}
 	if zipped {
 		req.Header.Set("Content-Encoding", "gzip")
 	}

@@ -210,11 +210,11 @@ func (q *queue) compact() {
 	}
 }
 
-// spill drops the oldest fix, else the oldest event, if there is one that is not
+// spill drops the oldest fix or beacon heard, else the oldest event, if there is one that is not
 // on its way: never a receipt or what the person said.
 func (q *queue) spill() *entry {
 	for _, droppable := range []func(*sdkpb.Item) bool{
-		func(i *sdkpb.Item) bool { return i.Location != nil },
+		func(i *sdkpb.Item) bool { return i.Location != nil || i.Beacon != nil && !i.Beacon.Lost },
 		func(i *sdkpb.Item) bool { return i.Event != nil },
 	} {
 		for _, e := range q.entries {
@@ -339,6 +339,11 @@ func (c *Client) Fix(l *sdkpb.Location, at time.Time) uint64 {
 // nil; at is as in Fix.
 func (c *Client) RegionEvent(region string, t sdkpb.RegionEvent_Transition, l *sdkpb.Location, at time.Time) uint64 {
 	return c.Enqueue(c.occurred(at, &sdkpb.Item{RegionEvent: &sdkpb.RegionEvent{RegionId: region, Transition: t, Location: l}}))
+}
+
+// Beacon enqueues that a beacon is heard, or lost; at is as in Fix.
+func (c *Client) Beacon(b *sdkpb.Beacon, at time.Time) uint64 {
+	return c.Enqueue(c.occurred(at, &sdkpb.Item{Beacon: b}))
 }
 
 // Identify enqueues who uses the install, with the app server's proof.

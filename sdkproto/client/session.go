@@ -267,6 +267,9 @@ func (c *Client) receive(ctx context.Context, s *session, f *sdkpb.Frame) {
 		}
 	case f.Regions != nil:
 		if ack := c.takeRegions(f.Regions); ack != nil {
+			c.mu.Lock()
+			c.heard = nil // of a set that is no more
+			c.mu.Unlock()
 			c.queueFrame(s, &sdkpb.Frame{RegionsAck: ack})
 		}
 	case f.Ping != nil:

@@ -341,6 +341,58 @@ func (RegionEvent_Transition) EnumDescriptor() ([]byte, []int) {
 	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{9, 0}
 }
 
+type Beacon_Proximity int32
+
+const (
+	Beacon_PROXIMITY_UNSPECIFIED Beacon_Proximity = 0
+	Beacon_PROXIMITY_IMMEDIATE   Beacon_Proximity = 1 // within about half a metre
+	Beacon_PROXIMITY_NEAR        Beacon_Proximity = 2 // within a few metres
+	Beacon_PROXIMITY_FAR         Beacon_Proximity = 3
+)
+
+// Enum value maps for Beacon_Proximity.
+var (
+	Beacon_Proximity_name = map[int32]string{
+		0: "PROXIMITY_UNSPECIFIED",
+		1: "PROXIMITY_IMMEDIATE",
+		2: "PROXIMITY_NEAR",
+		3: "PROXIMITY_FAR",
+	}
+	Beacon_Proximity_value = map[string]int32{
+		"PROXIMITY_UNSPECIFIED": 0,
+		"PROXIMITY_IMMEDIATE":   1,
+		"PROXIMITY_NEAR":        2,
+		"PROXIMITY_FAR":         3,
+	}
+)
+
+func (x Beacon_Proximity) Enum() *Beacon_Proximity {
+	p := new(Beacon_Proximity)
+	*p = x
+	return p
+}
+
+func (x Beacon_Proximity) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Beacon_Proximity) Descriptor() protoreflect.EnumDescriptor {
+	return file_footfall_sdk_v1_sdk_proto_enumTypes[6].Descriptor()
+}
+
+func (Beacon_Proximity) Type() protoreflect.EnumType {
+	return &file_footfall_sdk_v1_sdk_proto_enumTypes[6]
+}
+
+func (x Beacon_Proximity) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Beacon_Proximity.Descriptor instead.
+func (Beacon_Proximity) EnumDescriptor() ([]byte, []int) {
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{10, 0}
+}
+
 type Preferences_Attitude int32
 
 const (
@@ -374,11 +426,11 @@ func (x Preferences_Attitude) String() string {
 }
 
 func (Preferences_Attitude) Descriptor() protoreflect.EnumDescriptor {
-	return file_footfall_sdk_v1_sdk_proto_enumTypes[6].Descriptor()
+	return file_footfall_sdk_v1_sdk_proto_enumTypes[7].Descriptor()
 }
 
 func (Preferences_Attitude) Type() protoreflect.EnumType {
-	return &file_footfall_sdk_v1_sdk_proto_enumTypes[6]
+	return &file_footfall_sdk_v1_sdk_proto_enumTypes[7]
 }
 
 func (x Preferences_Attitude) Number() protoreflect.EnumNumber {
@@ -387,7 +439,7 @@ func (x Preferences_Attitude) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Preferences_Attitude.Descriptor instead.
 func (Preferences_Attitude) EnumDescriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{12, 0}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{15, 0}
 }
 
 type Consent_Purpose int32
@@ -432,11 +484,11 @@ func (x Consent_Purpose) String() string {
 }
 
 func (Consent_Purpose) Descriptor() protoreflect.EnumDescriptor {
-	return file_footfall_sdk_v1_sdk_proto_enumTypes[7].Descriptor()
+	return file_footfall_sdk_v1_sdk_proto_enumTypes[8].Descriptor()
 }
 
 func (Consent_Purpose) Type() protoreflect.EnumType {
-	return &file_footfall_sdk_v1_sdk_proto_enumTypes[7]
+	return &file_footfall_sdk_v1_sdk_proto_enumTypes[8]
 }
 
 func (x Consent_Purpose) Number() protoreflect.EnumNumber {
@@ -445,7 +497,7 @@ func (x Consent_Purpose) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Consent_Purpose.Descriptor instead.
 func (Consent_Purpose) EnumDescriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{13, 0}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{16, 0}
 }
 
 type Lifecycle_State int32
@@ -481,11 +533,11 @@ func (x Lifecycle_State) String() string {
 }
 
 func (Lifecycle_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_footfall_sdk_v1_sdk_proto_enumTypes[8].Descriptor()
+	return file_footfall_sdk_v1_sdk_proto_enumTypes[9].Descriptor()
 }
 
 func (Lifecycle_State) Type() protoreflect.EnumType {
-	return &file_footfall_sdk_v1_sdk_proto_enumTypes[8]
+	return &file_footfall_sdk_v1_sdk_proto_enumTypes[9]
 }
 
 func (x Lifecycle_State) Number() protoreflect.EnumNumber {
@@ -494,7 +546,7 @@ func (x Lifecycle_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Lifecycle_State.Descriptor instead.
 func (Lifecycle_State) EnumDescriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{14, 0}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{17, 0}
 }
 
 type Receipt_State int32
@@ -545,11 +597,11 @@ func (x Receipt_State) String() string {
 }
 
 func (Receipt_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_footfall_sdk_v1_sdk_proto_enumTypes[9].Descriptor()
+	return file_footfall_sdk_v1_sdk_proto_enumTypes[10].Descriptor()
 }
 
 func (Receipt_State) Type() protoreflect.EnumType {
-	return &file_footfall_sdk_v1_sdk_proto_enumTypes[9]
+	return &file_footfall_sdk_v1_sdk_proto_enumTypes[10]
 }
 
 func (x Receipt_State) Number() protoreflect.EnumNumber {
@@ -558,7 +610,7 @@ func (x Receipt_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Receipt_State.Descriptor instead.
 func (Receipt_State) EnumDescriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{15, 0}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{18, 0}
 }
 
 type Message_Kind int32
@@ -594,11 +646,11 @@ func (x Message_Kind) String() string {
 }
 
 func (Message_Kind) Descriptor() protoreflect.EnumDescriptor {
-	return file_footfall_sdk_v1_sdk_proto_enumTypes[10].Descriptor()
+	return file_footfall_sdk_v1_sdk_proto_enumTypes[11].Descriptor()
 }
 
 func (Message_Kind) Type() protoreflect.EnumType {
-	return &file_footfall_sdk_v1_sdk_proto_enumTypes[10]
+	return &file_footfall_sdk_v1_sdk_proto_enumTypes[11]
 }
 
 func (x Message_Kind) Number() protoreflect.EnumNumber {
@@ -607,7 +659,7 @@ func (x Message_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Message_Kind.Descriptor instead.
 func (Message_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{22, 0}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{25, 0}
 }
 
 // Frame is one message on the socket, in either direction. Exactly one body is
@@ -769,21 +821,24 @@ type Hello struct {
 	AppKey    string                 `protobuf:"bytes,1,opt,name=app_key,json=appKey,proto3" json:"app_key,omitempty"`          // public key of the app; required
 	InstallId string                 `protobuf:"bytes,2,opt,name=install_id,json=installId,proto3" json:"install_id,omitempty"` // chosen by the SDK at install, 8..100 characters of [A-Za-z0-9._:-]; required
 	// device_token is what hello_ok gave earlier; empty on the very first hello.
-	DeviceToken   string          `protobuf:"bytes,3,opt,name=device_token,json=deviceToken,proto3" json:"device_token,omitempty"`
-	ProtoMin      uint32          `protobuf:"varint,4,opt,name=proto_min,json=protoMin,proto3" json:"proto_min,omitempty"`               // lowest protocol version the SDK speaks; 0 means 1
-	ProtoMax      uint32          `protobuf:"varint,5,opt,name=proto_max,json=protoMax,proto3" json:"proto_max,omitempty"`               // highest; 0 means 1
-	Sdk           string          `protobuf:"bytes,6,opt,name=sdk,proto3" json:"sdk,omitempty"`                                          // name/version of the SDK
-	Platform      Platform        `protobuf:"varint,7,opt,name=platform,proto3,enum=footfall.sdk.v1.Platform" json:"platform,omitempty"` // required
-	OsVersion     string          `protobuf:"bytes,8,opt,name=os_version,json=osVersion,proto3" json:"os_version,omitempty"`
-	AppVersion    string          `protobuf:"bytes,9,opt,name=app_version,json=appVersion,proto3" json:"app_version,omitempty"`
-	BootId        string          `protobuf:"bytes,10,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`       // changes with every boot of the phone; empty means the phone cannot tell, and mono_ms is not used
-	WallMs        int64           `protobuf:"varint,11,opt,name=wall_ms,json=wallMs,proto3" json:"wall_ms,omitempty"`      // phone's wall clock when the frame was written; required
-	MonoMs        int64           `protobuf:"varint,12,opt,name=mono_ms,json=monoMs,proto3" json:"mono_ms,omitempty"`      // phone's monotonic clock at the same moment
-	TimeZone      string          `protobuf:"bytes,13,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"` // IANA name; empty means the place's zone is used
-	Locale        string          `protobuf:"bytes,14,opt,name=locale,proto3" json:"locale,omitempty"`                     // BCP 47; empty means the workspace's default
-	Permissions   *Permissions    `protobuf:"bytes,15,opt,name=permissions,proto3,oneof" json:"permissions,omitempty"`
-	PushTarget    *PushTarget     `protobuf:"bytes,16,opt,name=push_target,json=pushTarget,proto3,oneof" json:"push_target,omitempty"`
-	Lifecycle     Lifecycle_State `protobuf:"varint,17,opt,name=lifecycle,proto3,enum=footfall.sdk.v1.Lifecycle_State" json:"lifecycle,omitempty"` // UNSPECIFIED on a socket means foreground
+	DeviceToken string          `protobuf:"bytes,3,opt,name=device_token,json=deviceToken,proto3" json:"device_token,omitempty"`
+	ProtoMin    uint32          `protobuf:"varint,4,opt,name=proto_min,json=protoMin,proto3" json:"proto_min,omitempty"`               // lowest protocol version the SDK speaks; 0 means 1
+	ProtoMax    uint32          `protobuf:"varint,5,opt,name=proto_max,json=protoMax,proto3" json:"proto_max,omitempty"`               // highest; 0 means 1
+	Sdk         string          `protobuf:"bytes,6,opt,name=sdk,proto3" json:"sdk,omitempty"`                                          // name/version of the SDK
+	Platform    Platform        `protobuf:"varint,7,opt,name=platform,proto3,enum=footfall.sdk.v1.Platform" json:"platform,omitempty"` // required
+	OsVersion   string          `protobuf:"bytes,8,opt,name=os_version,json=osVersion,proto3" json:"os_version,omitempty"`
+	AppVersion  string          `protobuf:"bytes,9,opt,name=app_version,json=appVersion,proto3" json:"app_version,omitempty"`
+	BootId      string          `protobuf:"bytes,10,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`       // changes with every boot of the phone; empty means the phone cannot tell, and mono_ms is not used
+	WallMs      int64           `protobuf:"varint,11,opt,name=wall_ms,json=wallMs,proto3" json:"wall_ms,omitempty"`      // phone's wall clock when the frame was written; required
+	MonoMs      int64           `protobuf:"varint,12,opt,name=mono_ms,json=monoMs,proto3" json:"mono_ms,omitempty"`      // phone's monotonic clock at the same moment
+	TimeZone    string          `protobuf:"bytes,13,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"` // IANA name; empty means the place's zone is used
+	Locale      string          `protobuf:"bytes,14,opt,name=locale,proto3" json:"locale,omitempty"`                     // BCP 47; empty means the workspace's default
+	Permissions *Permissions    `protobuf:"bytes,15,opt,name=permissions,proto3,oneof" json:"permissions,omitempty"`
+	PushTarget  *PushTarget     `protobuf:"bytes,16,opt,name=push_target,json=pushTarget,proto3,oneof" json:"push_target,omitempty"`
+	Lifecycle   Lifecycle_State `protobuf:"varint,17,opt,name=lifecycle,proto3,enum=footfall.sdk.v1.Lifecycle_State" json:"lifecycle,omitempty"` // UNSPECIFIED on a socket means foreground
+	// caps are what the SDK does beyond the first version (README, "Capabilities");
+	// at most 20; the server ignores those that it does not know.
+	Caps          []string `protobuf:"bytes,18,rep,name=caps,proto3" json:"caps,omitempty"` // 19..29 are kept for identity, config_etag, regions_etag, resume.
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -937,6 +992,13 @@ func (x *Hello) GetLifecycle() Lifecycle_State {
 	return Lifecycle_STATE_UNSPECIFIED
 }
 
+func (x *Hello) GetCaps() []string {
+	if x != nil {
+		return x.Caps
+	}
+	return nil
+}
+
 // Permissions that the person gave the app in the OS; every change is sent.
 type Permissions struct {
 	state         protoimpl.MessageState    `protogen:"open.v1"`
@@ -1083,7 +1145,8 @@ type HelloOk struct {
 	// means that it has nothing or does not say. Only an ack removes items; an SDK
 	// whose own counter is not above this one has lost its storage and continues
 	// above it.
-	ThroughSeq    uint64 `protobuf:"varint,8,opt,name=through_seq,json=throughSeq,proto3" json:"through_seq,omitempty"` // 9..19 are kept for epoch, resumed, etags, caps.
+	ThroughSeq    uint64   `protobuf:"varint,8,opt,name=through_seq,json=throughSeq,proto3" json:"through_seq,omitempty"`
+	Caps          []string `protobuf:"bytes,9,rep,name=caps,proto3" json:"caps,omitempty"` // those of hello that the server knows
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1174,6 +1237,13 @@ func (x *HelloOk) GetThroughSeq() uint64 {
 	return 0
 }
 
+func (x *HelloOk) GetCaps() []string {
+	if x != nil {
+		return x.Caps
+	}
+	return nil
+}
+
 // Limits in force for this session. A client that keeps them is never refused
 // for size. A field that is 0 has the default of the README.
 type Limits struct {
@@ -1247,13 +1317,16 @@ func (x *Limits) GetBodyBytes() uint32 {
 // Batch carries items upward. The same message is the body of POST
 // /sdk/v1/batch, where hello's identification stands in the headers.
 type Batch struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	BatchId       string                 `protobuf:"bytes,1,opt,name=batch_id,json=batchId,proto3" json:"batch_id,omitempty"` // for logs; not a key
-	Attempt       uint32                 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
-	SentMs        int64                  `protobuf:"varint,3,opt,name=sent_ms,json=sentMs,proto3" json:"sent_ms,omitempty"`               // phone's wall clock when the batch was written
-	SentMonoMs    int64                  `protobuf:"varint,4,opt,name=sent_mono_ms,json=sentMonoMs,proto3" json:"sent_mono_ms,omitempty"` // phone's monotonic clock at the same moment
-	Items         []*Item                `protobuf:"bytes,5,rep,name=items,proto3" json:"items,omitempty"`
-	BootId        string                 `protobuf:"bytes,6,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"` // boot in which sent_mono_ms was read; empty means that monotonic clocks are not used
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	BatchId    string                 `protobuf:"bytes,1,opt,name=batch_id,json=batchId,proto3" json:"batch_id,omitempty"` // for logs; not a key
+	Attempt    uint32                 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	SentMs     int64                  `protobuf:"varint,3,opt,name=sent_ms,json=sentMs,proto3" json:"sent_ms,omitempty"`               // phone's wall clock when the batch was written
+	SentMonoMs int64                  `protobuf:"varint,4,opt,name=sent_mono_ms,json=sentMonoMs,proto3" json:"sent_mono_ms,omitempty"` // phone's monotonic clock at the same moment
+	Items      []*Item                `protobuf:"bytes,5,rep,name=items,proto3" json:"items,omitempty"`
+	BootId     string                 `protobuf:"bytes,6,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"` // boot in which sent_mono_ms was read; empty means that monotonic clocks are not used
+	// regions_ack says what became of the regions that the last answer brought; in a
+	// POST only: a socket has the frame.
+	RegionsAck    *RegionsAck `protobuf:"bytes,7,opt,name=regions_ack,json=regionsAck,proto3,oneof" json:"regions_ack,omitempty"` // 8..9 are kept for last_down_seq.
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1330,6 +1403,13 @@ func (x *Batch) GetBootId() string {
 	return ""
 }
 
+func (x *Batch) GetRegionsAck() *RegionsAck {
+	if x != nil {
+		return x.RegionsAck
+	}
+	return nil
+}
+
 // Item is one thing that happened on the phone. (install, seq) is its key: an
 // item takes effect once however often it is sent. Exactly one body is set.
 type Item struct {
@@ -1349,6 +1429,7 @@ type Item struct {
 	Lifecycle     *Lifecycle             `protobuf:"bytes,17,opt,name=lifecycle,proto3,oneof" json:"lifecycle,omitempty"`
 	Receipt       *Receipt               `protobuf:"bytes,18,opt,name=receipt,proto3,oneof" json:"receipt,omitempty"`
 	Permissions   *Permissions           `protobuf:"bytes,19,opt,name=permissions,proto3,oneof" json:"permissions,omitempty"`
+	Beacon        *Beacon                `protobuf:"bytes,20,opt,name=beacon,proto3,oneof" json:"beacon,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1488,6 +1569,13 @@ func (x *Item) GetPermissions() *Permissions {
 	return nil
 }
 
+func (x *Item) GetBeacon() *Beacon {
+	if x != nil {
+		return x.Beacon
+	}
+	return nil
+}
+
 // Location is one fix.
 type Location struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1497,7 +1585,7 @@ type Location struct {
 	SpeedMps      *float64               `protobuf:"fixed64,4,opt,name=speed_mps,json=speedMps,proto3,oneof" json:"speed_mps,omitempty"`       // absent means not given; 0 is standing still
 	BearingDeg    *float64               `protobuf:"fixed64,5,opt,name=bearing_deg,json=bearingDeg,proto3,oneof" json:"bearing_deg,omitempty"` // 0 to 360, clockwise from true north
 	AltitudeM     *float64               `protobuf:"fixed64,6,opt,name=altitude_m,json=altitudeM,proto3,oneof" json:"altitude_m,omitempty"`    // above the WGS 84 ellipsoid
-	Mocked        bool                   `protobuf:"varint,7,opt,name=mocked,proto3" json:"mocked,omitempty"`                                  // the OS says a test provider made it
+	Mocked        bool                   `protobuf:"varint,7,opt,name=mocked,proto3" json:"mocked,omitempty"`                                  // the OS says that software made it (Android isMock, iOS isSimulatedBySoftware)
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1583,10 +1671,12 @@ func (x *Location) GetMocked() bool {
 
 // RegionEvent is what the OS reported about a registered region.
 type RegionEvent struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	RegionId      string                 `protobuf:"bytes,1,opt,name=region_id,json=regionId,proto3" json:"region_id,omitempty"`                                  // as given in regions; required
-	Transition    RegionEvent_Transition `protobuf:"varint,2,opt,name=transition,proto3,enum=footfall.sdk.v1.RegionEvent_Transition" json:"transition,omitempty"` // required
-	Location      *Location              `protobuf:"bytes,3,opt,name=location,proto3,oneof" json:"location,omitempty"`                                            // the fix that the OS attached, if any
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	RegionId   string                 `protobuf:"bytes,1,opt,name=region_id,json=regionId,proto3" json:"region_id,omitempty"`                                  // as given in regions, the bubble's too; required
+	Transition RegionEvent_Transition `protobuf:"varint,2,opt,name=transition,proto3,enum=footfall.sdk.v1.RegionEvent_Transition" json:"transition,omitempty"` // required
+	// location is the fix that the OS attached, if any. Of the bubble's exit it is
+	// where the phone is now: from there the server chooses what to watch next.
+	Location      *Location `protobuf:"bytes,3,opt,name=location,proto3,oneof" json:"location,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1642,6 +1732,216 @@ func (x *RegionEvent) GetLocation() *Location {
 	return nil
 }
 
+// Beacon is that the phone hears a Bluetooth beacon, or no more. Exactly one of
+// the ids is set.
+type Beacon struct {
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Ibeacon      *IBeacon               `protobuf:"bytes,1,opt,name=ibeacon,proto3,oneof" json:"ibeacon,omitempty"`
+	EddystoneUid *EddystoneUid          `protobuf:"bytes,2,opt,name=eddystone_uid,json=eddystoneUid,proto3,oneof" json:"eddystone_uid,omitempty"`
+	Proximity    Beacon_Proximity       `protobuf:"varint,3,opt,name=proximity,proto3,enum=footfall.sdk.v1.Beacon_Proximity" json:"proximity,omitempty"` // as the OS judges it
+	RssiDbm      *int32                 `protobuf:"zigzag32,4,opt,name=rssi_dbm,json=rssiDbm,proto3,oneof" json:"rssi_dbm,omitempty"`                    // -127..20
+	DistanceM    *float64               `protobuf:"fixed64,5,opt,name=distance_m,json=distanceM,proto3,oneof" json:"distance_m,omitempty"`               // as the SDK estimates it
+	// lost says that the SDK has given the beacon up: it was heard before, and not
+	// for some time. Proximity, rssi and distance mean nothing then.
+	Lost          bool      `protobuf:"varint,6,opt,name=lost,proto3" json:"lost,omitempty"`
+	Location      *Location `protobuf:"bytes,7,opt,name=location,proto3,oneof" json:"location,omitempty"` // where the phone believed to be, if it knows
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Beacon) Reset() {
+	*x = Beacon{}
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Beacon) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Beacon) ProtoMessage() {}
+
+func (x *Beacon) ProtoReflect() protoreflect.Message {
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Beacon.ProtoReflect.Descriptor instead.
+func (*Beacon) Descriptor() ([]byte, []int) {
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Beacon) GetIbeacon() *IBeacon {
+	if x != nil {
+		return x.Ibeacon
+	}
+	return nil
+}
+
+func (x *Beacon) GetEddystoneUid() *EddystoneUid {
+	if x != nil {
+		return x.EddystoneUid
+	}
+	return nil
+}
+
+func (x *Beacon) GetProximity() Beacon_Proximity {
+	if x != nil {
+		return x.Proximity
+	}
+	return Beacon_PROXIMITY_UNSPECIFIED
+}
+
+func (x *Beacon) GetRssiDbm() int32 {
+	if x != nil && x.RssiDbm != nil {
+		return *x.RssiDbm
+	}
+	return 0
+}
+
+func (x *Beacon) GetDistanceM() float64 {
+	if x != nil && x.DistanceM != nil {
+		return *x.DistanceM
+	}
+	return 0
+}
+
+func (x *Beacon) GetLost() bool {
+	if x != nil {
+		return x.Lost
+	}
+	return false
+}
+
+func (x *Beacon) GetLocation() *Location {
+	if x != nil {
+		return x.Location
+	}
+	return nil
+}
+
+// IBeacon is the id of an iBeacon, Apple's or AltBeacon's of the same shape.
+type IBeacon struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Uuid          string                 `protobuf:"bytes,1,opt,name=uuid,proto3" json:"uuid,omitempty"`          // 8-4-4-4-12 hexadecimal digits of either case; required
+	Major         *uint32                `protobuf:"varint,2,opt,name=major,proto3,oneof" json:"major,omitempty"` // 0..65535; required
+	Minor         *uint32                `protobuf:"varint,3,opt,name=minor,proto3,oneof" json:"minor,omitempty"` // 0..65535; required
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IBeacon) Reset() {
+	*x = IBeacon{}
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IBeacon) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IBeacon) ProtoMessage() {}
+
+func (x *IBeacon) ProtoReflect() protoreflect.Message {
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IBeacon.ProtoReflect.Descriptor instead.
+func (*IBeacon) Descriptor() ([]byte, []int) {
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *IBeacon) GetUuid() string {
+	if x != nil {
+		return x.Uuid
+	}
+	return ""
+}
+
+func (x *IBeacon) GetMajor() uint32 {
+	if x != nil && x.Major != nil {
+		return *x.Major
+	}
+	return 0
+}
+
+func (x *IBeacon) GetMinor() uint32 {
+	if x != nil && x.Minor != nil {
+		return *x.Minor
+	}
+	return 0
+}
+
+// EddystoneUid is the id in an Eddystone-UID frame.
+type EddystoneUid struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"` // 20 hexadecimal digits of either case; required
+	Instance      string                 `protobuf:"bytes,2,opt,name=instance,proto3" json:"instance,omitempty"`   // 12 of them; required
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EddystoneUid) Reset() {
+	*x = EddystoneUid{}
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EddystoneUid) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EddystoneUid) ProtoMessage() {}
+
+func (x *EddystoneUid) ProtoReflect() protoreflect.Message {
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EddystoneUid.ProtoReflect.Descriptor instead.
+func (*EddystoneUid) Descriptor() ([]byte, []int) {
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *EddystoneUid) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *EddystoneUid) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
 // Event is something that the app tracks: "product_viewed", "order_completed".
 type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1654,7 +1954,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[10]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1666,7 +1966,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[10]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1679,7 +1979,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{10}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Event) GetName() string {
@@ -1709,7 +2009,7 @@ type Identify struct {
 
 func (x *Identify) Reset() {
 	*x = Identify{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[11]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1721,7 +2021,7 @@ func (x *Identify) String() string {
 func (*Identify) ProtoMessage() {}
 
 func (x *Identify) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[11]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1734,7 +2034,7 @@ func (x *Identify) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Identify.ProtoReflect.Descriptor instead.
 func (*Identify) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{11}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Identify) GetUserId() string {
@@ -1769,7 +2069,7 @@ type Preferences struct {
 
 func (x *Preferences) Reset() {
 	*x = Preferences{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[12]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1781,7 +2081,7 @@ func (x *Preferences) String() string {
 func (*Preferences) ProtoMessage() {}
 
 func (x *Preferences) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[12]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1794,7 +2094,7 @@ func (x *Preferences) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Preferences.ProtoReflect.Descriptor instead.
 func (*Preferences) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{12}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Preferences) GetTopics() map[string]Preferences_Attitude {
@@ -1817,7 +2117,7 @@ type Consent struct {
 
 func (x *Consent) Reset() {
 	*x = Consent{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[13]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1829,7 +2129,7 @@ func (x *Consent) String() string {
 func (*Consent) ProtoMessage() {}
 
 func (x *Consent) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[13]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1842,7 +2142,7 @@ func (x *Consent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Consent.ProtoReflect.Descriptor instead.
 func (*Consent) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{13}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Consent) GetPurpose() Consent_Purpose {
@@ -1883,7 +2183,7 @@ type Lifecycle struct {
 
 func (x *Lifecycle) Reset() {
 	*x = Lifecycle{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[14]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1895,7 +2195,7 @@ func (x *Lifecycle) String() string {
 func (*Lifecycle) ProtoMessage() {}
 
 func (x *Lifecycle) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[14]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1908,7 +2208,7 @@ func (x *Lifecycle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lifecycle.ProtoReflect.Descriptor instead.
 func (*Lifecycle) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{14}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Lifecycle) GetState() Lifecycle_State {
@@ -1931,7 +2231,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[15]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1943,7 +2243,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[15]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1956,7 +2256,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{15}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Receipt) GetMessageId() string {
@@ -2006,7 +2306,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[16]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2018,7 +2318,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[16]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2031,7 +2331,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{16}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Ack) GetBatchId() string {
@@ -2091,7 +2391,7 @@ type Reject struct {
 
 func (x *Reject) Reset() {
 	*x = Reject{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[17]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2103,7 +2403,7 @@ func (x *Reject) String() string {
 func (*Reject) ProtoMessage() {}
 
 func (x *Reject) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[17]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2116,7 +2416,7 @@ func (x *Reject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reject.ProtoReflect.Descriptor instead.
 func (*Reject) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{17}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Reject) GetItemId() string {
@@ -2164,16 +2464,20 @@ func (x *Reject) GetRetryable() bool {
 // Regions is the whole set of circles that the phone should watch; what is not
 // in it is removed. SDKs never touch regions of the host app.
 type Regions struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Etag          string                 `protobuf:"bytes,1,opt,name=etag,proto3" json:"etag,omitempty"`
-	Regions       []*Region              `protobuf:"bytes,2,rep,name=regions,proto3" json:"regions,omitempty"` // 3 is kept for the bubble.
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Etag    string                 `protobuf:"bytes,1,opt,name=etag,proto3" json:"etag,omitempty"`
+	Regions []*Region              `protobuf:"bytes,2,rep,name=regions,proto3" json:"regions,omitempty"` // the most wanted first
+	// bubble is one more circle, of the id "~bubble", around where the phone is: it is
+	// watched for its exit only, whose RegionEvent brings the next set. It is
+	// registered first. Only for SDKs of the capability "bubble"; absent means none.
+	Bubble        *Region `protobuf:"bytes,3,opt,name=bubble,proto3,oneof" json:"bubble,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Regions) Reset() {
 	*x = Regions{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[18]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2185,7 +2489,7 @@ func (x *Regions) String() string {
 func (*Regions) ProtoMessage() {}
 
 func (x *Regions) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[18]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2198,7 +2502,7 @@ func (x *Regions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Regions.ProtoReflect.Descriptor instead.
 func (*Regions) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{18}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Regions) GetEtag() string {
@@ -2215,22 +2519,36 @@ func (x *Regions) GetRegions() []*Region {
 	return nil
 }
 
+func (x *Regions) GetBubble() *Region {
+	if x != nil {
+		return x.Bubble
+	}
+	return nil
+}
+
 // Region is one circle to register with the OS.
 type Region struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Lat           float64                `protobuf:"fixed64,2,opt,name=lat,proto3" json:"lat,omitempty"`
-	Lng           float64                `protobuf:"fixed64,3,opt,name=lng,proto3" json:"lng,omitempty"`
-	RadiusM       float64                `protobuf:"fixed64,4,opt,name=radius_m,json=radiusM,proto3" json:"radius_m,omitempty"`
-	OnEnter       bool                   `protobuf:"varint,5,opt,name=on_enter,json=onEnter,proto3" json:"on_enter,omitempty"`
-	OnExit        bool                   `protobuf:"varint,6,opt,name=on_exit,json=onExit,proto3" json:"on_exit,omitempty"` // 7..15 are kept for kind, polygon, dwell_s, expires_ms.
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Id      string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Lat     float64                `protobuf:"fixed64,2,opt,name=lat,proto3" json:"lat,omitempty"`
+	Lng     float64                `protobuf:"fixed64,3,opt,name=lng,proto3" json:"lng,omitempty"`
+	RadiusM float64                `protobuf:"fixed64,4,opt,name=radius_m,json=radiusM,proto3" json:"radius_m,omitempty"`
+	OnEnter bool                   `protobuf:"varint,5,opt,name=on_enter,json=onEnter,proto3" json:"on_enter,omitempty"`
+	OnExit  bool                   `protobuf:"varint,6,opt,name=on_exit,json=onExit,proto3" json:"on_exit,omitempty"`
+	// dwell_s asks for TRANSITION_DWELL after so many seconds inside, where the OS can
+	// tell by itself (Android's loitering delay); 0 asks for none.
+	DwellS uint32 `protobuf:"varint,9,opt,name=dwell_s,json=dwellS,proto3" json:"dwell_s,omitempty"`
+	// exact: entering the circle is entering the place. Otherwise the place is smaller
+	// (an outline, or a circle below what the OS notices) or the server does not say,
+	// and a fix must tell.
+	Exact         bool `protobuf:"varint,11,opt,name=exact,proto3" json:"exact,omitempty"` // 7, 8, 10 and 12..15 are kept for kind, polygon, expires_ms.
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Region) Reset() {
 	*x = Region{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[19]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2242,7 +2560,7 @@ func (x *Region) String() string {
 func (*Region) ProtoMessage() {}
 
 func (x *Region) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[19]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2255,7 +2573,7 @@ func (x *Region) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Region.ProtoReflect.Descriptor instead.
 func (*Region) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{19}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Region) GetId() string {
@@ -2300,7 +2618,21 @@ func (x *Region) GetOnExit() bool {
 	return false
 }
 
-// RegionsAck says which of them the OS took.
+func (x *Region) GetDwellS() uint32 {
+	if x != nil {
+		return x.DwellS
+	}
+	return 0
+}
+
+func (x *Region) GetExact() bool {
+	if x != nil {
+		return x.Exact
+	}
+	return false
+}
+
+// RegionsAck says which of them the OS took, the bubble included.
 type RegionsAck struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Etag          string                 `protobuf:"bytes,1,opt,name=etag,proto3" json:"etag,omitempty"`
@@ -2312,7 +2644,7 @@ type RegionsAck struct {
 
 func (x *RegionsAck) Reset() {
 	*x = RegionsAck{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[20]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2324,7 +2656,7 @@ func (x *RegionsAck) String() string {
 func (*RegionsAck) ProtoMessage() {}
 
 func (x *RegionsAck) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[20]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2337,7 +2669,7 @@ func (x *RegionsAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegionsAck.ProtoReflect.Descriptor instead.
 func (*RegionsAck) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{20}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RegionsAck) GetEtag() string {
@@ -2361,18 +2693,18 @@ func (x *RegionsAck) GetFailed() []*RegionFailure {
 	return nil
 }
 
-// RegionFailure of one region.
+// RegionFailure of one region. Each takes one slot from what the server plans with.
 type RegionFailure struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	OsCode        string                 `protobuf:"bytes,2,opt,name=os_code,json=osCode,proto3" json:"os_code,omitempty"`
+	OsCode        string                 `protobuf:"bytes,2,opt,name=os_code,json=osCode,proto3" json:"os_code,omitempty"` // as the OS names it; at most 100 characters are kept
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RegionFailure) Reset() {
 	*x = RegionFailure{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[21]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2384,7 +2716,7 @@ func (x *RegionFailure) String() string {
 func (*RegionFailure) ProtoMessage() {}
 
 func (x *RegionFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[21]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2397,7 +2729,7 @@ func (x *RegionFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegionFailure.ProtoReflect.Descriptor instead.
 func (*RegionFailure) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{21}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RegionFailure) GetId() string {
@@ -2432,7 +2764,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[22]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2444,7 +2776,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[22]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2457,7 +2789,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{22}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Message) GetMessageId() string {
@@ -2533,7 +2865,7 @@ type Claim struct {
 
 func (x *Claim) Reset() {
 	*x = Claim{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[23]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2545,7 +2877,7 @@ func (x *Claim) String() string {
 func (*Claim) ProtoMessage() {}
 
 func (x *Claim) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[23]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2558,7 +2890,7 @@ func (x *Claim) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Claim.ProtoReflect.Descriptor instead.
 func (*Claim) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{23}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Claim) GetMessageId() string {
@@ -2580,7 +2912,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[24]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2592,7 +2924,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[24]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2605,7 +2937,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{24}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Grant) GetMessageId() string {
@@ -2644,7 +2976,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[25]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2656,7 +2988,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[25]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2669,7 +3001,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{25}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Error) GetCode() uint32 {
@@ -2724,7 +3056,7 @@ type Ping struct {
 
 func (x *Ping) Reset() {
 	*x = Ping{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[26]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2736,7 +3068,7 @@ func (x *Ping) String() string {
 func (*Ping) ProtoMessage() {}
 
 func (x *Ping) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[26]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2749,7 +3081,7 @@ func (x *Ping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ping.ProtoReflect.Descriptor instead.
 func (*Ping) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{26}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Ping) GetServerMs() int64 {
@@ -2768,7 +3100,7 @@ type Pong struct {
 
 func (x *Pong) Reset() {
 	*x = Pong{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[27]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2780,7 +3112,7 @@ func (x *Pong) String() string {
 func (*Pong) ProtoMessage() {}
 
 func (x *Pong) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[27]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2793,7 +3125,7 @@ func (x *Pong) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pong.ProtoReflect.Descriptor instead.
 func (*Pong) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{27}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{30}
 }
 
 // BatchReply is the body of the answer to POST /sdk/v1/batch and to POST
@@ -2811,7 +3143,7 @@ type BatchReply struct {
 
 func (x *BatchReply) Reset() {
 	*x = BatchReply{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[28]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2823,7 +3155,7 @@ func (x *BatchReply) String() string {
 func (*BatchReply) ProtoMessage() {}
 
 func (x *BatchReply) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[28]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2836,7 +3168,7 @@ func (x *BatchReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchReply.ProtoReflect.Descriptor instead.
 func (*BatchReply) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{28}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *BatchReply) GetAck() *Ack {
@@ -2910,7 +3242,7 @@ const file_footfall_sdk_v1_sdk_proto_rawDesc = "" +
 	"\x06_grantB\b\n" +
 	"\x06_errorB\a\n" +
 	"\x05_pingB\a\n" +
-	"\x05_pong\"\x8d\x05\n" +
+	"\x05_pong\"\xa1\x05\n" +
 	"\x05Hello\x12\x17\n" +
 	"\aapp_key\x18\x01 \x01(\tR\x06appKey\x12\x1d\n" +
 	"\n" +
@@ -2933,7 +3265,8 @@ const file_footfall_sdk_v1_sdk_proto_rawDesc = "" +
 	"\vpermissions\x18\x0f \x01(\v2\x1c.footfall.sdk.v1.PermissionsH\x00R\vpermissions\x88\x01\x01\x12A\n" +
 	"\vpush_target\x18\x10 \x01(\v2\x1b.footfall.sdk.v1.PushTargetH\x01R\n" +
 	"pushTarget\x88\x01\x01\x12>\n" +
-	"\tlifecycle\x18\x11 \x01(\x0e2 .footfall.sdk.v1.Lifecycle.StateR\tlifecycleB\x0e\n" +
+	"\tlifecycle\x18\x11 \x01(\x0e2 .footfall.sdk.v1.Lifecycle.StateR\tlifecycle\x12\x12\n" +
+	"\x04caps\x18\x12 \x03(\tR\x04capsB\x0e\n" +
 	"\f_permissionsB\x0e\n" +
 	"\f_push_target\"\xcb\x04\n" +
 	"\vPermissions\x12A\n" +
@@ -2964,7 +3297,7 @@ const file_footfall_sdk_v1_sdk_proto_rawDesc = "" +
 	"\bProvider\x12\x18\n" +
 	"\x14PROVIDER_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fPROVIDER_FCM\x10\x01\x12\x11\n" +
-	"\rPROVIDER_APNS\x10\x02\"\x83\x02\n" +
+	"\rPROVIDER_APNS\x10\x02\"\x97\x02\n" +
 	"\aHelloOk\x12\x18\n" +
 	"\asession\x18\x01 \x01(\tR\asession\x12(\n" +
 	"\x10new_device_token\x18\x02 \x01(\tR\x0enewDeviceToken\x12\x1b\n" +
@@ -2974,7 +3307,8 @@ const file_footfall_sdk_v1_sdk_proto_rawDesc = "" +
 	"\x06credit\x18\x06 \x01(\rR\x06credit\x12\x14\n" +
 	"\x05proto\x18\a \x01(\rR\x05proto\x12\x1f\n" +
 	"\vthrough_seq\x18\b \x01(\x04R\n" +
-	"throughSeq\"\x88\x01\n" +
+	"throughSeq\x12\x12\n" +
+	"\x04caps\x18\t \x03(\tR\x04caps\"\x88\x01\n" +
 	"\x06Limits\x12\x1f\n" +
 	"\vframe_bytes\x18\x01 \x01(\rR\n" +
 	"frameBytes\x12\x1d\n" +
@@ -2983,7 +3317,7 @@ const file_footfall_sdk_v1_sdk_proto_rawDesc = "" +
 	"\vbatch_items\x18\x03 \x01(\rR\n" +
 	"batchItems\x12\x1d\n" +
 	"\n" +
-	"body_bytes\x18\x04 \x01(\rR\tbodyBytes\"\xbd\x01\n" +
+	"body_bytes\x18\x04 \x01(\rR\tbodyBytes\"\x90\x02\n" +
 	"\x05Batch\x12\x19\n" +
 	"\bbatch_id\x18\x01 \x01(\tR\abatchId\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x17\n" +
@@ -2991,7 +3325,10 @@ const file_footfall_sdk_v1_sdk_proto_rawDesc = "" +
 	"\fsent_mono_ms\x18\x04 \x01(\x03R\n" +
 	"sentMonoMs\x12+\n" +
 	"\x05items\x18\x05 \x03(\v2\x15.footfall.sdk.v1.ItemR\x05items\x12\x17\n" +
-	"\aboot_id\x18\x06 \x01(\tR\x06bootId\"\xfb\x06\n" +
+	"\aboot_id\x18\x06 \x01(\tR\x06bootId\x12A\n" +
+	"\vregions_ack\x18\a \x01(\v2\x1b.footfall.sdk.v1.RegionsAckH\x00R\n" +
+	"regionsAck\x88\x01\x01B\x0e\n" +
+	"\f_regions_ack\"\xbc\a\n" +
 	"\x04Item\x12\x17\n" +
 	"\aitem_id\x18\x01 \x01(\tR\x06itemId\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x1f\n" +
@@ -3010,7 +3347,9 @@ const file_footfall_sdk_v1_sdk_proto_rawDesc = "" +
 	"push_token\x18\x10 \x01(\v2\x1b.footfall.sdk.v1.PushTargetH\x06R\tpushToken\x88\x01\x01\x12=\n" +
 	"\tlifecycle\x18\x11 \x01(\v2\x1a.footfall.sdk.v1.LifecycleH\aR\tlifecycle\x88\x01\x01\x127\n" +
 	"\areceipt\x18\x12 \x01(\v2\x18.footfall.sdk.v1.ReceiptH\bR\areceipt\x88\x01\x01\x12C\n" +
-	"\vpermissions\x18\x13 \x01(\v2\x1c.footfall.sdk.v1.PermissionsH\tR\vpermissions\x88\x01\x01B\v\n" +
+	"\vpermissions\x18\x13 \x01(\v2\x1c.footfall.sdk.v1.PermissionsH\tR\vpermissions\x88\x01\x01\x124\n" +
+	"\x06beacon\x18\x14 \x01(\v2\x17.footfall.sdk.v1.BeaconH\n" +
+	"R\x06beacon\x88\x01\x01B\v\n" +
 	"\t_locationB\x0f\n" +
 	"\r_region_eventB\b\n" +
 	"\x06_eventB\v\n" +
@@ -3023,7 +3362,8 @@ const file_footfall_sdk_v1_sdk_proto_rawDesc = "" +
 	"_lifecycleB\n" +
 	"\n" +
 	"\b_receiptB\x0e\n" +
-	"\f_permissions\"\xfe\x01\n" +
+	"\f_permissionsB\t\n" +
+	"\a_beacon\"\xfe\x01\n" +
 	"\bLocation\x12\x10\n" +
 	"\x03lat\x18\x01 \x01(\x01R\x03lat\x12\x10\n" +
 	"\x03lng\x18\x02 \x01(\x01R\x03lng\x12\x1d\n" +
@@ -3051,7 +3391,36 @@ const file_footfall_sdk_v1_sdk_proto_rawDesc = "" +
 	"\x10TRANSITION_ENTER\x10\x01\x12\x13\n" +
 	"\x0fTRANSITION_EXIT\x10\x02\x12\x14\n" +
 	"\x10TRANSITION_DWELL\x10\x03B\v\n" +
-	"\t_location\"D\n" +
+	"\t_location\"\x8e\x04\n" +
+	"\x06Beacon\x127\n" +
+	"\aibeacon\x18\x01 \x01(\v2\x18.footfall.sdk.v1.IBeaconH\x00R\aibeacon\x88\x01\x01\x12G\n" +
+	"\reddystone_uid\x18\x02 \x01(\v2\x1d.footfall.sdk.v1.EddystoneUidH\x01R\feddystoneUid\x88\x01\x01\x12?\n" +
+	"\tproximity\x18\x03 \x01(\x0e2!.footfall.sdk.v1.Beacon.ProximityR\tproximity\x12\x1e\n" +
+	"\brssi_dbm\x18\x04 \x01(\x11H\x02R\arssiDbm\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"distance_m\x18\x05 \x01(\x01H\x03R\tdistanceM\x88\x01\x01\x12\x12\n" +
+	"\x04lost\x18\x06 \x01(\bR\x04lost\x12:\n" +
+	"\blocation\x18\a \x01(\v2\x19.footfall.sdk.v1.LocationH\x04R\blocation\x88\x01\x01\"f\n" +
+	"\tProximity\x12\x19\n" +
+	"\x15PROXIMITY_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13PROXIMITY_IMMEDIATE\x10\x01\x12\x12\n" +
+	"\x0ePROXIMITY_NEAR\x10\x02\x12\x11\n" +
+	"\rPROXIMITY_FAR\x10\x03B\n" +
+	"\n" +
+	"\b_ibeaconB\x10\n" +
+	"\x0e_eddystone_uidB\v\n" +
+	"\t_rssi_dbmB\r\n" +
+	"\v_distance_mB\v\n" +
+	"\t_location\"g\n" +
+	"\aIBeacon\x12\x12\n" +
+	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12\x19\n" +
+	"\x05major\x18\x02 \x01(\rH\x00R\x05major\x88\x01\x01\x12\x19\n" +
+	"\x05minor\x18\x03 \x01(\rH\x01R\x05minor\x88\x01\x01B\b\n" +
+	"\x06_majorB\b\n" +
+	"\x06_minor\"H\n" +
+	"\fEddystoneUid\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1a\n" +
+	"\binstance\x18\x02 \x01(\tR\binstance\"D\n" +
 	"\x05Event\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12'\n" +
 	"\x0fproperties_json\x18\x02 \x01(\tR\x0epropertiesJson\"X\n" +
@@ -3117,17 +3486,21 @@ const file_footfall_sdk_v1_sdk_proto_rawDesc = "" +
 	"\x04code\x18\x03 \x01(\tR\x04code\x12\x14\n" +
 	"\x05field\x18\x04 \x01(\tR\x05field\x12\x16\n" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x1c\n" +
-	"\tretryable\x18\x06 \x01(\bR\tretryable\"P\n" +
+	"\tretryable\x18\x06 \x01(\bR\tretryable\"\x91\x01\n" +
 	"\aRegions\x12\x12\n" +
 	"\x04etag\x18\x01 \x01(\tR\x04etag\x121\n" +
-	"\aregions\x18\x02 \x03(\v2\x17.footfall.sdk.v1.RegionR\aregions\"\x8b\x01\n" +
+	"\aregions\x18\x02 \x03(\v2\x17.footfall.sdk.v1.RegionR\aregions\x124\n" +
+	"\x06bubble\x18\x03 \x01(\v2\x17.footfall.sdk.v1.RegionH\x00R\x06bubble\x88\x01\x01B\t\n" +
+	"\a_bubble\"\xba\x01\n" +
 	"\x06Region\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03lat\x18\x02 \x01(\x01R\x03lat\x12\x10\n" +
 	"\x03lng\x18\x03 \x01(\x01R\x03lng\x12\x19\n" +
 	"\bradius_m\x18\x04 \x01(\x01R\aradiusM\x12\x19\n" +
 	"\bon_enter\x18\x05 \x01(\bR\aonEnter\x12\x17\n" +
-	"\aon_exit\x18\x06 \x01(\bR\x06onExit\"v\n" +
+	"\aon_exit\x18\x06 \x01(\bR\x06onExit\x12\x17\n" +
+	"\adwell_s\x18\t \x01(\rR\x06dwellS\x12\x14\n" +
+	"\x05exact\x18\v \x01(\bR\x05exact\"v\n" +
 	"\n" +
 	"RegionsAck\x12\x12\n" +
 	"\x04etag\x18\x01 \x01(\tR\x04etag\x12\x1c\n" +
@@ -3205,8 +3578,8 @@ func file_footfall_sdk_v1_sdk_proto_rawDescGZIP() []byte {
 	return file_footfall_sdk_v1_sdk_proto_rawDescData
 }
 
-var file_footfall_sdk_v1_sdk_proto_enumTypes = make([]protoimpl.EnumInfo, 11)
-var file_footfall_sdk_v1_sdk_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_footfall_sdk_v1_sdk_proto_enumTypes = make([]protoimpl.EnumInfo, 12)
+var file_footfall_sdk_v1_sdk_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_footfall_sdk_v1_sdk_proto_goTypes = []any{
 	(Platform)(0),                  // 0: footfall.sdk.v1.Platform
 	(Permissions_Location)(0),      // 1: footfall.sdk.v1.Permissions.Location
@@ -3214,98 +3587,109 @@ var file_footfall_sdk_v1_sdk_proto_goTypes = []any{
 	(Permissions_Notifications)(0), // 3: footfall.sdk.v1.Permissions.Notifications
 	(PushTarget_Provider)(0),       // 4: footfall.sdk.v1.PushTarget.Provider
 	(RegionEvent_Transition)(0),    // 5: footfall.sdk.v1.RegionEvent.Transition
-	(Preferences_Attitude)(0),      // 6: footfall.sdk.v1.Preferences.Attitude
-	(Consent_Purpose)(0),           // 7: footfall.sdk.v1.Consent.Purpose
-	(Lifecycle_State)(0),           // 8: footfall.sdk.v1.Lifecycle.State
-	(Receipt_State)(0),             // 9: footfall.sdk.v1.Receipt.State
-	(Message_Kind)(0),              // 10: footfall.sdk.v1.Message.Kind
-	(*Frame)(nil),                  // 11: footfall.sdk.v1.Frame
-	(*Hello)(nil),                  // 12: footfall.sdk.v1.Hello
-	(*Permissions)(nil),            // 13: footfall.sdk.v1.Permissions
-	(*PushTarget)(nil),             // 14: footfall.sdk.v1.PushTarget
-	(*HelloOk)(nil),                // 15: footfall.sdk.v1.HelloOk
-	(*Limits)(nil),                 // 16: footfall.sdk.v1.Limits
-	(*Batch)(nil),                  // 17: footfall.sdk.v1.Batch
-	(*Item)(nil),                   // 18: footfall.sdk.v1.Item
-	(*Location)(nil),               // 19: footfall.sdk.v1.Location
-	(*RegionEvent)(nil),            // 20: footfall.sdk.v1.RegionEvent
-	(*Event)(nil),                  // 21: footfall.sdk.v1.Event
-	(*Identify)(nil),               // 22: footfall.sdk.v1.Identify
-	(*Preferences)(nil),            // 23: footfall.sdk.v1.Preferences
-	(*Consent)(nil),                // 24: footfall.sdk.v1.Consent
-	(*Lifecycle)(nil),              // 25: footfall.sdk.v1.Lifecycle
-	(*Receipt)(nil),                // 26: footfall.sdk.v1.Receipt
-	(*Ack)(nil),                    // 27: footfall.sdk.v1.Ack
-	(*Reject)(nil),                 // 28: footfall.sdk.v1.Reject
-	(*Regions)(nil),                // 29: footfall.sdk.v1.Regions
-	(*Region)(nil),                 // 30: footfall.sdk.v1.Region
-	(*RegionsAck)(nil),             // 31: footfall.sdk.v1.RegionsAck
-	(*RegionFailure)(nil),          // 32: footfall.sdk.v1.RegionFailure
-	(*Message)(nil),                // 33: footfall.sdk.v1.Message
-	(*Claim)(nil),                  // 34: footfall.sdk.v1.Claim
-	(*Grant)(nil),                  // 35: footfall.sdk.v1.Grant
-	(*Error)(nil),                  // 36: footfall.sdk.v1.Error
-	(*Ping)(nil),                   // 37: footfall.sdk.v1.Ping
-	(*Pong)(nil),                   // 38: footfall.sdk.v1.Pong
-	(*BatchReply)(nil),             // 39: footfall.sdk.v1.BatchReply
-	nil,                            // 40: footfall.sdk.v1.Preferences.TopicsEntry
-	nil,                            // 41: footfall.sdk.v1.Message.DataEntry
+	(Beacon_Proximity)(0),          // 6: footfall.sdk.v1.Beacon.Proximity
+	(Preferences_Attitude)(0),      // 7: footfall.sdk.v1.Preferences.Attitude
+	(Consent_Purpose)(0),           // 8: footfall.sdk.v1.Consent.Purpose
+	(Lifecycle_State)(0),           // 9: footfall.sdk.v1.Lifecycle.State
+	(Receipt_State)(0),             // 10: footfall.sdk.v1.Receipt.State
+	(Message_Kind)(0),              // 11: footfall.sdk.v1.Message.Kind
+	(*Frame)(nil),                  // 12: footfall.sdk.v1.Frame
+	(*Hello)(nil),                  // 13: footfall.sdk.v1.Hello
+	(*Permissions)(nil),            // 14: footfall.sdk.v1.Permissions
+	(*PushTarget)(nil),             // 15: footfall.sdk.v1.PushTarget
+	(*HelloOk)(nil),                // 16: footfall.sdk.v1.HelloOk
+	(*Limits)(nil),                 // 17: footfall.sdk.v1.Limits
+	(*Batch)(nil),                  // 18: footfall.sdk.v1.Batch
+	(*Item)(nil),                   // 19: footfall.sdk.v1.Item
+	(*Location)(nil),               // 20: footfall.sdk.v1.Location
+	(*RegionEvent)(nil),            // 21: footfall.sdk.v1.RegionEvent
+	(*Beacon)(nil),                 // 22: footfall.sdk.v1.Beacon
+	(*IBeacon)(nil),                // 23: footfall.sdk.v1.IBeacon
+	(*EddystoneUid)(nil),           // 24: footfall.sdk.v1.EddystoneUid
+	(*Event)(nil),                  // 25: footfall.sdk.v1.Event
+	(*Identify)(nil),               // 26: footfall.sdk.v1.Identify
+	(*Preferences)(nil),            // 27: footfall.sdk.v1.Preferences
+	(*Consent)(nil),                // 28: footfall.sdk.v1.Consent
+	(*Lifecycle)(nil),              // 29: footfall.sdk.v1.Lifecycle
+	(*Receipt)(nil),                // 30: footfall.sdk.v1.Receipt
+	(*Ack)(nil),                    // 31: footfall.sdk.v1.Ack
+	(*Reject)(nil),                 // 32: footfall.sdk.v1.Reject
+	(*Regions)(nil),                // 33: footfall.sdk.v1.Regions
+	(*Region)(nil),                 // 34: footfall.sdk.v1.Region
+	(*RegionsAck)(nil),             // 35: footfall.sdk.v1.RegionsAck
+	(*RegionFailure)(nil),          // 36: footfall.sdk.v1.RegionFailure
+	(*Message)(nil),                // 37: footfall.sdk.v1.Message
+	(*Claim)(nil),                  // 38: footfall.sdk.v1.Claim
+	(*Grant)(nil),                  // 39: footfall.sdk.v1.Grant
+	(*Error)(nil),                  // 40: footfall.sdk.v1.Error
+	(*Ping)(nil),                   // 41: footfall.sdk.v1.Ping
+	(*Pong)(nil),                   // 42: footfall.sdk.v1.Pong
+	(*BatchReply)(nil),             // 43: footfall.sdk.v1.BatchReply
+	nil,                            // 44: footfall.sdk.v1.Preferences.TopicsEntry
+	nil,                            // 45: footfall.sdk.v1.Message.DataEntry
 }
 var file_footfall_sdk_v1_sdk_proto_depIdxs = []int32{
-	12, // 0: footfall.sdk.v1.Frame.hello:type_name -> footfall.sdk.v1.Hello
-	15, // 1: footfall.sdk.v1.Frame.hello_ok:type_name -> footfall.sdk.v1.HelloOk
-	17, // 2: footfall.sdk.v1.Frame.batch:type_name -> footfall.sdk.v1.Batch
-	27, // 3: footfall.sdk.v1.Frame.ack:type_name -> footfall.sdk.v1.Ack
-	29, // 4: footfall.sdk.v1.Frame.regions:type_name -> footfall.sdk.v1.Regions
-	31, // 5: footfall.sdk.v1.Frame.regions_ack:type_name -> footfall.sdk.v1.RegionsAck
-	33, // 6: footfall.sdk.v1.Frame.message:type_name -> footfall.sdk.v1.Message
-	34, // 7: footfall.sdk.v1.Frame.claim:type_name -> footfall.sdk.v1.Claim
-	35, // 8: footfall.sdk.v1.Frame.grant:type_name -> footfall.sdk.v1.Grant
-	36, // 9: footfall.sdk.v1.Frame.error:type_name -> footfall.sdk.v1.Error
-	37, // 10: footfall.sdk.v1.Frame.ping:type_name -> footfall.sdk.v1.Ping
-	38, // 11: footfall.sdk.v1.Frame.pong:type_name -> footfall.sdk.v1.Pong
+	13, // 0: footfall.sdk.v1.Frame.hello:type_name -> footfall.sdk.v1.Hello
+	16, // 1: footfall.sdk.v1.Frame.hello_ok:type_name -> footfall.sdk.v1.HelloOk
+	18, // 2: footfall.sdk.v1.Frame.batch:type_name -> footfall.sdk.v1.Batch
+	31, // 3: footfall.sdk.v1.Frame.ack:type_name -> footfall.sdk.v1.Ack
+	33, // 4: footfall.sdk.v1.Frame.regions:type_name -> footfall.sdk.v1.Regions
+	35, // 5: footfall.sdk.v1.Frame.regions_ack:type_name -> footfall.sdk.v1.RegionsAck
+	37, // 6: footfall.sdk.v1.Frame.message:type_name -> footfall.sdk.v1.Message
+	38, // 7: footfall.sdk.v1.Frame.claim:type_name -> footfall.sdk.v1.Claim
+	39, // 8: footfall.sdk.v1.Frame.grant:type_name -> footfall.sdk.v1.Grant
+	40, // 9: footfall.sdk.v1.Frame.error:type_name -> footfall.sdk.v1.Error
+	41, // 10: footfall.sdk.v1.Frame.ping:type_name -> footfall.sdk.v1.Ping
+	42, // 11: footfall.sdk.v1.Frame.pong:type_name -> footfall.sdk.v1.Pong
 	0,  // 12: footfall.sdk.v1.Hello.platform:type_name -> footfall.sdk.v1.Platform
-	13, // 13: footfall.sdk.v1.Hello.permissions:type_name -> footfall.sdk.v1.Permissions
-	14, // 14: footfall.sdk.v1.Hello.push_target:type_name -> footfall.sdk.v1.PushTarget
-	8,  // 15: footfall.sdk.v1.Hello.lifecycle:type_name -> footfall.sdk.v1.Lifecycle.State
+	14, // 13: footfall.sdk.v1.Hello.permissions:type_name -> footfall.sdk.v1.Permissions
+	15, // 14: footfall.sdk.v1.Hello.push_target:type_name -> footfall.sdk.v1.PushTarget
+	9,  // 15: footfall.sdk.v1.Hello.lifecycle:type_name -> footfall.sdk.v1.Lifecycle.State
 	1,  // 16: footfall.sdk.v1.Permissions.location:type_name -> footfall.sdk.v1.Permissions.Location
 	2,  // 17: footfall.sdk.v1.Permissions.precision:type_name -> footfall.sdk.v1.Permissions.Precision
 	3,  // 18: footfall.sdk.v1.Permissions.notifications:type_name -> footfall.sdk.v1.Permissions.Notifications
 	4,  // 19: footfall.sdk.v1.PushTarget.provider:type_name -> footfall.sdk.v1.PushTarget.Provider
-	16, // 20: footfall.sdk.v1.HelloOk.limits:type_name -> footfall.sdk.v1.Limits
-	18, // 21: footfall.sdk.v1.Batch.items:type_name -> footfall.sdk.v1.Item
-	19, // 22: footfall.sdk.v1.Item.location:type_name -> footfall.sdk.v1.Location
-	20, // 23: footfall.sdk.v1.Item.region_event:type_name -> footfall.sdk.v1.RegionEvent
-	21, // 24: footfall.sdk.v1.Item.event:type_name -> footfall.sdk.v1.Event
-	22, // 25: footfall.sdk.v1.Item.identify:type_name -> footfall.sdk.v1.Identify
-	23, // 26: footfall.sdk.v1.Item.preferences:type_name -> footfall.sdk.v1.Preferences
-	24, // 27: footfall.sdk.v1.Item.consent:type_name -> footfall.sdk.v1.Consent
-	14, // 28: footfall.sdk.v1.Item.push_token:type_name -> footfall.sdk.v1.PushTarget
-	25, // 29: footfall.sdk.v1.Item.lifecycle:type_name -> footfall.sdk.v1.Lifecycle
-	26, // 30: footfall.sdk.v1.Item.receipt:type_name -> footfall.sdk.v1.Receipt
-	13, // 31: footfall.sdk.v1.Item.permissions:type_name -> footfall.sdk.v1.Permissions
-	5,  // 32: footfall.sdk.v1.RegionEvent.transition:type_name -> footfall.sdk.v1.RegionEvent.Transition
-	19, // 33: footfall.sdk.v1.RegionEvent.location:type_name -> footfall.sdk.v1.Location
-	40, // 34: footfall.sdk.v1.Preferences.topics:type_name -> footfall.sdk.v1.Preferences.TopicsEntry
-	7,  // 35: footfall.sdk.v1.Consent.purpose:type_name -> footfall.sdk.v1.Consent.Purpose
-	8,  // 36: footfall.sdk.v1.Lifecycle.state:type_name -> footfall.sdk.v1.Lifecycle.State
-	9,  // 37: footfall.sdk.v1.Receipt.state:type_name -> footfall.sdk.v1.Receipt.State
-	28, // 38: footfall.sdk.v1.Ack.rejects:type_name -> footfall.sdk.v1.Reject
-	30, // 39: footfall.sdk.v1.Regions.regions:type_name -> footfall.sdk.v1.Region
-	32, // 40: footfall.sdk.v1.RegionsAck.failed:type_name -> footfall.sdk.v1.RegionFailure
-	10, // 41: footfall.sdk.v1.Message.kind:type_name -> footfall.sdk.v1.Message.Kind
-	41, // 42: footfall.sdk.v1.Message.data:type_name -> footfall.sdk.v1.Message.DataEntry
-	27, // 43: footfall.sdk.v1.BatchReply.ack:type_name -> footfall.sdk.v1.Ack
-	15, // 44: footfall.sdk.v1.BatchReply.hello_ok:type_name -> footfall.sdk.v1.HelloOk
-	36, // 45: footfall.sdk.v1.BatchReply.error:type_name -> footfall.sdk.v1.Error
-	29, // 46: footfall.sdk.v1.BatchReply.regions:type_name -> footfall.sdk.v1.Regions
-	33, // 47: footfall.sdk.v1.BatchReply.messages:type_name -> footfall.sdk.v1.Message
-	6,  // 48: footfall.sdk.v1.Preferences.TopicsEntry.value:type_name -> footfall.sdk.v1.Preferences.Attitude
-	49, // [49:49] is the sub-list for method output_type
-	49, // [49:49] is the sub-list for method input_type
-	49, // [49:49] is the sub-list for extension type_name
-	49, // [49:49] is the sub-list for extension extendee
-	0,  // [0:49] is the sub-list for field type_name
+	17, // 20: footfall.sdk.v1.HelloOk.limits:type_name -> footfall.sdk.v1.Limits
+	19, // 21: footfall.sdk.v1.Batch.items:type_name -> footfall.sdk.v1.Item
+	35, // 22: footfall.sdk.v1.Batch.regions_ack:type_name -> footfall.sdk.v1.RegionsAck
+	20, // 23: footfall.sdk.v1.Item.location:type_name -> footfall.sdk.v1.Location
+	21, // 24: footfall.sdk.v1.Item.region_event:type_name -> footfall.sdk.v1.RegionEvent
+	25, // 25: footfall.sdk.v1.Item.event:type_name -> footfall.sdk.v1.Event
+	26, // 26: footfall.sdk.v1.Item.identify:type_name -> footfall.sdk.v1.Identify
+	27, // 27: footfall.sdk.v1.Item.preferences:type_name -> footfall.sdk.v1.Preferences
+	28, // 28: footfall.sdk.v1.Item.consent:type_name -> footfall.sdk.v1.Consent
+	15, // 29: footfall.sdk.v1.Item.push_token:type_name -> footfall.sdk.v1.PushTarget
+	29, // 30: footfall.sdk.v1.Item.lifecycle:type_name -> footfall.sdk.v1.Lifecycle
+	30, // 31: footfall.sdk.v1.Item.receipt:type_name -> footfall.sdk.v1.Receipt
+	14, // 32: footfall.sdk.v1.Item.permissions:type_name -> footfall.sdk.v1.Permissions
+	22, // 33: footfall.sdk.v1.Item.beacon:type_name -> footfall.sdk.v1.Beacon
+	5,  // 34: footfall.sdk.v1.RegionEvent.transition:type_name -> footfall.sdk.v1.RegionEvent.Transition
+	20, // 35: footfall.sdk.v1.RegionEvent.location:type_name -> footfall.sdk.v1.Location
+	23, // 36: footfall.sdk.v1.Beacon.ibeacon:type_name -> footfall.sdk.v1.IBeacon
+	24, // 37: footfall.sdk.v1.Beacon.eddystone_uid:type_name -> footfall.sdk.v1.EddystoneUid
+	6,  // 38: footfall.sdk.v1.Beacon.proximity:type_name -> footfall.sdk.v1.Beacon.Proximity
+	20, // 39: footfall.sdk.v1.Beacon.location:type_name -> footfall.sdk.v1.Location
+	44, // 40: footfall.sdk.v1.Preferences.topics:type_name -> footfall.sdk.v1.Preferences.TopicsEntry
+	8,  // 41: footfall.sdk.v1.Consent.purpose:type_name -> footfall.sdk.v1.Consent.Purpose
+	9,  // 42: footfall.sdk.v1.Lifecycle.state:type_name -> footfall.sdk.v1.Lifecycle.State
+	10, // 43: footfall.sdk.v1.Receipt.state:type_name -> footfall.sdk.v1.Receipt.State
+	32, // 44: footfall.sdk.v1.Ack.rejects:type_name -> footfall.sdk.v1.Reject
+	34, // 45: footfall.sdk.v1.Regions.regions:type_name -> footfall.sdk.v1.Region
+	34, // 46: footfall.sdk.v1.Regions.bubble:type_name -> footfall.sdk.v1.Region
+	36, // 47: footfall.sdk.v1.RegionsAck.failed:type_name -> footfall.sdk.v1.RegionFailure
+	11, // 48: footfall.sdk.v1.Message.kind:type_name -> footfall.sdk.v1.Message.Kind
+	45, // 49: footfall.sdk.v1.Message.data:type_name -> footfall.sdk.v1.Message.DataEntry
+	31, // 50: footfall.sdk.v1.BatchReply.ack:type_name -> footfall.sdk.v1.Ack
+	16, // 51: footfall.sdk.v1.BatchReply.hello_ok:type_name -> footfall.sdk.v1.HelloOk
+	40, // 52: footfall.sdk.v1.BatchReply.error:type_name -> footfall.sdk.v1.Error
+	33, // 53: footfall.sdk.v1.BatchReply.regions:type_name -> footfall.sdk.v1.Regions
+	37, // 54: footfall.sdk.v1.BatchReply.messages:type_name -> footfall.sdk.v1.Message
+	7,  // 55: footfall.sdk.v1.Preferences.TopicsEntry.value:type_name -> footfall.sdk.v1.Preferences.Attitude
+	56, // [56:56] is the sub-list for method output_type
+	56, // [56:56] is the sub-list for method input_type
+	56, // [56:56] is the sub-list for extension type_name
+	56, // [56:56] is the sub-list for extension extendee
+	0,  // [0:56] is the sub-list for field type_name
 }
 
 func init() { file_footfall_sdk_v1_sdk_proto_init() }
@@ -3315,18 +3699,22 @@ func file_footfall_sdk_v1_sdk_proto_init() {
 	}
 	file_footfall_sdk_v1_sdk_proto_msgTypes[0].OneofWrappers = []any{}
 	file_footfall_sdk_v1_sdk_proto_msgTypes[1].OneofWrappers = []any{}
+	file_footfall_sdk_v1_sdk_proto_msgTypes[6].OneofWrappers = []any{}
 	file_footfall_sdk_v1_sdk_proto_msgTypes[7].OneofWrappers = []any{}
 	file_footfall_sdk_v1_sdk_proto_msgTypes[8].OneofWrappers = []any{}
 	file_footfall_sdk_v1_sdk_proto_msgTypes[9].OneofWrappers = []any{}
-	file_footfall_sdk_v1_sdk_proto_msgTypes[16].OneofWrappers = []any{}
-	file_footfall_sdk_v1_sdk_proto_msgTypes[28].OneofWrappers = []any{}
+	file_footfall_sdk_v1_sdk_proto_msgTypes[10].OneofWrappers = []any{}
+	file_footfall_sdk_v1_sdk_proto_msgTypes[11].OneofWrappers = []any{}
+	file_footfall_sdk_v1_sdk_proto_msgTypes[19].OneofWrappers = []any{}
+	file_footfall_sdk_v1_sdk_proto_msgTypes[21].OneofWrappers = []any{}
+	file_footfall_sdk_v1_sdk_proto_msgTypes[31].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_footfall_sdk_v1_sdk_proto_rawDesc), len(file_footfall_sdk_v1_sdk_proto_rawDesc)),
-			NumEnums:      11,
-			NumMessages:   31,
+			NumEnums:      12,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

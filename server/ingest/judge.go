@@ -88,6 +88,8 @@ func (v *view) judge(app *App, item *sdkpb.Item, b *sdkpb.Batch, received time.T
 		reject = v.location(item, "location", item.GetLocation(), at)
 	case sdkproto.KindRegionEvent:
 		reject = v.location(item, "region_event", item.GetRegionEvent().GetLocation(), at)
+	case sdkproto.KindBeacon:
+		reject = v.beacon(item, at)
 	case sdkproto.KindConsent:
 		v.consent(item)
 	case sdkproto.KindLifecycle:
@@ -128,6 +130,19 @@ func (v *view) location(item *sdkpb.Item, field string, l *sdkpb.Location, at ti
 	}
 	if !v.positioned || !at.Before(v.positionAt) {
 		v.position, v.positionAt, v.positioned = p, at, true
+	}
+	return nil
+}
+
+// beacon judges that a beacon was heard, which is a position in other words.
+func (v *view) beacon(item *sdkpb.Item, at time.Time) *sdkpb.Reject {
+	b := item.GetBeacon()
+	if reject := v.location(item, "beacon", b.GetLocation(), at); reject != nil {
+		return reject
+	}
+	if !v.granted(sdkpb.Consent_PURPOSE_LOCATION_PRECISE) {
+		b.RssiDbm, b.DistanceM = nil, nil
+		b.ProtoReflect().SetUnknown(nil)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package ingest_test
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"net/http"
@@ -22,6 +23,14 @@ func region(seq uint64) *sdkpb.Item {
 	return &sdkpb.Item{Seq: seq, OccurredMs: noon.UnixMilli(), RegionEvent: &sdkpb.RegionEvent{
 		RegionId: "fence-1", Transition: sdkpb.RegionEvent_TRANSITION_ENTER,
 		Location: &sdkpb.Location{Lat: 0.010001, Lng: 0.000002, AccuracyM: 20},
+	}}
+}
+
+func beacon(seq uint64) *sdkpb.Item {
+	major, rssi, distance := uint32(7), int32(-60), 1.5
+	return &sdkpb.Item{Seq: seq, OccurredMs: noon.UnixMilli(), Beacon: &sdkpb.Beacon{
+		Ibeacon: &sdkpb.IBeacon{Uuid: "F7826DA6-4FA2-4E98-8024-BC5B71E0893E", Major: &major, Minor: new(uint32)},
+		RssiDbm: &rssi, DistanceM: &distance, Location: &sdkpb.Location{Lat: 38.7223, Lng: -9.1393},
 	}}
 }
 
@@ -71,12 +80,12 @@ func TestConsentIsEnforcedAtTheDoor(t *testing.T) {
 			}
 			w.installs.known["phone-00001"] = known
 			head := auth("phone-00001", w.token("phone-00001"))
-			got := w.judgements(head, batch(lifecycle(1, c.phase), fix(2, 0, 0), region(3), &sdkpb.Item{Seq: 4, Event: &sdkpb.Event{Name: "x"}}))
-			want := map[uint64]string{1: "", 2: "consent_missing location", 3: "consent_missing region_event", 4: ""}
+			got := w.judgements(head, batch(lifecycle(1, c.phase), fix(2, 0, 0), region(3), &sdkpb.Item{Seq: 4, Event: &sdkpb.Event{Name: "x"}}, beacon(5)))
+			want := map[uint64]string{1: "", 2: "consent_missing location", 3: "consent_missing region_event", 4: "", 5: "consent_missing beacon"}
 			logged := 2
 			if c.taken {
-				want[2], want[3] = "", ""
-				logged = 4
+				want[2], want[3], want[5] = "", "", ""
+				logged = 5
 			}
 			if fmt.Sprint(got) != fmt.Sprint(want) {
 				t.Errorf("got %v, want %v", got, want)
@@ -169,13 +178,13 @@ func TestWithoutPreciseConsentOnlyTheCellEntersTheLog(t *testing.T) {
 	speed, bearing, altitude := 1.5, 90.0, 12.0
 	f := fix(1, 38.7223, -9.1393)
 	f.Location.SpeedMps, f.Location.BearingDeg, f.Location.AltitudeM = &speed, &bearing, &altitude
-	w.judgements(head, batch(f, region(2)))
+	w.judgements(head, batch(f, region(2), beacon(3)))
 	items := w.log.items(t, "phone-00001")
-	for i, p := range []geo.Point{{Lat: 38.7223, Lng: -9.1393}, {Lat: 0.010001, Lng: 0.000002}} {
-		l := items[i].GetLocation()
-		if l == nil {
-			l = items[i].GetRegionEvent().GetLocation()
-		}
+	if b := items[2].GetBeacon(); b.GetIbeacon().GetMajor() != 7 || b.RssiDbm != nil || b.DistanceM != nil {
+		t.Errorf("the beacon tells more than which: %v", b)
+	}
+	for i, p := range []geo.Point{{Lat: 38.7223, Lng: -9.1393}, {Lat: 0.010001, Lng: 0.000002}, {Lat: 38.7223, Lng: -9.1393}} {
+		l := cmp.Or(items[i].GetLocation(), items[i].GetRegionEvent().GetLocation(), items[i].GetBeacon().GetLocation())
 		cell, err := geo.CellOf(p, 7)
 		if err != nil {
 			t.Fatal(err)
@@ -187,9 +196,13 @@ func TestWithoutPreciseConsentOnlyTheCellEntersTheLog(t *testing.T) {
 			t.Errorf("item %d tells more than the cell", i)
 		}
 	}
-	w.judgements(head, batch(consent(3, sdkpb.Consent_PURPOSE_LOCATION_PRECISE, true), fix(4, 38.7223, -9.1393)))
-	if l := w.log.items(t, "phone-00001")[3].Location; l.Lat != 38.7223 {
+	w.judgements(head, batch(consent(4, sdkpb.Consent_PURPOSE_LOCATION_PRECISE, true), fix(5, 38.7223, -9.1393), beacon(6)))
+	items = w.log.items(t, "phone-00001")
+	if l := items[4].Location; l.Lat != 38.7223 {
 		t.Errorf("with the consent: %v", l)
+	}
+	if b := items[5].Beacon; b.GetDistanceM() != 1.5 || b.GetRssiDbm() != -60 || b.Location.Lat != 38.7223 {
+		t.Errorf("with the consent: %v", b)
 	}
 }
 

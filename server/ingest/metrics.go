@@ -52,7 +52,7 @@ func newMetrics(reg prometheus.Registerer, health func() LogHealth) (*metrics, e
 	for _, k := range []sdkproto.Kind{
 		sdkproto.KindLocation, sdkproto.KindRegionEvent, sdkproto.KindEvent, sdkproto.KindIdentify,
 		sdkproto.KindPreferences, sdkproto.KindConsent, sdkproto.KindPushToken, sdkproto.KindLifecycle,
-		sdkproto.KindReceipt, sdkproto.KindPermissions,
+		sdkproto.KindReceipt, sdkproto.KindPermissions, sdkproto.KindBeacon,
 	} {
 		m.byKind[k] = m.items.WithLabelValues(string(k))
 	}
