@@ -1,0 +1,264 @@
+package geo
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+)
+
+// passWithin is the longest time between two fixes whose way is taken to be straight.
+const passWithin = 5 * time.Minute
+
+// judged is what a fix says of one fence.
+type judged struct {
+	fence  string
+	terms  Terms
+	margin float64
+	says   Says
+	in     bool // it was inside
+}
+
+// rank puts exits before enters, and of those at one time what is nested in order:
+// out of the fence, then of its ring; into the ring, then into the fence.
+func (j *judged) rank() int {
+	switch {
+	case j.in && !j.terms.Near:
+		return 0
+	case j.in:
+		return 1
+	case j.terms.Near:
+		return 2
+	default:
+		return 3
+	}
+}
+
+// fix applies a position.
+func (r *run) fix(m *moment) Outcome {
+	c := r.clue
+	d := r.w.Doubts()
+	if c.is(clueMocked) {
+		r.flags |= FlagMocked
+		if d.Mocked == RefuseDoubtful {
+			return Refused
+		}
+	}
+	way := sample{At: c.at, Pos: c.pos, Acc: c.acc}
+	r.flags |= tooFast(m.Fix, &way, &d)
+	if r.flags&FlagSpeed != 0 {
+		switch d.Speed {
+		case RefuseDoubtful:
+			return Refused
+		case FlagDoubtful:
+			// Believed once the next one agrees with it, and not with the last that was.
+			if m.Suspect == nil || tooFast(m.Suspect, &way, &d) != 0 {
+				m.Suspect = &way
+				return Taken
+			}
+		}
+	}
+	m.Suspect = nil
+	last := m.Fix
+	if !(c.acc > DefaultRule().MaxAccuracyM) {
+		m.Fix = &way
+	}
+	js := r.judge(m)
+	before := make(map[string]bool, len(m.Stays))
+	for i := range m.Stays {
+		before[m.Stays[i].Place] = true
+	}
+	for i := range js {
+		r.take(m, &js[i])
+	}
+	if last != nil && m.Fix == &way && r.flags&FlagSpeed == 0 {
+		r.passes(m, last, &way, js, before)
+	}
+	return Taken
+}
+
+// tooFast are the flags of a way that nobody could have made in the time.
+func tooFast(from, to *sample, d *Doubts) Flags {
+	if from == nil || !(d.MaxSpeedMPS > 0) {
+		return 0
+	}
+	wayM := DistanceM(from.Pos, to.Pos) - from.Acc - to.Acc
+	seconds := max(1, float64(to.At-from.At)/1e6)
+	switch {
+	case wayM <= d.MaxSpeedMPS*seconds:
+		return 0
+	case d.TeleportMPS > 0 && wayM > d.TeleportMPS*seconds:
+		return FlagSpeed | FlagTeleport
+	default:
+		return FlagSpeed
+	}
+}
+
+// judge gives what the fix says of the fences around it, and of those of which
+// something is known, in the order in which it takes effect.
+func (r *run) judge(m *moment) []judged {
+	c := r.clue
+	var buf [16]Hit
+	hits := r.w.Index().At(c.pos, buf[:0])
+	js := make([]judged, 0, len(hits)+len(m.In))
+	for i := range hits {
+		t, there := r.w.Terms(hits[i].ID)
+		if !there || t.Rule == nil {
+			continue
+		}
+		says, _, _ := t.Rule.Judge(hits[i].MarginM, hits[i].Shape.BoundingRadiusM(), c.acc)
+		p := m.find(hits[i].ID)
+		js = append(js, judged{hits[i].ID, t, hits[i].MarginM, says, p != nil && p.Inside})
+	}
+	for i := range m.In {
+		p := &m.In[i]
+		if slices.ContainsFunc(js, func(j judged) bool { return j.fence == p.Fence }) {
+			continue
+		}
+		t, there := r.terms(p)
+		f, indexed := r.w.Index().Fence(p.Fence)
+		if !there || !indexed {
+			continue
+		}
+		margin := f.Shape.MarginM(c.pos)
+		says, _, _ := t.Rule.Judge(margin, f.Shape.BoundingRadiusM(), c.acc)
+		js = append(js, judged{p.Fence, t, margin, says, p.Inside})
+	}
+	slices.SortFunc(js, func(a, b judged) int { return cmp.Or(cmp.Compare(a.rank(), b.rank()), cmp.Compare(a.fence, b.fence)) })
+	return js
+}
+
+// take applies what a fix says of a fence.
+func (r *run) take(m *moment, j *judged) {
+	at := r.clue.at
+	rule := j.terms.Rule
+	p := m.find(j.fence)
+	inside := p != nil && p.Inside
+	switch j.says {
+	case SaysInside, SaysMaybeInside:
+		if inside {
+			p.Other = true
+			r.see(m, p, &j.terms)
+			return
+		}
+		if p == nil {
+			p = m.at(j.fence, &j.terms)
+		}
+		if j.says == SaysInside || p.confirm(at, rule.EnterConfirm) {
+			r.enter(m, p, j.margin)
+			p.Other = true
+		}
+	case SaysMaybeOutside, SaysOutside:
+		switch {
+		case p == nil:
+		case !inside:
+			r.graze(m, p, j)
+			p.Maybe, p.MaybeLast = 0, 0
+			p.OS = p.OS && j.says != SaysOutside
+		case p.Beacon != 0:
+			p.Heard, p.Other = at, false // what is seen is nearer than what is measured
+		case j.says == SaysOutside || p.confirm(at, rule.ExitConfirm):
+			p.OS = false
+			r.leave(m, p, at, ByFix, j.margin)
+		default:
+			p.Heard = at
+		}
+	}
+}
+
+// confirm notes a fix that straddles the border, and reports whether it confirms
+// earlier ones: a zero time needs none.
+func (p *presence) confirm(at int64, after time.Duration) bool {
+	if p.Maybe == 0 {
+		p.Maybe = at
+	}
+	p.MaybeLast = at
+	return at-p.Maybe >= after.Microseconds() && (at > p.Maybe || after == 0)
+}
+
+// graze tells a pass of a device that was perhaps inside, and now is not: a visit
+// too short to be confirmed.
+func (r *run) graze(m *moment, p *presence, j *judged) {
+	if p.Maybe == 0 || p.Near || m.stay(p.Place) != nil || r.flags&FlagSpeed != 0 {
+		return
+	}
+	tr := r.transition(m, Pass, p, p.MaybeLast, ByFix, j.margin)
+	tr.Visit = r.w.VisitID(p.Place, r.clue.seq, passID)
+}
+
+// passID tells the ids of passes from those of visits.
+const passID = 128
+
+// passes tells the fences that the way between two fixes crossed, with neither of
+// them inside.
+func (r *run) passes(m *moment, from, to *sample, js []judged, visited map[string]bool) {
+	took := to.At - from.At
+	wayM := DistanceM(from.Pos, to.Pos)
+	if took <= 0 || took > passWithin.Microseconds() || wayM < 1 {
+		return
+	}
+	a, b := unitOf(from.Pos), unitOf(to.Pos)
+	middle := onTheWay(a, b, 0.5)
+	var buf [16]Hit
+	acc := max(from.Acc, to.Acc)
+	hits := r.w.Index().Within(middle, wayM/2+1, buf[:0])
+	slices.SortFunc(hits, func(a, b Hit) int { return cmp.Compare(a.ID, b.ID) })
+	told := map[string]bool{}
+	for i := range hits {
+		h := &hits[i]
+		t, there := r.w.Terms(h.ID)
+		if !there || t.Rule == nil || t.Near || visited[t.Place] || told[t.Place] || m.stay(t.Place) != nil {
+			continue
+		}
+		p := m.find(h.ID)
+		if p != nil && p.Maybe != 0 || slices.ContainsFunc(js, func(j judged) bool { return j.fence == h.ID && j.margin <= 0 }) ||
+			h.Shape.Contains(from.Pos) {
+			continue
+		}
+		if says, _, _ := t.Rule.Judge(0, h.Shape.BoundingRadiusM(), acc); says == SaysNothing {
+			continue // too coarse for this fence
+		}
+		in, out, crossed := crossing(h.Shape, a, b, wayM)
+		if !crossed {
+			continue
+		}
+		if p == nil {
+			p = &presence{Fence: h.ID, Place: t.Place}
+		}
+		told[t.Place] = true
+		through := onTheWay(a, b, (in+out)/2)
+		tr := r.transition(m, Pass, p, from.At+int64((in+out)/2*float64(took)), ByPath, math.NaN())
+		tr.Pos, tr.Located, tr.AccuracyM, tr.MarginM = through, true, acc, h.Shape.MarginM(through)
+		tr.Visit = r.w.VisitID(t.Place, r.clue.seq, passID)
+	}
+}
+
+// onTheWay is the point at a share of the way from a to b, of unit vectors.
+func onTheWay(a, b vec, share float64) Point {
+	return vec{a.x + (b.x-a.x)*share, a.y + (b.y-a.y)*share, a.z + (b.z-a.z)*share}.direction()
+}
+
+// crossing gives the shares of the way from a to b at which it first comes into the
+// shape and last leaves it. It goes by steps as long as nothing can be missed, but of
+// no less than a metre: a chord shorter than that may be.
+func crossing(s Shape, a, b vec, wayM float64) (in, out float64, crossed bool) {
+	march := func(from, to vec) (float64, bool) {
+		for at := 0.0; at <= wayM; {
+			margin := s.MarginM(onTheWay(from, to, at/wayM))
+			if margin <= 0 {
+				return at / wayM, true
+			}
+			at += max(1, (margin-1)*10/11)
+		}
+		return 0, false
+	}
+	in, crossed = march(a, b)
+	if !crossed {
+		return 0, 0, false
+	}
+	back, crossed := march(b, a)
+	if !crossed {
+		return in, in, true
+	}
+	return in, max(in, 1-back), true
+}
