@@ -1,9 +1,7 @@
 package sdkproto
 
 import (
-	"fmt"
 	"math"
-	"strings"
 
 	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
 )
@@ -17,21 +15,6 @@ const (
 	minRSSIDbm, maxRSSIDbm = -127, 20 // what Bluetooth LE can say
 )
 
-// BeaconID is the id of the beacon that an item tells of, in one spelling:
-// "ibeacon:<uuid>:<major>:<minor>" or "eddystone:<namespace>:<instance>", in lower
-// case. It is empty for a beacon that ValidateItem refuses.
-func BeaconID(b *sdkpb.Beacon) string {
-	v := itemCheck{}
-	if v.beacon(b); v.bad != nil {
-		return ""
-	}
-	if i := b.GetIbeacon(); i != nil {
-		return fmt.Sprintf("ibeacon:%s:%d:%d", strings.ToLower(i.GetUuid()), i.GetMajor(), i.GetMinor())
-	}
-	e := b.GetEddystoneUid()
-	return "eddystone:" + strings.ToLower(e.GetNamespace()) + ":" + strings.ToLower(e.GetInstance())
-}
-
 func (v *itemCheck) beacon(b *sdkpb.Beacon) {
 	switch i, e := b.GetIbeacon(), b.GetEddystoneUid(); {
 	case i != nil && e != nil:
@@ -41,6 +24,9 @@ func (v *itemCheck) beacon(b *sdkpb.Beacon) {
 		v.uuid("beacon.ibeacon.uuid", i.Uuid)
 		v.number("beacon.ibeacon.major", i.Major)
 		v.number("beacon.ibeacon.minor", i.Minor)
+		if i.Minor != nil && i.Major == nil {
+			v.fail("beacon.ibeacon.major", "is required with minor")
+		}
 	case e != nil:
 		v.hex("beacon.eddystone_uid.namespace", e.Namespace, eddystoneNamespaceHex)
 		v.hex("beacon.eddystone_uid.instance", e.Instance, eddystoneInstanceHex)
@@ -94,10 +80,7 @@ func (v *itemCheck) hex(field, s string, digits int) {
 }
 
 func (v *itemCheck) number(field string, n *uint32) {
-	switch {
-	case n == nil:
-		v.fail(field, "is required")
-	case *n > maxBeaconNumber:
+	if n != nil && *n > maxBeaconNumber {
 		v.fail(field, "must be 0 to %d", maxBeaconNumber)
 	}
 }

@@ -1828,12 +1828,14 @@ func (x *Beacon) GetLocation() *Location {
 	return nil
 }
 
-// IBeacon is the id of an iBeacon, Apple's or AltBeacon's of the same shape.
+// IBeacon is the id of an iBeacon.
 type IBeacon struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Uuid          string                 `protobuf:"bytes,1,opt,name=uuid,proto3" json:"uuid,omitempty"`          // 8-4-4-4-12 hexadecimal digits of either case; required
-	Major         *uint32                `protobuf:"varint,2,opt,name=major,proto3,oneof" json:"major,omitempty"` // 0..65535; required
-	Minor         *uint32                `protobuf:"varint,3,opt,name=minor,proto3,oneof" json:"minor,omitempty"` // 0..65535; required
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Uuid  string                 `protobuf:"bytes,1,opt,name=uuid,proto3" json:"uuid,omitempty"` // 8-4-4-4-12 hexadecimal digits of either case; required
+	// major and minor, 0..65535, are absent where the OS tells only of the UUID, as its
+	// regions do: then some beacon of it is heard, or none any more. minor needs major.
+	Major         *uint32 `protobuf:"varint,2,opt,name=major,proto3,oneof" json:"major,omitempty"`
+	Minor         *uint32 `protobuf:"varint,3,opt,name=minor,proto3,oneof" json:"minor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
