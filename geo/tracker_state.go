@@ -131,9 +131,9 @@ func unpackClues(b []byte) ([]clue, error) {
 
 // Resume is a Tracker of a device of which nothing but its open visits is known:
 // what another program kept, or an older version of it. Of a visit, ID, Place,
-// Since, Last, InsideAt and Fences count; near tells which fences are approach rings.
-// newest is the time of the newest evidence; older evidence is Late.
-func Resume(visits []Visit, near func(fence string) bool, newest time.Time) Tracker {
+// Since, Last, Stale, By and Fences count; the device is inside all of these. newest
+// is the time of the newest evidence; older evidence is Late.
+func Resume(visits []Visit, newest time.Time) Tracker {
 	t := Tracker{newest: newest.UnixMicro()}
 	for i := range visits {
 		v := &visits[i]
@@ -141,15 +141,10 @@ func Resume(visits []Visit, near func(fence string) bool, newest time.Time) Trac
 		t.newest = max(t.newest, last)
 		s := stay{ID: v.ID, Place: v.Place, Since: since, Seen: last, Counted: since, Fences: slices.Clone(v.Fences), By: v.By}
 		slices.Sort(s.Fences)
-		if !v.InsideAt.IsZero() {
-			s.InsideAt = v.InsideAt.UnixMicro()
-		}
 		for _, f := range s.Fences {
-			p := presence{Fence: f, Place: v.Place, Near: near(f), Inside: true, Since: since, Seen: last, Heard: last, Counted: since, Other: true}
-			if !p.Near && s.InsideAt == 0 {
-				s.InsideAt = since
-			}
-			t.live.In = append(t.live.In, p)
+			t.live.In = append(t.live.In, presence{
+				Fence: f, Place: v.Place, Inside: true, Since: since, Seen: last, Heard: last, Counted: since, Other: true,
+			})
 		}
 		t.live.Stays = append(t.live.Stays, s)
 		t.known = append(t.known, known{ID: v.ID, Place: v.Place, Since: since, Stale: v.Stale, Print: s.print()})

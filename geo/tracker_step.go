@@ -146,7 +146,7 @@ func (r *run) apply(m *moment, c *clue) (Outcome, Flags) {
 // terms of a presence; false where its fence is no longer what it was.
 func (r *run) terms(p *presence) (Terms, bool) {
 	t, there := r.w.Terms(p.Fence)
-	return t, there && t.Place == p.Place && t.Near == p.Near && t.Rule != nil
+	return t, there && t.Place == p.Place && t.Rule != nil
 }
 
 // expire ends what was not heard of for too long before the evidence.
@@ -159,6 +159,11 @@ func (r *run) expire(m *moment) {
 			r.remove(m, i)
 			i--
 			continue
+		}
+		if p.Near = t.Near; p.Inside && !p.Near {
+			if s := m.stay(p.Place); s != nil && s.InsideAt == 0 {
+				s.InsideAt = p.Since // it was resumed, or the fence was a ring
+			}
 		}
 		if p.Beacon != 0 {
 			if lost := p.Beacon + t.Rule.BeaconLost.Microseconds(); lost < at || lost == at && r.clue.source == BySilence {

@@ -117,8 +117,7 @@ func (t *Tracker) freeIDBeside(w World, place string, seq uint64, old []known) s
 
 // differences are what must be told so that of each fence what was told and what is
 // known now agree: the last transition of each fence whose presence changed, and
-// dwells that were not told. Of a fence that turns out never to have been entered,
-// the exit is of the evidence that showed it.
+// dwells that were not told.
 func (t *Tracker) differences(r *run, before *moment, shown *clue) []Transition {
 	was := func(fence string) bool {
 		p := before.find(fence)
@@ -130,8 +129,7 @@ func (t *Tracker) differences(r *run, before *moment, shown *clue) []Transition 
 	}
 	var out []Transition
 	seen := map[string]bool{}
-	for i := len(r.out) - 1; i >= 0; i-- {
-		tr := r.out[i]
+	for _, tr := range slices.Backward(r.out) {
 		tr.Stale = r.stale(tr.At)
 		switch tr.Kind {
 		case Enter, Near, Exit:
@@ -149,18 +147,36 @@ func (t *Tracker) differences(r *run, before *moment, shown *clue) []Transition 
 		}
 	}
 	slices.Reverse(out)
-	for i := range before.In {
-		p := &before.In[i]
-		told := func(tr Transition) bool { return tr.Fence == p.Fence && tr.Kind == Exit }
-		if _, there := r.terms(p); !there || !p.Inside || is(p.Fence) || slices.ContainsFunc(out, told) {
-			continue
+	// What changed without a transition of its own: a fence that was never entered
+	// after all, or one that was not left.
+	of := func(m *moment, kind Kind, p *presence) {
+		told := func(tr Transition) bool { return tr.Fence == p.Fence && tr.Kind != Dwell }
+		if _, there := r.terms(p); !there || slices.ContainsFunc(out, told) {
+			return
 		}
-		tr := Transition{Kind: Exit, At: micro(shown.at), Place: p.Place, Fence: p.Fence, Near: p.Near, By: shown.source, Since: micro(p.Since)}
-		if s := before.stay(p.Place); s != nil {
+		tr := Transition{Kind: kind, At: micro(shown.at), Place: p.Place, Fence: p.Fence, Near: p.Near, By: shown.source}
+		if kind == Exit {
+			tr.Since = micro(p.Since)
+		}
+		if s := m.stay(p.Place); s != nil {
 			tr.Visit = s.ID
 		}
 		tr.Stale = r.stale(tr.At)
 		out = append(out, tr)
+	}
+	for i := range before.In {
+		if p := &before.In[i]; p.Inside && !is(p.Fence) {
+			of(before, Exit, p)
+		}
+	}
+	for i := range t.live.In {
+		switch p := &t.live.In[i]; {
+		case !p.Inside || was(p.Fence):
+		case p.Near:
+			of(&t.live, Near, p)
+		default:
+			of(&t.live, Enter, p)
+		}
 	}
 	return out
 }
@@ -185,12 +201,12 @@ func (t *Tracker) say(r *run, ended []stay) []Visit {
 		if i < 0 {
 			return
 		}
-		print := s.print()
-		if k := &t.known[i]; k.Print == print && k.Until == s.until {
+		said := s.print()
+		if k := &t.known[i]; k.Print == said && k.Until == s.until {
 			return
 		}
 		t.known = slices.Clone(t.known)
-		t.known[i].Print, t.known[i].Until = print, s.until
+		t.known[i].Print, t.known[i].Until = said, s.until
 		out = append(out, t.visit(s))
 	}
 	for i := range ended {
