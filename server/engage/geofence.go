@@ -15,11 +15,13 @@ type geofenceJSON struct {
 	Ring     Ring            `json:"ring"`
 	Geometry json.RawMessage `json:"geometry"`
 	RadiusM  *float64        `json:"radius,omitempty"`
+	DwellS   int             `json:"dwell_s,omitempty"`
+	Rule     *FenceRule      `json:"rule,omitempty"`
 }
 
 // MarshalJSON writes the geofence with its GeoJSON geometry.
 func (g Geofence) MarshalJSON() ([]byte, error) {
-	out := geofenceJSON{ID: g.ID, Ring: g.Ring}
+	out := geofenceJSON{ID: g.ID, Ring: g.Ring, DwellS: g.DwellS, Rule: g.Rule}
 	if g.Shape != nil {
 		var err error
 		if out.Geometry, out.RadiusM, err = geo.EncodeGeometry(g.Shape); err != nil {
@@ -36,9 +38,15 @@ func (g *Geofence) UnmarshalJSON(b []byte) error {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&in); err != nil {
+		if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && e.Field != "" {
+			return Errorf(Invalid, e.Field, "must be %s, is %s", e.Type, e.Value)
+		}
 		return Errorf(Invalid, "", "%v", err)
 	}
-	g.ID, g.Ring, g.Shape = in.ID, in.Ring, nil
+	*g = Geofence{ID: in.ID, Ring: in.Ring, DwellS: in.DwellS, Rule: in.Rule}
+	if g.Rule.IsZero() {
+		g.Rule = nil
+	}
 	if len(in.Geometry) == 0 || string(in.Geometry) == "null" {
 		return Errorf(Invalid, "geometry", "is missing")
 	}

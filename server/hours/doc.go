@@ -29,6 +29,12 @@
 // times "/30", which are timetables; the weekday before or after a date; a comment
 // in place of dates.
 //
+// # Places
+//
+// Of compiles the Opening of an engage.Place once: its hours, its own holidays (PH)
+// and its exceptions by date, each of which replaces what the hours say of what
+// begins on that day.
+//
 // # Midnight
 //
 // A time belongs to the day on which it begins. "Fr 18:00-02:00; Sa 12:00-20:00" is
