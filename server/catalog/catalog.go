@@ -4,6 +4,9 @@
 // revision is the log up to it. A partition records the revision that it adopts,
 // so a replay knows what was in force.
 //
+// Places that are put together (PutPlaces, an import) are one revision, each still
+// with its own version; partitions are told of such a burst once.
+//
 // Documents carry a version of their own: an edit of a stale version is refused,
 // never lost. The catalogue is held in memory; the log is its only storage. It
 // has one writer, which the log's expected sequence enforces.
@@ -15,13 +18,13 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/footfall-engage/footfall/server/clock"
 	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/eventlog"
+	"github.com/footfall-engage/footfall/server/hours"
 	"github.com/footfall-engage/footfall/server/rules"
 )
 
@@ -44,16 +47,40 @@ const (
 	Keys       Kind = "key"
 )
 
-// Revision is one change, as it stands in the log.
+// Revision is one change, as it stands in the log, or several that were made
+// together (PutPlaces).
 type Revision struct {
-	V         int             `json:"v"` // 1
+	V         int             `json:"v"` // 1; 2 with Batch
 	At        time.Time       `json:"at"`
 	By        string          `json:"by"` // principal: the id of the key, or "system"
 	Workspace string          `json:"workspace"`
 	Kind      Kind            `json:"kind"`
-	ID        string          `json:"id"`
-	Version   int64           `json:"version"`
+	ID        string          `json:"id,omitempty"`
+	Version   int64           `json:"version,omitempty"`
 	Body      json.RawMessage `json:"body,omitempty"` // absent: deleted
+
+	// Batch are changes in their order, each with ID, Version and Body alone; ID,
+	// Version and Body of the revision are then absent. They are made all or none.
+	Batch []Change `json:"batch,omitempty"`
+}
+
+// Change is one document of a Revision's Batch.
+type Change struct {
+	ID      string          `json:"id"`
+	Version int64           `json:"version"`
+	Body    json.RawMessage `json:"body"`
+}
+
+// changes are the revision as revisions of one document each.
+func (r Revision) changes() []Revision {
+	if len(r.Batch) == 0 {
+		return []Revision{r}
+	}
+	out := make([]Revision, len(r.Batch))
+	for i, c := range r.Batch {
+		out[i] = Revision{V: 1, At: r.At, By: r.By, Workspace: r.Workspace, Kind: r.Kind, ID: c.ID, Version: c.Version, Body: c.Body}
+	}
+	return out
 }
 
 // Options of a catalogue.
@@ -77,6 +104,8 @@ type Catalog struct {
 	mu        sync.RWMutex
 	revisions []Revision // revision n is revisions[n-1]
 	now       *Snapshot
+	announced *Snapshot // what Latest tells; now, but while a burst of PutPlaces goes on
+	held      time.Time // when a burst began whose revisions are not announced; zero: none
 	changed   chan struct{}
 	old       map[uint64]*Snapshot // a few that were asked for
 }
@@ -94,6 +123,7 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 	if c.now, err = build(c.revisions); err != nil {
 		return nil, err
 	}
+	c.announced = c.now
 	return c, nil
 }
 
@@ -114,7 +144,7 @@ func (c *Catalog) read(ctx context.Context, next uint64) ([]Revision, error) {
 			if err := json.Unmarshal(m.Data, &r); err != nil {
 				return nil, fmt.Errorf("configuration revision %d: %w", m.Seq, err)
 			}
-			if r.V != 1 {
+			if r.V != 1 && r.V != 2 || (r.V == 2) != (len(r.Batch) > 0) {
 				return nil, fmt.Errorf("configuration revision %d: version %d is not known", m.Seq, r.V)
 			}
 			out = append(out, r)
@@ -124,14 +154,15 @@ func (c *Catalog) read(ctx context.Context, next uint64) ([]Revision, error) {
 	return out, nil
 }
 
-// Latest is the newest revision; 0 when there is none.
+// Latest is the newest revision that is announced; 0 when there is none. That is the
+// newest of all, but while a burst of PutPlaces goes on.
 func (c *Catalog) Latest() uint64 {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	return c.now.Revision
+	return c.announced.Revision
 }
 
-// Changed is closed at the next revision.
+// Changed is closed when Latest changes next.
 func (c *Catalog) Changed() <-chan struct{} {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
@@ -152,8 +183,11 @@ const maxOld = 8
 func (c *Catalog) At(revision uint64) (*Snapshot, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if revision == c.now.Revision {
+	switch revision {
+	case c.now.Revision:
 		return c.now, nil
+	case c.announced.Revision:
+		return c.announced, nil
 	}
 	if s := c.old[revision]; s != nil {
 		return s, nil
@@ -177,9 +211,14 @@ func (c *Catalog) History(workspace string, kind Kind, id string) []Revision {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	var out []Revision
-	for _, r := range c.revisions {
-		if r.Workspace == workspace && r.Kind == kind && r.ID == id {
-			out = append(out, r)
+	for _, all := range c.revisions {
+		if all.Workspace != workspace || all.Kind != kind {
+			continue
+		}
+		for _, r := range all.changes() {
+			if r.ID == id {
+				out = append(out, r)
+			}
 		}
 	}
 	return out
@@ -265,21 +304,11 @@ func (c *Catalog) remove(ctx context.Context, by string, kind Kind, workspace, i
 
 // append makes a revision durable and then true. c.write is held.
 func (c *Catalog) append(ctx context.Context, r Revision) error {
-	data, err := json.Marshal(r)
-	if err != nil {
-		return fmt.Errorf("encode revision: %w", err)
-	}
-	now := c.Now()
-	if _, err := now.with(r); err != nil {
+	if _, err := c.Now().with(r); err != nil {
 		return err
 	}
-	subject := "config." + strings.ReplaceAll(r.Workspace, ".", "-")
-	// Who asked may go away meanwhile: that must not leave the change in doubt.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), appendTimeout)
-	defer cancel()
-	if _, err = c.stream.Append(ctx, subject, data, int64(now.Revision)); err != nil { //nolint:gosec // sequences stay far below 2^63
-		c.uncertain = true
-		return &engage.Error{Code: engage.Unavailable, Msg: "the configuration log did not confirm the change: look whether it is there, and try again", Err: err}
+	if err := c.appendRecord(ctx, r); err != nil {
+		return err
 	}
 	return c.take(r)
 }
@@ -293,7 +322,7 @@ func (c *Catalog) catchUp(ctx context.Context) error {
 	if !c.uncertain {
 		return nil
 	}
-	rs, err := c.read(ctx, c.Latest()+1)
+	rs, err := c.read(ctx, c.Now().Revision+1)
 	if err != nil {
 		return &engage.Error{Code: engage.Unavailable, Msg: "the configuration log does not answer: try again", Err: err}
 	}
@@ -313,7 +342,7 @@ func (c *Catalog) Refresh(ctx context.Context) error {
 	return c.catchUp(ctx)
 }
 
-// take makes durable revisions true. c.write is held.
+// take makes durable revisions true and announces them. c.write is held.
 func (c *Catalog) take(rs ...Revision) error {
 	next := c.Now()
 	for _, r := range rs {
@@ -330,9 +359,19 @@ func (c *Catalog) take(rs ...Revision) error {
 	defer c.mu.Unlock()
 	c.revisions = append(c.revisions, rs...)
 	c.now = next
+	c.announce()
+	return nil
+}
+
+// announce tells everybody of the newest revision. c.mu is held.
+func (c *Catalog) announce() {
+	c.held = time.Time{}
+	if c.announced == c.now {
+		return
+	}
+	c.announced = c.now
 	close(c.changed)
 	c.changed = make(chan struct{})
-	return nil
 }
 
 // PutWorkspace creates or replaces a workspace. An attribute that a campaign asks
@@ -351,16 +390,10 @@ func (c *Catalog) PutWorkspace(ctx context.Context, by string, w *Workspace, exp
 	})
 }
 
-// PutPlace creates or replaces a place. Geofence ids are unique in a workspace.
+// PutPlace creates or replaces a place. Ids of geofences are unique in a workspace,
+// and so are ids of beacons and what they stand for.
 func (c *Catalog) PutPlace(ctx context.Context, by string, p *engage.Place, expected int64) error {
-	return c.put(ctx, by, Places, place{p}, expected, func(s *Snapshot) error {
-		for i, f := range p.Geofences {
-			if owner := s.fences[p.Workspace+"/"+f.ID]; owner != "" && owner != p.ID {
-				return engage.Errorf(engage.Conflict, engage.Index("geofences", i, "id"), "%q is a geofence of place %q", f.ID, owner)
-			}
-		}
-		return nil
-	})
+	return c.put(ctx, by, Places, place{p}, expected, func(s *Snapshot) error { return s.takenBy(p) })
 }
 
 // DeletePlace removes a place, unless a campaign names it.
@@ -437,6 +470,19 @@ func (c *Catalog) DeleteKey(ctx context.Context, by, workspace, id string, expec
 }
 
 type place struct{ *engage.Place }
+
+// Validate checks all of a place that can be checked without other documents.
+func (p place) Validate() error { return ValidatePlace(p.Place) }
+
+// ValidatePlace checks all of a place that can be checked without other documents,
+// its hours too.
+func ValidatePlace(p *engage.Place) error {
+	if err := p.Validate(); err != nil {
+		return err
+	}
+	_, err := hours.Of(p)
+	return err
+}
 
 func (p place) head() (string, string, *int64, *time.Time) {
 	return p.Workspace, p.ID, &p.Version, &p.UpdatedAt

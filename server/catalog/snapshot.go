@@ -21,6 +21,7 @@ type Snapshot struct {
 	keys       map[string]*Key // by id, over all workspaces
 	appByKey   map[string]*App
 	fences     map[string]string // "<workspace>/<geofence>" -> place
+	beacons    map[string]string // "<workspace>/<beacon id>" and "<workspace>/<beacon key>" -> place
 	versions   map[string]int64  // "<workspace>/<kind>/<id>" -> last version, negative when deleted
 }
 
@@ -28,31 +29,82 @@ func emptySnapshot() *Snapshot {
 	return &Snapshot{
 		Workspaces: map[string]*Workspace{}, places: map[string]map[string]*engage.Place{},
 		campaigns: map[string]map[string]*engage.Campaign{}, apps: map[string]map[string]*App{},
-		keys: map[string]*Key{}, appByKey: map[string]*App{}, fences: map[string]string{}, versions: map[string]int64{},
+		keys: map[string]*Key{}, appByKey: map[string]*App{}, fences: map[string]string{}, beacons: map[string]string{}, versions: map[string]int64{},
 	}
 }
 
 func build(rs []Revision) (*Snapshot, error) {
 	s := emptySnapshot()
 	for i, r := range rs {
-		if err := s.apply(r); err != nil {
-			return nil, fmt.Errorf("configuration revision %d: %w", i+1, err)
+		for _, one := range r.changes() {
+			if err := s.apply(one); err != nil {
+				return nil, fmt.Errorf("configuration revision %d: %w", i+1, err)
+			}
 		}
 		s.Revision = uint64(i + 1)
 	}
 	return s, nil
 }
 
-// with is a copy with one more revision.
+// with is a copy with one more revision, which it does not count.
 func (s *Snapshot) with(r Revision) (*Snapshot, error) {
+	changes := r.changes()
+	c := s.copyFor(changes...)
+	for _, one := range changes {
+		if err := c.apply(one); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// copyFor is a copy of which what the changes touch is its own. The rest is shared:
+// to copy a map costs as much as all that is in it.
+func (s *Snapshot) copyFor(changes ...Revision) *Snapshot {
 	c := *s
-	c.Workspaces, c.keys, c.appByKey = maps.Clone(s.Workspaces), maps.Clone(s.keys), maps.Clone(s.appByKey)
-	c.fences, c.versions = maps.Clone(s.fences), maps.Clone(s.versions)
-	c.places, c.campaigns, c.apps = maps.Clone(s.places), maps.Clone(s.campaigns), maps.Clone(s.apps)
-	c.places[r.Workspace] = maps.Clone(c.places[r.Workspace])
-	c.campaigns[r.Workspace] = maps.Clone(c.campaigns[r.Workspace])
-	c.apps[r.Workspace] = maps.Clone(c.apps[r.Workspace])
-	return &c, c.apply(r)
+	c.versions = maps.Clone(s.versions)
+	owned := map[Kind]bool{}
+	ownedIn := map[string]bool{} // "<workspace>/<kind>"
+	for _, r := range changes {
+		if !owned[r.Kind] {
+			owned[r.Kind] = true
+			c.own(r.Kind)
+		}
+		if in := r.Workspace + "/" + string(r.Kind); !ownedIn[in] {
+			ownedIn[in] = true
+			c.ownIn(r.Kind, r.Workspace)
+		}
+	}
+	return &c
+}
+
+// own makes the maps of a kind s's own, but for those of its workspaces.
+func (s *Snapshot) own(kind Kind) {
+	switch kind {
+	case Workspaces:
+		s.Workspaces = maps.Clone(s.Workspaces)
+	case Places:
+		s.places, s.fences, s.beacons = maps.Clone(s.places), maps.Clone(s.fences), maps.Clone(s.beacons)
+	case Campaigns:
+		s.campaigns = maps.Clone(s.campaigns)
+	case Apps:
+		s.apps, s.appByKey = maps.Clone(s.apps), maps.Clone(s.appByKey)
+	case Keys:
+		s.keys = maps.Clone(s.keys)
+	}
+}
+
+// ownIn makes the map of a kind in one workspace s's own.
+func (s *Snapshot) ownIn(kind Kind, workspace string) {
+	switch kind {
+	case Places:
+		s.places[workspace] = maps.Clone(s.places[workspace])
+	case Campaigns:
+		s.campaigns[workspace] = maps.Clone(s.campaigns[workspace])
+	case Apps:
+		s.apps[workspace] = maps.Clone(s.apps[workspace])
+	case Workspaces, Keys: // they have no map per workspace
+	}
 }
 
 func versionKey(workspace string, kind Kind, id string) string {
@@ -70,10 +122,16 @@ func (s *Snapshot) apply(r Revision) error {
 			for _, f := range old.Geofences {
 				delete(s.fences, r.Workspace+"/"+f.ID)
 			}
+			for _, key := range beaconNames(old) {
+				delete(s.beacons, key)
+			}
 		}
 		if s.places[r.Workspace], err = setIn(s.places[r.Workspace], r); err == nil && !gone {
 			for _, f := range s.places[r.Workspace][r.ID].Geofences {
 				s.fences[r.Workspace+"/"+f.ID] = r.ID
+			}
+			for _, key := range beaconNames(s.places[r.Workspace][r.ID]) {
+				s.beacons[key] = r.ID
 			}
 		}
 	case Campaigns:
@@ -100,6 +158,17 @@ func (s *Snapshot) apply(r Revision) error {
 	}
 	s.versions[versionKey(r.Workspace, r.Kind, r.ID)] = v
 	return nil
+}
+
+// beaconNames are what no other place of the workspace may have: the ids of the
+// beacons, and what they stand for. (A key has a colon, an id none.)
+func beaconNames(p *engage.Place) []string {
+	var out []string
+	for i := range p.Beacons {
+		b := &p.Beacons[i]
+		out = append(out, p.Workspace+"/"+b.ID, p.Workspace+"/"+b.Key())
+	}
+	return out
 }
 
 func setIn[T any](m map[string]*T, r Revision) (map[string]*T, error) {
