@@ -108,11 +108,13 @@
 // # Who is near
 //
 // Nearby holds live devices and answers who is within a radius of a point and
-// matches, nearest first, and how many are in which cell. Its lists are by H3
-// cell; a tree over the cells' ancestors leads to those that reach into the
-// question's circle, under the same proven bound as the index's covers. The tests
-// compare with brute force at poles, pentagons, face edges and ±180, and a device
-// that wanders from cell to cell during a question is found exactly once.
+// matches, nearest first (Within), or only the nearest few (Nearest), and how many
+// are in which cell, without the few (Heat). Its lists are by H3 cell; a tree over
+// the cells' ancestors leads to those that reach into the question's circle, under
+// the same proven bound as the index's covers. The tests compare with brute force
+// at poles, pentagons, face edges and ±180, and a device that wanders from cell to
+// cell during a question is found exactly once; whatever is added up or subtracted
+// of heat maps of all resolutions, no sum is of one to least-1 devices.
 //
 // With 1,000,000 devices in the 300 cities, 8 bytes of payload each and ids of 15
 // bytes, on two cores that others kept busy (load 7; a bare LatLngToCell on both

@@ -36,6 +36,9 @@ type Nearby[V any] struct {
 	mu     sync.RWMutex
 	roots  []*nearbyNode[V]
 	leaves map[Cell]*nearbyNode[V]
+
+	copying sync.Mutex // one Heat copies at a time
+	copies  uint32     // how many have
 }
 
 // Resolutions of the tree: the leaves', and the step from level to level.
@@ -61,6 +64,8 @@ type nearbyDevice[V any] struct {
 	pos  Point
 	v    V
 	i    int32 // its place in leaf.devices
+
+	copied uint32 // the last of Nearby.copies that has its position; guarded by leaf.mu
 }
 
 func (d *nearbyDevice[V]) set(p Point, at int64, v V) { d.pos, d.at, d.v = p, at, v }
@@ -299,84 +304,6 @@ func (n *Nearby[V]) gather(around vec, radiusM float64, dst []Neighbour[V]) []Ne
 		}
 	})
 	return dst
-}
-
-// Counts appends to dst how many devices are in the cells of a resolution whose
-// centre is no farther than radiusM from p, in the order of the cells: a heat
-// map. Cells with fewer than least devices are left out, so that nobody is shown
-// alone; every count is that of its whole cell, so that circles which overlap do
-// not tell more than the cells. Up to resolution 8 the devices of a cell are
-// those whose cell of resolution 8 descends from it, beyond it those whose
-// position lies in it. An invalid p or radius counts none. Errors: *Error of
-// "resolution" or of "least", which must be at least 1.
-func (n *Nearby[V]) Counts(p Point, radiusM float64, res, least int, dst []CellCount) ([]CellCount, error) {
-	if res < 0 || res > MaxResolution {
-		return dst, errorf("resolution", "must be 0 to %d, is %d", MaxResolution, res)
-	}
-	if least < 1 {
-		return dst, errorf("least", "must be at least 1, is %d", least)
-	}
-	if p.Validate() != nil || !(radiusM >= 0) {
-		return dst, nil
-	}
-	var cells []CellCount
-	if res <= nearbyRes {
-		cells = n.leafCounts(vecOf(p), radiusM, res)
-	} else {
-		var err error
-		if cells, err = n.fineCounts(vecOf(p), radiusM, res); err != nil {
-			return dst, err
-		}
-	}
-	slices.SortFunc(cells, func(a, b CellCount) int { return cmp.Compare(a.Cell, b.Cell) })
-	for i := 0; i < len(cells); {
-		c := cells[i]
-		for i++; i < len(cells) && cells[i].Cell == c.Cell; i++ {
-			c.Count += cells[i].Count
-		}
-		if c.Count >= least && DistanceM(p, c.Cell.Center()) <= radiusM {
-			dst = append(dst, c)
-		}
-	}
-	return dst, nil
-}
-
-// leafCounts are parts of the counts of cells up to nearbyRes, not all of them
-// in the circle.
-func (n *Nearby[V]) leafCounts(around vec, radiusM float64, res int) []CellCount {
-	var cells []CellCount
-	n.mu.RLock()
-	defer n.mu.RUnlock()
-	n.descend(around, reachM(radiusM)+spreadM(res, nearbyRes), func(leaf *nearbyNode[V]) {
-		cells = append(cells, CellCount{leaf.cell.Parent(res), len(leaf.devices)})
-	})
-	return cells
-}
-
-// fineCounts are the same for finer cells.
-func (n *Nearby[V]) fineCounts(around vec, radiusM float64, res int) ([]CellCount, error) {
-	reach := reachM(radiusM) + spreadM(res, res)
-	var at []Point
-	n.mu.RLock()
-	n.descend(around, reach, func(leaf *nearbyNode[V]) {
-		leaf.mu.Lock()
-		defer leaf.mu.Unlock()
-		for _, d := range leaf.devices {
-			if around.chord2(vecOf(d.pos)) <= reach*reach {
-				at = append(at, d.pos)
-			}
-		}
-	})
-	n.mu.RUnlock()
-	cells := make([]CellCount, len(at))
-	for i, p := range at {
-		c, err := CellOf(p, res)
-		if err != nil {
-			return nil, err
-		}
-		cells[i] = CellCount{c, 1}
-	}
-	return cells, nil
 }
 
 // reachM is the chord of a radius, a little more for rounding; endless from half

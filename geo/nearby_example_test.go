@@ -7,8 +7,7 @@ import (
 	"github.com/footfall-engage/footfall/geo"
 )
 
-// Who of the loyal customers is within 300 m of the café now, and where is it
-// busy?
+// Who of the loyal customers is within 300 m of the café now?
 func ExampleNearby() {
 	type shopper struct{ loyal bool }
 	var live geo.Nearby[shopper]
@@ -33,13 +32,43 @@ func ExampleNearby() {
 	for _, n := range live.Within(cafe, 300, loyal, nil) {
 		fmt.Printf("%s, %.0f m\n", n.ID, n.DistanceM)
 	}
-	cells, err := live.Counts(cafe, 2000, 8, 2, nil)
-	fmt.Println(cells, err)
-
 	fmt.Println("silent:", live.Expire(noon.Add(90*time.Second)), "left:", live.Len())
 	// Output:
 	// ada, 30 m
 	// cem, 173 m
-	// [{881f1d4897fffff 2}] <nil>
 	// silent: 2 left: 2
+}
+
+// Where is it busy? Nine people are at the square, one is alone in the park: no
+// cell shows that one, and none may be told from the difference of two.
+func ExampleHeat() {
+	var live geo.Nearby[struct{}]
+	now := time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
+	square, park := geo.Point{Lat: 52.5219, Lng: 13.4132}, geo.Point{Lat: 52.5145, Lng: 13.3501}
+	for i := range 10 {
+		at := square
+		if i == 9 {
+			at = park
+		}
+		if _, err := live.Update(fmt.Sprint("phone-", i), at, now, struct{}{}); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	fiveMinutesAgo := now.Add(-5 * time.Minute)
+	heat, err := live.Heat(fiveMinutesAgo, 5)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	berlin := geo.Box{West: 13.0, South: 52.3, East: 13.8, North: 52.7}
+	for _, resolution := range []int{4, 5, 6, 7} {
+		cells, err := heat.Cells(resolution, berlin, nil)
+		fmt.Println(resolution, cells, err)
+	}
+	// Output:
+	// 4 [{841f1d5ffffffff 10}] <nil>
+	// 5 [{851f1d4bfffffff 10}] <nil>
+	// 6 [{861f1d48fffffff 10}] <nil>
+	// 7 [] <nil>
 }

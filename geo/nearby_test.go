@@ -34,24 +34,20 @@ func (c everybody) within(p Point, radiusM float64, match func(*Neighbour[int]) 
 	return out
 }
 
-func (c everybody) counts(t *testing.T, p Point, radiusM float64, res, least int) []CellCount {
+// cells are how many stand in which cells of a resolution, by the hierarchy.
+func (c everybody) cells(t *testing.T, since time.Time, res int) map[Cell]int {
 	t.Helper()
 	in := map[Cell]int{}
 	for _, x := range c {
-		cell, err := CellOf(x.Pos, max(res, nearbyRes))
+		cell, err := CellOf(x.Pos, HeatFinest)
 		if err != nil {
 			t.Fatal(err)
 		}
-		in[cell.Parent(res)]++
-	}
-	var out []CellCount
-	for cell, n := range in {
-		if n >= least && DistanceM(p, cell.Center()) <= radiusM {
-			out = append(out, CellCount{cell, n})
+		if !x.At.Before(since) {
+			in[cell.Parent(res)]++
 		}
 	}
-	slices.SortFunc(out, func(a, b CellCount) int { return cmp.Compare(a.Cell, b.Cell) })
-	return out
+	return in
 }
 
 // Devices at poles, pentagons, face edges, the antimeridian and elsewhere come,
@@ -132,13 +128,34 @@ func TestNearbyEqualsBruteForce(t *testing.T) {
 			if i%4 > 0 {
 				continue
 			}
-			res, least := r.IntN(12), 1+r.IntN(4)
-			c := want.counts(t, p, radius, res, least)
-			got, err := n.Counts(p, radius, res, least, nil)
-			if err != nil || !slices.Equal(got, c) {
-				t.Fatalf("cells of %d within %v of %v: %v %v, want %v", res, radius, p, got, err, c)
+			since := time.Time{}
+			if i%8 == 0 {
+				since = nearbyNoon.Add(time.Duration(round) * 600 * time.Second)
 			}
-			shown += len(c)
+			w = want.within(p, radius, func(x *Neighbour[int]) bool { return !x.At.Before(since) })
+			limit := 1 + r.IntN(1+2*len(w))
+			got, more := n.Nearest(p, radius, since, limit, make([]Neighbour[int], 1))
+			if got = got[1:]; !slices.Equal(got, w[:min(limit, len(w))]) || more != (len(w) > limit) {
+				t.Fatalf("nearest %d of %d within %v of %v: %d, more %v", limit, len(w), radius, p, len(got), more)
+			}
+		}
+		since := nearbyNoon.Add(time.Duration(round) * 300 * time.Second)
+		h, err := n.Heat(since, HeatLeast+round)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for res := HeatCoarsest; res <= HeatFinest; res++ {
+			w := want.cells(t, since, res)
+			got, err := h.Cells(res, everywhere, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range got {
+				if c.Count != w[c.Cell] {
+					t.Fatalf("%d in %v, want %d", c.Count, c.Cell, w[c.Cell])
+				}
+			}
+			shown += len(got)
 		}
 	}
 	t.Logf("%d devices found, %d cells shown", found, shown)
@@ -285,13 +302,27 @@ func TestNearbyShowsEveryDeviceOnceWhileTheyMove(t *testing.T) {
 		if len(seen) != devices {
 			t.Errorf("%d of %d devices", len(seen), devices)
 		}
-		cells, err := n.Counts(square, 30_000, 6, 1, nil)
+		near, more := n.Nearest(square, 4000, time.Time{}, devices-1, nil)
+		if one := map[string]bool{}; len(near) != devices-1 || !more {
+			t.Errorf("the nearest %d are %d, more %v", devices-1, len(near), more)
+		} else {
+			for _, x := range near {
+				if one[x.ID] {
+					t.Errorf("%s is among the nearest twice", x.ID)
+				}
+				one[x.ID] = true
+			}
+		}
+		h, err := n.Heat(time.Time{}, HeatLeast)
+		if err != nil {
+			t.Fatal(err)
+		}
 		sum := 0
-		for _, c := range cells {
+		for _, c := range h.levels[0] {
 			sum += c.Count
 		}
-		if err != nil || sum != devices {
-			t.Errorf("%d of %d devices counted, %v", sum, devices, err)
+		if sum > devices || sum < devices/2 { // who wanders at that moment may be missed
+			t.Errorf("%d of %d devices counted", sum, devices)
 		}
 		if t.Failed() {
 			break
@@ -323,48 +354,17 @@ func TestNearbyForgetsEmptyCells(t *testing.T) {
 	}
 }
 
-func TestHeatMapHidesTheFew(t *testing.T) {
-	var n Nearby[struct{}]
-	town, err := ParseCell("851f1d4bfffffff")
-	if err != nil {
-		t.Fatal(err)
-	}
-	busy := town.Center()
-	quiet := offset(busy, 0, 3000)
-	for i := range 5 {
-		for _, x := range []struct {
-			id string
-			at Point
-		}{{fmt.Sprint("busy", i), busy}, {fmt.Sprint("quiet", i%4), quiet}} {
-			if _, err := n.Update(x.id, x.at, nearbyNoon, struct{}{}); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	for _, res := range []int{5, 8, 9, 11} {
-		cell, err := CellOf(busy, max(res, 8))
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := n.Counts(busy, 100_000, res, 5, nil)
-		want := []CellCount{{cell.Parent(res), 5}}
-		if res == 5 {
-			want[0].Count = 9 // together they are enough
-		}
-		if err != nil || !slices.Equal(got, want) {
-			t.Errorf("resolution %d: %v %v, want %v", res, got, err, want)
-		}
-	}
-}
-
 func TestNearbyRefusesWhatIsNoPosition(t *testing.T) {
 	var n Nearby[struct{}]
 	update := func(id string, p Point) error {
 		_, err := n.Update(id, p, nearbyNoon, struct{}{})
 		return err
 	}
-	counts := func(res, least int) error {
-		_, err := n.Counts(Point{}, 1000, res, least, nil)
+	heat := func(res, least int, in Box) error {
+		h, err := n.Heat(time.Time{}, least)
+		if err == nil {
+			_, err = h.Cells(res, in, nil)
+		}
 		return err
 	}
 	for _, c := range []struct {
@@ -374,8 +374,12 @@ func TestNearbyRefusesWhatIsNoPosition(t *testing.T) {
 		{update("", Point{}), "id is missing"},
 		{update("a", Point{91, 0}), "lat must be -90 to 90, is 91"},
 		{update("a", Point{0, math.NaN()}), "lng must be -180 to 180, is NaN"},
-		{counts(16, 5), "resolution must be 0 to 15, is 16"},
-		{counts(9, 0), "least must be at least 1, is 0"},
+		{heat(11, 5, everywhere), "resolution must be 4 to 10, is 11"},
+		{heat(3, 5, everywhere), "resolution must be 4 to 10, is 3"},
+		{heat(9, 2, everywhere), "least must be at least 3, is 2"},
+		{heat(9, 5, Box{-181, 0, 0, 0}), "west must be -180 to 180, is -181"},
+		{heat(9, 5, Box{0, 0, 0, math.NaN()}), "north must be -90 to 90, is NaN"},
+		{heat(9, 5, Box{0, 10, 0, 9}), "south must not be above north (9), is 10"},
 	} {
 		if _, ok := errors.AsType[*Error](c.err); !ok || c.err.Error() != c.want {
 			t.Errorf("%v, want %s", c.err, c.want)
@@ -391,12 +395,24 @@ func TestNearbyRefusesWhatIsNoPosition(t *testing.T) {
 		if got := n.Within(Point{}, radius, nil, nil); len(got) != 0 {
 			t.Errorf("within %v m: %v", radius, got)
 		}
+		if got, more := n.Nearest(Point{}, radius, time.Time{}, 10, nil); len(got) != 0 || more {
+			t.Errorf("nearest within %v m: %v", radius, got)
+		}
 	}
 	if got := n.Within(Point{91, 0}, 1e9, nil, nil); len(got) != 0 {
 		t.Errorf("around no point: %v", got)
 	}
 	if got := n.Within(Point{0, 180}, math.Inf(1), nil, nil); len(got) != 1 {
 		t.Errorf("all the world: %v", got)
+	}
+	if got, _ := n.Nearest(Point{91, 0}, 1e9, time.Time{}, 10, nil); len(got) != 0 {
+		t.Errorf("nearest to no point: %v", got)
+	}
+	if got, _ := n.Nearest(Point{}, 1e9, time.Time{}, 0, nil); len(got) != 0 {
+		t.Errorf("the nearest none: %v", got)
+	}
+	if got, more := n.Nearest(Point{0, 180}, math.Inf(1), time.Time{}, 1, nil); len(got) != 1 || more {
+		t.Errorf("the nearest in all the world: %v", got)
 	}
 }
 
@@ -480,15 +496,28 @@ func BenchmarkNearby(b *testing.B) {
 			b.ReportMetric(took[len(took)*99/100].Seconds()*1e3, "p99-ms")
 		})
 	}
-	b.Run("counts", func(b *testing.B) {
+	for _, limit := range []int{100, 1000} {
+		b.Run(fmt.Sprintf("nearest=%d", limit), func(b *testing.B) {
+			var took []time.Duration
+			buf := make([]Neighbour[uint64], 0, 8192)
+			for b.Loop() {
+				start := time.Now()
+				buf, _ = n.Nearest(cities[len(took)%len(cities)], 100_000, nearbyNoon, limit, buf[:0])
+				took = append(took, time.Since(start))
+			}
+			slices.Sort(took)
+			b.ReportMetric(took[len(took)*99/100].Seconds()*1e3, "p99-ms")
+		})
+	}
+	b.Run("heat", func(b *testing.B) {
 		cells := 0
 		for b.Loop() {
-			got, err := n.Counts(Point{}, math.Inf(1), 7, 5, nil)
+			h, err := n.Heat(time.Time{}, 5)
 			if err != nil {
 				b.Fatal(err)
 			}
-			cells = len(got)
+			cells = len(h.levels[8-HeatCoarsest])
 		}
-		b.ReportMetric(float64(cells), "cells")
+		b.ReportMetric(float64(cells), "cells-of-8")
 	})
 }
