@@ -45,6 +45,8 @@ type world struct {
 	decisions  map[string][]engage.Decision
 	tallies    map[string]map[string]map[string]engage.Counts // workspace, campaign, arm
 	where      map[string][]api.Whereabouts
+	visits     map[string][]engage.Visit
+	tracks     map[string][]api.TrackFix // of phone-1, whose profile is the workspace's
 	quarantine map[string][]api.Quarantined
 	alarms     []api.Alarm
 	broken     error // what reads answer, if set
@@ -55,6 +57,7 @@ func newWorld() *world {
 		profiles: map[string]map[string]string{}, bindings: map[string]map[string]string{},
 		timeline: map[string][]engage.TimelineEntry{}, decisions: map[string][]engage.Decision{},
 		tallies: map[string]map[string]map[string]engage.Counts{}, where: map[string][]api.Whereabouts{},
+		visits: map[string][]engage.Visit{}, tracks: map[string][]api.TrackFix{},
 		quarantine: map[string][]api.Quarantined{},
 	}
 }
@@ -396,5 +399,10 @@ func (s *site) furnish(ws string) {
 		Install: "phone-1", Profile: id, Platform: "android", Lifecycle: "foreground", Precise: true,
 		Fix: &geo.Point{Lat: 52.3702, Lng: 4.8952}, AccuracyM: 12, At: start, Places: []string{"shop"},
 	}}
+	w.visits[ws] = []engage.Visit{{
+		V: 1, ID: "visit-1", Place: "shop", Install: "phone-1", Profile: id, Since: start, SinceUS: start.UnixMicro(), Last: start.Add(4 * time.Minute),
+		InsideAt: start.Add(time.Minute), ConfirmedS: 240, Fences: []string{"shop-inside", "shop-near"}, Evidence: "fix",
+	}}
+	w.tracks[ws] = []api.TrackFix{{Install: "phone-1", TrackFix: geo.TrackFix{At: start, Pos: geo.Point{Lat: 52.3702, Lng: 4.8952}, AccuracyM: 12}}}
 	w.quarantine[ws] = []api.Quarantined{{ID: "in/0/000001/00000000000000000007/000000", Partition: "in/0", Seq: 7, Kind: "item", Key: ws + "/i:phone-1", At: start, Reason: mark}}
 }

@@ -2,7 +2,9 @@ package api
 
 import (
 	"context"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/footfall-engage/footfall/geo"
@@ -52,6 +54,8 @@ type liveView struct {
 	Campaigns  []liveCampaign `json:"campaigns" nullable:"false" doc:"All but drafts"`
 	Totals     totalsView     `json:"totals"`
 
+	Present []livePresence `json:"present" nullable:"false" doc:"Places where somebody is now, by their open visits"`
+
 	Suppressed []suppressedView `json:"suppressed" nullable:"false"`
 }
 
@@ -62,6 +66,12 @@ type livePlace struct {
 	Lat       float64      `json:"lat"`
 	Lng       float64      `json:"lng"`
 	Geofences []liveCircle `json:"geofences" nullable:"false"`
+}
+
+// livePresence is who is at a place.
+type livePresence struct {
+	Place string `json:"place"`
+	Presence
 }
 
 // liveWeather is the weather that decisions were made with.
@@ -124,7 +134,7 @@ func (s *server) getLive(ctx context.Context, who caller, in *liveInput) (*answe
 	}
 	out := &liveView{
 		At: s.o.Clock.Now(), Version: s.o.Version, Workspace: w.ID, Name: w.Name, Revision: now.Revision,
-		People: []livePerson{}, Decisions: []decisionView{}, Campaigns: []liveCampaign{},
+		People: []livePerson{}, Decisions: []decisionView{}, Campaigns: []liveCampaign{}, Present: []livePresence{},
 	}
 	out.Ready, out.Missing = s.o.Ready()
 	if in.Revision != now.Revision {
@@ -141,6 +151,13 @@ func (s *server) getLive(ctx context.Context, who caller, in *liveInput) (*answe
 		} else {
 			out.Elsewhere++
 		}
+	}
+	present, err := s.o.Positions.Present(ctx, who.workspace, "")
+	if err != nil {
+		return nil, err
+	}
+	for _, place := range slices.Sorted(maps.Keys(present)) {
+		out.Present = append(out.Present, livePresence{place, present[place]})
 	}
 	page, err := s.o.Decisions.Decisions(ctx, who.workspace, DecisionFilter{}, "", liveDecisions)
 	if err != nil {

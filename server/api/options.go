@@ -120,8 +120,9 @@ type Whereabouts struct {
 	Places    []string // whose visits are open, by id
 }
 
-// Positions reads where people are.
+// Positions reads where people are, and were.
 type Positions interface {
+	History
 	// Whereabouts of at most limit installs, and whether there are more.
 	Whereabouts(ctx context.Context, workspace string, limit int) (_ []Whereabouts, more bool, _ error)
 }

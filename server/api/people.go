@@ -32,6 +32,7 @@ func (s *server) registerPeople() {
 		summary:     "Explain why a person did or did not get a campaign's message",
 		description: "From the kept decisions: each gate that was asked, in plain words and as it was recorded. " + personHelp,
 	}, s.explain)
+	s.registerHistory()
 }
 
 const personHelp = "The id is a profile's, or user_id:… (or another identifier), or install:…; escape it as a path segment."
