@@ -244,7 +244,8 @@ type Step struct {
 // and nothing is heard, Due asks for an Evidence of BySilence: it lets the dwell
 // be told if the session is live, or the OS still says inside, and the last evidence
 // is no older than MaxGap. Otherwise the visit stays unconfirmed. A visit of which
-// nothing is heard for Rule.Silence ends at its last evidence.
+// nothing is heard for Rule.Silence, without a live session, ends at its last
+// evidence.
 type Tracker struct {
 	newest  int64 // µs; of the phone's own evidence, which silence is not
 	through int64 // everything up to here is settled

@@ -173,7 +173,7 @@ func (r *run) expire(m *moment) {
 				}
 			}
 		}
-		if p.Inside && at-p.Heard > t.Rule.quiet(p.OS) {
+		if quiet := at-p.Heard > t.Rule.quiet(p.OS); p.Inside && quiet && !r.clue.is(clueLive) {
 			p.OS = false
 			r.leave(m, p, p.Seen, BySilence, math.NaN())
 		}
@@ -216,6 +216,9 @@ func (r *run) silence(m *moment) {
 	for i := range m.In {
 		p := &m.In[i]
 		p.Asked = at
+		if r.clue.is(clueLive) {
+			p.Heard = max(p.Heard, at) // a live session would have told of leaving
+		}
 		t, there := r.terms(p)
 		if !there || !p.Inside || p.Dwelled || t.Dwell <= 0 || !r.clue.is(clueLive) && !p.OS {
 			continue

@@ -8,6 +8,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/places"
 	"github.com/footfall-engage/footfall/server/rules"
 )
 
@@ -28,6 +29,8 @@ func newRegistry() huma.Registry {
 		reflect.TypeFor[engage.Campaign](): reflect.TypeFor[campaignDoc](),
 		reflect.TypeFor[engage.Place]():    reflect.TypeFor[placeDoc](),
 		reflect.TypeFor[engage.Geofence](): reflect.TypeFor[geofenceDoc](),
+		reflect.TypeFor[placeView]():       reflect.TypeFor[placeDoc](),
+		reflect.TypeFor[places.Feature]():  reflect.TypeFor[featureDoc](),
 	} {
 		r.RegisterTypeAlias(from, to)
 	}
@@ -46,22 +49,75 @@ type geometryDoc struct {
 }
 
 type geofenceDoc struct {
-	ID       string      `json:"id" doc:"Unique within the workspace"`
-	Ring     string      `json:"ring" enum:"inside,near" doc:"What being in it means: at the place, or close to it"`
-	Geometry geometryDoc `json:"geometry"`
-	Radius   float64     `json:"radius" required:"false" exclusiveMinimum:"0" maximum:"100000" doc:"Metres. A Point needs one, of 10 or more: it is a circle. With one, another geometry is all within so many metres of it"`
+	ID       string        `json:"id" doc:"Unique within the workspace"`
+	Ring     string        `json:"ring" enum:"inside,near" doc:"What being in it means: at the place, or close to it"`
+	Geometry geometryDoc   `json:"geometry"`
+	Radius   float64       `json:"radius" required:"false" exclusiveMinimum:"0" maximum:"100000" doc:"Metres. A Point needs one, of 10 or more: it is a circle. With one, another geometry is all within so many metres of it"`
+	DwellS   int           `json:"dwell_s,omitempty" minimum:"0" maximum:"2592000" doc:"Seconds inside that make a dwell; absent: none is told"`
+	Rule     *fenceRuleDoc `json:"rule,omitempty" doc:"What it takes as evidence, where that is not as the place's rule says"`
+}
+
+type fenceRuleDoc struct {
+	MaxAccuracyM     *float64 `json:"max_accuracy_m,omitempty" minimum:"1" doc:"Worse fixes change nothing. Absent: 1000"`
+	EnterAccuracyM   *float64 `json:"enter_accuracy_m,omitempty" minimum:"1" doc:"Worse fixes enter only geofences that are larger than them. Absent: 100"`
+	AssumedAccuracyM *float64 `json:"assumed_accuracy_m,omitempty" minimum:"1" doc:"Of a fix that gives none. Absent: 50"`
+	FloorAccuracyM   *float64 `json:"floor_accuracy_m,omitempty" minimum:"0" doc:"Better accuracies are taken as this. Absent: 10"`
+	SureFactor       *float64 `json:"sure_factor,omitempty" minimum:"0" doc:"Accuracies between the fix and the border, inside, for an enter at once. Absent: 1"`
+	ClearFactor      *float64 `json:"clear_factor,omitempty" minimum:"0" doc:"Accuracies between the fix and the border, outside, for an exit at once. Absent: 1.5"`
+	EnterConfirmS    *float64 `json:"enter_confirm_s,omitempty" minimum:"0" maximum:"2592000" doc:"Seconds between the fixes that confirm an enter. Absent: 10"`
+	ExitConfirmS     *float64 `json:"exit_confirm_s,omitempty" minimum:"0" maximum:"2592000" doc:"Seconds between the fixes that confirm an exit. Absent: 60"`
+	ConfirmWithinS   *float64 `json:"confirm_within_s,omitempty" minimum:"1" maximum:"2592000" doc:"Seconds at most between two fixes that confirm one another. Absent: 600"`
+	MaxGapS          *float64 `json:"max_gap_s,omitempty" minimum:"1" maximum:"2592000" doc:"The longest silence that counts as having stayed. Absent: 900"`
+	SilenceS         *float64 `json:"silence_s,omitempty" minimum:"60" maximum:"2592000" doc:"Seconds of silence that end a visit. Absent: 43200"`
+	WatchedSilenceS  *float64 `json:"watched_silence_s,omitempty" minimum:"60" maximum:"2592000" doc:"The same while the phone's own geofence says inside. Absent: 86400"`
+	BeaconLostS      *float64 `json:"beacon_lost_s,omitempty" minimum:"1" maximum:"2592000" doc:"Seconds after its last sighting until a beacon is lost. Absent: 60"`
+}
+
+type exceptionDoc struct {
+	Date  string `json:"date" format:"date" example:"2026-12-24"`
+	Hours string `json:"hours" doc:"Times of that day, or off" example:"10:00-14:00"`
+}
+
+type beaconDoc struct {
+	ID        string `json:"id" doc:"Unique within the workspace"`
+	Type      string `json:"type" enum:"ibeacon,eddystone_uid"`
+	UUID      string `json:"uuid,omitempty" doc:"Of an iBeacon: 32 hex digits as 8-4-4-4-12" example:"f7826da6-4fa2-4e98-8024-bc5b71e0893e"`
+	Major     *int   `json:"major,omitempty" minimum:"0" maximum:"65535" doc:"Of an iBeacon; absent: any"`
+	Minor     *int   `json:"minor,omitempty" minimum:"0" maximum:"65535" doc:"Of an iBeacon with a major; absent: any"`
+	Namespace string `json:"namespace,omitempty" doc:"Of Eddystone: 20 hex digits"`
+	Instance  string `json:"instance,omitempty" doc:"Of Eddystone: 12 hex digits; absent: any"`
+	Fence     string `json:"fence,omitempty" doc:"Id of the geofence that seeing it is evidence for; absent: the first inside one"`
+}
+
+type openingDoc struct {
+	State    string     `json:"state" enum:"open,closed,unknown"`
+	Comment  string     `json:"comment,omitempty" doc:"That the hours give"`
+	Until    *time.Time `json:"until,omitempty" doc:"When the state changes, in the place's time zone; absent: not within two years"`
+	NextOpen *time.Time `json:"next_open,omitempty" doc:"When it opens, where it is not open; absent: not within two years"`
+}
+
+type warningDoc struct {
+	Field  string `json:"field,omitempty"`
+	Reason string `json:"reason"`
 }
 
 type placeDoc struct {
-	ID        string        `json:"id" doc:"As in the path; 1 to 100 of a-z, A-Z, 0-9, '.', '_', '-'" required:"false"`
-	Workspace string        `json:"workspace" readOnly:"true" required:"false"`
-	Version   int64         `json:"version" doc:"Grows by one with each change. In a change: the version that it was made from" required:"false"`
-	Name      string        `json:"name" minLength:"1" maxLength:"200"`
-	Tags      []string      `json:"tags,omitempty" maxItems:"50" nullable:"false" doc:"For campaigns to choose places by"`
-	TimeZone  string        `json:"time_zone,omitempty" doc:"IANA name; absent: that of the phone" example:"Europe/Amsterdam"`
-	Location  pointDoc      `json:"location" required:"false" doc:"Where weather is asked for and distance is measured to; absent in a change: the middle of the first inside geofence"`
-	Geofences []geofenceDoc `json:"geofences" minItems:"1" maxItems:"20" nullable:"false"`
-	UpdatedAt time.Time     `json:"updated_at" readOnly:"true" required:"false"`
+	ID         string         `json:"id" doc:"As in the path; 1 to 100 of a-z, A-Z, 0-9, '.', '_', '-'" required:"false"`
+	Workspace  string         `json:"workspace" readOnly:"true" required:"false"`
+	Version    int64          `json:"version" doc:"Grows by one with each change. In a change: the version that it was made from" required:"false"`
+	Name       string         `json:"name" minLength:"1" maxLength:"200"`
+	Tags       []string       `json:"tags,omitempty" maxItems:"50" nullable:"false" doc:"For campaigns to choose places by"`
+	TimeZone   string         `json:"time_zone,omitempty" doc:"IANA name; absent in a change: found from the location" example:"Europe/Amsterdam"`
+	Location   pointDoc       `json:"location" required:"false" doc:"Where weather is asked for and distance is measured to; absent in a change: the middle of the first inside geofence"`
+	Geofences  []geofenceDoc  `json:"geofences" minItems:"1" maxItems:"20" nullable:"false"`
+	Hours      string         `json:"hours,omitempty" maxLength:"2000" doc:"Opening hours as OpenStreetMap writes them; absent: not known" example:"Mo-Fr 09:00-18:00; Sa 10:00-02:00; PH off"`
+	Holidays   []string       `json:"holidays,omitempty" maxItems:"400" nullable:"false" doc:"Dates, as 2026-12-25, that PH means in the hours"`
+	Exceptions []exceptionDoc `json:"exceptions,omitempty" maxItems:"400" nullable:"false" doc:"What is open on one day, whatever the hours say; each day once"`
+	Beacons    []beaconDoc    `json:"beacons,omitempty" maxItems:"50" nullable:"false" doc:"Radio beacons that stand there: seeing one is evidence as a fix is"`
+	Rule       *fenceRuleDoc  `json:"rule,omitempty" doc:"What all its geofences take as evidence, where they say nothing else"`
+	Opening    *openingDoc    `json:"opening,omitempty" readOnly:"true" doc:"Whether it is open now; absent: its hours are not known"`
+	Warnings   []warningDoc   `json:"warnings,omitempty" readOnly:"true" nullable:"false" doc:"In the answer to a change: what was put right or found"`
+	UpdatedAt  time.Time      `json:"updated_at" readOnly:"true" required:"false"`
 }
 
 type ruleDoc struct {
@@ -75,7 +131,7 @@ type ruleDoc struct {
 
 type campaignTriggerDoc struct {
 	Type       string   `json:"type" enum:"place,event"`
-	Transition string   `json:"transition,omitempty" enum:"enter,exit" doc:"Of a place trigger"`
+	Transition string   `json:"transition,omitempty" enum:"enter,exit,dwell,pass,visit" doc:"Of a place trigger. To come near is to enter a near ring; dwell is after the geofence's dwell_s; pass is a way through between two fixes; visit is its end"`
 	Rings      []string `json:"rings,omitempty" enum:"inside,near" nullable:"false" doc:"Of a place trigger: which rings count; absent: inside"`
 	Places     []string `json:"places,omitempty" nullable:"false" doc:"Ids; absent, with no tags: every place"`
 	Tags       []string `json:"tags,omitempty" nullable:"false" doc:"Places that carry one of these"`
@@ -139,15 +195,23 @@ type featureDoc struct {
 }
 
 type featurePropertiesDoc struct {
-	Place    string   `json:"place,omitempty" doc:"Id of the place; features with the same place make one. Absent in an import: the feature's id"`
-	Name     string   `json:"name,omitempty" doc:"Of the place; absent in an import: its id"`
-	Ring     string   `json:"ring,omitempty" enum:"inside,near" doc:"Absent in an import: inside"`
-	Radius   float64  `json:"radius" required:"false" exclusiveMinimum:"0" maximum:"100000" doc:"Metres around the geometry, as in a place; a Point needs one"`
-	Tags     []string `json:"tags,omitempty" nullable:"false" doc:"Of the place"`
-	TimeZone string   `json:"time_zone,omitempty" doc:"Of the place, IANA name"`
+	Place      string         `json:"place,omitempty" doc:"Id of the place; features with the same place that follow one another make one. Absent in an import: the feature's id"`
+	Name       string         `json:"name,omitempty" doc:"Of the place; absent in an import: as it was, or its id"`
+	Ring       string         `json:"ring,omitempty" enum:"inside,near" doc:"Absent in an import: inside"`
+	Radius     float64        `json:"radius" required:"false" exclusiveMinimum:"0" maximum:"100000" doc:"Metres around the geometry, as in a place; absent for a Point: the import's radius"`
+	DwellS     int            `json:"dwell_s,omitempty" doc:"As in a geofence"`
+	Rule       *fenceRuleDoc  `json:"rule,omitempty" doc:"As in a geofence"`
+	Tags       []string       `json:"tags,omitempty" nullable:"false" doc:"Of the place, as all that follows"`
+	TimeZone   string         `json:"time_zone,omitempty" doc:"IANA name; else it is found from the position"`
+	Hours      string         `json:"hours,omitempty"`
+	Holidays   []string       `json:"holidays,omitempty" nullable:"false"`
+	Exceptions []exceptionDoc `json:"exceptions,omitempty" nullable:"false"`
+	Beacons    []beaconDoc    `json:"beacons,omitempty" nullable:"false"`
+	PlaceRule  *fenceRuleDoc  `json:"place_rule,omitempty"`
+	Location   *pointDoc      `json:"location,omitempty" doc:"Absent: the middle of the first inside geofence"`
 }
 
 type featureCollectionDoc struct {
 	Type     string       `json:"type" enum:"FeatureCollection"`
-	Features []featureDoc `json:"features" maxItems:"5000" nullable:"false"`
+	Features []featureDoc `json:"features" nullable:"false"`
 }

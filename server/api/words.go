@@ -14,28 +14,29 @@ import (
 // seen is what a gate saw, read from its trace. All fields are optional; traces
 // of other versions may have others.
 type seen struct {
-	Answered    consentNo `json:"answered"`
-	Start       time.Time `json:"start"`
-	End         time.Time `json:"end"`
-	AgeS        float64   `json:"age_s"`
-	MaxAgeS     float64   `json:"max_age_s"`
-	Channels    []string  `json:"channels"`
-	Failed      []clause  `json:"failed"`
-	DistanceM   *float64  `json:"distance_m"`
-	AccuracyM   float64   `json:"accuracy_m"`
-	Weather     *sky      `json:"weather"`
-	WeatherIs   string    `json:"weather_is"`
-	LocalTime   string    `json:"local_time"`
-	Zone        string    `json:"zone"`
-	Until       time.Time `json:"until"`
-	Count       int       `json:"count"`
-	Cap         int       `json:"cap"`
-	WindowS     float64   `json:"window_s"`
-	Winner      string    `json:"winner"`
-	WantedBy    int       `json:"wanted_by"`
-	Error       string    `json:"error"`
-	Arm         string    `json:"arm"`
-	HoldoutPerc float64   `json:"holdout_percent"`
+	Answered     consentNo `json:"answered"`
+	Start        time.Time `json:"start"`
+	End          time.Time `json:"end"`
+	AgeS         float64   `json:"age_s"`
+	MaxAgeS      float64   `json:"max_age_s"`
+	KnownTooLate bool      `json:"known_too_late"`
+	Channels     []string  `json:"channels"`
+	Failed       []clause  `json:"failed"`
+	DistanceM    *float64  `json:"distance_m"`
+	AccuracyM    float64   `json:"accuracy_m"`
+	Weather      *sky      `json:"weather"`
+	WeatherIs    string    `json:"weather_is"`
+	LocalTime    string    `json:"local_time"`
+	Zone         string    `json:"zone"`
+	Until        time.Time `json:"until"`
+	Count        int       `json:"count"`
+	Cap          int       `json:"cap"`
+	WindowS      float64   `json:"window_s"`
+	Winner       string    `json:"winner"`
+	WantedBy     int       `json:"wanted_by"`
+	Error        string    `json:"error"`
+	Arm          string    `json:"arm"`
+	HoldoutPerc  float64   `json:"holdout_percent"`
 }
 
 // consentNo is the answer of who said no to marketing; zero when there was none.
@@ -156,6 +157,9 @@ func noWords(g engage.GateResult, s seen) string {
 	case engage.ReasonEnded:
 		return "The campaign ended at " + moment(s.End) + "."
 	case engage.ReasonStale:
+		if s.KnownTooLate {
+			return fmt.Sprintf("It had happened %s before it became known: it went into the history, and nothing is sent for such.", span(s.AgeS))
+		}
 		return fmt.Sprintf("The evidence was %s old when it reached the server; the campaign takes at most %s.", span(s.AgeS), span(s.MaxAgeS))
 	case engage.ReasonOccasionUsed:
 		return "The campaign had already been decided for this occasion (the same visit or event)."
@@ -379,14 +383,28 @@ func triggerWords(t *engage.Trigger, place string) string {
 	if place == "" {
 		place = t.Place
 	}
-	verb := map[engage.Transition]string{engage.Enter: "Entered", engage.Exit: "Left"}[t.Transition]
+	verb := map[engage.Transition]string{
+		engage.Enter: "Entered", engage.Exit: "Left", engage.Dwell: "Stayed at", engage.Pass: "Passed through", engage.VisitEnded: "Ended a visit of",
+	}[t.Transition]
 	where := place
 	if t.Ring == engage.Near {
 		where = "the surroundings of " + place
 	}
 	words := verb + " " + where
-	if t.Evidence == "os_region" && t.DistanceM == 0 {
+	if t.InsideS > 0 {
+		words += " after " + span(t.InsideS)
+	}
+	if t.Stale {
+		words += ", known too late to act on"
+	}
+	switch {
+	case t.DistanceM > 0 || t.Evidence == "fix" || t.Evidence == "path":
+	case t.Evidence == "os_region":
 		return words + " (told by the phone's system)"
+	case t.Evidence == "beacon":
+		return words + " (told by a beacon)"
+	case t.Evidence == "silence":
+		return words + " (nothing was heard meanwhile)"
 	}
 	words += fmt.Sprintf(", %s m away", number(math.Round(t.DistanceM)))
 	if t.AccuracyM > 0 {

@@ -133,7 +133,7 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	if err := a.openWeather(); err != nil {
 		return nil, err
 	}
-	places := &configs[*situate.Config]{catalog: a.catalog, compile: situateConfig}
+	places := &configs[*situate.Config]{catalog: a.catalog, compile: situateConfig()}
 	if err := a.openPartitions(ctx, places); err != nil {
 		return nil, err
 	}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/footfall-engage/footfall/server/catalog"
 	"github.com/footfall-engage/footfall/server/decide"
-	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/situate"
 )
 
@@ -65,12 +64,21 @@ func (c *configs[C]) at(revision uint64) (C, error) {
 	return made, nil
 }
 
-func situateConfig(s *catalog.Snapshot) (*situate.Config, error) {
-	var places []*engage.Place
-	for ws := range s.Workspaces {
-		places = append(places, s.Places(ws)...)
+// situateConfig compiles places: of each revision what differs from the one that was
+// compiled before it. Configs calls it one at a time.
+func situateConfig() func(*catalog.Snapshot) (*situate.Config, error) {
+	var before *situate.Config
+	return func(s *catalog.Snapshot) (*situate.Config, error) {
+		in := make([]situate.Workspace, 0, len(s.Workspaces))
+		for ws := range s.Workspaces {
+			in = append(in, situate.Workspace{ID: ws, Places: s.Places(ws)})
+		}
+		c, err := situate.NewConfig(before, in)
+		if err == nil {
+			before = c
+		}
+		return c, err
 	}
-	return situate.NewConfig(places)
 }
 
 func decideConfig(log *slog.Logger) func(*catalog.Snapshot) (*decide.Config, error) {

@@ -136,9 +136,7 @@ func (r reads) Whereabouts(ctx context.Context, workspace string, limit int) ([]
 			pos := geo.Point(in.Fix.Pos)
 			w.Fix, w.AccuracyM, w.At = &pos, in.Fix.AccuracyM, in.Fix.At
 		}
-		for place := range in.Visits {
-			w.Places = append(w.Places, place)
-		}
+		w.Places = in.Places()
 		out = append(out, w)
 	}
 	return out, p.Next != "", nil

@@ -168,7 +168,7 @@ func replayPartition(ctx context.Context, name string, cat *catalog.Catalog, o R
 		Clock: clock.NewManual(time.Unix(0, 0)),
 	}
 	if kind == "in" {
-		po.Machine, po.Configs = situate.Machine{}, frozen{&configs[*situate.Config]{catalog: cat, compile: situateConfig}}
+		po.Machine, po.Configs = situate.Machine{}, frozen{&configs[*situate.Config]{catalog: cat, compile: situateConfig()}}
 	} else {
 		po.Machine, po.Configs = actMachine(), frozen{&configs[*decide.Config]{catalog: cat, compile: decideConfig(o.Logger)}}
 	}

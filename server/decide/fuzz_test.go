@@ -64,7 +64,7 @@ func FuzzWhatTheProtocolTakesIsNeverAnError(f *testing.F) {
 	place := &engage.Place{ID: "cafe", Workspace: ws, Name: "Café", Location: shop, Geofences: []engage.Geofence{
 		{ID: "cafe-in", Ring: engage.Inside, Shape: geo.Circle{Around: shop, RadiusM: 100}},
 	}}
-	places, err := situate.NewConfig([]*engage.Place{place})
+	places, err := situate.NewConfig(nil, []situate.Workspace{{ID: place.Workspace, Places: []*engage.Place{place}}})
 	if err != nil {
 		f.Fatal(err)
 	}

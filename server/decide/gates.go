@@ -137,6 +137,8 @@ func (a *attempt) eligibility() (engage.Reason, map[string]any, error) {
 		return engage.ReasonNotStarted, map[string]any{"start": a.c.Start.UTC()}, nil
 	case a.c.End != nil && now.After(*a.c.End):
 		return engage.ReasonEnded, map[string]any{"end": a.c.End.UTC()}, nil
+	case a.t.Stale:
+		return engage.ReasonStale, map[string]any{"age_s": age.Seconds(), "known_too_late": true}, nil
 	case age > a.c.Trigger.MaxAge():
 		return engage.ReasonStale, map[string]any{"age_s": age.Seconds(), "max_age_s": a.c.Trigger.MaxAge().Seconds()}, nil
 	}

@@ -83,6 +83,11 @@ func TestEachGateSaysNoWithWhatItSaw(t *testing.T) {
 			name: "stale", trigger: func(tr *engage.Trigger) { tr.OccurredAt = t0.Add(-901 * sec) },
 			want: "suppressed eligibility_stale", gate: "eligibility", saw: `{"age_s":901,"max_age_s":900}`,
 		},
+		{
+			name: "known too late, whatever the campaign allows", campaign: func(c *engage.Campaign) { c.Trigger.MaxAgeS = 1e6 },
+			trigger: func(tr *engage.Trigger) { tr.OccurredAt, tr.Stale = t0.Add(-3600*sec), true },
+			want:    "suppressed eligibility_stale", gate: "eligibility", saw: `{"age_s":3600,"known_too_late":true}`,
+		},
 		{name: "not yet stale", trigger: func(tr *engage.Trigger) { tr.OccurredAt = t0.Add(-900 * sec) }, want: "pending"},
 		{
 			name: "older than its own limit", campaign: func(c *engage.Campaign) { c.Trigger.MaxAgeS = 5 },
@@ -533,6 +538,7 @@ func TestEveryFieldOfTheMomentHasAValue(t *testing.T) {
 			w.apply(enters("ada", "cafe", "v1", 0, func(tr *engage.Trigger) {
 				s := sky("rain", 0, time.Hour)
 				tr.Weather, tr.WeatherIs = &s, engage.WeatherFresh
+				tr.InsideS, tr.Opening = 60, "closed"
 			}))
 		}
 		if got := w.verdicts(); got != "x pending" {
@@ -540,7 +546,7 @@ func TestEveryFieldOfTheMomentHasAValue(t *testing.T) {
 		}
 	}
 	// And what is not known is absent, not empty.
-	for _, path := range []string{"place.name", "weather.day", "device.locale", "trigger.distance_m"} {
+	for _, path := range []string{"place.name", "place.open", "weather.day", "device.locale", "trigger.distance_m", "trigger.inside_s"} {
 		w := newWorld(t, offer("x", func(c *engage.Campaign) {
 			c.Context = rule(fmt.Sprintf(`{"field":%q,"op":"absent"}`, path))
 			c.Arms[0].Message.Title = "hi"

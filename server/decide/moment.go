@@ -69,7 +69,7 @@ func (m *moment) Value(path string) (any, bool) {
 		if m.place == nil {
 			return nil, false
 		}
-		v, ok := placeFields(m.place)[name]
+		v, ok := m.placeFields()[name]
 		return v, ok
 	case "trigger":
 		if p, ok := strings.CutPrefix(name, "properties."); ok {
@@ -103,8 +103,12 @@ func weatherFields(w *engage.Weather) map[string]any {
 	}
 }
 
-func placeFields(p *engage.Place) map[string]any {
-	return map[string]any{"id": p.ID, "name": p.Name, "tags": p.Tags}
+func (m *moment) placeFields() map[string]any {
+	f := map[string]any{"id": m.place.ID, "name": m.place.Name, "tags": m.place.Tags}
+	if m.t.Opening != "" {
+		f["open"] = m.t.Opening == "open"
+	}
+	return f
 }
 
 func (m *moment) triggerFields() map[string]any {
@@ -114,6 +118,9 @@ func (m *moment) triggerFields() map[string]any {
 		return f
 	}
 	f["transition"], f["ring"] = string(m.t.Transition), string(m.t.Ring)
+	if m.t.InsideS > 0 {
+		f["inside_s"] = m.t.InsideS
+	}
 	if m.t.DistanceM > 0 || m.t.Evidence == "fix" {
 		f["distance_m"] = m.t.DistanceM
 	}
@@ -148,7 +155,7 @@ func (m *moment) vars(c *campaign, before Before) map[string]any {
 	}
 	v["trigger"] = trigger
 	if m.place != nil {
-		v["place"] = placeFields(m.place)
+		v["place"] = m.placeFields()
 	}
 	if m.t.Weather != nil {
 		v["weather"] = weatherFields(m.t.Weather)

@@ -68,7 +68,7 @@ const (
 type CampaignTrigger struct {
 	Type TriggerType `json:"type"`
 	// Of a place trigger:
-	Transition Transition `json:"transition,omitempty"` // enter or exit
+	Transition Transition `json:"transition,omitempty"` // one of Transitions
 	Rings      []Ring     `json:"rings,omitempty"`      // which rings count; empty means inside only
 	Places     []string   `json:"places,omitempty"`     // ids; empty, with no tags, means every place
 	Tags       []string   `json:"tags,omitempty"`       // places that carry one of these
@@ -205,8 +205,8 @@ func (t CampaignTrigger) validate() error {
 	}
 	switch t.Type {
 	case TriggerPlace:
-		if t.Transition != Enter && t.Transition != Exit {
-			return Errorf(Invalid, "transition", `must be "enter" or "exit", is %q`, t.Transition)
+		if !slices.Contains(Transitions, t.Transition) {
+			return Errorf(Invalid, "transition", "must be one of %q, is %q", Transitions, t.Transition)
 		}
 		for i, r := range t.Rings {
 			if r != Inside && r != Near {

@@ -8,11 +8,17 @@ import (
 // Transition of an install at a geofence.
 type Transition string
 
-// The transitions of this version.
+// The transitions of this version. To come near is to enter an approach ring.
 const (
-	Enter Transition = "enter"
-	Exit  Transition = "exit"
+	Enter      Transition = "enter"
+	Exit       Transition = "exit"
+	Dwell      Transition = "dwell" // inside for the geofence's dwell_s
+	Pass       Transition = "pass"  // the way between two fixes crossed it
+	VisitEnded Transition = "visit" // the visit of the place is over
 )
+
+// Transitions are all of them.
+var Transitions = []Transition{Enter, Exit, Dwell, Pass, VisitEnded}
 
 // WeatherState says what the weather attached to a trigger is worth.
 type WeatherState string
@@ -36,7 +42,11 @@ type Trigger struct {
 	Ring       Ring         `json:"ring,omitempty"`
 	Place      string       `json:"place,omitempty"`
 	Fence      string       `json:"fence,omitempty"`
-	Evidence   string       `json:"evidence,omitempty"`   // "fix" or "os_region"
+	Evidence   string       `json:"evidence,omitempty"`   // "fix", "os_region", "beacon", "path" or "silence"
+	InsideS    float64      `json:"inside_s,omitempty"`   // of an exit, a dwell, a visit: for how many seconds it had been inside
+	Stale      bool         `json:"stale,omitempty"`      // it became known too late to send anything for it
+	Flags      []string     `json:"flags,omitempty"`      // "mocked", "speed", "teleport": its evidence is doubtful
+	Opening    string       `json:"opening,omitempty"`    // "open" or "closed" at the time; absent: not known
 	DistanceM  float64      `json:"distance_m,omitempty"` // to the place's location; 0 when only the OS told
 	AccuracyM  float64      `json:"accuracy_m,omitempty"`
 	Cell       string       `json:"cell,omitempty"` // weather cell of the place

@@ -243,8 +243,10 @@ func MomentSchema() *Schema {
 		},
 		Field{
 			Path: "trigger.transition", Type: String, Description: "How the ring was crossed",
-			Values: []string{string(engage.Enter), string(engage.Exit)},
+			Values: []string{string(engage.Enter), string(engage.Exit), string(engage.Dwell), string(engage.Pass), string(engage.VisitEnded)},
 		},
+		Field{Path: "trigger.inside_s", Type: Number, Description: "For how many seconds the person had been there, of an exit, a dwell or a visit; absent otherwise"},
+		Field{Path: "place.open", Type: Bool, Description: "Whether the place was open at that moment, by its opening hours; absent when they are not known"},
 		Field{Path: "trigger.event", Type: String, Description: "Name of the event that fired the campaign"},
 		Field{Path: "trigger.properties.*", Type: Scalar, Description: "A property of that event"},
 		Field{Path: "local.hour", Type: Number, Max: 23, Description: "Hour of the day in local time, 0 to 23"},

@@ -2,8 +2,8 @@ package situate
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
-	"slices"
 	"time"
 
 	"github.com/footfall-engage/footfall/geo"
@@ -12,7 +12,7 @@ import (
 
 // Install is the state of one install: key "<workspace>/i:<install>".
 type Install struct {
-	V        int                               `json:"v"` // 1
+	V        int                               `json:"v"` // 2
 	Install  string                            `json:"install"`
 	Profile  string                            `json:"profile"` // minted from the install
 	Accepted Intervals                         `json:"accepted"`
@@ -20,8 +20,10 @@ type Install struct {
 	Consents map[engage.Purpose]engage.Consent `json:"consents"`
 	Fix      *Fix                              `json:"fix,omitempty"`     // the newest by occurrence; nil without precise consent
 	Coarse   geo.Cell                          `json:"coarse,omitempty"`  // instead of Fix
-	Visits   map[string]*Visit                 `json:"visits"`            // open ones, by place
-	Left     map[string]time.Time              `json:"left,omitempty"`    // by what evidence the last places were left: their newest, by place
+	Tracker  geo.Tracker                       `json:"tracker"`           // where it is and was within the reorder window
+	Tracks   engage.Tracks                     `json:"tracks,omitzero"`   // fixes that the history does not have yet
+	Due      time.Time                         `json:"due,omitzero"`      // of the timer that asks what silence means; zero: none is set
+	Session  string                            `json:"session,omitempty"` // of the socket that is open, as far as the log says
 	Said     map[engage.Purpose]uint64         `json:"said,omitempty"`    // seq of each answer in Consents
 	Refused  uint64                            `json:"refused,omitempty"` // positions dropped for want of consent
 	Doubted  uint64                            `json:"doubted,omitempty"` // entered regions whose own fix was clearly elsewhere, or did not say that an outline was entered; dropped
@@ -34,24 +36,24 @@ type Fix struct {
 	AccuracyM float64   `json:"accuracy_m"`
 }
 
-// Visit is an open visit of a place. A Visit that stands in a committed state is
-// never changed.
-type Visit struct {
-	ID     string    `json:"id"`
-	Since  time.Time `json:"since"`  // first evidence, by occurrence
-	Last   time.Time `json:"last"`   // newest evidence that changed it
-	Fences []string  `json:"fences"` // inside which the install is, sorted
-}
-
-func (v *Visit) in(fence string) bool { return slices.Contains(v.Fences, fence) }
-
 func (in *Install) granted(p engage.Purpose) bool { return in.Consents[p].Granted }
 
+// Places are those that the install is visiting, sorted.
+func (in *Install) Places() []string {
+	open := in.Tracker.Open()
+	out := make([]string, len(open))
+	for i := range open {
+		out[i] = open[i].Place
+	}
+	return out
+}
+
 // Clone implements engage.State. Maps are shared: whoever changes one replaces it
-// (setConsent, setVisit, leave), which is rare next to a fix.
+// (setConsent), which is rare next to a fix.
 func (in *Install) Clone() engage.State {
 	c := *in
 	c.Accepted = append(make(Intervals, 0, len(in.Accepted)+1), in.Accepted...)
+	c.Tracker = in.Tracker.Clone()
 	return &c
 }
 
@@ -72,36 +74,60 @@ func replaced[K comparable, V any](m map[K]V, k K, v V) map[K]V {
 	return c
 }
 
-// setVisit replaces the visit of a place.
-func (in *Install) setVisit(place string, v *Visit) { in.Visits = replaced(in.Visits, place, v) }
-
-// endVisit forgets the visit of a place.
-func (in *Install) endVisit(place string) {
-	in.Visits = maps.Clone(in.Visits)
-	delete(in.Visits, place)
-}
-
-// maxLeft bounds the places of which the time of leaving is remembered.
-const maxLeft = 16
-
-// leave ends the visit of a place by evidence of the given time.
-func (in *Install) leave(place string, at time.Time) {
-	in.endVisit(place)
-	m := replaced(in.Left, place, at)
-	for len(m) > maxLeft {
-		oldest := ""
-		for p, t := range m {
-			if o := m[oldest]; oldest == "" || t.Before(o) || t.Equal(o) && p < oldest {
-				oldest = p
-			}
-		}
-		delete(m, oldest)
-	}
-	in.Left = m
-}
-
 // Encode implements engage.State.
 func (in *Install) Encode() ([]byte, error) { return json.Marshal(in) }
+
+// installV1 is what version 1 kept of visits.
+type installV1 struct {
+	Visits map[string]struct {
+		ID     string    `json:"id"`
+		Since  time.Time `json:"since"`
+		Last   time.Time `json:"last"`
+		Fences []string  `json:"fences"`
+	} `json:"visits"`
+	Left map[string]time.Time `json:"left"`
+}
+
+// decodeInstall reads a state of any version so far.
+func decodeInstall(body []byte) (*Install, error) {
+	in := &Install{}
+	if err := json.Unmarshal(body, in); err != nil {
+		return nil, fmt.Errorf("state: %w", err)
+	}
+	switch in.V {
+	case 1:
+		var old installV1
+		if err := json.Unmarshal(body, &old); err != nil {
+			return nil, fmt.Errorf("state: %w", err)
+		}
+		var newest time.Time
+		if in.Fix != nil {
+			newest = in.Fix.At
+		}
+		for _, left := range old.Left {
+			newest = later(newest, left)
+		}
+		var visits []geo.Visit
+		for place, v := range old.Visits {
+			visits = append(visits, geo.Visit{ID: v.ID, Place: place, Since: v.Since, Last: v.Last, Fences: v.Fences, By: geo.ByFix})
+		}
+		if len(visits) > 0 || !newest.IsZero() {
+			in.Tracker = geo.Resume(visits, newest)
+		}
+		in.V = 2
+	case 2:
+	default:
+		return nil, fmt.Errorf("state: version %d is not known", in.V)
+	}
+	return in, nil
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
 
 // maxIntervals bounds the holes that are remembered of an install's sequence.
 const maxIntervals = 256
@@ -143,19 +169,3 @@ func (s *Intervals) Add(n uint64) bool {
 	*s = v
 	return true
 }
-
-// Weather is the state of a cell's weather in this partition.
-type Weather struct {
-	V       int             `json:"v"` // 1
-	Weather *engage.Weather `json:"weather,omitempty"`
-	AskedAt time.Time       `json:"asked_at,omitzero"`
-}
-
-// Clone implements engage.State.
-func (w *Weather) Clone() engage.State {
-	c := *w
-	return &c
-}
-
-// Encode implements engage.State.
-func (w *Weather) Encode() ([]byte, error) { return json.Marshal(w) }

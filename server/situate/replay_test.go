@@ -55,14 +55,26 @@ func TestTheSameEntriesGiveTheSameBytes(t *testing.T) {
 	}
 }
 
-// The bytes of the first version stay readable: when the format changes, the old
-// files stay and new ones join them.
-func TestStatesOfTheFirstVersionAreReadable(t *testing.T) {
+// The bytes of every version stay readable: when the format changes, the old files
+// stay and new ones join them.
+func TestStatesOfEveryVersionAreReadable(t *testing.T) {
+	old, err := os.ReadFile(filepath.Join("testdata", "install_v1.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := situate.Machine{}.Decode(key, old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if in, ok := s.(*situate.Install); !ok || in.V != 2 || len(in.Places()) != 1 || in.Fix == nil {
+		t.Errorf("version 1 became %+v", s)
+	}
+
 	p := newPhone(t)
 	p.apply(story(t)...)
 	cell, _ := geo.CellOf(shop, engage.WeatherResolution)
 	for name, k := range map[string]string{
-		"install_v1.json": key,
+		"install_v2.json": key,
 		"weather_v1.json": engage.WeatherKey(cell.String()) + "@in/0",
 	} {
 		file := filepath.Join("testdata", name)
@@ -92,7 +104,7 @@ func TestStatesOfTheFirstVersionAreReadable(t *testing.T) {
 		if now := p.Bytes(k); !bytes.Equal(now, bytes.TrimSpace(kept)) {
 			t.Errorf("%s: the same story gives\n%s\nkept:\n%s", name, now, kept)
 		}
-		for _, bad := range []string{"", "null", "[]", "{}", `{"v":2}`, string(kept[:len(kept)/2])} {
+		for _, bad := range []string{"", "null", "[]", "{}", `{"v":3}`, string(kept[:len(kept)/2])} {
 			if _, err := (situate.Machine{}).Decode(k, []byte(bad)); err == nil {
 				t.Errorf("%s: %q was read", name, bad)
 			}
@@ -128,7 +140,7 @@ func TestNearestIsOfTheWorkspace(t *testing.T) {
 func TestBadPlacesAreRefused(t *testing.T) {
 	bad := cafe(shop)
 	bad.Geofences[0].Shape = geo.Circle{Around: shop, RadiusM: -1}
-	if _, err := situate.NewConfig([]*engage.Place{bad}); err == nil {
+	if _, err := situate.NewConfig(nil, []situate.Workspace{{ID: bad.Workspace, Places: []*engage.Place{bad}}}); err == nil {
 		t.Error("a radius of -1 was indexed")
 	}
 }

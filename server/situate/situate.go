@@ -13,31 +13,24 @@
 // intervals, so items may come in any order; beyond maxIntervals holes the oldest
 // hole is closed, and what would have filled it is dropped.
 //
-// # A visit
+// # Where the install is
 //
-// The first evidence of a place, in any of its geofences, mints the visit's id
-// from (workspace, install, place, seq of that evidence). All geofences of the
-// place share it; the outward ring is a phase of it. It ends when the install is
-// outside all of them.
+// Fixes, the OS's words about regions, beacons and silence are evidence that
+// geo.Tracker orders by the time when it happened and turns into transitions and
+// visits (presence.go); its documentation has the rules. All geofences of a place
+// share a visit, whose id comes from (workspace, install, place, seq of the first
+// evidence) and stays. Transitions go to the profile as triggers, as they become
+// known and never taken back; what became known too late is marked stale, and
+// nothing is sent for it. Visits go to the history when they begin, end or are
+// corrected, and so do tracks: the fixes themselves, by the hour.
 //
-// Late evidence changes nothing: neither what is older than the install's last
-// transition at the place, nor what the newest fix would undo at once. So where
-// every fix tells inside from outside, the order in which they arrive makes no
-// difference to where the install is in the end, to its newest fix, and to what
-// has been accepted. It does make one to which transitions were told on the way,
-// to a visit's id (that of the evidence that arrived first), and, where fixes are
-// on a border, to the visits left open. Of devices, preferences and coarse cells
-// the last in the log counts.
+// What silence means (a dwell without news, a beacon that is gone, a phone that
+// went dark) the partition's timer asks, so that a replay has the same answer. A
+// session counts as live from the entry that began it to the one that ended it, but
+// no longer than an hour after the last item. A phone whose app may not use the
+// location always cannot tell of leaving: its visits end after an hour of silence.
 //
-// # The OS against its own fix
-//
-// The OS's word that the phone entered a region wins over the fix that came with it,
-// but only up to a grace: where the fix is clear of the geofence (it would end a
-// stay, by geo.Rule, at its accuracy) and more than 100 m outside its border, the
-// event changes nothing and is counted in the install's state. Within that, and
-// where the fix is too coarse to tell or was not given, the trigger's evidence is
-// "os_region". The OS watches a circle around the geofence: of a geofence that is
-// much narrower than its circle, only a fix inside it is an enter.
+// Of devices, preferences and coarse cells the last in the log counts.
 //
 // # Consent
 //
@@ -45,7 +38,7 @@
 // stands before it in the log. Of two answers to one purpose the one with the
 // higher seq, which the person gave last, is in force. Without location_precise a fix is kept as a coarse
 // cell and makes no transitions. Withdrawing the last location consent ends the
-// open visits and forgets the position.
+// open visits and forgets the position; tracks up to then are history.
 package situate
 
 import (
@@ -66,10 +59,6 @@ import (
 // consent to precise ones (about 5 km²).
 const CoarseResolution = 7
 
-// weatherAskEvery is how long a request for a cell's weather is waited for before
-// it is asked for again.
-const weatherAskEvery = 10 * time.Second
-
 // Machine is the step. It has no state of its own.
 type Machine struct{}
 
@@ -79,8 +68,7 @@ func (Machine) Decode(key string, body []byte) (engage.State, error) {
 		w := &Weather{}
 		return w, decode(body, w, &w.V)
 	}
-	in := &Install{}
-	return in, decode(body, in, &in.V)
+	return decodeInstall(body)
 }
 
 func decode(body []byte, into any, v *int) error {
@@ -98,7 +86,7 @@ func (Machine) Apply(tx engage.Tx, e engage.Entry) error {
 	switch e.Kind {
 	case engage.KindWeather:
 		return applyWeather(tx, e)
-	case engage.KindSession, engage.KindItem, engage.KindTokenDead:
+	case engage.KindSession, engage.KindSessionEnd, engage.KindItem, engage.KindTokenDead, engage.KindTimer:
 	default:
 		return engage.Errorf(engage.Unsupported, "kind", "situate knows no entry of kind %q", e.Kind)
 	}
@@ -118,15 +106,19 @@ func (Machine) Apply(tx engage.Tx, e engage.Entry) error {
 	switch e.Kind {
 	case engage.KindSession:
 		return s.session()
+	case engage.KindSessionEnd:
+		return s.sessionEnd()
 	case engage.KindTokenDead:
 		return s.tokenDead()
+	case engage.KindTimer:
+		return s.timer()
 	default:
 		return s.item()
 	}
 }
 
 // edit gives the install's state to change, a new one if there is none; nil when
-// the entry, a dead token, concerns an install that is not there.
+// the entry is one that concerns only an install that is there.
 func edit(tx engage.Tx, e engage.Entry) (*Install, error) {
 	st, err := tx.Edit(e.Key)
 	if err != nil {
@@ -135,12 +127,13 @@ func edit(tx engage.Tx, e engage.Entry) (*Install, error) {
 	if st != nil {
 		return st.(*Install), nil //nolint:forcetypeassert // Decode gives nothing else for this key
 	}
-	if e.Kind == engage.KindTokenDead {
+	switch e.Kind {
+	case engage.KindTokenDead, engage.KindSessionEnd, engage.KindTimer:
 		return nil, nil
 	}
 	ws, install := e.Workspace(), engage.IDOf(e.Key)[len("i:"):]
 	in := &Install{
-		V: 1, Install: install, Profile: engage.ProfileID(ws, install),
+		V: 2, Install: install, Profile: engage.ProfileID(ws, install),
 	}
 	in.Device.Install = install
 	tx.Put(e.Key, in)
@@ -159,8 +152,9 @@ type step struct {
 
 // Session is the body of a KindSession entry: hello, as far as it matters here.
 type Session struct {
-	App   string `json:"app"`
-	Hello []byte `json:"hello"` // sdkpb.Hello without app key and device token
+	App     string `json:"app"`
+	Hello   []byte `json:"hello"`             // sdkpb.Hello without app key and device token
+	Session string `json:"session,omitempty"` // id of the socket; empty: it is none, or of a build that did not say
 }
 
 func (s *step) session() error {
@@ -171,6 +165,9 @@ func (s *step) session() error {
 	var h sdkpb.Hello
 	if err := proto.Unmarshal(body.Hello, &h); err != nil {
 		return fmt.Errorf("session: %w", err)
+	}
+	if body.Session != "" {
+		s.in.Session = body.Session
 	}
 	d := &s.in.Device
 	d.App = body.App
@@ -188,6 +185,18 @@ func (s *step) session() error {
 		s.pushToken(t)
 	}
 	return s.forwardDevice()
+}
+
+// sessionEnd notes that a socket has closed; that of an older session says nothing.
+func (s *step) sessionEnd() error {
+	var body engage.SessionEnd
+	if err := json.Unmarshal(s.e.Body, &body); err != nil {
+		return fmt.Errorf("session_end: %w", err)
+	}
+	if s.in.Session == body.Session {
+		s.in.Session = ""
+	}
+	return nil
 }
 
 func (s *step) item() error {
@@ -211,6 +220,8 @@ func (s *step) item() error {
 		return s.location(item.GetLocation())
 	case sdkproto.KindRegionEvent:
 		return s.region(item.GetRegionEvent())
+	case sdkproto.KindBeacon:
+		return s.beacon(item.GetBeacon())
 	case sdkproto.KindEvent:
 		return s.event(item.GetEvent())
 	case sdkproto.KindIdentify:
@@ -257,11 +268,7 @@ func (s *step) location(l *sdkpb.Location) error {
 		s.in.Fix, s.in.Coarse = nil, cell
 		return nil
 	}
-	at := s.occurred()
-	if s.in.Fix == nil || at.After(s.in.Fix.At) {
-		s.in.Fix, s.in.Coarse = &Fix{At: at, Pos: p, AccuracyM: l.GetAccuracyM()}, 0
-	}
-	return s.fix(p, l.GetAccuracyM(), at)
+	return s.fix(l, s.occurred())
 }
 
 // mayLocate reports whether the person agreed to location in the app's phase.
@@ -329,7 +336,7 @@ func (s *step) consent(c *sdkpb.Consent) error {
 	if !answer.Granted {
 		if !s.in.granted(engage.ConsentLocationForeground) && !s.in.granted(engage.ConsentLocationBackground) {
 			s.in.Fix, s.in.Coarse = nil, 0
-			s.in.Visits, s.in.Left = nil, nil
+			s.endVisits()
 		} else if purpose == engage.ConsentLocationPrecise && s.in.Fix != nil {
 			cell, err := geo.CellOf(s.in.Fix.Pos, CoarseResolution)
 			if err != nil {

@@ -53,7 +53,15 @@ func cafe(around geo.Point) *engage.Place {
 
 func config(t *testing.T, places ...*engage.Place) *situate.Config {
 	t.Helper()
-	c, err := situate.NewConfig(places)
+	in := map[string][]*engage.Place{ws: nil}
+	for _, p := range places {
+		in[p.Workspace] = append(in[p.Workspace], p)
+	}
+	var all []situate.Workspace
+	for id, places := range in {
+		all = append(all, situate.Workspace{ID: id, Places: places})
+	}
+	c, err := situate.NewConfig(nil, all)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -299,7 +307,7 @@ func TestConsentDecidesByTheOrderOfTheLog(t *testing.T) {
 		p.item(sec, fix(shop, 10))
 		p.item(2*sec, region("cafe-in", enter))
 		p.wantTriggers("")
-		if in := p.install(); in.Fix != nil || in.Coarse != 0 || in.Refused != 2 || len(in.Visits) != 0 {
+		if in := p.install(); in.Fix != nil || in.Coarse != 0 || in.Refused != 2 || len(in.Places()) != 0 {
 			t.Errorf("kept: %+v", in)
 		}
 	})
@@ -331,16 +339,16 @@ func TestConsentDecidesByTheOrderOfTheLog(t *testing.T) {
 	t.Run("withdrawal of the last location consent forgets the position and the visits", func(t *testing.T) {
 		p := newPhone(t, allConsents...)
 		p.item(sec/4, fix(shop, 10))
-		p.item(sec/2, fix(east(1000), 10))
+		p.item(30*sec, fix(east(1000), 10))
 		p.Take()
-		p.item(sec, fix(shop, 10))
+		p.item(60*sec, fix(shop, 10))
 		p.wantTriggers("enter cafe-near, enter cafe-in")
-		p.item(2*sec, consent(fg, false))
-		if in := p.install(); in.Fix == nil || len(in.Visits) != 1 {
+		p.item(61*sec, consent(fg, false))
+		if in := p.install(); in.Fix == nil || len(in.Places()) != 1 {
 			t.Errorf("the background consent still stands: %+v", in)
 		}
-		p.item(3*sec, consent(sdkpb.Consent_PURPOSE_LOCATION_BACKGROUND, false))
-		if in := p.install(); in.Fix != nil || in.Coarse != 0 || len(in.Visits) != 0 || len(in.Left) != 0 {
+		p.item(62*sec, consent(sdkpb.Consent_PURPOSE_LOCATION_BACKGROUND, false))
+		if in := p.install(); in.Fix != nil || in.Coarse != 0 || len(in.Places()) != 0 || !in.Tracks.IsZero() {
 			t.Errorf("kept: %+v", in)
 		}
 		p.wantTriggers("")
@@ -410,7 +418,7 @@ func TestTheWeatherOfThePlaceIsAttached(t *testing.T) {
 		t.Helper()
 		at += d
 		kind := enter
-		if len(p.install().Visits) > 0 {
+		if len(p.install().Places()) > 0 {
 			kind = exit
 		}
 		p.item(at, region("cafe-in", kind))

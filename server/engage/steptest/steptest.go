@@ -189,6 +189,11 @@ func (p *Partition) Take() []Output {
 // State of a key; nil when there is none. It must not be changed.
 func (p *Partition) State(key string) engage.State { return p.states[key].state }
 
+// Put makes a state that was kept elsewhere the one of a key.
+func (p *Partition) Put(key string, s engage.State) {
+	p.states[key] = kept{state: s, bytes: encoded(s.Encode())}
+}
+
 // Bytes are the encoded state of a key; nil when there is none.
 func (p *Partition) Bytes(key string) []byte {
 	k := p.states[key]

@@ -1,0 +1,299 @@
+package situate
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/footfall-engage/footfall/geo"
+	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
+	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/hours"
+)
+
+// presenceTimer asks the tracker what silence means.
+const presenceTimer = "presence"
+
+// sessionBelieved is how long a session is taken to be live of which nothing is
+// heard: a server that dies does not log its end.
+const sessionBelieved = time.Hour
+
+func (s *step) world() world {
+	return world{s.config, s.ws, s.in.Install, s.in.Device.Location != "always"}
+}
+
+// live reports whether the phone has a session in the foreground.
+func (s *step) live() bool {
+	return s.in.Session != "" && s.in.Device.Lifecycle != "background" && s.e.At.Sub(s.in.Device.SeenAt) <= sessionBelieved
+}
+
+// observe gives evidence to the tracker, and tells what follows.
+func (s *step) observe(ev geo.Evidence) (geo.Step, error) {
+	ev.Seq = s.seq
+	done := s.in.Tracker.Apply(s.world(), ev, s.e.At)
+	for i := range done.Told {
+		if err := s.tell(&done.Told[i]); err != nil {
+			return done, err
+		}
+	}
+	for i := range done.Visits {
+		s.recordVisit(&done.Visits[i], "")
+	}
+	s.arm()
+	return done, nil
+}
+
+// arm sets the timer for the next silence that matters. One that is set too early
+// is let ring: then it is set again.
+func (s *step) arm() {
+	due, any := s.in.Tracker.Due(s.world())
+	if any && (s.in.Due.IsZero() || due.Before(s.in.Due)) {
+		s.in.Due = due
+		s.tx.SetTimer(s.e.Key, presenceTimer, due, nil)
+	}
+}
+
+// timer applies a firing.
+func (s *step) timer() error {
+	var f engage.Firing
+	if err := json.Unmarshal(s.e.Body, &f); err != nil {
+		return fmt.Errorf("timer: %w", err)
+	}
+	if f.Name != presenceTimer {
+		return engage.Errorf(engage.Unsupported, "timer", "situate knows no timer %q", f.Name)
+	}
+	s.in.Due = time.Time{}
+	if due, any := s.in.Tracker.Due(s.world()); any && !due.After(s.e.At) {
+		_, err := s.observe(geo.Evidence{Source: geo.BySilence, At: s.e.At, Live: s.live()})
+		return err
+	}
+	s.arm()
+	return nil
+}
+
+// fix applies a precise position.
+func (s *step) fix(l *sdkpb.Location, at time.Time) error {
+	p := geo.Point{Lat: l.GetLat(), Lng: l.GetLng()}
+	done, err := s.observe(geo.Evidence{
+		Source: geo.ByFix, At: at, Pos: p, AccuracyM: l.GetAccuracyM(), Located: true, Mocked: l.GetMocked(),
+	})
+	if err != nil {
+		return err
+	}
+	flags := geo.TrackFlags(0)
+	for _, f := range []struct {
+		on   bool
+		flag geo.TrackFlags
+	}{
+		{l.GetMocked(), geo.TrackMocked},
+		{done.Flags&geo.FlagSpeed != 0, geo.TrackSpeed},
+		{done.Flags&geo.FlagTeleport != 0, geo.TrackTeleport},
+		{done.Outcome == geo.Late, geo.TrackLate},
+		{done.Outcome == geo.Refused || l.GetAccuracyM() > geo.DefaultRule().MaxAccuracyM, geo.TrackIgnored},
+	} {
+		if f.on {
+			flags |= f.flag
+		}
+	}
+	switch done.Outcome {
+	case geo.Duplicate, geo.Future, geo.Ancient, geo.Invalid:
+		return nil
+	case geo.Refused:
+	default:
+		if s.in.Fix == nil || at.After(s.in.Fix.At) {
+			s.in.Fix, s.in.Coarse = &Fix{At: at, Pos: p, AccuracyM: l.GetAccuracyM()}, 0
+		}
+	}
+	return s.track(geo.TrackFix{At: at, Pos: p, AccuracyM: l.GetAccuracyM(), Flags: flags})
+}
+
+// track keeps a fix for the history.
+func (s *step) track(f geo.TrackFix) error {
+	longer, done, err := s.in.Tracks.Add(f, s.seq)
+	if err != nil {
+		return err
+	}
+	s.in.Tracks = longer
+	s.recordTracks(done)
+	return nil
+}
+
+func (s *step) recordTracks(parts []engage.OpenTrack) {
+	for _, part := range parts {
+		c := part.Chunk(s.in.Install, s.in.Profile)
+		s.tx.Record("tracks", s.ws, c.ID, c)
+	}
+}
+
+// region applies what the OS said of a registered region; an unknown one (removed
+// meanwhile) says nothing.
+func (s *step) region(r *sdkpb.RegionEvent) error {
+	if !s.mayLocate() {
+		s.in.Refused++
+		return nil
+	}
+	ev := geo.Evidence{Source: geo.ByRegion, At: s.occurred(), Fence: r.GetRegionId()}
+	switch r.GetTransition() {
+	case sdkpb.RegionEvent_TRANSITION_ENTER, sdkpb.RegionEvent_TRANSITION_DWELL:
+		ev.Inside = true
+	case sdkpb.RegionEvent_TRANSITION_EXIT:
+	default:
+		return nil
+	}
+	s.locate(&ev, r.GetLocation())
+	return s.word(ev)
+}
+
+// locate puts the fix that came with evidence on it, if the person agreed to precise
+// ones.
+func (s *step) locate(ev *geo.Evidence, l *sdkpb.Location) {
+	if l != nil && s.in.granted(engage.ConsentLocationPrecise) {
+		ev.Pos, ev.AccuracyM = geo.Point{Lat: l.GetLat(), Lng: l.GetLng()}, l.GetAccuracyM()
+		ev.Located, ev.Mocked = true, l.GetMocked()
+	}
+}
+
+// word applies evidence that speaks of a geofence, and counts what is not believed.
+func (s *step) word(ev geo.Evidence) error {
+	done, err := s.observe(ev)
+	if err == nil && done.Outcome == geo.Denied {
+		s.in.Doubted++
+	}
+	return err
+}
+
+// beacon applies the sighting of one, if it stands at a place.
+func (s *step) beacon(b *sdkpb.Beacon) error {
+	if !s.mayLocate() {
+		s.in.Refused++
+		return nil
+	}
+	for _, fence := range s.config.beaconFences(b) {
+		ev := geo.Evidence{Source: geo.ByBeacon, At: s.occurred(), Fence: fence, Inside: !b.GetLost()}
+		s.locate(&ev, b.GetLocation())
+		if err := s.word(ev); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// beaconFences are the geofences that a beacon speaks of: the one that the most
+// exact of the beacons that it may be stands for. Where a phone lost an iBeacon of
+// which it only says the UUID, all of that UUID are lost.
+func (w *workspace) beaconFences(b *sdkpb.Beacon) []string {
+	var seen engage.Beacon
+	switch {
+	case b.GetIbeacon() != nil:
+		i := b.GetIbeacon()
+		seen = engage.Beacon{Type: engage.IBeacon, UUID: i.GetUuid(), Major: intOf(i.Major), Minor: intOf(i.Minor)}
+	case b.GetEddystoneUid() != nil:
+		seen = engage.Beacon{Type: engage.EddystoneUID, Namespace: b.GetEddystoneUid().GetNamespace(), Instance: b.GetEddystoneUid().GetInstance()}
+	default:
+		return nil
+	}
+	if b.GetLost() && seen.Type == engage.IBeacon && seen.Major == nil {
+		var out []string
+		for key, fence := range w.beacons {
+			if key == seen.Key() || strings.HasPrefix(key, seen.Key()+":") {
+				out = append(out, fence)
+			}
+		}
+		slices.Sort(out)
+		return slices.Compact(out)
+	}
+	for _, key := range seen.Keys() {
+		if fence, stands := w.beacons[key]; stands {
+			return []string{fence}
+		}
+	}
+	return nil
+}
+
+func intOf(v *uint32) *int {
+	if v == nil {
+		return nil
+	}
+	n := int(*v)
+	return &n
+}
+
+// transitions by their names here.
+var transitions = map[geo.Kind]engage.Transition{
+	geo.Enter: engage.Enter, geo.Near: engage.Enter, geo.Exit: engage.Exit,
+	geo.Dwell: engage.Dwell, geo.Pass: engage.Pass, geo.Stay: engage.VisitEnded,
+}
+
+// tell tells the profile of a transition.
+func (s *step) tell(tr *geo.Transition) error {
+	f, there := s.config.fences[tr.Fence]
+	if !there {
+		return nil
+	}
+	t := engage.Trigger{
+		Type: engage.TriggerPlace, Occasion: tr.Visit, Install: s.in.Install, OccurredAt: tr.At,
+		Transition: transitions[tr.Kind], Ring: engage.Inside, Place: tr.Place, Fence: tr.Fence,
+		Evidence: string(tr.By), Stale: tr.Stale, Flags: tr.Flags.Names(),
+	}
+	if tr.Near && tr.Kind != geo.Stay {
+		t.Ring = engage.Near
+	}
+	if tr.Located {
+		t.DistanceM, t.AccuracyM = geo.DistanceM(tr.Pos, f.place.Location), tr.AccuracyM
+	}
+	if !tr.Since.IsZero() {
+		t.InsideS = tr.At.Sub(tr.Since).Seconds()
+	}
+	t.Opening = opening(f.place, tr.At)
+	if err := s.attachWeather(&t, f.place.Place); err != nil {
+		return err
+	}
+	return s.forward(engage.KindTrigger, t)
+}
+
+// opening is whether a place was open at a time; empty if that is not known.
+func opening(p *site, at time.Time) string {
+	if state := p.opening.At(at).State; state != hours.Unknown {
+		return string(state)
+	}
+	return ""
+}
+
+// ends are how visits end, by what ended them.
+var ends = map[geo.Source]engage.VisitEnd{
+	geo.ByFix: engage.EndedByExit, geo.ByRegion: engage.EndedByExit,
+	geo.BySilence: engage.EndedBySilence, geo.ByBeacon: engage.EndedByBeacon,
+}
+
+// recordVisit writes a visit into the history. Why it ended is given where it was not
+// by evidence.
+func (s *step) recordVisit(v *geo.Visit, why engage.VisitEnd) {
+	_, revision := s.tx.Config()
+	doc := &engage.Visit{
+		V: 1, ID: v.ID, Place: v.Place, Install: s.in.Install, Profile: s.in.Profile,
+		Since: v.Since, SinceUS: v.Since.UnixMicro(), Until: v.Until, Last: v.Last, InsideAt: v.InsideAt, DwelledAt: v.DwelledAt,
+		ConfirmedS: v.Confirmed.Seconds(), Fences: v.Fences, Evidence: string(v.By), Ended: ends[v.Ended],
+		Stale: v.Stale, Flags: v.Flags.Names(), Revision: revision,
+	}
+	switch {
+	case why != "":
+		doc.Ended = why
+	case v.Withdrawn:
+		doc.Ended = engage.EndedByWithdrawal
+	case v.Removed:
+		doc.Ended = engage.EndedByRemoval
+	}
+	s.tx.Record("visits", s.ws, v.ID, doc)
+}
+
+// endVisits ends what is open: the person withdrew the consent to location.
+func (s *step) endVisits() {
+	visits := s.in.Tracker.End(s.e.At)
+	for i := range visits {
+		s.recordVisit(&visits[i], engage.EndedByConsent)
+	}
+	s.recordTracks(s.in.Tracks.Open())
+	s.in.Tracks = engage.Tracks{}
+}

@@ -1,0 +1,193 @@
+package situate
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/footfall-engage/footfall/geo"
+	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/hours"
+)
+
+// Workspace is what situate needs to know of one.
+type Workspace struct {
+	ID     string
+	Places []*engage.Place // never changed
+	Doubts geo.Doubts      // the zero value means geo.DefaultDoubts
+}
+
+// Config is what situate needs of a configuration revision: the places of every
+// workspace, indexed. It is immutable.
+type Config struct {
+	workspaces map[string]*workspace
+}
+
+type workspace struct {
+	index   *geo.Index
+	places  map[string]*site
+	fences  map[string]fence
+	beacons map[string]string // by engage.Beacon.Key: the fence that it is evidence for
+	doubts  geo.Doubts
+}
+
+// site is a place with its opening hours; nil hours are not known.
+type site struct {
+	*engage.Place
+	opening *hours.Opening
+}
+
+type fence struct {
+	place *site
+	fence *engage.Geofence
+	terms geo.Terms
+	// alone is the rule for a phone whose OS watches nothing for the app: it is
+	// silent when it leaves.
+	alone *geo.Rule
+}
+
+// aloneSilence is how long a visit goes on of which nothing is heard, when the
+// phone would not tell of leaving: the app may not use the location always, and no
+// session is live.
+const aloneSilence = time.Hour
+
+// compactAbove is the share of an index that may be changes before it is tidied.
+const compactAbove = 0.1
+
+// NewConfig indexes places. With the configuration before it, only what changed is
+// indexed anew; nil means that there is none. A place that cannot be indexed is an
+// error: catalog does not keep such.
+func NewConfig(before *Config, workspaces []Workspace) (*Config, error) {
+	c := &Config{workspaces: make(map[string]*workspace, len(workspaces))}
+	for i := range workspaces {
+		var old *workspace
+		if before != nil {
+			old = before.workspaces[workspaces[i].ID]
+		}
+		w, err := newWorkspace(old, &workspaces[i])
+		if err != nil {
+			return nil, fmt.Errorf("index places of workspace %s: %w", workspaces[i].ID, err)
+		}
+		c.workspaces[workspaces[i].ID] = w
+	}
+	return c, nil
+}
+
+func newWorkspace(old *workspace, in *Workspace) (*workspace, error) {
+	w := &workspace{
+		places: make(map[string]*site, len(in.Places)), fences: make(map[string]fence, len(in.Places)),
+		beacons: map[string]string{}, doubts: in.Doubts,
+	}
+	if w.doubts == (geo.Doubts{}) {
+		w.doubts = geo.DefaultDoubts()
+	}
+	if old == nil {
+		old = &workspace{index: &geo.Index{}}
+	}
+	var put []geo.Fence
+	for _, p := range in.Places {
+		s := old.places[p.ID]
+		if s == nil || s.Place != p {
+			opening, err := hours.Of(p)
+			if err != nil {
+				opening = nil // catalog refuses such; of an older one the hours are not known
+			}
+			s = &site{p, opening}
+			for i := range p.Geofences {
+				put = append(put, geo.Fence{ID: p.Geofences[i].ID, Shape: p.Geofences[i].Shape})
+			}
+		}
+		w.add(old, s)
+	}
+	var gone []string
+	for id := range old.fences {
+		if _, there := w.fences[id]; !there {
+			gone = append(gone, id)
+		}
+	}
+	slices.Sort(gone)
+	var err error
+	if w.index, err = old.index.With(put, gone); err != nil {
+		return nil, err
+	}
+	if float64(w.index.Overlay()) > compactAbove*float64(w.index.Len()) {
+		w.index, err = w.index.Compact()
+	}
+	return w, err
+}
+
+// add takes a place in; what is known of it from the configuration before is kept.
+func (w *workspace) add(old *workspace, s *site) {
+	w.places[s.ID] = s
+	for i := range s.Geofences {
+		f := &s.Geofences[i]
+		if known, same := old.fences[f.ID]; same && known.place == s {
+			w.fences[f.ID] = known
+			continue
+		}
+		rule := s.RuleOf(f)
+		alone := rule
+		alone.Silence, alone.WatchedSilence = min(rule.Silence, aloneSilence), min(rule.WatchedSilence, aloneSilence)
+		w.fences[f.ID] = fence{
+			place: s, fence: f, alone: &alone,
+			terms: geo.Terms{Place: s.ID, Near: f.Ring == engage.Near, Dwell: f.Dwell(), Rule: &rule},
+		}
+	}
+	for i := range s.Beacons {
+		if f := s.FenceOf(&s.Beacons[i]); f != nil {
+			w.beacons[s.Beacons[i].Key()] = f.ID
+		}
+	}
+}
+
+// Index is that of a workspace's geofences; an empty one where there are none. What
+// a phone should watch is found in it.
+func (c *Config) Index(workspace string) *geo.Index {
+	if w := c.workspaces[workspace]; w != nil {
+		return w.index
+	}
+	return &geo.Index{}
+}
+
+// Nearest appends the n geofences of a workspace whose borders are nearest to p.
+func (c *Config) Nearest(workspace string, p geo.Point, n int, dst []geo.Hit) []geo.Hit {
+	return c.Index(workspace).Nearest(p, n, dst)
+}
+
+// Fence gives a geofence of a workspace and its place; nil when there is none.
+func (c *Config) Fence(workspace, id string) (*engage.Place, *engage.Geofence) {
+	if w := c.workspaces[workspace]; w != nil {
+		if f, there := w.fences[id]; there {
+			return f.place.Place, f.fence
+		}
+	}
+	return nil, nil
+}
+
+// world is what the tracker of one install sees.
+type world struct {
+	*workspace
+	ws, install string
+	alone       bool
+}
+
+// Index implements geo.World.
+func (w world) Index() *geo.Index { return w.index }
+
+// Terms implements geo.World.
+func (w world) Terms(id string) (geo.Terms, bool) {
+	f, there := w.fences[id]
+	t := f.terms
+	if w.alone {
+		t.Rule = f.alone
+	}
+	return t, there
+}
+
+// Doubts implements geo.World.
+func (w world) Doubts() geo.Doubts { return w.doubts }
+
+// VisitID implements geo.World.
+func (w world) VisitID(place string, seq uint64, n int) string {
+	return engage.VisitID(w.ws, w.install, place, seq|uint64(n)<<56)
+}
