@@ -3,6 +3,7 @@ package geo_test
 import (
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/footfall-engage/footfall/geo"
 )
@@ -20,12 +21,13 @@ func Example() {
 	}
 	fix := geo.Point{Lat: 52.5222, Lng: 13.4135}
 	for _, h := range ix.At(fix, nil) {
-		v := geo.DefaultRule().Decide(geo.Outside, h.MarginM, h.Shape.BoundingRadiusM(), 15)
-		fmt.Printf("%s: %.0f m inside, %v\n", h.ID, -h.MarginM, v.Now)
+		rule := geo.DefaultRule()
+		says, _, _ := rule.Judge(h.MarginM, h.Shape.BoundingRadiusM(), 30)
+		fmt.Printf("%s: %.0f m inside: %v\n", h.ID, -h.MarginM, says)
 	}
 	// Output:
-	// cafe-near: 261 m inside, inside
-	// cafe: 21 m inside, inside
+	// cafe-near: 261 m inside: inside
+	// cafe: 21 m inside: maybe inside
 }
 
 // A circle in GeoJSON is a Point with a radius in metres.
@@ -61,21 +63,75 @@ func ExampleIndex_Nearest() {
 	// a in 1013 m
 }
 
-// An exit waits until the error circle is clear of the fence.
-func ExampleRule_Decide() {
+// A fix whose error circle straddles the border says too little by itself.
+func ExampleRule_Judge() {
 	rule := geo.DefaultRule()
 	shop := geo.Circle{Around: geo.Point{Lat: 52.5219, Lng: 13.4132}, RadiusM: 60}
-	was := geo.Inside
-	for _, marginM := range []float64{-20, 10, 25, 40} {
-		v := rule.Decide(was, marginM, shop.BoundingRadiusM(), 20)
-		fmt.Println(v.Now, v.Changed, v.Why)
-		was = v.Now
+	for _, marginM := range []float64{-25, -5, 10, 40} {
+		says, why, accuracyM := rule.Judge(marginM, shop.BoundingRadiusM(), 20)
+		fmt.Println(marginM, says, why, accuracyM)
 	}
 	// Output:
-	// inside false inside
-	// inside false not_clear
-	// inside false not_clear
-	// outside true outside
+	// -25 inside inside 20
+	// -5 maybe inside not_sure 20
+	// 10 maybe outside not_clear 20
+	// 40 outside outside 20
+}
+
+// street is a World of one café with an approach ring.
+type street struct{ index *geo.Index }
+
+func (s street) Index() *geo.Index  { return s.index }
+func (s street) Doubts() geo.Doubts { return geo.DefaultDoubts() }
+
+func (s street) Terms(fence string) (geo.Terms, bool) {
+	rule := geo.DefaultRule()
+	t := geo.Terms{Place: "cafe", Near: fence == "cafe-near", Rule: &rule}
+	if fence == "cafe" {
+		t.Dwell = 5 * time.Minute
+	}
+	return t, true
+}
+
+func (s street) VisitID(place string, seq uint64, n int) string {
+	return fmt.Sprintf("%s-%d-%d", place, seq, n)
+}
+
+// Somebody comes, stays, and goes.
+func ExampleTracker() {
+	cafe := geo.Point{Lat: 52.5219, Lng: 13.4132}
+	ix, err := geo.NewIndex([]geo.Fence{
+		{ID: "cafe", Shape: geo.Circle{Around: cafe, RadiusM: 60}},
+		{ID: "cafe-near", Shape: geo.Circle{Around: cafe, RadiusM: 300}},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	var tracker geo.Tracker
+	noon := time.Date(2026, 11, 2, 12, 0, 0, 0, time.UTC)
+	for minute, north := range []float64{0.02, 0.001, 0, 0, 0, 0, 0, 0, 0, 0.02} {
+		step := tracker.Apply(street{ix}, geo.Evidence{
+			Source: geo.ByFix, At: noon.Add(time.Duration(minute) * time.Minute), Seq: uint64(minute + 1),
+			Pos: geo.Point{Lat: cafe.Lat + north, Lng: cafe.Lng}, AccuracyM: 15,
+		}, time.Time{})
+		for _, t := range step.Told {
+			fmt.Println(t.At.Format("15:04"), t.Kind, t.Fence, t.By)
+		}
+		for _, v := range step.Visits {
+			if !v.Until.IsZero() {
+				fmt.Println("visit", v.ID, "of", v.Until.Sub(v.Since), "by", v.Fences)
+			}
+		}
+	}
+	// Output:
+	// 12:01 near cafe-near fix
+	// 12:02 enter cafe fix
+	// 12:07 dwell cafe fix
+	// 12:09 exit cafe fix
+	// 12:09 exit cafe-near fix
+	// 12:09 visit cafe-near fix
+	// visit cafe-2-0 of 8m0s by [cafe cafe-near]
 }
 
 // Weather is kept per cell; a parent costs no call of the library.

@@ -1,49 +1,24 @@
 package geo
 
 import (
+	"fmt"
 	"math"
 	"time"
 )
 
-// Presence of a device at a fence. The zero value is Outside: what is not known
-// to be inside is outside.
-type Presence uint8
-
-// The presences.
-const (
-	Outside Presence = iota
-	Inside
-)
-
-// String is "outside" or "inside".
-func (p Presence) String() string {
-	if p == Inside {
-		return "inside"
-	}
-	return "outside"
-}
-
-// Why a Verdict is as it is; a bounded code for traces.
+// Why a fix says no more than it does; a bounded code for traces.
 type Why string
 
-// The reasons of a verdict.
+// The reasons.
 const (
-	WhyInside     Why = "inside"      // the point is inside, and exact enough
-	WhyOutside    Why = "outside"     // clear of the fence, or it was outside and still is
-	WhyInaccurate Why = "inaccurate"  // the fix is worse than MaxAccuracyM: nothing changed
-	WhyTooCoarse  Why = "too_coarse"  // the point is inside, but its error circle is too large for this fence: not entered
-	WhyNotClear   Why = "not_clear"   // the point is outside, but its error circle still touches the fence: not left
+	WhyInside     Why = "inside"      // the error circle is inside
+	WhyOutside    Why = "outside"     // the error circle is clear of the fence
+	WhyInaccurate Why = "inaccurate"  // the fix is worse than MaxAccuracyM
+	WhyTooCoarse  Why = "too_coarse"  // the point is inside, but its error circle is too large for this fence
+	WhyNotClear   Why = "not_clear"   // the point is outside, but its error circle still touches the fence: to be confirmed
 	WhyNotSure    Why = "not_sure"    // the point is inside, but its error circle touches the outside: to be confirmed
-	WhyNoDistance Why = "no_distance" // the margin is NaN or the accuracy no number: nothing changed
+	WhyNoDistance Why = "no_distance" // the margin is NaN or the accuracy no number
 )
-
-// Verdict is what a Rule made of one fix at one fence.
-type Verdict struct {
-	Now       Presence
-	Changed   bool // Now is not what it was: an enter or an exit
-	Why       Why
-	AccuracyM float64 // the radius that was used: given, assumed, or raised to the floor
-}
 
 // Rule says what a fence takes as evidence. Accuracy is evidence: the radius in
 // metres of the circle that holds the true position with 68 % (Android's
@@ -156,38 +131,6 @@ func (r Rule) Validate() error {
 	return nil
 }
 
-// Decide judges one fix at one fence. marginM is the shape's MarginM of the
-// point, boundingRadiusM the shape's BoundingRadiusM, accuracyM the fix's
-// accuracy: 0 or negative (iOS) means not given. A margin or accuracy that is no
-// number changes nothing.
-func (r Rule) Decide(was Presence, marginM, boundingRadiusM, accuracyM float64) Verdict {
-	acc := accuracyM
-	if acc <= 0 {
-		acc = r.AssumedAccuracyM
-	}
-	acc = max(acc, r.FloorAccuracyM) // NaN stays NaN
-	v := Verdict{Now: was, AccuracyM: acc}
-	switch {
-	case math.IsNaN(marginM) || math.IsNaN(acc):
-		v.Why = WhyNoDistance
-	case acc > r.MaxAccuracyM:
-		v.Why = WhyInaccurate
-	case was == Inside && marginM > r.ClearFactor*acc:
-		v.Now, v.Changed, v.Why = Outside, true, WhyOutside
-	case was == Inside && marginM > 0:
-		v.Why = WhyNotClear
-	case was == Inside:
-		v.Why = WhyInside
-	case marginM > 0:
-		v.Why = WhyOutside
-	case acc > max(r.EnterAccuracyM, boundingRadiusM):
-		v.Why = WhyTooCoarse
-	default:
-		v.Now, v.Changed, v.Why = Inside, true, WhyInside
-	}
-	return v
-}
-
 // Says is what one fix says of one fence.
 type Says uint8
 
@@ -199,6 +142,16 @@ const (
 	SaysMaybeOutside      // it straddles the border, or nearly, its middle is outside
 	SaysOutside           // it is clear of the fence
 )
+
+// String is "nothing", "inside", "maybe inside", "maybe outside" or "outside".
+func (s Says) String() string {
+	if int(s) >= len(saysNames) {
+		return fmt.Sprintf("says %d", uint8(s))
+	}
+	return saysNames[s]
+}
+
+var saysNames = [...]string{"nothing", "inside", "maybe inside", "maybe outside", "outside"}
 
 // Judge says what one fix says of one fence, whatever was before. marginM is the
 // shape's MarginM of the point, boundingRadiusM the shape's BoundingRadiusM,

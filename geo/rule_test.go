@@ -1,106 +1,125 @@
-package geo
+package geo_test
 
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/footfall-engage/footfall/geo"
 )
 
-func TestExitWaitsForAccuracyToClearTheBoundary(t *testing.T) {
+func TestWhatAFixSays(t *testing.T) {
 	nan := math.NaN()
 	for _, c := range []struct {
 		name             string
-		was              Presence
 		margin, size, ac float64
-		now              Presence
-		why              Why
+		says             geo.Says
+		why              geo.Why
 	}{
-		{"enters with a good fix", Outside, -5, 50, 12, Inside, WhyInside},
-		{"the border is inside", Outside, 0, 50, 12, Inside, WhyInside},
-		{"stays out", Outside, 1, 50, 12, Outside, WhyOutside},
-		{"a good fix near the border does not enter", Outside, 5, 50, 80, Outside, WhyOutside},
-		{"100 m enters a small fence", Outside, -5, 50, 100, Inside, WhyInside},
-		{"worse does not", Outside, -5, 50, 101, Outside, WhyTooCoarse},
-		{"but enters a large fence", Outside, -5, 500, 300, Inside, WhyInside},
-		{"2 km says nothing of a shop", Outside, -5, 50, 2000, Outside, WhyInaccurate},
-		{"17 km does not throw anybody out", Inside, 20_000, 50, 17_000, Inside, WhyInaccurate},
-		{"stays in", Inside, -5, 50, 12, Inside, WhyInside},
-		{"stays in, coarse", Inside, -5, 50, 300, Inside, WhyInside},
-		{"the error circle touches", Inside, 18, 50, 12, Inside, WhyNotClear},
-		{"the error circle is clear", Inside, 18.1, 50, 12, Outside, WhyOutside},
-		{"a flattering accuracy is taken as 10 m", Inside, 15, 50, 3, Inside, WhyNotClear},
-		{"beyond those", Inside, 15.1, 50, 3, Outside, WhyOutside},
-		{"no accuracy is taken as 50 m: holds", Inside, 75, 50, 0, Inside, WhyNotClear},
-		{"no accuracy is taken as 50 m: leaves", Inside, 76, 50, 0, Outside, WhyOutside},
-		{"no accuracy enters", Outside, -1, 50, 0, Inside, WhyInside},
-		{"iOS says not given by -1", Inside, 75, 50, -1, Inside, WhyNotClear},
-		{"NaN margin", Inside, nan, 50, 12, Inside, WhyNoDistance},
-		{"NaN accuracy", Outside, -5, 50, nan, Outside, WhyNoDistance},
-		{"endless accuracy", Inside, 1e9, 50, math.Inf(1), Inside, WhyInaccurate},
+		{"the error circle is inside", -12, 50, 12, geo.SaysInside, geo.WhyInside},
+		{"it touches the border from within", -11.9, 50, 12, geo.SaysMaybeInside, geo.WhyNotSure},
+		{"the border is inside", 0, 50, 12, geo.SaysMaybeInside, geo.WhyNotSure},
+		{"just outside", 1, 50, 12, geo.SaysMaybeOutside, geo.WhyNotClear},
+		{"100 m of a small fence", -5, 50, 100, geo.SaysMaybeInside, geo.WhyNotSure},
+		{"worse says nothing", -5, 50, 101, geo.SaysNothing, geo.WhyTooCoarse},
+		{"but of a large fence", -5, 500, 300, geo.SaysMaybeInside, geo.WhyNotSure},
+		{"2 km says nothing of a shop", -5, 50, 2000, geo.SaysNothing, geo.WhyInaccurate},
+		{"17 km throws nobody out", 20_000, 50, 17_000, geo.SaysNothing, geo.WhyInaccurate},
+		{"not clear", 18, 50, 12, geo.SaysMaybeOutside, geo.WhyNotClear},
+		{"clear", 18.1, 50, 12, geo.SaysOutside, geo.WhyOutside},
+		{"a flattering accuracy is taken as 10 m", 15, 50, 3, geo.SaysMaybeOutside, geo.WhyNotClear},
+		{"beyond those", 15.1, 50, 3, geo.SaysOutside, geo.WhyOutside},
+		{"no accuracy is taken as 50 m", 75, 50, 0, geo.SaysMaybeOutside, geo.WhyNotClear},
+		{"no accuracy is taken as 50 m: clear", 76, 50, 0, geo.SaysOutside, geo.WhyOutside},
+		{"iOS says not given by -1", 75, 50, -1, geo.SaysMaybeOutside, geo.WhyNotClear},
+		{"NaN margin", nan, 50, 12, geo.SaysNothing, geo.WhyNoDistance},
+		{"NaN accuracy", -5, 50, nan, geo.SaysNothing, geo.WhyNoDistance},
+		{"endless accuracy", 1e9, 50, math.Inf(1), geo.SaysNothing, geo.WhyInaccurate},
 	} {
-		v := DefaultRule().Decide(c.was, c.margin, c.size, c.ac)
-		if v.Now != c.now || v.Why != c.why || v.Changed != (c.now != c.was) {
-			t.Errorf("%s: %+v", c.name, v)
+		rule := geo.DefaultRule()
+		if says, why, _ := rule.Judge(c.margin, c.size, c.ac); says != c.says || why != c.why {
+			t.Errorf("%s: %v %s", c.name, says, why)
 		}
 	}
 }
 
 func TestRuleRefusesWhatCannotWork(t *testing.T) {
-	if err := DefaultRule().Validate(); err != nil {
+	if err := geo.DefaultRule().Validate(); err != nil {
 		t.Fatal(err)
 	}
-	for want, spoil := range map[string]func(*Rule){
-		"max_accuracy_m must be 1 to 100000, is 0":             func(r *Rule) { r.MaxAccuracyM = 0 },
-		"enter_accuracy_m must be 1 to 100000, is NaN":         func(r *Rule) { r.EnterAccuracyM = math.NaN() },
-		"clear_factor must be 0 to 100000, is -1":              func(r *Rule) { r.ClearFactor = -1 },
-		"assumed_accuracy_m must not exceed max_accuracy_m":    func(r *Rule) { r.AssumedAccuracyM = 1001 },
-		"floor_accuracy_m must not exceed max_accuracy_m":      func(r *Rule) { r.FloorAccuracyM = 2000 },
-		"floor_accuracy_m must be 0 to 100000, is 100000.0001": func(r *Rule) { r.FloorAccuracyM = 100_000.0001 },
+	for want, spoil := range map[string]func(*geo.Rule){
+		"max_accuracy_m must be 1 to 100000, is 0":             func(r *geo.Rule) { r.MaxAccuracyM = 0 },
+		"enter_accuracy_m must be 1 to 100000, is NaN":         func(r *geo.Rule) { r.EnterAccuracyM = math.NaN() },
+		"clear_factor must be 0 to 100000, is -1":              func(r *geo.Rule) { r.ClearFactor = -1 },
+		"sure_factor must be 0 to 100000, is -1":               func(r *geo.Rule) { r.SureFactor = -1 },
+		"assumed_accuracy_m must not exceed max_accuracy_m":    func(r *geo.Rule) { r.AssumedAccuracyM = 1001 },
+		"floor_accuracy_m must not exceed max_accuracy_m":      func(r *geo.Rule) { r.FloorAccuracyM = 2000 },
+		"floor_accuracy_m must be 0 to 100000, is 100000.0001": func(r *geo.Rule) { r.FloorAccuracyM = 100_000.0001 },
+		"exit_confirm_s must be 0 to 2.592e+06 s, is -1":       func(r *geo.Rule) { r.ExitConfirm = -time.Second },
+		"confirm_within_s must be 1 to 2.592e+06 s, is 0":      func(r *geo.Rule) { r.ConfirmWithin = 0 },
+		"silence_s must be 60 to 2.592e+06 s, is 1":            func(r *geo.Rule) { r.Silence = time.Second },
+		"beacon_lost_s must be 1 to 2.592e+06 s, is 3e+06":     func(r *geo.Rule) { r.BeaconLost = 3e6 * time.Second },
 	} {
-		r := DefaultRule()
+		r := geo.DefaultRule()
 		spoil(&r)
 		err := r.Validate()
-		if _, ok := errors.AsType[*Error](err); !ok || err.Error() != want {
+		if _, ok := errors.AsType[*geo.Error](err); !ok || err.Error() != want {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}
 }
 
-// flips counts the changes of presence over fixes made by next.
-func flips(n int, fence Circle, start Presence, next func(i int) (Point, float64)) (ruled, naive int) {
-	was, in := start, start == Inside
-	for i := range n {
-		p, acc := next(i)
-		m := fence.MarginM(p)
-		v := DefaultRule().Decide(was, m, fence.BoundingRadiusM(), acc)
-		if v.Changed {
-			ruled++
+// noise is that of a receiver: two-dimensional and normal, with a 68 % radius of
+// acc, which is 1.51 standard deviations; alike from fix to fix by the given share
+// (0: independent).
+type noise struct {
+	r           *rand.Rand
+	acc, alike  float64
+	east, north float64
+}
+
+func (n *noise) next() (east, north float64) {
+	sd := n.acc / 1.51 * math.Sqrt(1-n.alike*n.alike)
+	n.east = n.alike*n.east + sd*n.r.NormFloat64()
+	n.north = n.alike*n.north + sd*n.r.NormFloat64()
+	return n.east, n.north
+}
+
+// changes counts the enters and exits that a tracker tells, and those of the bare
+// positions, of fixes each 10 s around a fence of 60 m.
+func changes(t testing.TB, rule geo.Rule, fixes int, n *noise, where func(i int) (east, north float64)) (told []geo.Transition, naive int) {
+	t.Helper()
+	shape := geo.Circle{Around: mid, RadiusM: 60}
+	w := newTown(t, plot{id: "f", shape: shape, rule: &rule})
+	w.doubts.Speed = geo.AcceptDoubtful
+	var tracker geo.Tracker
+	in := false
+	for i := range fixes {
+		e, nn := where(i)
+		de, dn := n.next()
+		p := metres(e+de, nn+dn)
+		s := tracker.Apply(w, geo.Evidence{Source: geo.ByFix, At: at(10 * float64(i)), Seq: uint64(i + 1), Pos: p, AccuracyM: n.acc}, time.Time{})
+		for _, tr := range s.Told {
+			if tr.Kind == geo.Enter || tr.Kind == geo.Exit {
+				told = append(told, tr)
+			}
 		}
-		was = v.Now
-		if (m <= 0) != in {
+		if shape.Contains(p) != in {
 			in = !in
 			naive++
 		}
 	}
-	return ruled, naive
-}
-
-// noisy is a fix of somebody at p: two-dimensional normal noise whose 68 % radius
-// is acc, which is 1.51 standard deviations.
-func noisy(r *rand.Rand, p Point, acc float64) Point {
-	sd := acc / 1.51
-	return offset(offset(p, 0, sd*r.NormFloat64()), math.Pi/2, sd*r.NormFloat64())
+	return told, naive
 }
 
 func TestSomebodyWhoStandsStillDoesNotFlap(t *testing.T) {
-	r := rand.New(rand.NewPCG(17, 18))
-	fence := Circle{Point{52.52, 13.405}, 60}
 	const fixes = 5000
 	for _, c := range []struct {
 		name     string
@@ -113,92 +132,87 @@ func TestSomebodyWhoStandsStillDoesNotFlap(t *testing.T) {
 		{"in the middle, outdoors", 60, 12, 1, 1, false},
 		{"in the middle, by Wi-Fi", 60, 40, 10, 0.02, true},
 		{"10 m inside, outdoors", 10, 12, 30, 0.03, true},
-		{"on the border, outdoors", 0, 12, 200, 0.08, true},
-		{"20 m outside, outdoors", -20, 12, 60, 1, true},
+		{"on the border, outdoors", 0, 12, 250, 0.10, true},
+		{"20 m outside, outdoors", -20, 12, 20, 1, true},
 	} {
-		at := offset(fence.Around, 1, fence.RadiusM-c.insideM)
-		start := Inside
-		if c.insideM < 0 {
-			start = Outside
-		}
-		ruled, naive := flips(fixes, fence, start, func(int) (Point, float64) { return noisy(r, at, c.acc), c.acc })
-		t.Logf("%-26s %4d changes, naive %4d", c.name, ruled, naive)
-		if ruled > c.atMost || c.mustFlap && float64(ruled) > c.ofNaive*float64(naive) || c.mustFlap && naive == 0 {
-			t.Errorf("%s: %d changes in %d fixes, naive %d", c.name, ruled, fixes, naive)
+		n := &noise{r: rand.New(rand.NewPCG(17, 18)), acc: c.acc}
+		told, naive := changes(t, geo.DefaultRule(), fixes, n, func(int) (float64, float64) { return 60 - c.insideM, 0 })
+		t.Logf("%-26s %4d changes, naive %4d", c.name, len(told), naive)
+		if len(told) > c.atMost || c.mustFlap && float64(len(told)) > c.ofNaive*float64(naive) || c.mustFlap && naive == 0 {
+			t.Errorf("%s: %d changes in %d fixes, naive %d", c.name, len(told), fixes, naive)
 		}
 	}
 }
 
+// through walks through the middle of the fence and out again at 1.3 m/s, a fix each
+// 10 s: how many walks had one enter and one exit, none at all, and by how many
+// metres the enters and exits came late.
+func through(t testing.TB, rule geo.Rule, walks int, n *noise) (once, lost int, enterM, exitM float64) {
+	t.Helper()
+	enters, exits := 0, 0
+	for range walks {
+		told, _ := changes(t, rule, 60, n, func(i int) (float64, float64) { return -300 + 13*float64(i), 0 })
+		switch len(told) {
+		case 0:
+			lost++
+		case 2:
+			once++
+			enterM += -300 + 1.3*told[0].At.Sub(noon).Seconds() + 60
+			exitM += -300 + 1.3*told[1].At.Sub(noon).Seconds() - 60
+			enters++
+			exits++
+		}
+	}
+	return once, lost, enterM / float64(max(1, enters)), exitM / float64(max(1, exits))
+}
+
 func TestAShortVisitIsNotLost(t *testing.T) {
-	// Through the middle of a 60 m fence and out again at 1.3 m/s, a fix each 10 s.
-	r := rand.New(rand.NewPCG(19, 20))
-	fence := Circle{Point{52.52, 13.405}, 60}
 	const walks = 500
 	for acc, atLeast := range map[float64]int{8: 500, 20: 485, 40: 450} {
-		once, lost := 0, 0
-		for range walks {
-			ruled, _ := flips(60, fence, Outside, func(i int) (Point, float64) {
-				return noisy(r, offset(fence.Around, math.Pi/2, -300+13*float64(i)), acc), acc
-			})
-			switch ruled {
-			case 0:
-				lost++
-			case 2:
-				once++
-			}
-		}
-		t.Logf("accuracy %v m: one enter and one exit on %d of %d walks", acc, once, walks)
-		if once < atLeast || lost > 0 {
+		n := &noise{r: rand.New(rand.NewPCG(19, 20)), acc: acc}
+		once, lost, enterM, exitM := through(t, geo.DefaultRule(), walks, n)
+		t.Logf("accuracy %v m: one enter and one exit on %d of %d walks, %d without any; late by %.0f and %.0f m", acc, once, walks, lost, enterM, exitM)
+		if once < atLeast || lost > walks/50 {
 			t.Errorf("accuracy %v m: %d walks without an enter, one visit on only %d of %d", acc, lost, once, walks)
 		}
 	}
 }
 
-// transition is a change on a recorded day.
-type transition struct {
-	fence   string
-	entered bool
-}
-
-// walk runs one device's fixes over an index: the fences that hold the fix, and
-// those that it is in.
-func walk(ix *Index, points []Point, accuracies []float64) (out []transition, inaccurate int) {
-	rule := DefaultRule()
-	in := map[string]bool{}
-	var hits []Hit
-	for i, p := range points {
-		hits = ix.At(p, hits[:0])
-		seen := map[string]bool{}
-		for _, h := range hits {
-			seen[h.ID] = true
-		}
-		for id := range in {
-			if f, ok := ix.Fence(id); ok && !seen[id] {
-				hits = append(hits, Hit{f, f.Shape.MarginM(p)})
+// The figures of the package's doc: go test -run TradeOff -v ./geo
+func TestTheTradeOffOfTheRule(t *testing.T) {
+	if testing.Short() || os.Getenv("FOOTFALL_TRADE_OFF") == "" {
+		t.Skip("prints a table: set FOOTFALL_TRADE_OFF")
+	}
+	for _, alike := range []float64{0, 0.8} {
+		for _, c := range []struct {
+			name string
+			set  func(*geo.Rule)
+		}{
+			{"as it is", func(*geo.Rule) {}},
+			{"every point inside enters", func(r *geo.Rule) { r.SureFactor = 0 }},
+			{"clear factor 1", func(r *geo.Rule) { r.ClearFactor = 1 }},
+			{"clear factor 2", func(r *geo.Rule) { r.ClearFactor = 2 }},
+			{"exit confirm 20 s", func(r *geo.Rule) { r.ExitConfirm = 20 * time.Second }},
+			{"exit confirm 120 s", func(r *geo.Rule) { r.ExitConfirm = 2 * time.Minute }},
+			{"enter confirm 30 s", func(r *geo.Rule) { r.EnterConfirm = 30 * time.Second }},
+			{"no rule", nil},
+		} {
+			var b strings.Builder
+			for _, acc := range []float64{8, 20, 40} {
+				rule := geo.DefaultRule()
+				if c.set != nil {
+					c.set(&rule)
+				} else {
+					rule.SureFactor, rule.ClearFactor, rule.FloorAccuracyM = 0, 0, 0
+				}
+				n := &noise{r: rand.New(rand.NewPCG(21, 22)), acc: acc, alike: alike}
+				told, _ := changes(t, rule, 5000, n, func(int) (float64, float64) { return 60, 0 })
+				once, lost, enterM, exitM := through(t, rule, 1000, n)
+				fmt.Fprintf(&b, " | %4d %5.1f%% %4.1f%% %3.0f %3.0f", len(told), float64(once)/10, float64(lost)/10, enterM, exitM)
 			}
-		}
-		slices.SortFunc(hits, func(a, b Hit) int { return strings.Compare(a.ID, b.ID) })
-		for _, h := range hits {
-			was := Outside
-			if in[h.ID] {
-				was = Inside
-			}
-			v := rule.Decide(was, h.MarginM, h.Shape.BoundingRadiusM(), accuracies[i])
-			if v.Why == WhyInaccurate {
-				inaccurate++
-			}
-			if !v.Changed {
-				continue
-			}
-			out = append(out, transition{h.ID, v.Now == Inside})
-			if v.Now == Inside {
-				in[h.ID] = true
-			} else {
-				delete(in, h.ID)
-			}
+			t.Logf("alike %.1f  %-26s%s", alike, c.name, b.String())
 		}
 	}
-	return out, inaccurate
 }
 
 func TestEntersAndExitsAlternateOnRecordedDays(t *testing.T) {
@@ -209,51 +223,42 @@ func TestEntersAndExitsAlternateOnRecordedDays(t *testing.T) {
 	if len(files) == 0 {
 		t.Skip("no recorded phone-days beside this repository")
 	}
-	entersOfAll := 0
+	of := 0
 	for _, file := range files {
 		raw, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var points []Point
-		var accuracies []float64
+		var es []geo.Evidence
 		for line := range strings.Lines(string(raw)) {
-			var fix struct{ Lat, Lng, Acc float64 }
-			if err := json.Unmarshal([]byte(strings.Replace(line, `"lon"`, `"lng"`, 1)), &fix); err != nil {
+			var fix struct{ Ts, Lat, Lon, Acc float64 }
+			if err := json.Unmarshal([]byte(line), &fix); err != nil {
 				t.Fatalf("%s: %v", file, err)
 			}
-			points = append(points, Point{fix.Lat, fix.Lng})
-			accuracies = append(accuracies, fix.Acc)
+			es = append(es, geo.Evidence{
+				Source: geo.ByFix, At: time.UnixMilli(int64(fix.Ts * 1000)), Seq: uint64(len(es) + 1),
+				Pos: geo.Point{Lat: fix.Lat, Lng: fix.Lon}, AccuracyM: fix.Acc,
+			})
 		}
 		// A shop of 60 m with an approach of 300 m at every 25th fix of the day.
-		var fences []Fence
-		for i := 0; i < len(points); i += 25 {
-			at := offset(points[i], float64(i), 40)
-			id := string(rune('a'+i/25%26)) + string(rune('a'+i/650%26)) + string(rune('a'+i/16900))
-			fences = append(fences, Fence{id + "-inside", Circle{at, 60}}, Fence{id + "-near", Circle{at, 300}})
+		var plots []plot
+		for i := 0; i < len(es); i += 25 {
+			id := fmt.Sprint(i)
+			around := es[i].Pos
+			around.Lat += 0.0003
+			plots = append(
+				plots,
+				plot{id: id, shape: geo.Circle{Around: around, RadiusM: 60}, dwell: 5 * time.Minute},
+				plot{id: id + "-near", place: id, shape: geo.Circle{Around: around, RadiusM: 300}, near: true},
+			)
 		}
-		ix, err := NewIndex(fences)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ts, inaccurate := walk(ix, points, accuracies)
-		in := map[string]bool{}
-		enters := 0
-		for _, tr := range ts {
-			if in[tr.fence] == tr.entered {
-				t.Fatalf("%s: %s does not alternate", filepath.Base(file), tr.fence)
-			}
-			in[tr.fence] = tr.entered
-			if tr.entered {
-				enters++
-			}
-		}
-		entersOfAll += enters
+		k := newWalk(t, newTown(t, plots...))
 		naive := 0
 		was := map[string]bool{}
-		for _, p := range points {
+		for _, e := range es {
+			k.apply(e)
 			now := map[string]bool{}
-			for _, h := range ix.At(p, nil) {
+			for _, h := range k.w.index.At(e.Pos, nil) {
 				now[h.ID] = true
 				if !was[h.ID] {
 					naive++
@@ -261,13 +266,22 @@ func TestEntersAndExitsAlternateOnRecordedDays(t *testing.T) {
 			}
 			was = now
 		}
-		t.Logf("%-46s %4d fixes, %3d fences: %4d enters (naive %4d), %d judgements dropped as inaccurate",
-			filepath.Base(file), len(points), len(fences), enters, naive, inaccurate)
+		alternate(t, "told", k.told)
+		k.take(k.tracker.Settle(k.w))
+		alternate(t, "settled", k.settled)
+		enters := 0
+		for _, tr := range k.settled {
+			if tr.Kind == geo.Enter || tr.Kind == geo.Near {
+				enters++
+			}
+		}
+		of += enters
+		t.Logf("%-46s %4d fixes, %3d fences: %4d enters (naive %4d)", filepath.Base(file), len(es), len(plots), enters, naive)
 		if enters > naive {
 			t.Errorf("%s: %d enters, more than the %d of no rule at all", filepath.Base(file), enters, naive)
 		}
 	}
-	if entersOfAll == 0 {
+	if of == 0 {
 		t.Error("nobody entered anything")
 	}
 }
