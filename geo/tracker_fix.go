@@ -64,10 +64,8 @@ func (r *run) fix(m *moment) Outcome {
 		m.Fix = &way
 	}
 	js := r.judge(m)
-	before := make(map[string]bool, len(m.Stays))
-	for i := range m.Stays {
-		before[m.Stays[i].Place] = true
-	}
+	before := m.Stays // take copies them before it changes any
+	m.Stays = slices.Clone(before)
 	for i := range js {
 		r.take(m, &js[i])
 	}
@@ -191,11 +189,11 @@ const passID = 128
 
 // passes tells the fences that the way between two fixes crossed, with neither of
 // them inside.
-func (r *run) passes(m *moment, from, to *sample, js []judged, visited map[string]bool) {
+func (r *run) passes(m *moment, from, to *sample, js []judged, before []stay) {
 	took := to.At - from.At
 	wayM := DistanceM(from.Pos, to.Pos)
-	if took <= 0 || took > passWithin.Microseconds() || wayM < 1 {
-		return
+	if took <= 0 || took > passWithin.Microseconds() || wayM <= from.Acc+to.Acc {
+		return // what is shorter than its own error is no way
 	}
 	a, b := unitOf(from.Pos), unitOf(to.Pos)
 	middle := onTheWay(a, b, 0.5)
@@ -203,11 +201,14 @@ func (r *run) passes(m *moment, from, to *sample, js []judged, visited map[strin
 	acc := max(from.Acc, to.Acc)
 	hits := r.w.Index().Within(middle, wayM/2+1, buf[:0])
 	slices.SortFunc(hits, func(a, b Hit) int { return cmp.Compare(a.ID, b.ID) })
-	told := map[string]bool{}
+	was := func(place string) bool {
+		return slices.ContainsFunc(before, func(s stay) bool { return s.Place == place })
+	}
+	var told []string // places
 	for i := range hits {
 		h := &hits[i]
 		t, there := r.w.Terms(h.ID)
-		if !there || t.Rule == nil || t.Near || visited[t.Place] || told[t.Place] || m.stay(t.Place) != nil {
+		if !there || t.Rule == nil || t.Near || was(t.Place) || slices.Contains(told, t.Place) || m.stay(t.Place) != nil {
 			continue
 		}
 		p := m.find(h.ID)
@@ -225,7 +226,7 @@ func (r *run) passes(m *moment, from, to *sample, js []judged, visited map[strin
 		if p == nil {
 			p = &presence{Fence: h.ID, Place: t.Place}
 		}
-		told[t.Place] = true
+		told = append(told, t.Place)
 		through := onTheWay(a, b, (in+out)/2)
 		tr := r.transition(m, Pass, p, from.At+int64((in+out)/2*float64(took)), ByPath, math.NaN())
 		tr.Pos, tr.Located, tr.AccuracyM, tr.MarginM = through, true, acc, h.Shape.MarginM(through)
