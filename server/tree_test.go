@@ -98,7 +98,7 @@ var agreed = []string{
 	"server/cmd/footfall", "server/cmd/footfall-lab",
 	"server/app", "server/config", "server/engage", "server/rules", "server/hours", "server/template", "server/profile",
 	"server/ingest", "server/situate", "server/decide", "server/deliver", "server/measure",
-	"server/catalog", "server/partition", "server/eventlog", "server/store", "server/store/sqlite", "server/store/mongo",
+	"server/catalog", "server/places", "server/partition", "server/eventlog", "server/store", "server/store/sqlite", "server/store/mongo",
 	"server/lockfile",
 	"server/weather", "server/weather/weathersim", "server/api", "server/lab",
 }

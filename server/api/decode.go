@@ -114,24 +114,6 @@ func syntax(raw []byte) error {
 	}
 }
 
-// decodePart is decode for a part of a document whose syntax has been checked.
-// Nothing at all is an error.
-func decodePart(raw json.RawMessage, into any) error {
-	if len(raw) == 0 {
-		return engage.Errorf(engage.Invalid, "", "is missing")
-	}
-	return decodeValue(raw, reflect.ValueOf(into).Elem(), "")
-}
-
-// decodeMember reads one member of an object if it is there and not null.
-func decodeMember(members map[string]json.RawMessage, name string, into any) error {
-	raw := members[name]
-	if len(raw) == 0 {
-		return nil
-	}
-	return engage.At(name, decodePart(raw, into))
-}
-
 func decodeValue(raw json.RawMessage, v reflect.Value, path string) error {
 	raw = bytes.TrimSpace(raw)
 	null := string(raw) == "null"

@@ -49,6 +49,9 @@ type Catalog interface {
 	Now() *catalog.Snapshot
 	PutWorkspace(ctx context.Context, by string, w *catalog.Workspace, expected int64) error
 	PutPlace(ctx context.Context, by string, p *engage.Place, expected int64) error
+	PutPlaces(ctx context.Context, by, workspace string, edits []catalog.PlaceEdit) ([]catalog.PlaceOutcome, error)
+	CheckPlaces(workspace string, edits []catalog.PlaceEdit) []catalog.PlaceOutcome
+	Announce()
 	DeletePlace(ctx context.Context, by, workspace, id string, expected int64) error
 	PutCampaign(ctx context.Context, by string, c *engage.Campaign, expected int64) error
 	DeleteCampaign(ctx context.Context, by, workspace, id string, expected int64) error

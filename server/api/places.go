@@ -6,10 +6,13 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/footfall-engage/footfall/geo"
 	"github.com/footfall-engage/footfall/server/catalog"
 	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/hours"
+	"github.com/footfall-engage/footfall/server/places"
 )
 
 func (s *server) registerPlaces() {
@@ -21,13 +24,15 @@ func (s *server) registerPlaces() {
 	}, s.listPlaces)
 	register(s, operation{
 		method: http.MethodGet, path: "/places/{id}", id: "get-place", tag: tagPlaces, role: catalog.Viewer,
-		summary: "Get a place",
+		summary:     "Get a place",
+		description: "With opening: whether it is open now, and until when.",
 	}, s.getPlace)
 	register(s, operation{
 		method: http.MethodPut, path: "/places/{id}", id: "put-place", tag: tagPlaces, role: catalog.Marketer,
-		summary:     "Create or change a place",
-		description: "A change names the version that it was made from, by If-Match or in the document. A ring of a polygon may run in either direction; it is stored as RFC 7946 wants it.",
-		body:        engage.Place{}, maxBody: maxPlace, examples: examplesOf("corner-shop", "mall"),
+		summary: "Create or change a place",
+		description: "A change names the version that it was made from, by If-Match or in the document. A ring of a polygon may run in either direction; it is stored as RFC 7946 wants it. " +
+			"Without a time zone it is found from the position; opening hours are kept in one form. The answer's warnings tell what was put right.",
+		body: engage.Place{}, maxBody: maxPlace, examples: examplesOf("corner-shop", "mall"),
 		errors: []int{http.StatusConflict, http.StatusPreconditionFailed, http.StatusPreconditionRequired},
 	}, s.putPlace)
 	register(s, operation{
@@ -36,13 +41,7 @@ func (s *server) registerPlaces() {
 		description: "Refused while a campaign that has not ended names it. Without If-Match whatever is there goes.",
 		errors:      []int{http.StatusConflict, http.StatusPreconditionFailed},
 	}, s.deletePlace)
-	register(s, operation{
-		method: http.MethodPost, path: "/places", id: "import-places", tag: tagPlaces, role: catalog.Marketer,
-		summary: "Import places from GeoJSON",
-		description: "Each Feature is a geofence: a Point with a radius in metres in its properties, a Polygon or a MultiPolygon. Features with the same place make one place, " +
-			"which is created, or its geofences are replaced. A place with a feature that is refused is left as it is; the others are saved. The report has one row per feature, with what was put right in its geometry.",
-		body: featureCollectionDoc{}, bodyTypes: []string{geojsonType, jsonType}, maxBody: maxImport, examples: examplesOf("two-shops"),
-	}, s.importPlaces)
+	s.registerImport()
 }
 
 type listPlacesInput struct {
@@ -82,26 +81,67 @@ type byID struct {
 	ID string `path:"id" maxLength:"100"`
 }
 
-func (s *server) getPlace(_ context.Context, who caller, in *byID) (*versioned[*engage.Place], error) {
+// placeView is a place with what is not stored.
+type placeView struct {
+	*engage.Place
+	Opening  *openingView     `json:"opening,omitempty"`
+	Warnings []places.Warning `json:"warnings,omitempty"`
+}
+
+// openingView tells whether a place is open now.
+type openingView struct {
+	State    hours.State `json:"state"`
+	Comment  string      `json:"comment,omitempty"`
+	Until    *time.Time  `json:"until,omitempty"`
+	NextOpen *time.Time  `json:"next_open,omitempty"`
+}
+
+// openingOf is nil where the hours are not known.
+func openingOf(p *engage.Place, now time.Time) *openingView {
+	o, err := hours.Of(p)
+	if err != nil || o == nil { // what is stored can be read
+		return nil
+	}
+	is := o.At(now)
+	v := &openingView{State: is.State, Comment: is.Comment}
+	if until, ok := o.Until(now); ok {
+		v.Until = &until
+	}
+	if is.State != hours.Open {
+		if next, ok := o.NextOpen(now); ok {
+			v.NextOpen = &next
+		}
+	}
+	return v
+}
+
+func (s *server) getPlace(_ context.Context, who caller, in *byID) (*versioned[placeView], error) {
 	p := s.o.Catalog.Now().Place(who.workspace, in.ID)
 	if p == nil {
 		return nil, engage.Errorf(engage.NotFound, "id", "there is no place %q", in.ID)
 	}
-	return versionedOf(p, p.Version, p.Version), nil
+	return versionedOf(placeView{Place: p, Opening: openingOf(p, s.o.Clock.Now())}, p.Version, p.Version), nil
 }
 
 // placeBody is a place as it comes in: what the server sets may be there, so that
 // what was got can be put, and is not looked at.
 type placeBody struct {
-	ID        string            `json:"id"`
-	Workspace string            `json:"workspace"`
-	Version   int64             `json:"version"`
-	Name      string            `json:"name"`
-	Tags      []string          `json:"tags"`
-	TimeZone  string            `json:"time_zone"`
-	Location  *pointBody        `json:"location"`
-	Geofences []engage.Geofence `json:"geofences"`
-	UpdatedAt json.RawMessage   `json:"updated_at"`
+	ID         string             `json:"id"`
+	Workspace  string             `json:"workspace"`
+	Version    int64              `json:"version"`
+	Name       string             `json:"name"`
+	Tags       []string           `json:"tags"`
+	TimeZone   string             `json:"time_zone"`
+	Location   *pointBody         `json:"location"`
+	Geofences  []engage.Geofence  `json:"geofences"`
+	Hours      string             `json:"hours"`
+	Holidays   []string           `json:"holidays"`
+	Exceptions []engage.Exception `json:"exceptions"`
+	Beacons    []engage.Beacon    `json:"beacons"`
+	Rule       *engage.FenceRule  `json:"rule"`
+	UpdatedAt  json.RawMessage    `json:"updated_at"`
+	Opening    json.RawMessage    `json:"opening"`
+	Warnings   json.RawMessage    `json:"warnings"`
 }
 
 type pointBody struct {
@@ -115,7 +155,7 @@ type putInput struct {
 	Raw
 }
 
-func (s *server) putPlace(ctx context.Context, who caller, in *putInput) (*versioned[*engage.Place], error) {
+func (s *server) putPlace(ctx context.Context, who caller, in *putInput) (*versioned[placeView], error) {
 	var b placeBody
 	if err := decode(in.RawBody, &b); err != nil {
 		return nil, err
@@ -123,7 +163,13 @@ func (s *server) putPlace(ctx context.Context, who caller, in *putInput) (*versi
 	if err := sameID(who, in.ID, b.ID, b.Workspace); err != nil {
 		return nil, err
 	}
-	p := &engage.Place{ID: in.ID, Workspace: who.workspace, Name: b.Name, Tags: b.Tags, TimeZone: b.TimeZone, Geofences: b.Geofences}
+	p := &engage.Place{
+		ID: in.ID, Workspace: who.workspace, Name: b.Name, Tags: b.Tags, TimeZone: b.TimeZone, Geofences: b.Geofences,
+		Hours: b.Hours, Holidays: b.Holidays, Exceptions: b.Exceptions, Beacons: b.Beacons, Rule: b.Rule,
+	}
+	if p.Rule.IsZero() {
+		p.Rule = nil
+	}
 	var err error
 	if p.Location, err = locate(b.Location, p.Geofences); err != nil {
 		return nil, err
@@ -136,10 +182,11 @@ func (s *server) putPlace(ctx context.Context, who caller, in *putInput) (*versi
 	if err != nil {
 		return nil, err
 	}
+	warnings := places.Prepare(p)
 	if err := s.o.Catalog.PutPlace(ctx, who.key.ID, p, expected); err != nil {
 		return nil, err
 	}
-	return versionedOf(p, p.Version, expected), nil
+	return versionedOf(placeView{p, openingOf(p, s.o.Clock.Now()), warnings}, p.Version, expected), nil
 }
 
 // locate is the location given, or else the middle of the first inside geofence,
@@ -154,11 +201,7 @@ func locate(given *pointBody, fences []engage.Geofence) (geo.Point, error) {
 		}
 		return geo.Point{Lat: *given.Lat, Lng: *given.Lng}, nil
 	}
-	if len(fences) == 0 { // Validate refuses it
-		return geo.Point{}, nil
-	}
-	i := max(slices.IndexFunc(fences, func(f engage.Geofence) bool { return f.Ring == engage.Inside }), 0)
-	return fences[i].Shape.Center(), nil
+	return places.Middle(fences), nil
 }
 
 // sameID refuses a document that says it is another, or another workspace's.

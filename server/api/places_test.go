@@ -3,10 +3,14 @@ package api_test
 import (
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/footfall-engage/footfall/geo"
 	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/places"
 )
 
 type placesPage struct {
@@ -14,17 +18,16 @@ type placesPage struct {
 	Next  string
 }
 
-type report struct {
-	Created, Changed, Refused int
-	Features                  []struct {
-		Index              int
-		ID, Place, Outcome string
-		PutRight           []string `json:"put_right"`
-		Error              *struct {
-			Code                engage.Code
-			Field, Reason, Want string
+type report = places.Report
+
+// row of a report; a row that is not noteworthy is not in it.
+func row(r report, n int) places.RowReport {
+	for _, x := range r.Rows {
+		if x.Row == n {
+			return x
 		}
 	}
+	return places.RowReport{Row: n, Outcome: "taken"}
 }
 
 func TestPlacesAreListedByTagNameAndCursor(t *testing.T) {
@@ -68,12 +71,12 @@ func TestPlacesWithOutlinesGoInAndOutAndTellWhatWasPutRight(t *testing.T) {
 		feature("outline", clockwise, ``), feature("around", clockwise, `,"radius":300`), feature("cells", cells, ``),
 		feature("bad", clockwise, `,"radius":0`),
 	}, ",") + `]}`}).want(200, &r)
-	if r.Created != 3 || r.Refused != 1 || r.Features[3].Error.Field != "properties.radius" {
+	if r.Created != 3 || r.Refused != 1 || r.Warned != 2 || row(r, 4).Error == nil || row(r, 4).Error.Field != "properties.radius" {
 		t.Fatalf("%+v", r)
 	}
-	for i, want := range []string{"[coordinates[0] ran clockwise and was turned round]", "[coordinates[0] ran clockwise and was turned round]", "[]"} {
-		if got := fmt.Sprint(r.Features[i].PutRight); got != want {
-			t.Errorf("%s: %s, want %s", r.Features[i].ID, got, want)
+	for i, want := range []string{"[{geometry.coordinates[0] ran clockwise and was turned round}]", "[{geometry.coordinates[0] ran clockwise and was turned round}]", "[]"} {
+		if got := fmt.Sprint(row(r, i+1).Warnings); got != want {
+			t.Errorf("%d: %s, want %s", i, got, want)
 		}
 	}
 	for path, want := range map[string]string{
@@ -98,7 +101,7 @@ func TestGeoJSONThatGoesOutComesInAgain(t *testing.T) {
 	s.do(request{method: "DELETE", path: "/api/v1/places/shop"}).want(204)
 	var r report
 	s.do(request{method: "POST", path: "/api/v1/places", body: string(a.body), header: map[string]string{"Content-Type": "application/geo+json"}}).want(200, &r)
-	if r.Created != 1 || r.Refused != 0 || len(r.Features) != 2 || r.Features[1].Outcome != "created" {
+	if r.Created != 1 || r.Refused != 0 || r.Read != 2 || len(r.Rows) != 0 {
 		t.Errorf("%+v", r)
 	}
 	is := *s.catalog.Now().Place(alpha, "shop")
@@ -107,8 +110,8 @@ func TestGeoJSONThatGoesOutComesInAgain(t *testing.T) {
 		t.Errorf("was %+v\nis  %+v", was, is)
 	}
 	s.do(request{method: "POST", path: "/api/v1/places", body: string(a.body)}).want(200, &r)
-	if r.Changed != 1 || r.Created != 0 {
-		t.Errorf("a second import: %+v", r)
+	if r.Unchanged != 1 || r.Changed != 0 || r.Created != 0 || s.catalog.Now().Place(alpha, "shop").Version != is.Version+2 {
+		t.Errorf("a second import: %+v, version %d", r, s.catalog.Now().Place(alpha, "shop").Version)
 	}
 }
 
@@ -133,9 +136,12 @@ func TestAnImportReportsEachFeatureAndLosesNothingElse(t *testing.T) {
 		feature(`"id":"e",`, "52.7", `"place":"e","radius":50,"name":null,"tags":["x"]`),        // 11
 		`{"type":"Feature","geometry":{"type":"Point","coordinates":[4,52]},"properties":null}`, // 12
 	}, ",") + `]}`
-	want := []struct{ outcome, field string }{
-		{"created", ""},
-		{"created", ""},
+	want := []struct {
+		outcome places.Outcome
+		field   string
+	}{
+		{"taken", ""},
+		{"taken", ""},
 		{"refused", "properties.radius"},
 		{"refused", "geometry.coordinates[1]"},
 		{"refused", ""},
@@ -144,27 +150,25 @@ func TestAnImportReportsEachFeatureAndLosesNothingElse(t *testing.T) {
 		{"refused", "geometry"},
 		{"refused", ""},
 		{"refused", "properties.radius"},
-		{"refused", "id"},
-		{"created", ""},
-		{"refused", "properties"},
+		{"refused", "properties.fence"},
+		{"taken", ""},
+		{"refused", "properties.place"},
 	}
 	for _, dry := range []bool{true, false} {
 		var r report
 		a := s.do(request{method: "POST", path: fmt.Sprintf("/api/v1/places?dry_run=%v", dry), body: body}).want(200, &r)
 		for i, w := range want {
-			f := r.Features[i]
-			if dry && i == 10 { // only saving sees whose geofence it is
-				continue
-			}
-			if f.Index != i || f.Outcome != w.outcome || (f.Error != nil) != (w.outcome == "refused") || f.Error != nil && f.Error.Field != w.field {
-				t.Errorf("dry %v, feature %d: %+v %+v, want %+v", dry, i, f, f.Error, w)
+			x := row(r, i+1)
+			if x.Outcome != w.outcome || (x.Error != nil) != (w.outcome == "refused") || x.Error != nil && x.Error.Field != w.field {
+				t.Errorf("dry %v, feature %d: %+v %+v, want %+v", dry, i, x, x.Error, w)
 			}
 		}
 		if dry {
 			if n := len(s.catalog.Now().Places(alpha)); n != 1 {
 				t.Fatalf("a dry run saved: %d places", n)
 			}
-		} else if r.Created != 2 || r.Refused != 10 {
+		}
+		if r.DryRun != dry || r.Created != 2 || r.Refused != 10 || r.Read != 13 {
 			t.Errorf("%s", a.body)
 		}
 	}
@@ -177,11 +181,132 @@ func TestAnImportReportsEachFeatureAndLosesNothingElse(t *testing.T) {
 	}
 }
 
-func TestTooManyFeaturesAreRefusedAsAWhole(t *testing.T) {
+func TestATableIsImportedWithItsColumnsMapped(t *testing.T) {
 	s := newSite(t)
-	features := strings.TrimSuffix(strings.Repeat(`{},`, 5001), ",")
-	s.do(request{method: "POST", path: "/api/v1/places", body: `{"type":"FeatureCollection","features":[` + features + `]}`}).
-		wantProblem(422, engage.TooLarge, "features")
+	const table = "\ufeffStore Number;Store Name;Breite;Länge;Öffnungszeiten;Zone\r\n" +
+		"1;\"Bäckerei\nam Dom\";50,9413;6,9583;mo-fr 8:00-18:00;GMT+1:00 Europe/Ber\r\n" +
+		"2;;52.37;4.89;whenever;Europe/Amsterdam\r\n" +
+		"1;again;52;4;;\r\n" +
+		"3;out;95;4;;\r\n"
+	path := "/api/v1/places?radius=75&map=" + url.QueryEscape("id:Store Number,name:Store Name") + "&map=" + url.QueryEscape("lat:Breite,lng:Länge,hours:Öffnungszeiten,time_zone:Zone")
+	csv := map[string]string{"Content-Type": "text/csv; charset=utf-8"}
+	var r report
+	s.do(request{method: "POST", path: path, body: table, header: csv}).want(200, &r)
+	if r.Read != 4 || r.Created != 2 || r.Refused != 2 || r.Warned != 2 || r.ZonesFound != 1 {
+		t.Errorf("%+v", r)
+	}
+	for n, want := range map[int]string{2: "Zone", 3: "Öffnungszeiten", 4: "Store Number", 5: "Breite"} {
+		x := row(r, n)
+		if x.Error != nil && x.Error.Field != want || x.Error == nil && x.Warnings[0].Field != want || (x.Error != nil) != (n > 3) {
+			t.Errorf("row %d: %+v %+v, want %s", n, x, x.Error, want)
+		}
+	}
+	p := s.catalog.Now().Place(alpha, "1")
+	if p == nil || p.Name != "Bäckerei\nam Dom" || p.TimeZone != "Europe/Berlin" || p.Hours != "Mo-Fr 08:00-18:00" || p.Geofences[0].Shape != (geo.Circle{Around: geo.Point{Lat: 50.9413, Lng: 6.9583}, RadiusM: 75}) {
+		t.Errorf("%+v", p)
+	}
+	if p := s.catalog.Now().Place(alpha, "2"); p == nil || p.Name != "2" || p.Hours != "" {
+		t.Errorf("%+v", p)
+	}
+	// With hours=refuse the row of bad hours is refused, and the place stays.
+	s.do(request{method: "POST", path: path + "&hours=refuse", body: table, header: csv}).want(200, &r)
+	if r.Refused != 3 || r.Unchanged != 1 || row(r, 3).Error == nil || row(r, 3).Error.Field != "Öffnungszeiten" {
+		t.Errorf("%+v", r)
+	}
+	// All rows, one per line, and the counts.
+	a := s.do(request{method: "POST", path: path, body: table, header: map[string]string{"Content-Type": "text/csv", "Accept": "application/x-ndjson"}}).want(200)
+	lines := strings.Split(strings.TrimSpace(string(a.body)), "\n")
+	if ct := a.header.Get("Content-Type"); ct != "application/x-ndjson" || len(lines) != 5 || !strings.Contains(lines[3], `"row":5`) || !strings.Contains(lines[4], `"read":4`) {
+		t.Errorf("%s %s", ct, a.body)
+	}
+	for query, field := range map[string]string{"map=colour:x": "map", "map=id:none": "map.id", "radius=-1": "radius", "radius=5": "radius", "hours=never": "hours", "map=name:again,name:x": "map"} {
+		s.do(request{method: "POST", path: "/api/v1/places?" + query, body: "id,lat,lng,again\n1,2,3,4\n", header: csv}).wantProblem(422, engage.Invalid, field)
+	}
+	s.do(request{method: "POST", path: "/api/v1/places", body: "id,lat,lng\n1,2,3\n", header: map[string]string{"Content-Type": "application/json"}}).wantProblem(422, engage.Invalid, "")
+}
+
+func TestAFileThatBreaksOffKeepsWhatWasBefore(t *testing.T) {
+	s := newSite(t)
+	const feature = `{"type":"Feature","id":"a","geometry":{"type":"Point","coordinates":[4.9,52.1]},"properties":{}}`
+	var r report
+	s.do(request{method: "POST", path: "/api/v1/places", body: `{"type":"FeatureCollection","features":[` + feature + `,{"type":`}).want(200, &r)
+	if r.Created != 1 || r.Error == nil || r.Error.Code != engage.Invalid || !strings.Contains(r.Error.Reason, "too early") || s.catalog.Now().Place(alpha, "a") == nil {
+		t.Errorf("%+v %+v", r, r.Error)
+	}
+}
+
+func TestMoreRowsThanAReportHoldsAreCounted(t *testing.T) {
+	s := newSite(t)
+	var b strings.Builder
+	b.WriteString("id,lat,lng\n")
+	for i := range 5001 {
+		fmt.Fprintf(&b, "%d,91,4\n", i)
+	}
+	header := map[string]string{"Content-Type": "text/csv"}
+	var r report
+	s.do(request{method: "POST", path: "/api/v1/places", body: b.String(), header: header}).want(200, &r)
+	if r.Read != 5001 || r.Refused != 5001 || len(r.Rows) != 100 || r.More != 4901 {
+		t.Errorf("%d %d %d %d", r.Read, r.Refused, len(r.Rows), r.More)
+	}
+	header["Accept"] = "application/x-ndjson"
+	a := s.do(request{method: "POST", path: "/api/v1/places", body: b.String(), header: header}).want(200)
+	if n := strings.Count(string(a.body), "\n"); n != 5002 {
+		t.Errorf("%d lines", n)
+	}
+}
+
+func TestAPlaceTellsItsZoneItsHoursAndWhetherItIsOpen(t *testing.T) {
+	s := newSite(t) // a Monday, 09:30 UTC
+	type view struct {
+		engage.Place
+		Opening *struct {
+			State           string
+			Until, NextOpen *time.Time
+		}
+		Warnings []places.Warning
+	}
+	var v view
+	const body = `{"name":"S","hours":"mo-fr 10-18","exceptions":[{"date":"2026-03-03","hours":"off"}],"holidays":["2026-12-25"],
+		"rule":{"max_accuracy_m":500},"beacons":[{"id":"b","type":"ibeacon","uuid":"F7826DA6-4FA2-4E98-8024-BC5B71E0893E","major":0}],
+		"geofences":[{"id":"i","ring":"inside","geometry":{"type":"Point","coordinates":[4.9,52.37]},"radius":50,"dwell_s":60,"rule":{"clear_factor":2}}]}`
+	s.put("/api/v1/places/shop", strings.Replace(body, "10-18", "10:00-18:00", 1)).want(201, &v)
+	if got := fmt.Sprint(v.Warnings); got != "[{time_zone Europe/Amsterdam was found from the position} {hours are kept as Mo-Fr 10:00-18:00}]" {
+		t.Error(got)
+	}
+	if v.TimeZone != "Europe/Amsterdam" || v.Opening == nil || v.Opening.State != "open" || v.Beacons[0].UUID != "f7826da6-4fa2-4e98-8024-bc5b71e0893e" || *v.Beacons[0].Major != 0 {
+		t.Errorf("%+v", v)
+	}
+	a := s.get("/api/v1/places/shop").want(200, &v)
+	if until := v.Opening.Until; until == nil || !until.Equal(time.Date(2026, 3, 2, 17, 0, 0, 0, time.UTC)) || strings.Contains(string(a.body), "warnings") {
+		t.Errorf("%s", a.body)
+	}
+	stored := s.catalog.Now().Place(alpha, "shop")
+	if r := stored.RuleOf(&stored.Geofences[0]); r.MaxAccuracyM != 500 || r.ClearFactor != 2 || stored.Geofences[0].DwellS != 60 {
+		t.Errorf("%+v", r)
+	}
+	// What was got can be put.
+	s.do(request{method: "PUT", path: "/api/v1/places/shop", body: string(a.body)}).want(200, &v)
+	if v.Version != 2 {
+		t.Errorf("version %d", v.Version)
+	}
+	for change, field := range map[string]string{
+		`"hours":"mo-fr 10-18"`:                              `"hours":"nine to five"|hours`,
+		`"date":"2026-03-03"`:                                `"date":"tomorrow"|exceptions[0].date`,
+		`"holidays":["2026-12-25"]`:                          `"holidays":["25.12."]|holidays[0]`,
+		`"rule":{"max_accuracy_m":500}`:                      `"rule":{"max_accuracy_m":0}|rule.max_accuracy_m`,
+		`"rule":{"clear_factor":2}`:                          `"rule":{"clear_factor":"2"}|geofences[0].rule.clear_factor`,
+		`"dwell_s":60`:                                       `"dwell_s":-1|geofences[0].dwell_s`,
+		`"uuid":"F7826DA6-4FA2-4E98-8024-BC5B71E0893E"`:      `"uuid":"x"|beacons[0].uuid`,
+		`"major":0`:                                          `"mayor":0|beacons[0].mayor`,
+		`"type":"ibeacon"`:                                   `"type":"ibeacon","fence":"x"|beacons[0].fence`,
+		`"exceptions":[{"date":"2026-03-03","hours":"off"}]`: `"exceptions":[{"date":"2026-03-03","hours":"Mo off"}]|exceptions[0].hours`,
+	} {
+		to, at, _ := strings.Cut(field, "|")
+		good := strings.Replace(body, "10-18", "10:00-18:00", 1)
+		bad := strings.Replace(strings.Replace(good, "10:00-18:00", "10-18", 1), change, to, 1)
+		bad = strings.Replace(bad, "10-18", "10:00-18:00", 1)
+		s.put("/api/v1/places/other", strings.ReplaceAll(strings.ReplaceAll(bad, `"id":"b"`, `"id":"b2"`), `"id":"i"`, `"id":"i2"`)).wantProblem(422, engage.Invalid, at)
+	}
 }
 
 func TestAPlaceWithoutLocationIsAtItsInsideFence(t *testing.T) {

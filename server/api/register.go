@@ -18,9 +18,8 @@ import (
 
 // Limits of a request's body in bytes, enforced while it is read.
 const (
-	maxBody   = 256 << 10
-	maxImport = 8 << 20
-	maxPlace  = 1 << 20 // a polygon of geo.MaxVertices and more
+	maxBody  = 256 << 10
+	maxPlace = 1 << 20 // a polygon of geo.MaxVertices and more
 )
 
 // bodyTimeout bounds how long a client may take to send a body.
@@ -60,6 +59,7 @@ type operation struct {
 	bodyTypes    []string     // media types of it; nil means JSON
 	examples     map[string]*huma.Example
 	maxBody      int64 // bytes; 0 means maxBody
+	streams      bool  // the handler reads the body itself, and bounds it
 	errors       []int // besides those that every operation has
 	content      map[string]any
 }
@@ -104,6 +104,9 @@ func register[I, O any](s *server, op operation, handle func(context.Context, ca
 		}
 		if op.bodyTypes == nil {
 			op.bodyTypes = []string{jsonType}
+		}
+		if op.streams {
+			h.MaxBodyBytes, h.BodyReadTimeout = -1, -1
 		}
 		h.Middlewares = append(h.Middlewares, s.acceptOnly(op.bodyTypes))
 	}

@@ -96,28 +96,23 @@ type openingDoc struct {
 	NextOpen *time.Time `json:"next_open,omitempty" doc:"When it opens, where it is not open; absent: not within two years"`
 }
 
-type warningDoc struct {
-	Field  string `json:"field,omitempty"`
-	Reason string `json:"reason"`
-}
-
 type placeDoc struct {
-	ID         string         `json:"id" doc:"As in the path; 1 to 100 of a-z, A-Z, 0-9, '.', '_', '-'" required:"false"`
-	Workspace  string         `json:"workspace" readOnly:"true" required:"false"`
-	Version    int64          `json:"version" doc:"Grows by one with each change. In a change: the version that it was made from" required:"false"`
-	Name       string         `json:"name" minLength:"1" maxLength:"200"`
-	Tags       []string       `json:"tags,omitempty" maxItems:"50" nullable:"false" doc:"For campaigns to choose places by"`
-	TimeZone   string         `json:"time_zone,omitempty" doc:"IANA name; absent in a change: found from the location" example:"Europe/Amsterdam"`
-	Location   pointDoc       `json:"location" required:"false" doc:"Where weather is asked for and distance is measured to; absent in a change: the middle of the first inside geofence"`
-	Geofences  []geofenceDoc  `json:"geofences" minItems:"1" maxItems:"20" nullable:"false"`
-	Hours      string         `json:"hours,omitempty" maxLength:"2000" doc:"Opening hours as OpenStreetMap writes them; absent: not known" example:"Mo-Fr 09:00-18:00; Sa 10:00-02:00; PH off"`
-	Holidays   []string       `json:"holidays,omitempty" maxItems:"400" nullable:"false" doc:"Dates, as 2026-12-25, that PH means in the hours"`
-	Exceptions []exceptionDoc `json:"exceptions,omitempty" maxItems:"400" nullable:"false" doc:"What is open on one day, whatever the hours say; each day once"`
-	Beacons    []beaconDoc    `json:"beacons,omitempty" maxItems:"50" nullable:"false" doc:"Radio beacons that stand there: seeing one is evidence as a fix is"`
-	Rule       *fenceRuleDoc  `json:"rule,omitempty" doc:"What all its geofences take as evidence, where they say nothing else"`
-	Opening    *openingDoc    `json:"opening,omitempty" readOnly:"true" doc:"Whether it is open now; absent: its hours are not known"`
-	Warnings   []warningDoc   `json:"warnings,omitempty" readOnly:"true" nullable:"false" doc:"In the answer to a change: what was put right or found"`
-	UpdatedAt  time.Time      `json:"updated_at" readOnly:"true" required:"false"`
+	ID         string           `json:"id" doc:"As in the path; 1 to 100 of a-z, A-Z, 0-9, '.', '_', '-'" required:"false"`
+	Workspace  string           `json:"workspace" readOnly:"true" required:"false"`
+	Version    int64            `json:"version" doc:"Grows by one with each change. In a change: the version that it was made from" required:"false"`
+	Name       string           `json:"name" minLength:"1" maxLength:"200"`
+	Tags       []string         `json:"tags,omitempty" maxItems:"50" nullable:"false" doc:"For campaigns to choose places by"`
+	TimeZone   string           `json:"time_zone,omitempty" doc:"IANA name; absent in a change: found from the location" example:"Europe/Amsterdam"`
+	Location   pointDoc         `json:"location" required:"false" doc:"Where weather is asked for and distance is measured to; absent in a change: the middle of the first inside geofence"`
+	Geofences  []geofenceDoc    `json:"geofences" minItems:"1" maxItems:"20" nullable:"false"`
+	Hours      string           `json:"hours,omitempty" maxLength:"2000" doc:"Opening hours as OpenStreetMap writes them; absent: not known" example:"Mo-Fr 09:00-18:00; Sa 10:00-02:00; PH off"`
+	Holidays   []string         `json:"holidays,omitempty" maxItems:"400" nullable:"false" doc:"Dates, as 2026-12-25, that PH means in the hours"`
+	Exceptions []exceptionDoc   `json:"exceptions,omitempty" maxItems:"400" nullable:"false" doc:"What is open on one day, whatever the hours say; each day once"`
+	Beacons    []beaconDoc      `json:"beacons,omitempty" maxItems:"50" nullable:"false" doc:"Radio beacons that stand there: seeing one is evidence as a fix is"`
+	Rule       *fenceRuleDoc    `json:"rule,omitempty" doc:"What all its geofences take as evidence, where they say nothing else"`
+	Opening    *openingDoc      `json:"opening,omitempty" readOnly:"true" doc:"Whether it is open now; absent: its hours are not known"`
+	Warnings   []places.Warning `json:"warnings,omitempty" readOnly:"true" nullable:"false" doc:"In the answer to a change: what was put right or found"`
+	UpdatedAt  time.Time        `json:"updated_at" readOnly:"true" required:"false"`
 }
 
 type ruleDoc struct {

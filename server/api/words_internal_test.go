@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/places"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -152,13 +152,18 @@ func fields(t reflect.Type, path string, out map[string]bool) {
 		return
 	}
 	if t == reflect.TypeFor[engage.Geofence]() { // it encodes itself
-		for _, name := range []string{"id", "ring", "geometry", "radius"} {
+		for _, name := range []string{"id", "ring", "geometry", "radius", "dwell_s", "rule"} {
 			out[below(path, name)] = true
 		}
+		fields(reflect.TypeFor[engage.FenceRule](), below(path, "rule"), out)
 		return
 	}
 	for f := range t.Fields() {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if f.Anonymous && name == "" {
+			fields(f.Type, path, out)
+			continue
+		}
 		if name == "" || name == "-" {
 			continue
 		}
@@ -170,7 +175,8 @@ func fields(t reflect.Type, path string, out map[string]bool) {
 func TestTheDocumentSaysWhatTheVocabularyReads(t *testing.T) {
 	for _, x := range []struct{ doc, body, is reflect.Type }{
 		{reflect.TypeFor[campaignDoc](), reflect.TypeFor[campaignBody](), reflect.TypeFor[engage.Campaign]()},
-		{reflect.TypeFor[placeDoc](), reflect.TypeFor[placeBody](), reflect.TypeFor[engage.Place]()},
+		{reflect.TypeFor[placeDoc](), reflect.TypeFor[placeBody](), reflect.TypeFor[placeView]()},
+		{reflect.TypeFor[featureDoc](), reflect.TypeFor[featureDoc](), reflect.TypeFor[places.Feature]()},
 	} {
 		is := map[string]bool{}
 		fields(x.is, "", is)
@@ -178,7 +184,9 @@ func TestTheDocumentSaysWhatTheVocabularyReads(t *testing.T) {
 			got := map[string]bool{}
 			fields(typ, "", got)
 			for f := range is {
-				if !got[f] {
+				top, _, _ := strings.Cut(f, ".")
+				unread := what == "read" && (top == "opening" || top == "warnings") && top != f // only answered
+				if !got[f] && !unread {
 					t.Errorf("%s.%s is not %s", x.is, f, what)
 				}
 			}
@@ -253,28 +261,6 @@ func FuzzDecode(f *testing.F) {
 			if _, err := locate(p.Location, p.Geofences); err != nil {
 				return
 			}
-		}
-	})
-}
-
-func FuzzFeature(f *testing.F) {
-	for _, s := range []string{
-		`{"type":"Feature","id":"a","geometry":{"type":"Point","coordinates":[4,52]},"properties":{"radius":50}}`,
-		`{"type":"Feature","id":7,"geometry":null,"properties":null}`, `{"id":[1]}`, `7`, `{"properties":{"tags":[null]}}`,
-	} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		if syntax(raw) != nil {
-			return
-		}
-		got, fence, err := readFeature(raw)
-		if err != nil {
-			return
-		}
-		if fence.Shape == nil || fence.Shape.Validate() != nil || !engage.ValidID(fence.ID) || got.Properties.Place == "" ||
-			!slices.Contains([]engage.Ring{engage.Inside, engage.Near}, fence.Ring) {
-			t.Fatalf("accepted %q as %+v", raw, fence)
 		}
 	})
 }

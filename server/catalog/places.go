@@ -193,3 +193,21 @@ func (c *Catalog) appendRecord(ctx context.Context, r Revision) error {
 	}
 	return nil
 }
+
+// CheckPlaces tells what PutPlaces would make of the edits, and changes nothing. It
+// sees these edits, not those of other calls.
+func (c *Catalog) CheckPlaces(workspace string, edits []PlaceEdit) []PlaceOutcome {
+	next := c.Now().copyFor(Revision{Kind: Places, Workspace: workspace})
+	out := make([]PlaceOutcome, len(edits))
+	for i, e := range edits {
+		var change *Change
+		if change, out[i] = next.edit(workspace, e, c.o.Clock.Now()); change == nil {
+			continue
+		}
+		one := Revision{V: 1, Workspace: workspace, Kind: Places, ID: change.ID, Version: change.Version, Body: change.Body}
+		if err := next.apply(one); err != nil {
+			out[i] = PlaceOutcome{Err: err}
+		}
+	}
+	return out
+}
