@@ -2,6 +2,7 @@ package geo
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -156,6 +157,9 @@ const (
 // settled early. It is more than a fix a second makes.
 const maxWindow = 1024
 
+// maxTrackedM is the largest accuracy that is kept; larger ones are lowered to it.
+const maxTrackedM = 1e6
+
 // Transition is a change at a fence, or the end of a visit.
 type Transition struct {
 	Kind  Kind
@@ -258,16 +262,39 @@ type Tracker struct {
 	spare *atomic.Int64
 }
 
-// clue is evidence as it is kept.
+// clue is evidence as it is kept. A position is rounded to 1e-7 degrees (1.1 cm),
+// which is what phones give, an accuracy to 0.1 m: what was kept and read again must
+// be what it was.
 type clue struct {
-	at     int64 // µs
-	seq    uint64
-	pos    Point
-	acc    float64
-	fence  string
-	source Source
-	bits   uint8
+	at       int64 // µs
+	seq      uint64
+	lat, lng int32  // 1e-7 degrees
+	acc      uint32 // decimetres; 0: not given
+	source   uint8  // into sources
+	bits     uint8
+	fence    string
 }
+
+// sources by their codes, in which evidence of one time takes effect: silence is the
+// last word.
+var sources = [...]Source{ByFix, ByRegion, ByBeacon, BySilence}
+
+const (
+	clueFix = iota
+	clueRegion
+	clueBeacon
+	clueSilence
+)
+
+const degrees = 1e7
+
+func (c *clue) pos() Point {
+	return Point{Lat: float64(c.lat) / degrees, Lng: float64(c.lng) / degrees}
+}
+
+func (c *clue) accuracyM() float64 { return float64(c.acc) / 10 }
+
+func (c *clue) by() Source { return sources[c.source] }
 
 const (
 	clueMocked = 1 << iota
@@ -291,27 +318,13 @@ func bit(on bool, b uint8) uint8 {
 func (c *clue) compare(o *clue) int {
 	return cmp.Or(
 		cmp.Compare(c.at, o.at),
-		cmp.Compare(c.rank(), o.rank()),
+		cmp.Compare(c.source, o.source),
 		cmp.Compare(c.fence, o.fence),
 		cmp.Compare(c.acc, o.acc),
-		cmp.Compare(c.pos.Lat, o.pos.Lat),
-		cmp.Compare(c.pos.Lng, o.pos.Lng),
+		cmp.Compare(c.lat, o.lat),
+		cmp.Compare(c.lng, o.lng),
 		cmp.Compare(c.bits, o.bits),
 	)
-}
-
-// rank orders evidence of one time: silence is the last word.
-func (c *clue) rank() int {
-	switch c.source {
-	case ByFix:
-		return 0
-	case ByRegion:
-		return 1
-	case ByBeacon:
-		return 2
-	default:
-		return 3
-	}
 }
 
 // known is a visit that somebody has been told of, or will be.
@@ -354,7 +367,7 @@ func (t *Tracker) Apply(w World, e Evidence, now time.Time) Step {
 		t.window, t.spare = slices.Insert(slices.Clip(t.window), at, c), nil
 		step = t.again(&r, at)
 	}
-	if c.source != BySilence && c.at > t.newest {
+	if c.source != clueSilence && c.at > t.newest {
 		t.newest = c.at
 	}
 	t.settle(w, t.newest-ReorderWindow.Microseconds(), r.now, &step)
@@ -386,28 +399,31 @@ func newClue(w World, e *Evidence, now time.Time) (clue, Outcome) {
 			return clue{}, Ancient
 		}
 	}
+	source := slices.Index(sources[:], e.Source)
+	switch {
+	case source < 0:
+		return clue{}, Invalid
+	case at.UnixMicro() <= 0:
+		return clue{}, Ancient
+	}
 	c := clue{
-		at: at.UnixMicro(), seq: e.Seq, source: e.Source,
+		at: at.UnixMicro(), seq: e.Seq, source: uint8(source),
 		bits: bit(e.Mocked, clueMocked) | bit(e.Located || e.Source == ByFix, clueLocated) | bit(e.Inside, clueInside) | bit(e.Live, clueLive),
 	}
 	if c.is(clueLocated) {
 		if e.Pos.Validate() != nil {
 			return clue{}, Invalid
 		}
-		c.pos, c.acc = e.Pos, e.AccuracyM
-		if !(c.acc > 0) { // not given, NaN too
-			c.acc = 0
+		c.lat, c.lng = int32(math.Round(e.Pos.Lat*degrees)), int32(math.Round(e.Pos.Lng*degrees))
+		if e.AccuracyM > 0 { // else not given, NaN too
+			c.acc = uint32(min(max(1, math.Round(e.AccuracyM*10)), maxTrackedM*10))
 		}
 	}
-	switch e.Source {
-	case ByFix, BySilence:
-	case ByRegion, ByBeacon:
+	if c.source == clueRegion || c.source == clueBeacon {
 		if _, known := w.Terms(e.Fence); !known {
 			return clue{}, Invalid
 		}
 		c.fence = e.Fence
-	default:
-		return clue{}, Invalid
 	}
 	return c, Taken
 }

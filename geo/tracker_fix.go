@@ -44,7 +44,7 @@ func (r *run) fix(m *moment) Outcome {
 			return Refused
 		}
 	}
-	way := sample{At: c.at, Pos: c.pos, Acc: c.acc}
+	way := sample{At: c.at, Pos: c.pos(), Acc: c.accuracyM()}
 	r.flags |= tooFast(m.Fix, &way, &d)
 	if r.flags&FlagSpeed != 0 {
 		switch d.Speed {
@@ -60,7 +60,7 @@ func (r *run) fix(m *moment) Outcome {
 	}
 	m.Suspect = nil
 	last := m.Fix
-	if !(c.acc > DefaultRule().MaxAccuracyM) {
+	if c.accuracyM() <= DefaultRule().MaxAccuracyM {
 		m.Fix = &way
 	}
 	js := r.judge(m)
@@ -97,14 +97,14 @@ func tooFast(from, to *sample, d *Doubts) Flags {
 func (r *run) judge(m *moment) []judged {
 	c := r.clue
 	var buf [16]Hit
-	hits := r.w.Index().At(c.pos, buf[:0])
+	hits := r.w.Index().At(c.pos(), buf[:0])
 	js := make([]judged, 0, len(hits)+len(m.In))
 	for i := range hits {
 		t, there := r.w.Terms(hits[i].ID)
 		if !there || t.Rule == nil {
 			continue
 		}
-		says, _, _ := t.Rule.Judge(hits[i].MarginM, hits[i].Shape.BoundingRadiusM(), c.acc)
+		says, _, _ := t.Rule.Judge(hits[i].MarginM, hits[i].Shape.BoundingRadiusM(), c.accuracyM())
 		p := m.find(hits[i].ID)
 		js = append(js, judged{hits[i].ID, t, hits[i].MarginM, says, p != nil && p.Inside})
 	}
@@ -118,8 +118,8 @@ func (r *run) judge(m *moment) []judged {
 		if !there || !indexed {
 			continue
 		}
-		margin := f.Shape.MarginM(c.pos)
-		says, _, _ := t.Rule.Judge(margin, f.Shape.BoundingRadiusM(), c.acc)
+		margin := f.Shape.MarginM(c.pos())
+		says, _, _ := t.Rule.Judge(margin, f.Shape.BoundingRadiusM(), c.accuracyM())
 		js = append(js, judged{p.Fence, t, margin, says, p.Inside})
 	}
 	slices.SortFunc(js, func(a, b judged) int { return cmp.Or(cmp.Compare(a.rank(), b.rank()), cmp.Compare(a.fence, b.fence)) })

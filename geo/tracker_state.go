@@ -50,80 +50,114 @@ func (t *Tracker) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-var sourceCodes = []Source{ByFix, ByRegion, ByBeacon, BySilence}
+// The first byte of a kept clue: its bits, its source, and what is left out.
+const (
+	clueSource  = 4      // the source's place in the byte, two bits
+	clueMillis  = 1 << 6 // the step in time is in milliseconds, not microseconds
+	clueNextSeq = 1 << 7 // seq is one more than before
+)
 
-// packClues writes evidence one after another: the step in time, what it is, seq,
-// then position and accuracy, or the fence.
+// packClues writes evidence one after another: what it is, the step in time, seq,
+// then position and accuracy as steps, and the fence. A fix takes about 10 bytes.
 func packClues(window []clue) []byte {
 	var b []byte
-	last := int64(0)
+	var last clue
 	for i := range window {
 		c := &window[i]
-		b = binary.AppendUvarint(b, uint64(c.at-last))
-		last = c.at
-		b = append(b, byte(slices.Index(sourceCodes, c.source))<<4|c.bits)
-		b = binary.AppendUvarint(b, c.seq)
-		if c.is(clueLocated) {
-			for _, v := range []float64{c.pos.Lat, c.pos.Lng, c.acc} {
-				b = binary.LittleEndian.AppendUint64(b, math.Float64bits(v))
-			}
+		step, first := uint64(c.at-last.at), c.source<<clueSource|c.bits
+		if step%1000 == 0 {
+			step, first = step/1000, first|clueMillis
 		}
-		if c.source == ByRegion || c.source == ByBeacon {
+		next := c.seq == last.seq+1
+		if next {
+			first |= clueNextSeq
+		}
+		b = binary.AppendUvarint(append(b, first), step)
+		if !next {
+			b = binary.AppendUvarint(b, c.seq)
+		}
+		if c.is(clueLocated) {
+			b = binary.AppendVarint(b, int64(c.lat)-int64(last.lat))
+			b = binary.AppendVarint(b, int64(c.lng)-int64(last.lng))
+			b = binary.AppendUvarint(b, uint64(c.acc))
+			last.lat, last.lng = c.lat, c.lng
+		}
+		if c.source == clueRegion || c.source == clueBeacon {
 			b = binary.AppendUvarint(b, uint64(len(c.fence)))
 			b = append(b, c.fence...)
 		}
+		last.at, last.seq = c.at, c.seq
 	}
 	return b
 }
 
 var errWindow = errors.New("tracker: the window is damaged")
 
+// clueReader reads what packClues writes; bad once that failed.
+type clueReader struct {
+	b   []byte
+	bad bool
+}
+
+func (r *clueReader) uvarint() uint64 {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 {
+		r.b, r.bad = nil, true
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *clueReader) varint() int64 {
+	v, n := binary.Varint(r.b)
+	if n <= 0 {
+		r.b, r.bad = nil, true
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
 func unpackClues(b []byte) ([]clue, error) {
 	var out []clue
-	last := int64(0)
-	number := func() (uint64, bool) {
-		v, n := binary.Uvarint(b)
-		if n <= 0 {
-			return 0, false
+	r := clueReader{b: b}
+	var last clue
+	for len(r.b) > 0 {
+		first := r.b[0]
+		r.b = r.b[1:]
+		c := clue{source: first >> clueSource & 3, bits: first & (1<<clueSource - 1), seq: last.seq + 1}
+		step := r.uvarint()
+		if first&clueMillis != 0 {
+			if step > math.MaxInt64/1000 {
+				return nil, errWindow
+			}
+			step *= 1000
 		}
-		b = b[n:]
-		return v, true
-	}
-	for len(b) > 0 {
-		step, ok := number()
-		if !ok || len(b) == 0 || int(b[0]>>4) >= len(sourceCodes) {
-			return nil, errWindow
-		}
-		c := clue{at: last + int64(step), source: sourceCodes[b[0]>>4], bits: b[0] & 15}
-		last, b = c.at, b[1:]
-		if c.source == ByFix && !c.is(clueLocated) {
-			return nil, errWindow
-		}
-		if c.seq, ok = number(); !ok {
-			return nil, errWindow
+		c.at = last.at + int64(step)
+		if first&clueNextSeq == 0 {
+			c.seq = r.uvarint()
 		}
 		if c.is(clueLocated) {
-			if len(b) < 24 {
+			lat, lng, acc := int64(last.lat)+r.varint(), int64(last.lng)+r.varint(), r.uvarint()
+			if lat < -90*degrees || lat > 90*degrees || lng < -180*degrees || lng > 180*degrees || acc > maxTrackedM*10 {
 				return nil, errWindow
 			}
-			for i, into := range []*float64{&c.pos.Lat, &c.pos.Lng, &c.acc} {
-				*into = math.Float64frombits(binary.LittleEndian.Uint64(b[8*i:]))
-			}
-			if c.pos.Validate() != nil || !(c.acc >= 0) {
-				return nil, errWindow
-			}
-			b = b[24:]
+			c.lat, c.lng, c.acc = int32(lat), int32(lng), uint32(acc)
+			last.lat, last.lng = c.lat, c.lng
 		}
-		if c.source == ByRegion || c.source == ByBeacon {
-			n, ok := number()
-			if !ok || n > uint64(len(b)) {
+		if c.source == clueRegion || c.source == clueBeacon {
+			n := r.uvarint()
+			if n > uint64(len(r.b)) {
 				return nil, errWindow
 			}
-			c.fence, b = string(b[:n]), b[n:]
+			c.fence, r.b = string(r.b[:n]), r.b[n:]
 		}
-		if len(out) > 0 && out[len(out)-1].compare(&c) >= 0 {
+		switch {
+		case r.bad, c.source == clueFix && !c.is(clueLocated), c.at < last.at, len(out) > 0 && out[len(out)-1].compare(&c) >= 0:
 			return nil, errWindow
 		}
+		last.at, last.seq = c.at, c.seq
 		out = append(out, c)
 	}
 	return out, nil

@@ -130,13 +130,13 @@ func (r *run) apply(m *moment, c *clue) (Outcome, Flags) {
 	r.expire(m)
 	outcome := Taken
 	switch c.source {
-	case ByFix:
+	case clueFix:
 		outcome = r.fix(m)
-	case ByRegion:
+	case clueRegion:
 		outcome = r.region(m)
-	case ByBeacon:
+	case clueBeacon:
 		r.beacon(m)
-	case BySilence:
+	case clueSilence:
 		r.silence(m)
 	}
 	m.tidy()
@@ -166,7 +166,7 @@ func (r *run) expire(m *moment) {
 			}
 		}
 		if p.Beacon != 0 {
-			if lost := p.Beacon + t.Rule.BeaconLost.Microseconds(); lost < at || lost == at && r.clue.source == BySilence {
+			if lost := p.Beacon + t.Rule.BeaconLost.Microseconds(); lost < at || lost == at && r.clue.source == clueSilence {
 				p.Beacon = 0
 				if p.Inside && !p.Other && !p.OS {
 					r.leave(m, p, lost, ByBeacon, math.NaN())
@@ -252,7 +252,7 @@ func (r *run) see(m *moment, p *presence, t *Terms) {
 func (r *run) dwell(m *moment, p *presence, t *Terms) {
 	p.Dwelled = true
 	at := p.Counted + t.Dwell.Microseconds()
-	tr := r.transition(m, Dwell, p, at, r.clue.source, math.NaN())
+	tr := r.transition(m, Dwell, p, at, r.clue.by(), math.NaN())
 	tr.Since = micro(p.Since)
 	if s := m.stay(p.Place); s != nil && s.DwelledAt == 0 {
 		s.DwelledAt = at
@@ -273,7 +273,7 @@ func (r *run) enter(m *moment, p *presence, marginM float64) {
 			id = r.t.idOf(p.Place, at)
 		}
 		i, _ := slices.BinarySearchFunc(m.Stays, p.Place, func(s stay, place string) int { return cmp.Compare(s.Place, place) })
-		m.Stays = slices.Insert(m.Stays, i, stay{ID: id, Place: p.Place, Since: at, Counted: at, By: r.clue.source})
+		m.Stays = slices.Insert(m.Stays, i, stay{ID: id, Place: p.Place, Since: at, Counted: at, By: r.clue.by()})
 		s = &m.Stays[i]
 	}
 	s.Seen = max(s.Seen, at)
@@ -288,7 +288,7 @@ func (r *run) enter(m *moment, p *presence, marginM float64) {
 	if p.Near {
 		kind = Near
 	}
-	r.transition(m, kind, p, at, r.clue.source, marginM)
+	r.transition(m, kind, p, at, r.clue.by(), marginM)
 }
 
 // leave ends a stay at a fence, and the visit with the last.
@@ -340,8 +340,8 @@ func (r *run) transition(m *moment, kind Kind, p *presence, at int64, by Source,
 			tr.since = s.Since
 		}
 	}
-	if c.is(clueLocated) && by == c.source {
-		tr.Pos, tr.Located, tr.AccuracyM = c.pos, true, c.acc
+	if c.is(clueLocated) && by == c.by() {
+		tr.Pos, tr.Located, tr.AccuracyM = c.pos(), true, c.accuracyM()
 		if !math.IsNaN(marginM) {
 			tr.MarginM = marginM
 		}
@@ -363,7 +363,7 @@ func (r *run) region(m *moment) Outcome {
 		return Invalid
 	}
 	if c.is(clueLocated) {
-		margin = f.Shape.MarginM(c.pos)
+		margin = f.Shape.MarginM(c.pos())
 	}
 	if !c.is(clueInside) {
 		p := m.find(c.fence)
@@ -379,7 +379,7 @@ func (r *run) region(m *moment) Outcome {
 		}
 		return Taken
 	}
-	said, _, _ := t.Rule.Judge(margin, f.Shape.BoundingRadiusM(), c.acc)
+	said, _, _ := t.Rule.Judge(margin, f.Shape.BoundingRadiusM(), c.accuracyM())
 	if _, circle := f.Shape.(Circle); circle {
 		if said == SaysOutside && margin > regionGraceM {
 			return Denied

@@ -905,3 +905,31 @@ func TestStateIsSmallAndDamageIsSeen(t *testing.T) {
 		}
 	}
 }
+
+func FuzzTrackerState(f *testing.F) {
+	w := village(f)
+	k := newWalk(f, w)
+	for _, e := range life(rand.New(rand.NewPCG(2, 3)), 60) {
+		k.apply(e)
+	}
+	b, err := json.Marshal(k.tracker)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Add([]byte(`{"v":1,"live":{"in":[{"fence":"in","place":"cafe","inside":true}]}}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var x geo.Tracker
+		if json.Unmarshal(b, &x) != nil {
+			return
+		}
+		for _, e := range life(rand.New(rand.NewPCG(4, 5)), 20) {
+			x.Apply(w, e, time.Time{})
+			x.Due(w)
+		}
+		x.Settle(w)
+		if _, err := json.Marshal(x); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -154,7 +154,7 @@ func (t *Tracker) differences(r *run, before *moment, shown *clue) []Transition 
 		if _, there := r.terms(p); !there || slices.ContainsFunc(out, told) {
 			return
 		}
-		tr := Transition{Kind: kind, At: micro(shown.at), Place: p.Place, Fence: p.Fence, Near: p.Near, By: shown.source}
+		tr := Transition{Kind: kind, At: micro(shown.at), Place: p.Place, Fence: p.Fence, Near: p.Near, By: shown.by()}
 		if kind == Exit {
 			tr.Since = micro(p.Since)
 		}
