@@ -40,6 +40,10 @@ func (p Platform) watching() watching {
 	return watching{}
 }
 
+// Fences is how many circles an app may have watched beside the bubble; 0 for a
+// platform that watches nothing.
+func (p Platform) Fences() int { return p.watching().slots }
+
 // Bubbles, in metres: a smaller one would wake the app for nothing, a larger one
 // would keep a phone on an old plan for too long.
 const (
@@ -131,7 +135,8 @@ type SlotPlan struct {
 // without a slot, less what the phone may go until it is woken: the platform's
 // lateness at the phone's speed. Weights cannot shrink it to less than half of
 // what the nearest fences alone would give, and no fix can make it smaller than
-// its own error, so that the phone is in the bubble that it registers.
+// its own error, so that the phone is in the bubble that it registers, unless it
+// is off by more than MaxRadiusM.
 //
 // So the number of fences is no limit, and no set grows stale: what matters is
 // how many lie within reach, about 750 m on iOS and 520 m on Android for who
@@ -160,7 +165,7 @@ func (s Slots) Plan(near func(p Point, n int, dst []Hit) []Hit, weight func(id s
 	hits := near(s.At, ask, nil)
 	c := choice{
 		lead:  os.beyondM + max(walkMPS, s.SpeedMPS)*os.lateS,
-		floor: max(MinBubbleM, sureFactor*assumed(s.AccuracyM)),
+		floor: min(max(MinBubbleM, sureFactor*assumed(s.AccuracyM)), MaxRadiusM),
 		slots: slots,
 		// What was not looked at is not nearer than the last that was, save that
 		// its circle may be raised.

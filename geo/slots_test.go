@@ -407,6 +407,10 @@ func TestPlanOfAPhone(t *testing.T) {
 			fences: atBorders(p, 150, 100, 900, 1000), slots: Slots{Platform: IOS, Free: 3, AccuracyM: 400},
 			in: "f00 f01", bubble: 800, out: "f02 crowded",
 		},
+		"a fix that says nothing makes no bubble that is none": {
+			fences: atBorders(p, 150, 900), slots: Slots{Platform: IOS, Free: AllFree, AccuracyM: math.MaxFloat64},
+			in: "f00", bubble: MaxRadiusM, guaranteed: true,
+		},
 		"only a bubble": {
 			fences: atBorders(p, 150, 900), slots: Slots{Platform: Android, Free: 1},
 			bubble: 900 - 50 - 1.5*180, out: "f00 no_slot", guaranteed: true,

@@ -6,10 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/fnv"
+	"strings"
 	"sync"
 
-	"github.com/footfall-engage/footfall/geo"
+	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
 	"github.com/footfall-engage/footfall/server/catalog"
 	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/eventlog"
@@ -25,6 +25,9 @@ type sdkCatalog struct {
 
 	mu      sync.Mutex
 	secrets map[catalog.Sealed]engage.Secret // opened ones
+
+	compiling sync.Mutex            // also guards fences
+	fences    map[string]*sdkFences // the newest, by workspace
 }
 
 // App implements ingest.Catalog.
@@ -50,32 +53,6 @@ func (c *sdkCatalog) App(key string) (ingest.App, bool) {
 	}
 	out.IdentitySecret = secret
 	return out, true
-}
-
-// Nearest implements ingest.Catalog.
-func (c *sdkCatalog) Nearest(workspace string, p geo.Point, n int) (string, []ingest.Region) {
-	rev := c.a.catalog.Latest()
-	config, err := c.places.at(rev)
-	if err != nil {
-		c.a.log.Error("places for phones", "revision", rev, "error", err)
-		return fmt.Sprint(rev), nil
-	}
-	hits := config.Nearest(workspace, p, n, nil)
-	regions := make([]ingest.Region, len(hits))
-	for i, h := range hits {
-		regions[i] = ingest.Region{ID: h.ID, Center: h.Shape.Center(), RadiusM: h.Shape.BoundingRadiusM()}
-	}
-	return etag(regions), regions
-}
-
-// etag names a set of regions by its content, so that a revision which does not
-// touch them sends nothing to any phone.
-func etag(regions []ingest.Region) string {
-	h := fnv.New64a()
-	for _, r := range regions {
-		fmt.Fprintf(h, "%s %v %v %v\n", r.ID, r.Center.Lat, r.Center.Lng, r.RadiusM)
-	}
-	return fmt.Sprintf("%016x", h.Sum64())
 }
 
 // Changed implements ingest.Catalog.
@@ -141,7 +118,11 @@ func (i installs) Install(ctx context.Context, workspace, install string) (inges
 	if err != nil || in == nil {
 		return ingest.Install{}, err
 	}
-	out := ingest.Install{Consents: map[engage.Purpose]bool{}, Background: in.Device.Lifecycle == "background"}
+	out := ingest.Install{
+		Consents: map[engage.Purpose]bool{}, Background: in.Device.Lifecycle == "background", Platform: in.Device.Platform,
+		Location:  sdkpb.Permissions_Location(sdkpb.Permissions_Location_value["LOCATION_"+strings.ToUpper(in.Device.Location)]),
+		Precision: sdkpb.Permissions_Precision(sdkpb.Permissions_Precision_value["PRECISION_"+strings.ToUpper(in.Device.Precision)]),
+	}
 	for p, c := range in.Consents {
 		out.Consents[p] = c.Granted
 	}
@@ -150,7 +131,7 @@ func (i installs) Install(ctx context.Context, workspace, install string) (inges
 	}
 	switch {
 	case in.Fix != nil:
-		out.Position = &in.Fix.Pos
+		out.Position, out.AccuracyM = &in.Fix.Pos, in.Fix.AccuracyM
 	case in.Coarse != 0:
 		p := in.Coarse.Center()
 		out.Position = &p

@@ -116,6 +116,7 @@ type greeted struct {
 	app   App
 	in    *install // acquired: the caller releases it
 	token string   // new; empty means that it had one
+	caps  caps
 }
 
 // greet takes a hello from an address: who it is, a token if it has none, and the log.
@@ -131,7 +132,7 @@ func (g *Gateway) greet(ctx context.Context, h *sdkpb.Hello, from netip.Addr) (g
 	if e := g.mayTake(g.installs.slotOf(app.Workspace, h.GetInstallId())); e != nil {
 		return greeted{}, e
 	}
-	out := greeted{key: h.GetAppKey(), app: app}
+	out := greeted{key: h.GetAppKey(), app: app, caps: capsOf(h.GetCaps())}
 	if h.GetDeviceToken() == "" {
 		if err := g.mayRegister(from); err != nil {
 			return greeted{}, err
@@ -150,7 +151,7 @@ func (g *Gateway) greet(ctx context.Context, h *sdkpb.Hello, from netip.Addr) (g
 		g.installs.release(out.in)
 		return greeted{}, err
 	}
-	out.in.setPhase(h.GetLifecycle() == sdkpb.Lifecycle_STATE_BACKGROUND)
+	out.in.greeted(h)
 	return out, nil
 }
 
@@ -190,5 +191,6 @@ func (g *Gateway) helloOk(who *greeted, session string) *sdkpb.HelloOk {
 			BatchItems: sdkproto.MaxBatchItems, BodyBytes: sdkproto.MaxBodyBytes,
 		},
 		Credit: uint32(g.o.Limits.Credit), Proto: sdkproto.ProtoMax, ThroughSeq: who.in.through,
+		Caps: who.caps.names(),
 	}
 }

@@ -5,7 +5,8 @@
 //
 // Reading order: ports.go (what it needs of the others), gateway.go (lifecycle),
 // judge.go (what may enter the log), install.go (what it remembers of an
-// install), session.go and outbound.go (one websocket), post.go (the POSTs),
+// install), watch.go and watched.go (what its phone should watch, and why not
+// more), session.go and outbound.go (one websocket), post.go (the POSTs),
 // stall.go (when the log does not answer), sessions.go (the door for the deliver
 // stage).
 //
@@ -28,6 +29,20 @@
 // precise positions only the centre of the H3 cell enters it. The read copy may
 // be ahead of the log when an append fails; situate judges again by the order of
 // the log.
+//
+// # What phones watch
+//
+// Of each install the gateway keeps what its phone was told to watch: the bubble,
+// the ids of the regions, what they were chosen by (geo.Slots). Wherever the phone
+// is heard, one comparison tells whether that still holds; if not (it left the
+// bubble, a place changed, the OS refused some, permissions or capabilities are
+// others, a day has passed) the next plan goes out on the socket or in the answer
+// to the very POST. It is not kept over a restart: the first word of a phone brings
+// a plan. The exit of a bubble is an item like others and enters the log, where its
+// region names no place.
+//
+// Who does not know bubbles gets the nearest circles, as in the first version of
+// the protocol.
 //
 // # When the log does not answer
 //

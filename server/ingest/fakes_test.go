@@ -10,9 +10,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,9 +43,13 @@ var noon = time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
 type catalog struct {
 	mu      sync.Mutex
 	apps    map[string]ingest.App
-	rev     int
+	index   *geo.Index
+	wishes  map[string]ingest.Wish // of those that wish for more than a weight of 1
 	changed chan struct{}
 }
+
+// north is where the line of places is after so many degrees and metres.
+func north(lat, m float64) float64 { return lat + m/110_574 }
 
 func newCatalog() *catalog {
 	return &catalog{
@@ -54,8 +58,27 @@ func newCatalog() *catalog {
 			ios:     {Workspace: ws, ID: "shop-ios", Platform: "ios"},
 			off:     {Workspace: ws, ID: "old", Platform: "android", Disabled: true},
 		},
+		index:   line(150),
 		changed: make(chan struct{}),
 	}
+}
+
+func line(radiusM float64) *geo.Index {
+	var fences []geo.Fence
+	for i := range 100 {
+		fences = append(fences, geo.Fence{
+			ID: fmt.Sprintf("fence-%d", i), Shape: geo.Circle{Around: geo.Point{Lat: float64(i) / 100}, RadiusM: radiusM},
+		})
+	}
+	return indexOf(fences)
+}
+
+func indexOf(fences []geo.Fence) *geo.Index {
+	x, err := geo.NewIndex(fences)
+	if err != nil {
+		panic(err)
+	}
+	return x
 }
 
 func (c *catalog) App(key string) (ingest.App, bool) {
@@ -65,18 +88,22 @@ func (c *catalog) App(key string) (ingest.App, bool) {
 	return a, ok
 }
 
-func (c *catalog) Nearest(workspace string, p geo.Point, n int) (string, []ingest.Region) {
+func (c *catalog) Fences(string) ingest.Fences {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var out []ingest.Region
-	for i := range 100 {
-		out = append(out, ingest.Region{ID: fmt.Sprintf("fence-%d", i), Center: geo.Point{Lat: float64(i) / 100}, RadiusM: 150})
+	return fences{c.index, c.wishes}
+}
+
+type fences struct {
+	*geo.Index
+	wishes map[string]ingest.Wish
+}
+
+func (f fences) Wish(id string) ingest.Wish {
+	if w, ok := f.wishes[id]; ok {
+		return w
 	}
-	slices.SortFunc(out, func(a, b ingest.Region) int {
-		return int(geo.DistanceM(p, a.Center) - geo.DistanceM(p, b.Center))
-	})
-	out = out[:n]
-	return fmt.Sprintf("%s-%d-%s", workspace, c.rev, out[0].ID), out
+	return ingest.Wish{Weight: 1}
 }
 
 func (c *catalog) Changed() <-chan struct{} {
@@ -89,7 +116,6 @@ func (c *catalog) change(f func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	f()
-	c.rev++
 	close(c.changed)
 	c.changed = make(chan struct{})
 }
@@ -277,6 +303,7 @@ type world struct {
 	log        *eventLog // unless the test brings another
 	deliveries *deliveries
 	clock      *clock.Manual
+	ticks      *ticks // clock as the gateway has it
 	registry   *prometheus.Registry
 	gateway    *ingest.Gateway
 	server     *httptest.Server
@@ -316,13 +343,14 @@ func newWorldOn(t testing.TB, limits ingest.Limits, log ingest.Log) *world {
 		deliveries: &deliveries{grants: map[string]bool{}}, clock: clock.NewManual(noon),
 		registry: prometheus.NewRegistry(), logs: &logBuffer{},
 	}
+	w.ticks = &ticks{Manual: w.clock}
 	if log == nil {
 		log = w.log
 	}
 	var err error
 	w.gateway, err = ingest.New(ingest.Options{
 		Catalog: w.catalog, Credentials: w.creds, Installs: w.installs, Log: log, Deliveries: w.deliveries,
-		Clock: w.clock, Registerer: w.registry, Limits: limits,
+		Clock: w.ticks, Registerer: w.registry, Limits: limits,
 		Logger: slog.New(slog.NewTextHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	if err != nil {
@@ -347,6 +375,34 @@ func newWorldOn(t testing.TB, limits ingest.Limits, log ingest.Log) *world {
 		w.server.Close()
 	})
 	return w
+}
+
+// ticks counts how often the gateway asked to be woken: once after each turn of
+// its wheel, and at the beginning.
+type ticks struct {
+	*clock.Manual
+	asked atomic.Int64
+}
+
+func (c *ticks) At(t time.Time) (<-chan struct{}, func()) {
+	defer c.asked.Add(1)
+	return c.Manual.At(t)
+}
+
+// tick moves the clock by a second and waits until the wheel has turned.
+func (w *world) tick() {
+	w.t.Helper()
+	until(w.t, "begin of the wheel", func() bool { return w.ticks.asked.Load() > 0 })
+	before := w.ticks.asked.Load()
+	w.clock.Advance(time.Second)
+	until(w.t, "turn of the wheel", func() bool { return w.ticks.asked.Load() > before })
+}
+
+// release has the log answer all that waits for it.
+func (w *world) release() {
+	w.t.Helper()
+	w.log.release()
+	until(w.t, "answers of the log", func() bool { return w.gateway.LogHealth().Waiting == 0 })
 }
 
 // until waits for a condition.

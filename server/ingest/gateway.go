@@ -206,11 +206,18 @@ func (g *Gateway) Run(ctx context.Context) error {
 		g.mu.Unlock()
 		return errors.New("ingest: a gateway runs once")
 	}
+	changed := g.o.Catalog.Changed() // before anybody is served, so that no change is missed
 	g.started, g.serving, g.life = true, true, life
 	g.mu.Unlock()
 	close(g.ready)
 
+	following := make(chan struct{})
+	go func() {
+		defer close(following)
+		g.follow(ctx, changed)
+	}()
 	g.work(ctx)
+	<-following
 
 	g.mu.Lock()
 	g.serving = false
@@ -238,9 +245,33 @@ func (g *Gateway) Run(ctx context.Context) error {
 	return nil
 }
 
-// work turns the wheel and follows the catalog until ctx ends.
+// follow tells the sessions what a change of the catalog means to them, until ctx
+// ends. What changes meanwhile is told by the next round. It is not the wheel's
+// business: a round is as long as there are phones.
+func (g *Gateway) follow(ctx context.Context, changed <-chan struct{}) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		}
+		changed = g.o.Catalog.Changed()
+		g.revision.Add(1)
+		all := g.sessions.all()
+		for _, s := range all { // first who may be here at all
+			s.followApp()
+		}
+		for _, s := range all {
+			if ctx.Err() != nil {
+				return
+			}
+			s.tellRegions(false)
+		}
+	}
+}
+
+// work turns the wheel until ctx ends.
 func (g *Gateway) work(ctx context.Context) {
-	changed := g.o.Catalog.Changed()
 	stalled := false
 	tick, stop := g.o.Clock.At(g.o.Clock.Now().Add(tickEvery))
 	for {
@@ -252,12 +283,6 @@ func (g *Gateway) work(ctx context.Context) {
 			g.wheel.turn()
 			stalled = g.watch(stalled)
 			tick, stop = g.o.Clock.At(g.o.Clock.Now().Add(tickEvery))
-		case <-changed:
-			changed = g.o.Catalog.Changed()
-			g.revision.Add(1)
-			for _, s := range g.sessions.all() {
-				s.reconfigured()
-			}
 		}
 	}
 }

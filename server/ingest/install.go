@@ -15,13 +15,6 @@ import (
 	"github.com/footfall-engage/footfall/server/engage"
 )
 
-// regionsMoveM is how far a phone moves before it gets a new set of regions.
-const regionsMoveM = 200
-
-// noRegions is the etag of the empty set, sent when the person no longer agrees
-// to location.
-const noRegions = "none"
-
 // purposes by their number on the wire.
 var purposes = [...]engage.Purpose{
 	sdkpb.Consent_PURPOSE_MARKETING:           engage.ConsentMarketing,
@@ -43,9 +36,31 @@ type view struct {
 	answers    [len(purposes)]answer
 	background bool
 	phaseSeq   uint64 // of the newest lifecycle item
+	allowed    permissions
+
 	position   geo.Point
 	positionAt time.Time // by the corrected device clock; zero means from before this process
+	accuracyM  float64   // 68 % radius; 0 means not given
+	speedMPS   float64   // 0 means not given, too
 	positioned bool
+	leftAt     time.Time // when the OS last said that the bubble was left, as positionAt; zero means never
+}
+
+// permissions are what the person allows in the OS, as far as regions need it.
+type permissions struct {
+	seq       uint64 // of the newest item; 0 means from a hello, or from before this process
+	location  sdkpb.Permissions_Location
+	precision sdkpb.Permissions_Precision
+}
+
+// regions reports whether the OS may watch regions for the app: it needs location
+// always, and precisely. Where the phone has not said, it may.
+func (p permissions) regions() bool {
+	switch p.location {
+	case sdkpb.Permissions_LOCATION_NONE, sdkpb.Permissions_LOCATION_WHEN_IN_USE:
+		return false
+	}
+	return p.precision != sdkpb.Permissions_PRECISION_REDUCED
 }
 
 func (v *view) granted(p sdkpb.Consent_Purpose) bool { return v.answers[p].granted }
@@ -84,73 +99,36 @@ type install struct {
 	loaded  bool
 	through uint64
 	view    view
-
-	// What the phone was last told to watch.
-	told         bool
-	toldEtag     string
-	toldAt       geo.Point
-	toldRevision uint64
+	watch   watch
 }
 
-// setPhase is what a hello says.
-func (in *install) setPhase(background bool) {
+// greeted is what a hello says.
+func (in *install) greeted(h *sdkpb.Hello) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.view.background = background
-	in.background.Store(background)
+	v := &in.view
+	v.background = h.GetLifecycle() == sdkpb.Lifecycle_STATE_BACKGROUND
+	in.background.Store(v.background)
+	if p := h.GetPermissions(); p != nil {
+		in.allow(permissions{v.allowed.seq, p.GetLocation(), p.GetPrecision()})
+	}
+}
+
+// allow takes other permissions. With them the OS may have slots again.
+func (in *install) allow(p permissions) {
+	old := in.view.allowed
+	in.view.allowed = p
+	if old.location != p.location || old.precision != p.precision {
+		w := &in.watch
+		w.free, w.refused, w.again = geo.AllFree, nil, true
+	}
 }
 
 // take makes a judged view the one in effect. Called with in.mu.
 func (in *install) take(v *view) {
+	in.allow(v.allowed)
 	in.view = *v
 	in.background.Store(v.background)
-}
-
-// regions is the set that the phone should watch now; nil means the one it was
-// told. Again tells it whatever it was told before.
-func (in *install) regions(c Catalog, revision uint64, slots int, again bool) *sdkpb.Regions {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	v := &in.view
-	if slots == 0 {
-		return nil
-	}
-	if !v.positioned {
-		if !in.told || in.toldEtag == noRegions && !again {
-			return nil
-		}
-		in.toldEtag = noRegions
-		return &sdkpb.Regions{Etag: noRegions}
-	}
-	moved := !in.told || in.toldEtag == noRegions || geo.DistanceM(in.toldAt, v.position) > regionsMoveM
-	if !again && !moved && in.toldRevision == revision {
-		return nil
-	}
-	etag, near := c.Nearest(in.key.workspace, v.position, slots)
-	same := in.told && in.toldEtag == etag
-	in.told, in.toldEtag, in.toldAt, in.toldRevision = true, etag, v.position, revision
-	if same && !again {
-		return nil
-	}
-	out := &sdkpb.Regions{Etag: etag, Regions: make([]*sdkpb.Region, len(near))}
-	for i, r := range near {
-		out.Regions[i] = &sdkpb.Region{
-			Id: r.ID, Lat: r.Center.Lat, Lng: r.Center.Lng, RadiusM: r.RadiusM, OnEnter: true, OnExit: true,
-		}
-	}
-	return out
-}
-
-// slotsOf is how many regions an app of the platform can watch: the OS's own
-// limit, one of which is kept for a bubble.
-func slotsOf(platform string) int {
-	switch platform {
-	case "ios":
-		return 19
-	case "android":
-		return 50
-	}
-	return 0
 }
 
 // installs remembers installs: those in use, and the most recently used others.
@@ -225,8 +203,12 @@ func (in *install) load(ctx context.Context, source Installs) error {
 	}
 	in.view.background = known.Background
 	in.background.Store(known.Background)
+	in.view.allowed = permissions{location: known.Location, precision: known.Precision}
 	if known.Position != nil && in.view.located() {
 		in.view.position, in.view.positioned = *known.Position, true
+		in.view.accuracyM = known.AccuracyM
 	}
+	in.watch.platform, in.watch.caps = geo.Platform(known.Platform), caps{bubble: true}
+	in.watch.begin()
 	return nil
 }

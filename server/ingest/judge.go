@@ -87,7 +87,9 @@ func (v *view) judge(app *App, item *sdkpb.Item, b *sdkpb.Batch, received time.T
 	case sdkproto.KindLocation:
 		reject = v.location(item, "location", item.GetLocation(), at)
 	case sdkproto.KindRegionEvent:
-		reject = v.location(item, "region_event", item.GetRegionEvent().GetLocation(), at)
+		if reject = v.location(item, "region_event", item.GetRegionEvent().GetLocation(), at); reject == nil {
+			v.regionEvent(item.GetRegionEvent(), at)
+		}
 	case sdkproto.KindBeacon:
 		reject = v.beacon(item, at)
 	case sdkproto.KindConsent:
@@ -96,6 +98,10 @@ func (v *view) judge(app *App, item *sdkpb.Item, b *sdkpb.Batch, received time.T
 		if item.GetSeq() >= v.phaseSeq {
 			v.phaseSeq = item.GetSeq()
 			v.background = item.GetLifecycle().GetState() == sdkpb.Lifecycle_STATE_BACKGROUND
+		}
+	case sdkproto.KindPermissions:
+		if p := item.GetPermissions(); item.GetSeq() >= v.allowed.seq {
+			v.allowed = permissions{item.GetSeq(), p.GetLocation(), p.GetPrecision()}
 		}
 	case sdkproto.KindIdentify:
 		reject = identity(app, item)
@@ -130,8 +136,17 @@ func (v *view) location(item *sdkpb.Item, field string, l *sdkpb.Location, at ti
 	}
 	if !v.positioned || !at.Before(v.positionAt) {
 		v.position, v.positionAt, v.positioned = p, at, true
+		v.accuracyM, v.speedMPS = l.GetAccuracyM(), l.GetSpeedMps()
 	}
 	return nil
+}
+
+// regionEvent notes that the bubble was left. The event enters the log like any
+// other, so that the install's sequence has no hole; its region is no place's.
+func (v *view) regionEvent(r *sdkpb.RegionEvent, at time.Time) {
+	if r.GetRegionId() == sdkproto.BubbleID && r.GetTransition() == sdkpb.RegionEvent_TRANSITION_EXIT && at.After(v.leftAt) {
+		v.leftAt = at
+	}
 }
 
 // beacon judges that a beacon was heard, which is a position in other words.
@@ -158,10 +173,10 @@ func (v *view) consent(item *sdkpb.Item) {
 		return
 	}
 	if !v.located() {
-		v.positioned, v.position, v.positionAt = false, geo.Point{}, time.Time{}
+		v.positioned, v.position, v.positionAt, v.accuracyM, v.speedMPS = false, geo.Point{}, time.Time{}, 0, 0
 	} else if c.GetPurpose() == sdkpb.Consent_PURPOSE_LOCATION_PRECISE && v.positioned {
 		if cell, err := geo.CellOf(v.position, coarseResolution); err == nil {
-			v.position = cell.Center()
+			v.position, v.accuracyM, v.speedMPS = cell.Center(), max(v.accuracyM, coarseAccuracyM), 0
 		}
 	}
 }

@@ -392,8 +392,9 @@ func TestRegionsFollowThePhoneAndTheCatalog(t *testing.T) {
 	if got := nextRegions(); len(got.Regions) != 50 || got.Regions[0].Id != "fence-20" {
 		t.Errorf("on the socket: %v", got)
 	}
-	w.catalog.change(func() {})
-	if got := nextRegions(); !strings.Contains(got.Etag, "-1-") {
+	w.catalog.change(func() {}) // of something else: nothing is told
+	w.catalog.change(func() { w.catalog.index = line(160) })
+	if got := nextRegions(); got.Regions[0].RadiusM != 160 || got.Bubble != nil {
 		t.Errorf("after a change: %v", got)
 	}
 	r.send(&sdkpb.Frame{Id: 3, Batch: batch(

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"time"
 
 	"github.com/footfall-engage/footfall/geo"
 	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
@@ -18,11 +19,22 @@ type App struct {
 	IdentitySecret engage.Secret
 }
 
-// Region is one circle for a phone to watch.
-type Region struct {
-	ID      string // of the geofence
-	Center  geo.Point
-	RadiusM float64
+// Fences are the geofences of a workspace at one moment.
+type Fences interface {
+	// Nearest appends the n of the smallest margin at p, as geo.Index.Nearest does.
+	Nearest(p geo.Point, n int, dst []geo.Hit) []geo.Hit
+	// Wish says what a phone's watch over one of them is worth.
+	Wish(id string) Wish
+}
+
+// Wish is how gladly a geofence is watched by phones.
+type Wish struct {
+	// Weight as in geo.Slots.Plan: one of 2 is watched as gladly as one of 1 at half
+	// the distance, one of 0 never.
+	Weight float64
+	// Dwell is how long somebody must be inside for a dwell, told by phones whose OS
+	// can tell; 0 means that nobody waits for it.
+	Dwell time.Duration
 }
 
 // Catalog is what marketers and operators have configured, in memory: its
@@ -30,10 +42,9 @@ type Region struct {
 type Catalog interface {
 	// App finds an app by its public key.
 	App(key string) (App, bool)
-	// Nearest returns at most n regions around p, nearest first. The etag changes
-	// when the set or a circle in it does; it is not "none".
-	Nearest(workspace string, p geo.Point, n int) (etag string, regions []Region)
-	// Changed is closed when apps or places have changed since the call.
+	// Fences are those of now; empty, not nil, for a workspace without any.
+	Fences(workspace string) Fences
+	// Changed is closed when apps, places or wishes have changed since the call.
 	Changed() <-chan struct{}
 }
 
@@ -60,6 +71,10 @@ type Install struct {
 	Background bool       // the last known phase of the app
 	ThroughSeq uint64     // up to which the server has every item; 0 means not known
 	Position   *geo.Point // the newest, as it is kept (precise or the centre of a cell); nil means none
+	AccuracyM  float64    // of Position, 68 % radius; 0 means not given
+	Platform   string     // as in App; empty means not known
+	Location   sdkpb.Permissions_Location
+	Precision  sdkpb.Permissions_Precision
 }
 
 // Installs is the read copy of the states of installs.

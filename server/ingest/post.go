@@ -29,7 +29,7 @@ func allowOrigins(w http.ResponseWriter) {
 	h.Set("Access-Control-Allow-Origin", "*")
 	h.Set("Access-Control-Allow-Methods", "GET, POST")
 	h.Set("Access-Control-Allow-Headers", strings.Join([]string{
-		"Content-Type", "Content-Encoding", sdkproto.HeaderAppKey, sdkproto.HeaderInstall, sdkproto.HeaderAuthorization,
+		"Content-Type", "Content-Encoding", sdkproto.HeaderAppKey, sdkproto.HeaderInstall, sdkproto.HeaderAuthorization, sdkproto.HeaderCaps,
 	}, ", "))
 	h.Set("Access-Control-Expose-Headers", "Retry-After")
 	h.Set("Access-Control-Max-Age", "86400")
@@ -140,7 +140,7 @@ func (g *Gateway) postInstall(ctx context.Context, r *http.Request, codec sdkpro
 	}
 	defer g.installs.release(who.in)
 	reply := &sdkpb.BatchReply{HelloOk: g.helloOk(&who, "")}
-	g.enclose(ctx, reply, &who.app, who.in, true)
+	g.enclose(ctx, reply, who.in, g.asks(&who.app, who.caps, true))
 	return reply, nil
 }
 
@@ -198,15 +198,22 @@ func (g *Gateway) postBatch(ctx context.Context, r *http.Request, codec sdkproto
 	ack.ServerMs = g.o.Clock.Now().UnixMilli()
 	g.metrics.acked("post", start)
 	reply := &sdkpb.BatchReply{Ack: ack}
+	if a := b.GetRegionsAck(); a != nil {
+		in.acknowledged(a)
+	}
 	// An answer to an earlier attempt may have been lost with a set of regions in
 	// it; a batch without items asks for what is new.
-	g.enclose(ctx, reply, &app, in, b.GetAttempt() > 1 || len(b.GetItems()) == 0)
+	again := b.GetAttempt() > 1 || len(b.GetItems()) == 0
+	g.enclose(ctx, reply, in, g.asks(&app, capsOfHeader(r.Header.Get(sdkproto.HeaderCaps)), again))
 	return reply, nil
 }
 
 // enclose adds what the phone should know to an answer.
-func (g *Gateway) enclose(ctx context.Context, reply *sdkpb.BatchReply, app *App, in *install, again bool) {
-	reply.Regions = in.regions(g.o.Catalog, g.revision.Load(), slotsOf(app.Platform), again)
+func (g *Gateway) enclose(ctx context.Context, reply *sdkpb.BatchReply, in *install, a *asking) {
+	a.post = true
+	in.mu.Lock()
+	reply.Regions = g.regionsOf(ctx, in, a)
+	in.mu.Unlock()
 	messages, err := g.o.Deliveries.Inbox(ctx, in.key.workspace, in.key.install)
 	if err != nil {
 		g.inboxFailed(ctx, in, err)

@@ -41,7 +41,7 @@ type session struct {
 	in     *install
 	appKey string
 	app    atomic.Pointer[App]
-	slots  int // regions that the phone can watch
+	caps   caps
 
 	alive liveness
 	slot  uint64 // of the wheel, guarded by it
@@ -257,8 +257,11 @@ func (s *session) receive(f *sdkpb.Frame) {
 	case f.Claim != nil:
 		name = "claim"
 		s.claim(f.GetId(), f.Claim.GetMessageId())
-	case f.RegionsAck != nil: // what the OS refused is not asked for again
+	case f.RegionsAck != nil:
 		name = "regions_ack"
+		if s.in.acknowledged(f.RegionsAck) {
+			s.tellRegions(false)
+		}
 	case f.Ping != nil:
 		name = "ping"
 		s.push(&sdkpb.Frame{Re: f.GetId(), Pong: &sdkpb.Pong{}})
@@ -284,7 +287,7 @@ func (s *session) hello(f *sdkpb.Frame) {
 	s.in = who.in
 	s.appKey = who.key
 	s.app.Store(&who.app)
-	s.slots = slotsOf(who.app.Platform)
+	s.caps = who.caps
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // crypto/rand never fails
 	welcome := &sdkpb.Frame{Re: f.GetId(), HelloOk: s.g.helloOk(&who, hex.EncodeToString(b[:]))}
@@ -300,8 +303,12 @@ func (s *session) hello(f *sdkpb.Frame) {
 }
 
 // tellRegions sends the set to watch if it is another than before, or again.
+// The install stays locked until the set is queued, so that of two the later one
+// is the last that the phone hears.
 func (s *session) tellRegions(again bool) {
-	if r := s.in.regions(s.g.o.Catalog, s.g.revision.Load(), s.slots, again); r != nil {
+	s.in.mu.Lock()
+	defer s.in.mu.Unlock()
+	if r := s.g.regionsOf(s.life, s.in, s.g.asks(s.app.Load(), s.caps, again)); r != nil {
 		s.push(&sdkpb.Frame{Regions: r})
 	}
 }
@@ -326,12 +333,6 @@ func (g *Gateway) inboxFailed(ctx context.Context, in *install, err error) {
 	if ctx.Err() == nil {
 		g.log.WarnContext(ctx, "inbox not read", "install", in.key.install, "error", err)
 	}
-}
-
-// reconfigured follows a change of the catalog.
-func (s *session) reconfigured() {
-	s.followApp()
-	s.tellRegions(false)
 }
 
 // followApp takes the app as it is now, and closes if it is no more.

@@ -97,7 +97,7 @@ func TestASocketPhoneIsToldToWaitWhileTheLogIsSilent(t *testing.T) {
 		// However long it takes, it is told now and then, not all the time.
 		words := 0
 		for range 20 {
-			w.clock.Advance(time.Second)
+			w.tick()
 			r.send(&sdkpb.Frame{Id: 5, Ping: &sdkpb.Ping{}})
 			for f := range frames {
 				if f.Pong != nil {
@@ -217,7 +217,7 @@ func TestAPostIsToldToWaitWhileTheLogIsSilent(t *testing.T) {
 	if reply, status := w.post(sdkproto.PathBatch, batch(), auth("phone-00001", token)); status != http.StatusOK {
 		t.Errorf("a question, which needs no log: %d %v", status, reply)
 	}
-	w.log.release() // it lands, though nobody was told
+	w.release() // it lands, though nobody was told
 	if reply, status := w.post(sdkproto.PathBatch, send, auth("phone-00001", token)); status != http.StatusOK || reply.Ack == nil {
 		t.Errorf("sent again: %d %v", status, reply)
 	}
@@ -242,7 +242,7 @@ func TestARegistrationIsToldToWaitWhileTheLogIsSilent(t *testing.T) {
 	if after, _ := w.creds.Credential(t.Context(), ws, "phone-00001"); after.Version != before.Version {
 		t.Error("a token was made that nobody can be told")
 	}
-	w.log.release()
+	w.release()
 	token := w.token("phone-00001")
 	if _, status := w.post(sdkproto.PathBatch, batch(opened(1)), auth("phone-00001", token)); status != http.StatusOK {
 		t.Errorf("the token that was told: %d", status)

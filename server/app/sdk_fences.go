@@ -1,0 +1,112 @@
+package app
+
+import (
+	"slices"
+	"time"
+
+	"github.com/footfall-engage/footfall/geo"
+	"github.com/footfall-engage/footfall/server/catalog"
+	"github.com/footfall-engage/footfall/server/clock"
+	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/ingest"
+	"github.com/footfall-engage/footfall/server/situate"
+)
+
+// namedWeight is that of a geofence whose place a running campaign names; all
+// others weigh 1.
+const namedWeight = 2
+
+// sdkFences are the geofences of a workspace at one revision, as phones should
+// watch them.
+type sdkFences struct {
+	revision  uint64
+	workspace string
+	config    *situate.Config
+	clock     clock.Clock
+	wishes    map[string]fenceWish // of the geofences that wish for something
+}
+
+type fenceWish struct {
+	dwell time.Duration
+	named []*engage.Campaign // those that name the place, live ones
+}
+
+// Fences implements ingest.Catalog.
+func (c *sdkCatalog) Fences(workspace string) ingest.Fences {
+	c.compiling.Lock()
+	defer c.compiling.Unlock()
+	rev := c.a.catalog.Latest()
+	last := c.fences[workspace]
+	if last != nil && last.revision == rev {
+		return last
+	}
+	config, err := c.places.at(rev)
+	if err == nil {
+		var s *catalog.Snapshot
+		if s, err = c.a.catalog.At(rev); err == nil {
+			last = &sdkFences{
+				revision: rev, workspace: workspace, config: config, clock: c.a.o.Clock,
+				wishes: wishesOf(s.Places(workspace), s.Campaigns(workspace)),
+			}
+			if c.fences == nil {
+				c.fences = map[string]*sdkFences{}
+			}
+			c.fences[workspace] = last
+			return last
+		}
+	}
+	c.a.log.Error("places for phones", "revision", rev, "error", err)
+	if last == nil {
+		return &sdkFences{workspace: workspace, config: &situate.Config{}, clock: c.a.o.Clock}
+	}
+	return last // the phones keep what they have
+}
+
+func wishesOf(places []*engage.Place, campaigns []*engage.Campaign) map[string]fenceWish {
+	wishes := map[string]fenceWish{}
+	var live []*engage.Campaign
+	for _, cam := range campaigns {
+		t := cam.Trigger
+		if cam.Status == engage.Live && t.Type == engage.TriggerPlace && len(t.Places)+len(t.Tags) > 0 {
+			live = append(live, cam)
+		}
+	}
+	for _, p := range places {
+		var named []*engage.Campaign
+		for _, cam := range live {
+			if slices.Contains(cam.Trigger.Places, p.ID) ||
+				slices.ContainsFunc(cam.Trigger.Tags, func(t string) bool { return slices.Contains(p.Tags, t) }) {
+				named = append(named, cam)
+			}
+		}
+		for i := range p.Geofences {
+			g := &p.Geofences[i]
+			if w := (fenceWish{g.Dwell(), named}); w.dwell > 0 || len(w.named) > 0 {
+				wishes[g.ID] = w
+			}
+		}
+	}
+	return wishes
+}
+
+// Nearest implements ingest.Fences.
+func (f *sdkFences) Nearest(p geo.Point, n int, dst []geo.Hit) []geo.Hit {
+	return f.config.Nearest(f.workspace, p, n, dst)
+}
+
+// Wish implements ingest.Fences. A campaign that begins or ends by its dates alone
+// counts from the next plan on.
+func (f *sdkFences) Wish(id string) ingest.Wish {
+	w := f.wishes[id]
+	out := ingest.Wish{Weight: 1, Dwell: w.dwell}
+	if len(w.named) == 0 {
+		return out
+	}
+	now := f.clock.Now()
+	if slices.ContainsFunc(w.named, func(c *engage.Campaign) bool {
+		return (c.Start == nil || !now.Before(*c.Start)) && (c.End == nil || now.Before(*c.End))
+	}) {
+		out.Weight = namedWeight
+	}
+	return out
+}
