@@ -53,6 +53,7 @@ func (s *site) town() {
 			d = 0.0018
 		} else if i%4 == 0 {
 			x.Places = []string{places[i%20].ID}
+			w.visits[alpha] = append(w.visits[alpha], engage.Visit{ID: x.Install, Place: places[i%20].ID, Install: x.Install, InsideAt: start})
 		}
 		x.Fix = &geo.Point{Lat: p.Lat + d*math.Sin(float64(i)), Lng: p.Lng + d*1.6*math.Cos(float64(i)*1.7)}
 		w.where[alpha] = append(w.where[alpha], x)
@@ -201,7 +202,7 @@ func TestLivePageShowsDecisionsInABrowser(t *testing.T) {
 	dom := s.chromium(key, "--dump-dom")
 	for _, want := range []string{
 		"Sent: APNs accepted it. The phone reported it delivered, displayed.",
-		"weather.condition must be one of rain, sleet, thunder, but was clear", "Held out: eligible", "Welcome back", "partly cloudy, 10 °C", "forecast for", "Weather forecast from MET Norway, CC BY 4.0", "ALPHA", `class="ok"`,
+		"weather.condition must be one of rain, sleet, thunder, but was clear", "Held out: eligible", "Welcome back", "partly cloudy, 10 °C", "forecast for", "<b>33</b><span>inside a place</span>", "Weather forecast from MET Norway, CC BY 4.0", "ALPHA", `class="ok"`,
 	} {
 		if !strings.Contains(dom, want) {
 			t.Errorf("the page does not show %q", want)

@@ -96,7 +96,7 @@ func (s *server) visitViews(who caller) func(engage.Visit) visitView {
 		}
 		return visitView{
 			ID: v.ID, Place: v.Place, PlaceName: name(v.Place), Profile: v.Profile, Install: v.Install,
-			Open: v.Open(), Since: v.Since, Until: v.Until, Last: v.Last, InsideAt: v.InsideAt, DwelledAt: v.DwelledAt,
+			Open: v.Open() && v.Ended == "", Since: v.Since, Until: v.Until, Last: v.Last, InsideAt: v.InsideAt, DwelledAt: v.DwelledAt,
 			DurationS: v.Duration().Seconds(), ConfirmedS: v.ConfirmedS, Fences: fences, Evidence: v.Evidence,
 			Ended: v.Ended, Stale: v.Stale, Flags: v.Flags,
 		}

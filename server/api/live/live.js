@@ -4,7 +4,7 @@
 
 const $ = (id) => document.getElementById(id);
 const POLL_MS = 1000;
-const state = { key: "", revision: 0, places: [], people: new Map(), data: null, filter: "", seen: new Set(), pulses: [], failures: 0 };
+const state = { key: "", revision: 0, places: [], present: new Map(), people: new Map(), data: null, filter: "", seen: new Set(), pulses: [], failures: 0 };
 
 // ---- key ----------------------------------------------------------------
 function takeKey() {
@@ -42,7 +42,7 @@ let running = 0;
 function start() {
   $("gate").hidden = true;
   $("forget").hidden = false;
-  Object.assign(state, { revision: 0, places: [], people: new Map(), data: null, seen: new Set(), pulses: [], failures: 0 });
+  Object.assign(state, { revision: 0, places: [], present: new Map(), people: new Map(), data: null, seen: new Set(), pulses: [], failures: 0 });
   $("weather").hidden = true;
   view.fitted = true;
   running++;
@@ -84,6 +84,7 @@ function take(live, decisions) {
     state.places = live.places;
     state.revision = live.revision;
   }
+  state.present = new Map(live.present.map((p) => [p.place, p]));
   movePeople(live.people);
   setStatus(live.ready ? "ok" : "", live.ready ? clock(live.at) : "catching up: " + (live.missing || []).join(", "));
   $("workspace").textContent = live.name || live.workspace;
@@ -130,7 +131,8 @@ function drawTotals(live) {
   const t = live.totals;
   const rows = [
     ["people on the map", live.people.length, "", live.more_people ? "at least" : ""],
-    ["at a place", live.people.filter((p) => (p.places || []).length).length, "--at"],
+    ["inside a place", live.present.reduce((n, p) => n + p.inside, 0), "--at", "", "Visits that go on and have been inside"],
+    ["arriving", live.present.reduce((n, p) => n + p.arriving, 0), "--at", "", "Visits that go on in an approach ring only; one person can be near several places"],
     ["decided", t.decided, "", "", "Every gate said yes: a message was ordered, or the person was held out"],
     ["sent", t.sent, "--sent", "", "A provider took it, or the app confirmed that it showed it"],
     ["push accepted", t.accepted, "--sent", "", "A push provider took it"],
@@ -403,16 +405,18 @@ function drawLabels() {
     const s = toScreen(toMetres(place));
     if (s.x < 0 || s.y < 0 || s.x > view.w || s.y > view.h) continue;
     const inner = Math.min(...place.geofences.map((f) => f.radius_m)) * view.scale;
-    const w = ctx.measureText(place.name).width;
+    const here = state.present.get(place.id)?.inside;
+    const text = here ? `${place.name} · ${here}` : place.name;
+    const w = ctx.measureText(text).width;
     const box = { x: s.x - w / 2 - 3, y: s.y + Math.max(inner, 4) + 3, w: w + 6, h: 15 };
     if (labelled.some((o) => box.x < o.x + o.w && o.x < box.x + box.w && box.y < o.y + o.h && o.y < box.y + box.h)) continue;
     labelled.push(box);
     ctx.lineWidth = 3;
     ctx.lineJoin = "round";
     ctx.strokeStyle = alpha(colors.land, 0.9);
-    ctx.strokeText(place.name, s.x, box.y);
+    ctx.strokeText(text, s.x, box.y);
     ctx.fillStyle = colors.dim;
-    ctx.fillText(place.name, s.x, box.y);
+    ctx.fillText(text, s.x, box.y);
   }
 }
 
@@ -468,8 +472,8 @@ function whatIsAt(x, y) {
   }
   for (const place of state.places) {
     if (place.geofences.some((f) => f.ring === "inside" && near(f, Math.max(f.radius_m * view.scale, 8)))) {
-      const here = [...state.people.values()].filter((p) => (p.places || []).includes(place.id)).length;
-      return `${place.name}\n${(place.tags || []).join(", ")}\n${here} here now`.replace("\n\n", "\n");
+      const { inside, arriving } = state.present.get(place.id) || { inside: 0, arriving: 0 };
+      return `${place.name}\n${(place.tags || []).join(", ")}\n${inside} inside, ${arriving} arriving`.replace("\n\n", "\n");
     }
   }
   return "";
