@@ -53,6 +53,18 @@ func (r reads) Visits(ctx context.Context, workspace string, f api.VisitFilter, 
 	return page(ctx, r.a.states, "visits", q, fromJSON[engage.Visit])
 }
 
+// Visits calls f for every visit that is kept of a workspace. Flush first. It is for
+// audits.
+func (a *App) Visits(ctx context.Context, workspace string, f func(engage.Visit) error) error {
+	return a.states.Iterate(ctx, "visits", store.Query{Workspace: workspace}, func(d store.Doc) error {
+		v, err := fromJSON[engage.Visit](d)
+		if err != nil {
+			return fmt.Errorf("decode visit %s: %w", d.ID, err)
+		}
+		return f(v)
+	})
+}
+
 // Present implements api.History.
 func (r reads) Present(ctx context.Context, workspace, place string) (map[string]api.Presence, error) {
 	q := store.Query{Workspace: workspace, Filter: store.Filter{Path: "ended", Op: store.Absent}}

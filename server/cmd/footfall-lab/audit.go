@@ -14,8 +14,10 @@ import (
 type evidence struct {
 	Phones    []witness
 	Decisions []engage.Decision
-	Pushes    []push    // requests that reached the simulators, in any order
-	At        time.Time // when the store was read
+	Pushes    []push // requests that reached the simulators, in any order
+	Visits    []engage.Visit
+	Crossings []crossing // in the persons' timelines, passes left out
+	At        time.Time  // when the store was read
 }
 
 // witness is one phone.

@@ -84,7 +84,8 @@ stop; the audit is the same.
 --record keeps the run as a tape, for 'footfall-lab replay': every record of the
 partitions' streams, the configuration, and what came of them.
 
-Exit codes: 0 all is well, 1 something was lost or doubled, 2 wrong usage.`,
+Exit codes: 0 all is well, 1 something was lost or doubled or a visit cannot be,
+2 wrong usage.`,
 		Example: `  footfall-lab demo
   footfall-lab demo --people 500 --speed 20 --seed 7
   footfall-lab demo --duration 30s --json --port 0
@@ -124,6 +125,9 @@ Exit codes: 0 all is well, 1 something was lost or doubled, 2 wrong usage.`,
 		}
 		if r.Lost > 0 || r.Duplicates > 0 {
 			return fmt.Errorf("the audit found %d lost and %d duplicates", r.Lost, r.Duplicates)
+		}
+		if r.Audit.VisitFaults > 0 {
+			return fmt.Errorf("the audit found %d visits that cannot be", r.Audit.VisitFaults)
 		}
 		return nil
 	}
@@ -529,8 +533,13 @@ func (d *demo) audit(ctx context.Context, prefix string) (*report, error) {
 		return nil, err
 	}
 	err := d.server.Timeline(ctx, d.workspace, func(t engage.TimelineEntry) error {
-		if t.Kind == engage.KindTrigger && strings.HasPrefix(t.Install, prefix+"-") && isTransition(t.Data) {
-			r.Transitions++
+		c, is := crossingOf(&t)
+		if is == "" || !strings.HasPrefix(t.Install, prefix+"-") {
+			return nil
+		}
+		r.Transitions++
+		if is != engage.Pass { // which is of no visit
+			e.Crossings = append(e.Crossings, c)
 		}
 		return nil
 	})
@@ -542,6 +551,7 @@ func (d *demo) audit(ctx context.Context, prefix string) (*report, error) {
 	}
 	r.tally(e.Decisions)
 	r.judge(audit(e), e)
+	r.judgeVisits(e)
 	return r, nil
 }
 
@@ -583,6 +593,15 @@ func ask(ctx context.Context, server *app.App, workspace, prefix string, e *evid
 	})
 	if err != nil {
 		return fmt.Errorf("read decisions: %w", err)
+	}
+	err = server.Visits(ctx, workspace, func(v engage.Visit) error {
+		if strings.HasPrefix(v.Install, prefix+"-") {
+			e.Visits = append(e.Visits, v)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read visits: %w", err)
 	}
 	return nil
 }

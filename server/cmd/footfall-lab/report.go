@@ -16,6 +16,7 @@ type report struct {
 	Fixes        int        `json:"fixes"`         // that the server acknowledged
 	RegionEvents int        `json:"region_events"` // the same
 	Transitions  int        `json:"transitions"`   // of geofences, as the server saw them
+	Visits       int        `json:"visits"`        // of places, those that go on included
 	Decisions    decisions  `json:"decisions"`
 	Deliveries   deliveries `json:"deliveries"`
 	Receipts     receipts   `json:"receipts"`
@@ -24,6 +25,7 @@ type report struct {
 	Resent       int        `json:"resent"`
 	LatencyMS    latencies  `json:"latency_ms"`
 
+	Visit    visits         `json:"visit"` // what the visits were
 	Town     townSize       `json:"town"`
 	Rejected map[string]int `json:"rejected"` // items that the server refused, by code
 	Audit    auditNotes     `json:"audit"`
@@ -91,6 +93,9 @@ type auditNotes struct {
 	ShownTwice  []shown   `json:"shown_twice,omitempty"`
 	UnorderedID []string  `json:"unordered_messages,omitempty"`
 	Quarantined int       `json:"quarantined,omitempty"`
+
+	VisitFaults  int          `json:"visit_faults,omitempty"`
+	FaultyVisits []visitFault `json:"faulty_visits,omitempty"`
 }
 
 // tally counts what became of the decisions.
@@ -160,6 +165,7 @@ func (r *report) writeText(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d people and %d shops for %.0f s: %d fixes, %d region events, %d transitions\n",
 		r.Town.People, r.Town.Shops, r.Town.Ran, r.Fixes, r.RegionEvents, r.Transitions)
+	r.visitText(&b)
 	fmt.Fprintf(&b, "decisions   %d sent, %d held out, %d pending, %d expired, %d failed\n",
 		r.Decisions.Sent, r.Decisions.HeldOut, r.Decisions.Pending, r.Decisions.Expired, r.Decisions.Failed)
 	for _, reason := range slices.Sorted(maps.Keys(r.Decisions.Suppressed)) {
@@ -178,11 +184,12 @@ func (r *report) writeText(w io.Writer) error {
 	return err
 }
 
-// isTransition reports whether the body of a trigger in a timeline is a crossing
-// of a geofence, rather than an event of the app.
-func isTransition(trigger json.RawMessage) bool {
-	var t struct {
-		Transition engage.Transition `json:"transition"`
+// crossingOf reads a trigger in a timeline; the empty transition where it is none,
+// such as an event of the app.
+func crossingOf(t *engage.TimelineEntry) (_ crossing, is engage.Transition) {
+	var x engage.Trigger
+	if t.Kind != engage.KindTrigger || json.Unmarshal(t.Data, &x) != nil {
+		return crossing{}, ""
 	}
-	return json.Unmarshal(trigger, &t) == nil && t.Transition != ""
+	return crossing{Install: t.Install, Place: x.Place, Visit: x.Occasion}, x.Transition
 }
