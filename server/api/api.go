@@ -48,6 +48,7 @@ func New(o Options) (http.Handler, error) {
 	s.registerPlaces()
 	s.registerCampaigns()
 	s.registerAttributes()
+	s.registerLocationPolicy()
 	s.registerPeople()
 	s.registerResults()
 	s.registerLive()

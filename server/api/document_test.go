@@ -190,6 +190,7 @@ var samples = map[string]string{
 	"put-campaign":        string(api.ExampleCampaign(api.WelcomeBack)),
 	"validate-campaign":   string(api.ExampleCampaign(api.WelcomeBack)),
 	"set-campaign-status": `{"status":"paused"}`,
+	"put-location-policy": `{"mocked":"refuse","speed":"flag","max_speed_mps":80}`,
 	"put-attributes":      `{"attributes":{"city":"string","shoe_size":"number"}}`,
 	"create-app":          `{"id":"other-app","name":"Other","platform":"ios"}`,
 	"create-key":          `{"name":"script","role":"viewer"}`,

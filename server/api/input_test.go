@@ -90,6 +90,8 @@ func TestBadInputIsRefusedWithCodeFieldAndReason(t *testing.T) {
 		{"a time", "PUT", campaign1, campaign("start", `"tomorrow"`), 422, engage.Invalid, "start", ""},
 		{"no such place", "PUT", campaign1, campaign("trigger", `{"type":"place","transition":"enter","places":["nowhere"]}`), 422, engage.Invalid, "trigger.places[0]", "nowhere"},
 		{"a status that is none", "POST", "/api/v1/campaigns/none/status", `{"status":"flying"}`, 422, engage.Invalid, "status", "flying"},
+		{"location policy", "PUT", "/api/v1/location-policy", `{"version":1,"mocked":"ignore"}`, 422, engage.Invalid, "mocked", "ignore"},
+		{"location speed", "PUT", "/api/v1/location-policy", `{"version":1,"max_speed_mps":5}`, 422, engage.Invalid, "max_speed_mps", "5"},
 		{"attribute type", "PUT", "/api/v1/attributes", `{"version":1,"attributes":{"size":"colour"}}`, 422, engage.Invalid, "attributes.size", "colour"},
 		{"empty collection", "POST", "/api/v1/places", `{"type":"FeatureCollection","features":[]}`, 422, engage.Invalid, "features", "empty"},
 		{"not a collection", "POST", "/api/v1/places", `{"type":"Feature"}`, 422, engage.Invalid, "type", "Feature"},
@@ -296,4 +298,20 @@ func TestWhatIsTheServersFaultIsLoggedAndNotTold(t *testing.T) {
 			t.Errorf("%s stands in the log: %s", secret, s.log)
 		}
 	}
+}
+
+func TestTheLocationPolicyIsKept(t *testing.T) {
+	s := newSite(t)
+	policy := func() string { return string(s.get("/api/v1/location-policy").want(200).body) }
+	if got := policy(); !strings.Contains(got, `"mocked":"flag","speed":"flag","max_speed_mps":100`) {
+		t.Errorf("at first %s", got)
+	}
+	put := func(body, version string) answer {
+		return s.do(request{method: "PUT", path: "/api/v1/location-policy", body: body, header: map[string]string{"If-Match": version}})
+	}
+	put(`{"mocked":"refuse","max_speed_mps":60}`, `"1"`).want(200)
+	if got := policy(); !strings.Contains(got, `"mocked":"refuse","speed":"flag","max_speed_mps":60`) {
+		t.Errorf("then %s", got)
+	}
+	put(`{}`, `"1"`).wantProblem(412, engage.Conflict, "version")
 }

@@ -70,8 +70,8 @@ func situateConfig() func(*catalog.Snapshot) (*situate.Config, error) {
 	var before *situate.Config
 	return func(s *catalog.Snapshot) (*situate.Config, error) {
 		in := make([]situate.Workspace, 0, len(s.Workspaces))
-		for ws := range s.Workspaces {
-			in = append(in, situate.Workspace{ID: ws, Places: s.Places(ws)})
+		for ws, w := range s.Workspaces {
+			in = append(in, situate.Workspace{ID: ws, Places: s.Places(ws), Doubts: w.LocationPolicy.Doubts()})
 		}
 		c, err := situate.NewConfig(before, in)
 		if err == nil {

@@ -23,7 +23,9 @@ type Workspace struct {
 	Name    string `json:"name"`
 	// Attributes of persons that rules may ask about, and their types.
 	Attributes map[string]rules.Type `json:"attributes,omitempty"`
-	UpdatedAt  time.Time             `json:"updated_at"`
+	// LocationPolicy is what is made of positions that may be lies; nil: the default.
+	LocationPolicy *engage.LocationPolicy `json:"location_policy,omitempty"`
+	UpdatedAt      time.Time              `json:"updated_at"`
 }
 
 // Validate checks the workspace.
@@ -42,7 +44,7 @@ func (w *Workspace) Validate() error {
 			return engage.Errorf(engage.Invalid, "attributes."+name, "unknown type %q", t)
 		}
 	}
-	return nil
+	return w.LocationPolicy.Validate()
 }
 
 func (w *Workspace) head() (string, string, *int64, *time.Time) {

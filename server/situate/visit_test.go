@@ -450,3 +450,27 @@ func TestPlacesThatChangeDuringAVisit(t *testing.T) {
 		p.wantTriggers("")
 	})
 }
+
+func TestALiarIsRefusedWhereTheWorkspaceSaysSo(t *testing.T) {
+	for policy, want := range map[geo.Policy]string{geo.FlagDoubtful: "enter cafe-near, enter cafe-in", geo.RefuseDoubtful: ""} {
+		p := newPhone(t, allConsents...)
+		c, err := situate.NewConfig(nil, []situate.Workspace{{
+			ID: ws, Places: []*engage.Place{cafe(shop)}, Doubts: (&engage.LocationPolicy{Mocked: policy}).Doubts(),
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Adopt(c)
+		it := fix(shop, 10)
+		it.Location.Mocked = true
+		p.item(sec, it)
+		for _, tr := range p.wantTriggers(want) {
+			if !slices.Equal(tr.Flags, []string{"mocked"}) {
+				t.Errorf("flags %v", tr.Flags)
+			}
+		}
+		if in := p.install(); (in.Fix == nil) != (want == "") || in.Tracks.IsZero() {
+			t.Errorf("%s: kept fix %v, tracks %v", policy, in.Fix, in.Tracks)
+		}
+	}
+}
