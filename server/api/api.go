@@ -52,6 +52,7 @@ func New(o Options) (http.Handler, error) {
 	s.registerPeople()
 	s.registerResults()
 	s.registerLive()
+	s.registerNearby()
 	s.registerApps()
 	s.registerKeys()
 	s.registerOperations()
@@ -88,6 +89,7 @@ func (o *Options) check() error {
 		{"People", o.People == nil},
 		{"Decisions", o.Decisions == nil},
 		{"Positions", o.Positions == nil},
+		{"Nearby", o.Nearby == nil},
 		{"Operations", o.Operations == nil},
 		{"Ready", o.Ready == nil},
 		{"Clock", o.Clock == nil},

@@ -31,5 +31,15 @@
 // What marketers define is read from and written through the catalogue. What
 // became of people and messages is read from what the stages have committed, by
 // the small interfaces in options.go, which app supplies: api reads documents and
-// never changes them.
+// never changes them. Who is near now is in memory (Nearby): devices with a young
+// fix and consent to precise location.
+//
+// # What a heat map gives away
+//
+// Nothing that counts fewer devices than the least of the configuration, neither as
+// a cell nor as a difference between any cells of any resolution (geo.Heat says
+// how), since all answers within 15 s are of one moment. It does not hide that a
+// count grows by one between moments that lie apart, and an app key can be used to
+// make devices up. It counts devices: who has two phones counts twice. And it is for
+// maps that go further than the key: a viewer's key may also list who is near.
 package api

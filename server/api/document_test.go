@@ -148,10 +148,11 @@ func TestDocumentIsWholeOpenAPI31(t *testing.T) {
 // fill puts ids into a path.
 func (op *opDoc) fill(id string) string {
 	path := strings.ReplaceAll(op.path, "{id}", id)
-	if op.OperationID == "explain" {
-		path += "?campaign=rain"
-	}
-	return path
+	return path + map[string]string{ // what they cannot do without
+		"explain":     "?campaign=rain",
+		"list-nearby": "?lat=52.37&lng=4.89&radius_m=1000",
+		"get-heat":    "?bbox=-180,-90,180,90",
+	}[op.OperationID]
 }
 
 func TestEveryOperationHoldsToItsRole(t *testing.T) {

@@ -47,6 +47,7 @@ type world struct {
 	where      map[string][]api.Whereabouts
 	visits     map[string][]engage.Visit
 	tracks     map[string][]api.TrackFix // of phone-1, whose profile is the workspace's
+	near       map[string]*liveWorld
 	quarantine map[string][]api.Quarantined
 	alarms     []api.Alarm
 	broken     error // what reads answer, if set
@@ -57,7 +58,7 @@ func newWorld() *world {
 		profiles: map[string]map[string]string{}, bindings: map[string]map[string]string{},
 		timeline: map[string][]engage.TimelineEntry{}, decisions: map[string][]engage.Decision{},
 		tallies: map[string]map[string]map[string]engage.Counts{}, where: map[string][]api.Whereabouts{},
-		visits: map[string][]engage.Visit{}, tracks: map[string][]api.TrackFix{},
+		visits: map[string][]engage.Visit{}, near: map[string]*liveWorld{}, tracks: map[string][]api.TrackFix{},
 		quarantine: map[string][]api.Quarantined{},
 	}
 }
@@ -229,7 +230,7 @@ func newSite(t testing.TB) *site {
 func (s *site) options(logger *slog.Logger) api.Options {
 	return api.Options{
 		Catalog: s.catalog, Sealer: s.sealer, Compile: decide.Compile,
-		People: s.world, Decisions: s.world, Positions: s.world, Operations: s.world,
+		People: s.world, Decisions: s.world, Positions: s.world, Nearby: s.world, Operations: s.world,
 		Weather: func() weather.Status { return weather.Status{Enabled: true, Provider: "met.no", Fresh: 3, Now: start} },
 		SDK: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = fmt.Fprint(w, "sdk "+r.URL.Path)
@@ -404,5 +405,6 @@ func (s *site) furnish(ws string) {
 		InsideAt: start.Add(time.Minute), ConfirmedS: 240, Fences: []string{"shop-inside", "shop-near"}, Evidence: "fix",
 	}}
 	w.tracks[ws] = []api.TrackFix{{Install: "phone-1", TrackFix: geo.TrackFix{At: start, Pos: geo.Point{Lat: 52.3702, Lng: 4.8952}, AccuracyM: 12}}}
+	w.live(s.t, ws, api.NearDevice{Install: "phone-1", Profile: id, Platform: "android", At: start, AccuracyM: 12, Places: []string{"shop"}}, geo.Point{Lat: 52.3702, Lng: 4.8952})
 	w.quarantine[ws] = []api.Quarantined{{ID: "in/0/000001/00000000000000000007/000000", Partition: "in/0", Seq: 7, Kind: "item", Key: ws + "/i:phone-1", At: start, Reason: mark}}
 }

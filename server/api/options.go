@@ -27,6 +27,7 @@ type Options struct {
 	People     People
 	Decisions  Decisions
 	Positions  Positions
+	Nearby     Nearby
 	Operations Operations
 	// Weather is how the weather service does; nil means that there is none.
 	Weather func() weather.Status
@@ -128,6 +129,33 @@ type Positions interface {
 	History
 	// Whereabouts of at most limit installs, and whether there are more.
 	Whereabouts(ctx context.Context, workspace string, limit int) (_ []Whereabouts, more bool, _ error)
+}
+
+// NearDevice is a device that is live near a point.
+type NearDevice struct {
+	Install   string
+	Profile   string
+	Platform  string // android, ios, web; empty means not known
+	Lifecycle string // foreground, background; empty means not known
+	DistanceM float64
+	AccuracyM float64 // 68 % radius in metres; 0 means not given
+	At        time.Time
+	Places    []string // whose visits are open, by id
+}
+
+// Nearby knows the live devices: those whose newest fix is not older than MaxAge
+// and whose person agrees to precise location. It is of now, not of what has been
+// committed.
+type Nearby interface {
+	// Nearest are at most limit devices within radiusM of p, the nearest first, and
+	// whether there are more.
+	Nearest(workspace string, p geo.Point, radiusM float64, limit int) (_ []NearDevice, more bool)
+	// Heat is the heat map of all live devices, and of when it is.
+	Heat(workspace string) (*geo.Heat, time.Time, error)
+	MaxAge() time.Duration
+	// ProfilesByID reads persons as People.Profile does. Who is not there is left
+	// out.
+	ProfilesByID(ctx context.Context, workspace string, ids []string) (map[string]json.RawMessage, error)
 }
 
 // Quarantined is an entry that was set aside because its step failed.

@@ -71,6 +71,7 @@ type App struct {
 	firstKey engage.Secret
 	weather  *weather.Service
 	feed     *weatherFeed
+	nearby   *nearby
 	router   *router
 	senders  *senders
 	deliver  *deliver.Deliverer
@@ -190,6 +191,7 @@ func (a *App) openPartitions(ctx context.Context, places *configs[*situate.Confi
 		return err
 	}
 	a.router = &router{weather: a.feed}
+	a.nearby = newNearby(a.states, a.o.Config.Live, a.o.Clock, a.log)
 	campaigns := &configs[*decide.Config]{catalog: a.catalog, compile: decideConfig(a.log)}
 	history := time.Duration(a.o.Config.HistoryDays) * 24 * time.Hour
 	open := func(kind string, i int, m engage.Machine, c partition.Configs) (*partition.Partition, error) {
@@ -198,6 +200,9 @@ func (a *App) openPartitions(ctx context.Context, places *configs[*situate.Confi
 			Machine: m, Configs: c, Router: a.router, Clock: a.o.Clock, Build: a.o.Version, Logger: a.log,
 			Retention: time.Duration(a.o.Config.RetentionDays) * 24 * time.Hour,
 			Keep:      map[string]time.Duration{"decisions": history, "timeline": history},
+		}
+		if kind == "in" {
+			o.Observe = a.nearby.observe
 		}
 		return partition.Open(ctx, o)
 	}
@@ -215,6 +220,9 @@ func (a *App) openPartitions(ctx context.Context, places *configs[*situate.Confi
 		}
 		a.router.act = append(a.router.act, p)
 	}
+	a.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "footfall_live_devices", Help: "Installs with a young fix and consent to precise location, of all workspaces.",
+	}, func() float64 { return float64(a.nearby.devices()) }))
 	a.registry.MustRegister(newPartitionMetrics(a.router), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "footfall_event_log_connected", Help: "1 while the event log can be reached, 0 while it cannot.",
 	}, func() float64 {
@@ -262,6 +270,10 @@ func (a *App) run(ctx context.Context) error {
 	}
 	// Order: those who are sent to run before those who send.
 	a.life.push("senders", a.senders.close)
+	if err := a.outlast(ctx, a.nearby.load); err != nil { // before a partition shows it what is newer
+		return err
+	}
+	a.life.run("nearby", a.nearby.run)
 	a.life.run("weather", a.weather.Run)
 	for _, p := range a.router.act {
 		a.life.run(p.Name(), p.Run)

@@ -48,7 +48,7 @@ func (a *App) openEdges(places *configs[*situate.Config]) error {
 	r := reads{a}
 	if a.handler, err = api.New(api.Options{
 		Catalog: a.catalog, Sealer: a.sealer, Compile: decide.Compile,
-		People: r, Decisions: r, Positions: r, Operations: r, Weather: a.weather.Status,
+		People: r, Decisions: r, Positions: r, Nearby: a.nearby, Operations: r, Weather: a.weather.Status,
 		SDK: a.gateway.Routes(), Metrics: promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}),
 		Ready: a.ready, Clock: a.o.Clock, Logger: a.log, Version: a.o.Version,
 	}); err != nil {

@@ -12,3 +12,6 @@ func StateCollections() []store.Collection { return stateCollections() }
 func HotCollections() []store.Collection { return hotCollections() }
 
 func Ledger(s store.Store) deliver.Ledger { return ledger{s} }
+
+// LiveDevices is how many positions are kept in memory.
+func (a *App) LiveDevices() int { return a.nearby.devices() }

@@ -78,6 +78,7 @@ type Config struct {
 	EventLog    EventLog
 	Store       Store
 	Weather     Weather
+	Live        Live
 	Limits      Limits
 	Secrets     Secrets
 	Providers   Providers
@@ -182,6 +183,14 @@ type Weather struct {
 // Enabled reports whether there is a provider that may be asked.
 func (w Weather) Enabled() bool { return w.Provider != NoWeather && w.Contact != "" }
 
+// Live says who counts as being somewhere now, and what a heat map shows of them.
+type Live struct {
+	// MaxAgeS is how old, in seconds, the newest fix of a device may be.
+	MaxAgeS int
+	// HeatMin is the smallest number of devices that a heat map shows.
+	HeatMin int
+}
+
 // Limits on what all phones together may hold of the process; beyond them a
 // phone is told to come back. What one phone may send belongs to the protocol:
 // constants of sdkproto.
@@ -237,6 +246,7 @@ func Default() Config {
 		EventLog:      EventLog{Replicas: 1},
 		Store:         Store{MongoDB: MongoDB{Database: "footfall"}},
 		Weather:       Weather{Provider: MetNorway},
+		Live:          Live{MaxAgeS: 900, HeatMin: 5},
 		Limits:        Limits{Sessions: 100_000, RegistrationsPerS: 10, Posts: 256},
 	}
 }

@@ -68,6 +68,9 @@ func (c *Config) bindings() []binding {
 		{"weather.contact", &c.Weather.Contact, "E-mail address or web page by which the weather provider reaches you. Empty: no weather is asked for, and campaigns that need it say weather_unknown."},
 		{"weather.base_url", &c.Weather.BaseURL, "Replaces the provider's public address, for a cache or a test. Empty means that address."},
 
+		{"live.max_age_s", &c.Live.MaxAgeS, "Seconds that a device counts as being where its newest fix was, 60 to 86400: for who is near a place, and for heat maps."},
+		{"live.heat_min", &c.Live.HeatMin, "Smallest number of devices that a heat map shows, 3 to 10000. Cells with fewer are left out, and others where they would give those away."},
+
 		{"limits.sessions", &c.Limits.Sessions, "Open sockets of phones, those before hello included, 1 to 10000000. A phone beyond them is told to come back. Each takes a file descriptor."},
 		{"limits.registrations_per_s", &c.Limits.RegistrationsPerS, "Phones that one address may register per second, 1 to 1000000, and a hundred times as many at once. Behind a proxy that hides addresses all phones share one: raise it to what a busy minute brings."},
 		{"limits.posts", &c.Limits.Posts, "POSTs of phones under way, each with at most one body in memory, 1 to 100000. A phone beyond them is told to come back."},

@@ -76,6 +76,8 @@ func (c *Config) Validate() error {
 	}
 	webAddress("weather.base_url", c.Weather.BaseURL, true)
 
+	between("live.max_age_s", c.Live.MaxAgeS, 60, 86_400)
+	between("live.heat_min", c.Live.HeatMin, 3, 10_000)
 	between("limits.sessions", c.Limits.Sessions, 1, 10_000_000)
 	between("limits.registrations_per_s", c.Limits.RegistrationsPerS, 1, 1_000_000)
 	between("limits.posts", c.Limits.Posts, 1, 100_000)
