@@ -66,6 +66,7 @@ func (c *cli) root() *cobra.Command {
   footfall check-config   says what is wrong with a configuration before it is used
   footfall keys           makes, lists and revokes server keys
   footfall explain        says why somebody did or did not get a campaign
+  footfall replay         runs a recorded trace over fences, without a server
 
 Commands that talk to a server take --server and a key by --key-file or the
 variable FOOTFALL_KEY. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.`,
@@ -77,7 +78,7 @@ variable FOOTFALL_KEY. Exit codes: 0 done, 1 failed, 2 wrong usage or configurat
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
 	})
-	root.AddCommand(c.serve(), c.checkConfig(), c.keys(), c.explain(), c.quarantine(), c.versionCmd())
+	root.AddCommand(c.serve(), c.checkConfig(), c.keys(), c.explain(), c.quarantine(), c.replay(), c.versionCmd())
 	return root
 }
 
