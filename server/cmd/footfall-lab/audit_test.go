@@ -200,6 +200,27 @@ func TestTheThiefTakesOneFixEachAndTakesItAgain(t *testing.T) {
 	}
 }
 
+// A busy server acknowledges late, and the phone repeats what the log has: without
+// that fix nothing would be missing.
+func TestTheThiefTakesNothingThatTheLogHasAlready(t *testing.T) {
+	fix := func(seq uint64) engage.Entry {
+		return entryOf(t, &sdkpb.Item{Seq: seq, Location: &sdkpb.Location{Lat: 1}})
+	}
+	th := newThief(1)
+	var first []engage.Entry
+	for seq := range uint64(spare) {
+		first = append(first, fix(seq+1))
+	}
+	for range 3 {
+		if out := th.take("ws", "a", first); len(out) != spare {
+			t.Fatalf("%d of %d fixes that the log was given are left", len(out), spare)
+		}
+	}
+	if out := th.take("ws", "a", append(first, fix(spare+1), fix(spare+2))); len(out) != spare+1 || th.taken() != 1 {
+		t.Errorf("%d of %d are left, %d taken; want one less and 1", len(out), spare+2, th.taken())
+	}
+}
+
 func TestSabotageIsReadStrictly(t *testing.T) {
 	for text, want := range map[string]sabotage{
 		"lose=5,double=3": {5, 3}, "double=2": {0, 2}, " lose=1 , double=0": {1, 0},

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"maps"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -71,7 +73,8 @@ as one JSON object on standard output.
 The same seed gives the same town, people and walks. --speed scales the walking,
 not the server's clock. --sabotage breaks things on purpose, to show that the
 audit finds them: lose=5,double=3 takes 5 acknowledged items out of the log and
-has phones show 3 messages twice.
+has phones show 3 messages twice. People walk on, for up to a minute more, until
+that much has happened.
 
 The event log is embedded unless --event-log or FOOTFALL_EVENT_LOG_URL names NATS
 servers; --nats starts one. Documents are in SQLite unless FOOTFALL_STORE_MONGODB_URI
@@ -198,6 +201,11 @@ type demo struct {
 const (
 	startWithin = 60 * time.Second
 	drainWithin = 45 * time.Second
+	// sabotageWithin is how much longer people walk at most for the sabotage to come
+	// about: how many items and messages there are by the end of --duration depends on
+	// how busy the machine is.
+	sabotageWithin = time.Minute
+	sabotageEvery  = 200 * time.Millisecond // that is looked at
 )
 
 // run is the whole demo. The report is nil when nothing was to be audited.
@@ -415,26 +423,33 @@ func (d *demo) live(ctx context.Context, prefix string, keys map[sdkpb.Platform]
 		r.Kills = d.killer.counts()
 	}
 	if d.o.Sabotage != (sabotage{}) {
-		r.Sabotage = &sabotaged{Doubled: d.crowd.Report().Doubled}
-		if d.thief != nil {
-			r.Sabotage.Lost = d.thief.taken()
-		}
-		if *r.Sabotage != (sabotaged{d.o.Sabotage.Lose, d.o.Sabotage.Double}) {
+		done := d.sabotaged()
+		if r.Sabotage = &done; done != d.wanted() {
 			fmt.Fprintf(d.progress, "sabotage came to lose=%d,double=%d: for more let it run longer or with more people\n", r.Sabotage.Lost, r.Sabotage.Doubled)
 		}
 	}
 	return r, nil
 }
 
-// day lasts until people have walked long enough, and meanwhile kills whom it is to
-// kill; false when ctx ends first.
-func (d *demo) day(ctx context.Context, began time.Time) (_ bool, err error) {
-	var end <-chan time.Time
-	if d.o.Duration > 0 {
-		timer := time.NewTimer(d.o.Duration)
-		defer timer.Stop()
-		end = timer.C
+// sabotaged is what was broken on purpose so far.
+func (d *demo) sabotaged() sabotaged {
+	s := sabotaged{Doubled: d.crowd.Report().Doubled}
+	if d.thief != nil {
+		s.Lost = d.thief.taken()
 	}
+	return s
+}
+
+// wanted is what is to be broken on purpose.
+func (d *demo) wanted() sabotaged {
+	return sabotaged{Lost: d.o.Sabotage.Lose, Doubled: d.o.Sabotage.Double}
+}
+
+// day lasts until people have walked long enough and what is to be broken is, and
+// meanwhile kills whom it is to kill; false when ctx ends first.
+func (d *demo) day(ctx context.Context, began time.Time) (_ bool, err error) {
+	end := time.NewTimer(cmp.Or(d.o.Duration, math.MaxInt64))
+	defer end.Stop()
 	var killed chan error // gets what ended the killer
 	if d.killer != nil {
 		killCtx, cease := context.WithCancel(ctx)
@@ -459,8 +474,11 @@ func (d *demo) day(ctx context.Context, began time.Time) (_ bool, err error) {
 			return false, err
 		case <-ctx.Done():
 			return false, nil
-		case <-end:
-			return true, nil
+		case <-end.C:
+			if d.sabotaged() == d.wanted() || time.Since(began) > d.o.Duration+sabotageWithin {
+				return true, nil
+			}
+			end.Reset(sabotageEvery)
 		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 // runDemo runs the command as a shell would, and reads its one object.
 func runDemo(t *testing.T, args ...string) (code int, r report, errs string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	var out, progress bytes.Buffer
 	code = run(ctx, append([]string{"demo", "--json", "--port", "0", "--speed", "30"}, args...), &out, &progress)

@@ -58,20 +58,22 @@ func (s *sabotage) Set(text string) error {
 type thief struct {
 	mu     sync.Mutex
 	left   int
-	robbed map[string]uint64 // by workspace and install: the item that is gone for good
-	seen   map[string]int    // fixes let through, by the same
+	robbed map[string]uint64              // by workspace and install: the item that is gone for good
+	kept   map[string]map[uint64]struct{} // fixes let through, by the same
 }
 
 func newThief(n int) *thief {
-	return &thief{left: n, robbed: map[string]uint64{}, seen: map[string]int{}}
+	return &thief{left: n, robbed: map[string]uint64{}, kept: map[string]map[uint64]struct{}{}}
 }
 
-// spare is how many fixes of a phone go through before one is taken: its first
-// sessions are the ones that are most often repeated.
-const spare = 3
+// spare is how many fixes of a phone go through before one is taken, so that what
+// is missing is amid what the server has.
+const spare = 1
 
 // take is app's FaultyLog: it takes one fix each from as many installs as there is
-// to be lost, and takes it again should the phone repeat it.
+// to be lost, and takes it again should the phone repeat it. It never takes what it
+// has let through before: a phone repeats that when the acknowledgement was slow,
+// while the log has it already, and nothing would be missing.
 func (t *thief) take(workspace, install string, entries []engage.Entry) []engage.Entry {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -109,7 +111,16 @@ func (t *thief) takes(who string, body []byte) bool {
 	if it.Location == nil {
 		return false
 	}
-	if t.seen[who]++; t.seen[who] <= spare {
+	kept := t.kept[who]
+	if _, ok := kept[it.GetSeq()]; ok {
+		return false
+	}
+	if len(kept) < spare {
+		if kept == nil {
+			kept = map[uint64]struct{}{}
+			t.kept[who] = kept
+		}
+		kept[it.GetSeq()] = struct{}{}
 		return false
 	}
 	t.robbed[who] = it.GetSeq()
