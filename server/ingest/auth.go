@@ -119,8 +119,9 @@ type greeted struct {
 	caps  caps
 }
 
-// greet takes a hello from an address: who it is, a token if it has none, and the log.
-func (g *Gateway) greet(ctx context.Context, h *sdkpb.Hello, from netip.Addr) (greeted, error) {
+// greet takes a hello from an address: who it is, a token if it has none, and the
+// log. Session is the id of the socket; empty for a POST.
+func (g *Gateway) greet(ctx context.Context, h *sdkpb.Hello, from netip.Addr, session string) (greeted, error) {
 	if err := sdkproto.ValidateHello(h); err != nil {
 		return greeted{}, err
 	}
@@ -147,7 +148,7 @@ func (g *Gateway) greet(ctx context.Context, h *sdkpb.Hello, from netip.Addr) (g
 	if out.in, err = g.installs.acquire(ctx, app.Workspace, h.GetInstallId()); err != nil {
 		return greeted{}, err
 	}
-	if err := g.logSession(ctx, &out, h); err != nil {
+	if err := g.logSession(ctx, &out, h, session); err != nil {
 		g.installs.release(out.in)
 		return greeted{}, err
 	}
@@ -159,15 +160,20 @@ func (g *Gateway) greet(ctx context.Context, h *sdkpb.Hello, from netip.Addr) (g
 type sessionBody struct {
 	App   string `json:"app"`
 	Hello []byte `json:"hello"` // sdkpb.Hello without app key and device token
+	// Session is the id of the socket, whose end will be told; empty: it will not.
+	Session string `json:"session,omitempty"`
 }
 
-func (g *Gateway) logSession(ctx context.Context, who *greeted, h *sdkpb.Hello) error {
+func (g *Gateway) logSession(ctx context.Context, who *greeted, h *sdkpb.Hello, session string) error {
+	if !g.o.SessionEnds {
+		session = ""
+	}
 	h.AppKey, h.DeviceToken = "", ""
 	hello, err := proto.Marshal(h)
 	if err != nil {
 		return fmt.Errorf("encode hello: %w", err)
 	}
-	body, err := json.Marshal(sessionBody{App: who.app.ID, Hello: hello})
+	body, err := json.Marshal(sessionBody{App: who.app.ID, Hello: hello, Session: session})
 	if err != nil {
 		return fmt.Errorf("encode session: %w", err)
 	}
@@ -176,9 +182,32 @@ func (g *Gateway) logSession(ctx context.Context, who *greeted, h *sdkpb.Hello) 
 		{Kind: engage.KindSession, Key: who.in.entryKey, Body: body},
 	}, func(err error) { landed <- err })
 	if err == nil {
-		err = g.await(ctx, who.in, landed, stalled)
+		if err = g.await(ctx, who.in, landed, stalled); err != nil {
+			g.logEnd(who.in, session) // it may land yet, and nobody will be there
+		}
 	}
 	return wrap("log session", err)
+}
+
+// logEnd tells the log that a session is no more, after what it brought. It is not
+// waited for, and is not told again: who relies on it bounds for how long.
+func (g *Gateway) logEnd(in *install, session string) {
+	if !g.o.SessionEnds || session == "" {
+		return
+	}
+	lost := func(err error) {
+		if err != nil {
+			g.metrics.endsLost.Inc()
+		}
+	}
+	body, err := json.Marshal(engage.SessionEnd{V: 1, Session: session})
+	if g.stalls.bytes.Load() > g.stalls.most {
+		err = engage.Errorf(engage.RateLimited, "", "too much waits for the log")
+	}
+	if err == nil {
+		_, err = g.append(in, []engage.Entry{{Kind: engage.KindSessionEnd, Key: in.entryKey, Body: body}}, lost)
+	}
+	lost(err)
 }
 
 // helloOk answers a hello.

@@ -30,6 +30,13 @@
 // be ahead of the log when an append fails; situate judges again by the order of
 // the log.
 //
+// # When a session is over
+//
+// With Options.SessionEnds the entry of a session holds the id of its socket, and
+// when the socket has ended, or was given up as dead, an entry follows what it
+// brought that says so. An older session ends after a newer one of its install has
+// begun, under its own id. A POST is no session.
+//
 // # What phones watch
 //
 // Of each install the gateway keeps what its phone was told to watch: the bubble,

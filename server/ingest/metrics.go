@@ -20,6 +20,7 @@ type metrics struct {
 	closes   *prometheus.CounterVec
 	limited  *prometheus.CounterVec
 	waits    *prometheus.CounterVec
+	endsLost prometheus.Counter
 	ack      *prometheus.HistogramVec
 	byKind   map[sdkproto.Kind]prometheus.Counter
 }
@@ -41,7 +42,10 @@ func newMetrics(reg prometheus.Registerer, health func() LogHealth) (*metrics, e
 		errors:  counter("errors_total", "Errors told to phones, on sockets and POSTs.", "code"),
 		closes:  counter("closes_total", "Sockets closed by the server.", "code"),
 		limited: counter("limited_total", "Hellos and batches refused because one address or install asked too fast.", "what"),
-		waits:   counter("waits_total", "Times that phones were told to wait because the log did not answer or was too busy: stalled and busy are refusals, in_flight asks who waits for an ack to send no more.", "why"),
+		endsLost: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: "footfall", Subsystem: "ingest", Name: "session_ends_lost_total", Help: "Ends of sessions that the log did not take: until a later session, those installs count as there for as long as situate believes in silence.",
+		}),
+		waits: counter("waits_total", "Times that phones were told to wait because the log did not answer or was too busy: stalled and busy are refusals, in_flight asks who waits for an ack to send no more.", "why"),
 		ack: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "footfall", Subsystem: "ingest", Name: "ack_seconds",
 			Help:    "From a decoded batch (a POST: from its headers) to its durable ack.",
@@ -60,7 +64,7 @@ func newMetrics(reg prometheus.Registerer, health func() LogHealth) (*metrics, e
 		return m, nil
 	}
 	for _, c := range []prometheus.Collector{
-		m.sessions, m.frames, m.items, m.rejects, m.errors, m.closes, m.limited, m.waits, m.ack,
+		m.sessions, m.frames, m.items, m.rejects, m.errors, m.closes, m.limited, m.waits, m.endsLost, m.ack,
 		gauge("log_silent_seconds", "For how long the log has answered nothing to those who have waited longest; 0 when nobody waits.",
 			func() float64 { return health().Silent.Seconds() }),
 		gauge("log_stalled_slots", "In how many slots of keys the log does not answer and phones are told to wait.",

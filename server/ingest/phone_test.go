@@ -189,6 +189,7 @@ func TestABusyOrFailingLogLosesNothing(t *testing.T) {
 			t.Errorf("%d items logged", n)
 		}
 		p.Close()
+		until(t, "end of the session", w.ends("phone-00001", 1))
 
 		token := savedToken(t, p)
 		w.log.set(func() { w.log.busy = 1 })

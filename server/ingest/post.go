@@ -134,7 +134,7 @@ func (g *Gateway) postInstall(ctx context.Context, r *http.Request, codec sdkpro
 	if h.GetLifecycle() == sdkpb.Lifecycle_STATE_UNSPECIFIED {
 		h.Lifecycle = sdkpb.Lifecycle_STATE_BACKGROUND // only a socket implies the foreground
 	}
-	who, err := g.greet(ctx, h, addressOf(r.RemoteAddr))
+	who, err := g.greet(ctx, h, addressOf(r.RemoteAddr), "")
 	if err != nil {
 		return nil, err
 	}

@@ -38,6 +38,7 @@ type session struct {
 	from  netip.Addr
 
 	// Set by hello, before the session is known to others.
+	id     string
 	in     *install
 	appKey string
 	app    atomic.Pointer[App]
@@ -130,6 +131,7 @@ func (s *session) end() {
 	s.g.wheel.forget(s)
 	if s.in != nil {
 		s.g.sessions.remove(s)
+		s.g.logEnd(s.in, s.id)
 		s.g.installs.release(s.in)
 	}
 	s.g.dismiss(s)
@@ -279,7 +281,10 @@ func (s *session) hello(f *sdkpb.Frame) {
 	s.g.wheel.greeted(s)
 	ctx, cancel := context.WithTimeout(s.life, askWithin)
 	defer cancel()
-	who, err := s.g.greet(ctx, f.Hello, s.from)
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // crypto/rand never fails
+	s.id = hex.EncodeToString(b[:])
+	who, err := s.g.greet(ctx, f.Hello, s.from, s.id)
 	if err != nil {
 		s.fail(s.g.answer(s.life, err, "hello"))
 		return
@@ -288,9 +293,7 @@ func (s *session) hello(f *sdkpb.Frame) {
 	s.appKey = who.key
 	s.app.Store(&who.app)
 	s.caps = who.caps
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // crypto/rand never fails
-	welcome := &sdkpb.Frame{Re: f.GetId(), HelloOk: s.g.helloOk(&who, hex.EncodeToString(b[:]))}
+	welcome := &sdkpb.Frame{Re: f.GetId(), HelloOk: s.g.helloOk(&who, s.id)}
 	s.g.sessions.put(s)
 	s.g.wheel.opened(s)
 	s.mu.Lock()
