@@ -22,8 +22,8 @@ type seen struct {
 	}
 }
 
-// north of the café, so many metres.
-func north(m float64) geo.Point { return geo.Point{Lat: cafe.Lat + m/111195, Lng: cafe.Lng} }
+// metresNorth is so many metres north of the café.
+func metresNorth(m float64) geo.Point { return geo.Point{Lat: cafe.Lat + m/111195, Lng: cafe.Lng} }
 
 // A phone walks into a shop and out: one visit, with its times.
 func TestAWalkThroughAShopIsOneVisit(t *testing.T) {
@@ -34,7 +34,7 @@ func TestAWalkThroughAShopIsOneVisit(t *testing.T) {
 	walk := func(metres ...float64) {
 		for _, m := range metres {
 			s.clock.Advance(20 * time.Second)
-			ada.at(north(m), 8)
+			ada.at(metresNorth(m), 8)
 			at = append(at, s.clock.Now())
 		}
 		ada.post()
@@ -105,7 +105,7 @@ func TestAWalkThroughAShopIsOneVisit(t *testing.T) {
 			t.Errorf("position %d: %+v, want one of %v", i, p, want)
 		}
 	}
-	if d := track.Items[len(at)-5].Lat - north(5).Lat; d > 1e-7 || d < -1e-7 {
+	if d := track.Items[len(at)-5].Lat - metresNorth(5).Lat; d > 1e-7 || d < -1e-7 {
 		t.Errorf("a latitude is off by %v", d)
 	}
 
@@ -155,7 +155,7 @@ func TestABacklogBecomesVisitsOfItsTime(t *testing.T) {
 	for i := range 3 { // thrice in and out within four hours, nothing sent
 		for _, m := range []float64{800, 0, 0, 0, 800} {
 			s.clock.Advance(15 * time.Minute)
-			ada.at(north(m+float64(i)), 8)
+			ada.at(metresNorth(m+float64(i)), 8)
 			at = append(at, s.clock.Now())
 		}
 	}
