@@ -64,13 +64,11 @@ func (r *run) fix(m *moment) Outcome {
 		m.Fix = &way
 	}
 	js := r.judge(m)
-	before := m.Stays // take copies them before it changes any
-	m.Stays = slices.Clone(before)
 	for i := range js {
 		r.take(m, &js[i])
 	}
 	if last != nil && m.Fix == &way && r.flags&FlagSpeed == 0 {
-		r.passes(m, last, &way, js, before)
+		r.passes(m, last, &way, js)
 	}
 	return Taken
 }
@@ -177,11 +175,20 @@ func (p *presence) confirm(at int64, after time.Duration) bool {
 // graze tells a pass of a device that was perhaps inside, and now is not: a visit
 // too short to be confirmed.
 func (r *run) graze(m *moment, p *presence, j *judged) {
-	if p.Maybe == 0 || p.Near || m.stay(p.Place) != nil || r.flags&FlagSpeed != 0 {
+	if p.Maybe == 0 || p.Near || m.inside(p.Place) || r.flags&FlagSpeed != 0 {
 		return
 	}
-	tr := r.transition(m, Pass, p, p.MaybeLast, ByFix, j.margin)
-	tr.Visit = r.w.VisitID(p.Place, r.clue.seq, passID)
+	r.pass(m, p, p.MaybeLast, ByFix, j.margin)
+}
+
+// pass tells one: of the visit that is open, if the device is near, else with an id
+// of its own.
+func (r *run) pass(m *moment, p *presence, at int64, by Source, marginM float64) *Transition {
+	tr := r.transition(m, Pass, p, at, by, marginM)
+	if tr.Visit == "" && tr.since == 0 {
+		tr.Visit = r.w.VisitID(p.Place, r.clue.seq, passID)
+	}
+	return tr
 }
 
 // passID tells the ids of passes from those of visits.
@@ -189,7 +196,7 @@ const passID = 128
 
 // passes tells the fences that the way between two fixes crossed, with neither of
 // them inside.
-func (r *run) passes(m *moment, from, to *sample, js []judged, before []stay) {
+func (r *run) passes(m *moment, from, to *sample, js []judged) {
 	took := to.At - from.At
 	wayM := DistanceM(from.Pos, to.Pos)
 	if took <= 0 || took > passWithin.Microseconds() || wayM <= from.Acc+to.Acc {
@@ -202,13 +209,13 @@ func (r *run) passes(m *moment, from, to *sample, js []judged, before []stay) {
 	hits := r.w.Index().Within(middle, wayM/2+1, buf[:0])
 	slices.SortFunc(hits, func(a, b Hit) int { return cmp.Compare(a.ID, b.ID) })
 	was := func(place string) bool {
-		return slices.ContainsFunc(before, func(s stay) bool { return s.Place == place })
+		return slices.ContainsFunc(js, func(j judged) bool { return j.in && !j.terms.Near && j.terms.Place == place })
 	}
 	var told []string // places
 	for i := range hits {
 		h := &hits[i]
 		t, there := r.w.Terms(h.ID)
-		if !there || t.Rule == nil || t.Near || was(t.Place) || slices.Contains(told, t.Place) || m.stay(t.Place) != nil {
+		if !there || t.Rule == nil || t.Near || was(t.Place) || slices.Contains(told, t.Place) || m.inside(t.Place) {
 			continue
 		}
 		p := m.find(h.ID)
@@ -228,9 +235,8 @@ func (r *run) passes(m *moment, from, to *sample, js []judged, before []stay) {
 		}
 		told = append(told, t.Place)
 		through := onTheWay(a, b, (in+out)/2)
-		tr := r.transition(m, Pass, p, from.At+int64((in+out)/2*float64(took)), ByPath, math.NaN())
+		tr := r.pass(m, p, from.At+int64((in+out)/2*float64(took)), ByPath, math.NaN())
 		tr.Pos, tr.Located, tr.AccuracyM, tr.MarginM = through, true, acc, h.Shape.MarginM(through)
-		tr.Visit = r.w.VisitID(t.Place, r.clue.seq, passID)
 	}
 }
 

@@ -108,6 +108,12 @@ func (m *moment) stay(place string) *stay {
 	return nil
 }
 
+// inside reports whether the device is inside a fence of the place that is no
+// approach ring.
+func (m *moment) inside(place string) bool {
+	return slices.ContainsFunc(m.In, func(p presence) bool { return p.Inside && !p.Near && p.Place == place })
+}
+
 // run is the application of some evidence.
 type run struct {
 	w    World

@@ -398,11 +398,22 @@ func TestAPathThroughIsAPass(t *testing.T) {
 	k.apply(geo.Evidence{Source: geo.ByFix, At: at(1760), Pos: metres(-500, 400), AccuracyM: 10}) // beside it
 	k.want("")
 	// One straddling fix, and out again: too short to be confirmed as a visit.
+	k.apply(geo.Evidence{Source: geo.ByFix, At: at(1990), Pos: metres(1000, 0), AccuracyM: 10})
 	k.fix(2000, 150, 10)
 	k.fix(2030, 95, 10)
 	k.fix(2060, 150, 10)
 	k.fix(2090, 500, 10)
-	k.want("near ring @2000, exit ring @2090") // within the ring there is a visit already
+	k.want("near ring @2000, pass in @2030, exit ring @2090")
+	for _, tr := range k.settled {
+		if tr.Kind == geo.Pass && tr.Visit == "" {
+			t.Error("a pass without an id")
+		}
+	}
+	// Between two fixes in the ring.
+	k.fix(3000, -1000, 10)
+	k.fix(3020, -250, 10)
+	k.fix(3050, 250, 10)
+	k.want("near ring @3020, pass in @3035")
 	bare := newWalk(t, newTown(t, plot{id: "in", shape: geo.Circle{Around: mid, RadiusM: 100}}))
 	bare.fix(0, 150, 10)
 	bare.fix(30, 95, 10)

@@ -93,7 +93,7 @@ func (t *Tracker) recognise(r *run, ended []stay, seq uint64) (all []stay, withd
 		t.known = append(t.known, k)
 	}
 	for i := range r.out {
-		if tr := &r.out[i]; tr.Visit == "" && tr.Kind != Pass {
+		if tr := &r.out[i]; tr.Visit == "" {
 			tr.Visit = t.idOf(tr.Place, tr.since)
 		}
 	}
