@@ -4,9 +4,9 @@
 // known here.
 //
 // Reading order: Town (who and what there is), Walk (where a person is when),
-// monitor.go (the phone's own geofences), phone.go (what a phone does with it),
-// Crowd (all of them, and the clock that drives them), book.go (what each phone
-// can testify in an audit).
+// monitor.go (the phone's own geofences), phone.go and pocket.go (what a phone does
+// with them), Crowd (all of them, and the clock that drives them), book.go (what
+// each phone can testify in an audit).
 //
 // # What a seed determines
 //

@@ -15,6 +15,8 @@ const (
 	exit  = sdkpb.RegionEvent_TRANSITION_EXIT
 )
 
+var noon = time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
+
 func region(id string, p geo.Point, r float64) *sdkpb.Region {
 	return &sdkpb.Region{Id: id, Lat: p.Lat, Lng: p.Lng, RadiusM: r, OnEnter: true, OnExit: true}
 }
@@ -30,12 +32,61 @@ func TestTheMonitorReportsEachCrossingOnce(t *testing.T) {
 	m.register(regions(outer, inner, quiet))
 	var got []crossing
 	for _, x := range []float64{-400, -310, -290, -290, -60, -40, 0, 40, 60, 110, 290, 310, 400, 400} {
-		got = append(got, m.move(plane.point(vec{x, 0}))...)
+		got = append(got, m.move(plane.point(vec{x, 0}), noon)...)
 		m.register(regions(outer, inner, quiet)) // the same set again changes nothing
 	}
-	want := []crossing{{"a-near", enter}, {"a-inside", enter}, {"a-inside", exit}, {"b", exit}, {"a-near", exit}}
+	want := []crossing{{"a-near", enter, false}, {"a-inside", enter, false}, {"a-inside", exit, false}, {"b", exit, false}, {"a-near", exit, false}}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v\nwant %v", got, want)
+	}
+}
+
+// The bubble takes a slot before all others, and is reported when it is left.
+func TestTheMonitorWatchesTheBubble(t *testing.T) {
+	plane := newPlane(geo.Point{Lat: 52, Lng: 5}, 0)
+	var rs []*sdkpb.Region
+	for i := range slotsIOS {
+		rs = append(rs, region(fmt.Sprintf("r%02d", i), geo.Point{Lat: 53, Lng: 5}, 100))
+	}
+	set := regions(rs...)
+	set.Bubble = region("~bubble", plane.center, 200)
+	set.Bubble.OnEnter = false
+	m := newMonitor(sdkpb.Platform_PLATFORM_IOS)
+	if failed := m.register(set); len(failed) != 1 || failed[0].GetId() != "r19" {
+		t.Errorf("refused %v", failed)
+	}
+	var got []crossing
+	for _, x := range []float64{0, 190, 210, 500, 0} {
+		got = append(got, m.move(plane.point(vec{x, 0}), noon)...)
+	}
+	if !slices.Equal(got, []crossing{{"~bubble", exit, false}}) {
+		t.Errorf("reported %v", got)
+	}
+}
+
+func TestOnlyAndroidReportsThatSomebodyStayed(t *testing.T) {
+	center := geo.Point{Lat: 52, Lng: 5}
+	away := geo.Point{Lat: 52.1, Lng: 5}
+	for platform, want := range map[sdkpb.Platform]int{sdkpb.Platform_PLATFORM_ANDROID: 2, sdkpb.Platform_PLATFORM_IOS: 0} {
+		r := region("a", center, 50)
+		r.DwellS, r.Exact = 60, true
+		m := newMonitor(platform)
+		m.register(regions(r))
+		stays := 0
+		for i, p := range []geo.Point{away, center, center, center, center, away, center, away, center, center, center} {
+			now := noon.Add(time.Duration(i) * 30 * time.Second)
+			for _, x := range m.move(p, now) {
+				if x.to == sdkpb.RegionEvent_TRANSITION_DWELL {
+					if stays++; !x.exact {
+						t.Error("not exact")
+					}
+				}
+			}
+			m.register(regions(r)) // the same set again changes nothing
+		}
+		if stays != want {
+			t.Errorf("%s reports %d stays, want %d", platform, stays, want)
+		}
 	}
 }
 
@@ -45,16 +96,16 @@ func TestOnlyAndroidReportsWhereItAlreadyIs(t *testing.T) {
 		platform sdkpb.Platform
 		want     []crossing
 	}{
-		{sdkpb.Platform_PLATFORM_ANDROID, []crossing{{"a", enter}}},
+		{sdkpb.Platform_PLATFORM_ANDROID, []crossing{{"a", enter, false}}},
 		{sdkpb.Platform_PLATFORM_IOS, nil},
 	} {
 		m := newMonitor(tt.platform)
 		m.register(regions(region("a", center, 50)))
-		if got := m.move(center); !slices.Equal(got, tt.want) {
+		if got := m.move(center, noon); !slices.Equal(got, tt.want) {
 			t.Errorf("%s: %v, want %v", tt.platform, got, tt.want)
 		}
 		m.register(regions())
-		if got := m.move(geo.Point{Lat: 53, Lng: 5}); got != nil {
+		if got := m.move(geo.Point{Lat: 53, Lng: 5}, noon); got != nil {
 			t.Errorf("%s: a removed region reports %v", tt.platform, got)
 		}
 	}
@@ -64,12 +115,12 @@ func TestAMovedRegionIsANewOne(t *testing.T) {
 	center, away := geo.Point{Lat: 52, Lng: 5}, geo.Point{Lat: 52.1, Lng: 5}
 	m := newMonitor(sdkpb.Platform_PLATFORM_IOS)
 	m.register(regions(region("a", away, 50)))
-	m.move(center)
+	m.move(center, noon)
 	m.register(regions(region("a", center, 50)))
-	if got := m.move(center); got != nil {
+	if got := m.move(center, noon); got != nil {
 		t.Errorf("the region came to the phone, and the OS says %v", got)
 	}
-	if got := m.move(away); !slices.Equal(got, []crossing{{"a", exit}}) {
+	if got := m.move(away, noon); !slices.Equal(got, []crossing{{"a", exit, false}}) {
 		t.Errorf("leaving gives %v", got)
 	}
 }

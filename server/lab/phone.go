@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 const (
 	significantM  = 500             // movement that iOS and Android report to an app in the background
 	refreshM      = 300             // movement after which a woken app says its position too
+	lookAfter     = 8 * time.Second // of simulated time, in a wake of about ten seconds, at the border of a circle that is larger than its place
 	watchEvery    = 5 * time.Second // between attempts to get regions while there are none
 	sampleStep    = 5 * time.Second // of simulated time, between two looks at the regions
 	consentText   = "2026-11"       // version of the text that the people saw
@@ -98,6 +100,7 @@ func (c *Crowd) newPhone(p *Person) (*Phone, error) {
 		Endpoint: c.opts.Endpoint, AppKey: c.opts.AppKeys[p.Platform], InstallID: ph.install, Platform: p.Platform,
 		TimeZone: c.town.TimeZone, Locale: p.Locale, AppVersion: "1.0.0", SDK: "footfall-lab/1.0 (" + platform + ")",
 		Codec:       witness{codec, &ph.book},
+		Caps:        []string{sdkproto.CapBubble},
 		Permissions: &sdkpb.Permissions{Location: p.Location, Precision: p.Precision, Notifications: p.Notifications},
 		Clock:       func() time.Time { return time.Now().Add(p.ClockSkew) },
 		Dialer:      dialer, HTTPClient: &http.Client{Transport: transport}, Logger: c.opts.Logger,
@@ -208,7 +211,10 @@ func (p *Phone) onRegions(r *sdkpb.Regions) []*sdkpb.RegionFailure {
 	defer p.mu.Unlock()
 	if !p.monitors() {
 		var failed []*sdkpb.RegionFailure
-		for _, x := range r.GetRegions() {
+		for _, x := range append(slices.Clip(r.GetRegions()), r.GetBubble()) {
+			if x == nil {
+				continue
+			}
 			failed = append(failed, &sdkpb.RegionFailure{Id: x.GetId(), OsCode: "not_permitted"})
 		}
 		return failed
@@ -313,71 +319,6 @@ func (p *Phone) fix() {
 	p.mu.Unlock()
 	p.lastFix, p.fixed = w.Position, true
 	p.client.Fix(p.gps.fix(w, p.person.Precision), time.Time{})
-}
-
-// tick is one sample of the phone's sensors.
-func (p *Phone) tick() {
-	crossings := p.move(p.crowd.simTime())
-	p.mu.Lock()
-	mode, pos, stopped, watching := p.is, p.where.Position, p.stopped != nil, len(p.monitor.regions) > 0
-	p.mu.Unlock()
-	switch {
-	case stopped:
-	case mode == InHand:
-		// In the foreground the fixes tell more than the OS's regions.
-		if p.locates(InHand) {
-			p.fix()
-		}
-	case p.locates(InPocket):
-		for _, x := range crossings {
-			p.crowd.act(p.reportIn(time.Now()), func() { p.crossed(x) })
-		}
-		lost := p.monitors() && !watching && time.Since(p.lastWatch) >= watchEvery
-		if !p.fixed || lost || geo.DistanceM(pos, p.lastFix) >= significantM {
-			p.lastWatch = time.Now()
-			p.fix()
-			p.post()
-		}
-	}
-}
-
-// reportIn is how long the OS takes to report a crossing; it keeps their order.
-func (p *Phone) reportIn(now time.Time) time.Duration {
-	at := now.Add(time.Duration(p.rng.Float64() * float64(p.crowd.opts.RegionDelay)))
-	if at.Before(p.reportAt) {
-		at = p.reportAt
-	}
-	p.reportAt = at
-	return at.Sub(now)
-}
-
-// move brings the phone to where its person is at a simulated time; the regions
-// are looked at on the way, so that a fast walk crosses none unseen.
-func (p *Phone) move(to time.Duration) []crossing {
-	var out []crossing
-	for p.simulated < to {
-		p.simulated = min(to, p.simulated+sampleStep)
-		w := p.walk.At(p.simulated)
-		p.mu.Lock()
-		if w.Position != p.where.Position || p.simulated == to {
-			out = append(out, p.monitor.move(w.Position)...)
-		}
-		p.where = w
-		p.mu.Unlock()
-	}
-	return out
-}
-
-// crossed is the OS that wakes the app at the border of a region.
-func (p *Phone) crossed(x crossing) {
-	p.mu.Lock()
-	w := p.where
-	p.mu.Unlock()
-	p.client.RegionEvent(x.region, x.to, p.gps.fix(w, p.person.Precision), time.Time{})
-	if !p.fixed || geo.DistanceM(w.Position, p.lastFix) >= refreshM {
-		p.fix()
-	}
-	p.post()
 }
 
 // browse is something that the person does in the app.
