@@ -37,7 +37,7 @@ func example(name string) json.RawMessage {
 var exampleSummaries = map[string]string{
 	RainyDay:      "Umbrella offer in the rain, at or within 300 m of a shop, for people who like fashion; 10 % get nothing, to compare with",
 	WelcomeBack:   "A greeting for people who have been at a place before, at most twice a day",
-	"corner-shop": "A shop with a fence of its own and a wider one around it",
+	"corner-shop": "A shop with its hours, a fence of its own and a wider one around it, and a beacon at the door",
 	"mall":        "A mall with its outline, but for its courtyard, and all within 300 m of it",
 	"two-shops":   "Two shops, one with a near ring",
 }

@@ -175,7 +175,7 @@ func (r *Reader) Next() (*Item, error) {
 		return it, nil
 	}
 	if id != "" {
-		r.placeIn[id] = first.row.Number
+		r.placeIn[strings.Clone(id)] = first.row.Number // else the whole row stays in memory
 	}
 	it.add(first)
 	if id == "" {

@@ -29,6 +29,7 @@ type tableScanner struct {
 	back     [][]byte // lines that are to be read again
 	row      int      // as a spreadsheet counts: the header is 1, blank lines count
 	unclosed int
+	columns  int  // of the header; 0 before it was read
 	wasLong  bool // the last line was longer than maxRowBytes
 }
 
@@ -37,20 +38,42 @@ type tableScanner struct {
 // the last.
 func (s *tableScanner) next() (cells []string, warning string, fatal bool, err error) {
 	for {
-		raw, err := s.record()
+		lines, err := s.record()
 		if err != nil {
 			e, isRow := errors.AsType[*engage.Error](err)
-			if !isRow {
-				return nil, "", true, err
-			}
-			return nil, "", e.Code == engage.TooLarge && e.Field == "rows", err
+			return nil, "", !isRow || e.Field == "rows", err
 		}
+		raw := bytes.Join(lines, nil)
 		if len(bytes.TrimSpace(raw)) == 0 {
 			continue
 		}
 		cells, warning, err = s.cells(raw)
+		// A quote that is not closed reaches to the next one, which then stands where
+		// none can: the lines between are rows of their own.
+		if len(lines) > 1 && (err != nil || s.columns > 0 && len(trimmed(cells, s.columns)) != s.columns) {
+			err := s.giveBack(lines)
+			return nil, "", err.Field == "rows", err
+		}
 		return cells, warning, false, err
 	}
+}
+
+// trimmed is the cells without empty ones beyond the columns.
+func trimmed(cells []string, columns int) []string {
+	for len(cells) > columns && strings.TrimSpace(cells[len(cells)-1]) == "" {
+		cells = cells[:len(cells)-1]
+	}
+	return cells
+}
+
+// giveBack refuses the first of the lines for its quote, and has the others read
+// again.
+func (s *tableScanner) giveBack(lines [][]byte) *engage.Error {
+	s.back = append(lines[1:], s.back...)
+	if s.unclosed++; s.unclosed > maxUnclosed {
+		return engage.Errorf(engage.TooLarge, "rows", "more than %d have a quote that is not closed: is this a table?", maxUnclosed)
+	}
+	return engage.Errorf(engage.Invalid, "", "has a quote that is not closed")
 }
 
 func (s *tableScanner) cells(raw []byte) ([]string, string, error) {
@@ -75,8 +98,8 @@ func (s *tableScanner) parse(raw []byte, lazy bool) ([]string, error) {
 	return cells, err
 }
 
-// record is the raw text of a row: one line, or several where a quoted cell goes on.
-func (s *tableScanner) record() ([]byte, error) {
+// record is the lines of a row: one, or several where a quoted cell goes on.
+func (s *tableScanner) record() ([][]byte, error) {
 	s.row++
 	var lines [][]byte
 	size, quoted := 0, false
@@ -93,15 +116,11 @@ func (s *tableScanner) record() ([]byte, error) {
 			lines = append(lines, line)
 			size += len(line)
 			if quoted = s.endsQuoted(line, quoted); !quoted {
-				return bytes.Join(lines, nil), nil
+				return lines, nil
 			}
 		}
 		if ended || s.wasLong || size > maxRowBytes {
-			s.back = append(lines[1:], s.back...)
-			if s.unclosed++; s.unclosed > maxUnclosed {
-				return nil, engage.Errorf(engage.TooLarge, "rows", "more than %d have a quote that is not closed: is this a table?", maxUnclosed)
-			}
-			return nil, engage.Errorf(engage.Invalid, "", "has a quote that is not closed")
+			return nil, s.giveBack(lines)
 		}
 	}
 }
@@ -177,6 +196,7 @@ func (s *tableScanner) header() ([]string, error) {
 	case len(cells) > maxColumns:
 		return nil, engage.Errorf(engage.TooLarge, "header", "at most %d columns, got %d", maxColumns, len(cells))
 	}
+	s.columns = len(cells)
 	for i, c := range cells {
 		if !utf8.ValidString(c) {
 			return nil, engage.Errorf(engage.Invalid, "header", "is not UTF-8: save the file as that")

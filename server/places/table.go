@@ -123,10 +123,7 @@ func (r *rowReader) count(cells []string, columns int, at map[Field]int) {
 	for _, i := range at {
 		last = max(last, i)
 	}
-	for len(cells) > columns && strings.TrimSpace(cells[len(cells)-1]) == "" {
-		cells = cells[:len(cells)-1]
-	}
-	if len(cells) > columns || len(cells) <= last {
+	if cells = trimmed(cells, columns); len(cells) > columns || len(cells) <= last {
 		r.refuse(engage.Errorf(engage.Invalid, "", "has %d cells, the header has %d: a cell that holds the separator must stand in quotes", len(cells), columns))
 	}
 }

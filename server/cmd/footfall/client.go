@@ -60,16 +60,12 @@ func (r *remote) call(ctx context.Context, method, path string, body, into any) 
 		}
 		in = bytes.NewReader(b)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, r.base+path, in)
+	req, err := r.request(ctx, method, path, in)
 	if err != nil {
-		return usageError{err}
+		return err
 	}
-	req.Header.Set("Authorization", "Bearer "+r.key)
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
-	}
-	if r.workspace != "" {
-		req.Header.Set("Footfall-Workspace", r.workspace)
 	}
 	resp, err := r.http.Do(req)
 	if err != nil {
@@ -81,28 +77,46 @@ func (r *remote) call(ctx context.Context, method, path string, body, into any) 
 		return err
 	}
 	if resp.StatusCode >= 400 {
-		var problem struct {
-			Title, Detail string
-			Errors        []struct{ Message, Location string }
-		}
-		if json.Unmarshal(b, &problem) != nil || problem.Title == "" && problem.Detail == "" {
-			return fmt.Errorf("the server answered %s", resp.Status)
-		}
-		text := problem.Title
-		if problem.Detail != "" {
-			text = problem.Detail
-		}
-		for _, e := range problem.Errors {
-			if e.Location != "" || e.Message != "" {
-				text += "; " + strings.TrimSpace(e.Location+" "+e.Message)
-			}
-		}
-		return fmt.Errorf("the server answered %d: %s", resp.StatusCode, text)
+		return problem(resp, b)
 	}
 	if into == nil || len(b) == 0 {
 		return nil
 	}
 	return json.Unmarshal(b, into)
+}
+
+// request is one to the server, with the key.
+func (r *remote) request(ctx context.Context, method, path string, body io.Reader) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, method, r.base+path, body)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	req.Header.Set("Authorization", "Bearer "+r.key)
+	if r.workspace != "" {
+		req.Header.Set("Footfall-Workspace", r.workspace)
+	}
+	return req, nil
+}
+
+// problem is an answer that is one.
+func problem(resp *http.Response, body []byte) error {
+	var problem struct {
+		Title, Detail string
+		Errors        []struct{ Message, Location string }
+	}
+	if json.Unmarshal(body, &problem) != nil || problem.Title == "" && problem.Detail == "" {
+		return fmt.Errorf("the server answered %s", resp.Status)
+	}
+	text := problem.Title
+	if problem.Detail != "" {
+		text = problem.Detail
+	}
+	for _, e := range problem.Errors {
+		if e.Location != "" || e.Message != "" {
+			text += "; " + strings.TrimSpace(e.Location+" "+e.Message)
+		}
+	}
+	return fmt.Errorf("the server answered %d: %s", resp.StatusCode, text)
 }
 
 // pages calls f for every item of a list, page after page.

@@ -65,6 +65,7 @@ func (c *cli) root() *cobra.Command {
                           the first admin key once
   footfall check-config   says what is wrong with a configuration before it is used
   footfall keys           makes, lists and revokes server keys
+  footfall places         imports places from a file and exports them
   footfall explain        says why somebody did or did not get a campaign
   footfall replay         runs a recorded trace over fences, without a server
 
@@ -78,7 +79,7 @@ variable FOOTFALL_KEY. Exit codes: 0 done, 1 failed, 2 wrong usage or configurat
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
 	})
-	root.AddCommand(c.serve(), c.checkConfig(), c.keys(), c.explain(), c.quarantine(), c.replay(), c.versionCmd())
+	root.AddCommand(c.serve(), c.checkConfig(), c.keys(), c.places(), c.explain(), c.quarantine(), c.replay(), c.versionCmd())
 	return root
 }
 
