@@ -38,15 +38,16 @@ func (g *Gateway) judge(v *view, in *install, app *App, b *sdkpb.Batch, received
 	size := 0
 	for _, item := range b.Items {
 		j.through = max(j.through, item.GetSeq())
-		kind, at, reject := v.judge(app, item, b, received)
-		if reject != nil {
-			g.metrics.rejected(reject.GetCode())
-			j.rejects = append(j.rejects, reject)
+		x := v.judge(app, item, b, received)
+		g.metrics.timed(x.how)
+		if x.reject != nil {
+			g.metrics.rejected(x.reject.GetCode())
+			j.rejects = append(j.rejects, x.reject)
 			continue
 		}
-		g.metrics.accepted(kind)
+		g.metrics.accepted(x.kind)
 		accepted = append(accepted, item)
-		entries = append(entries, engage.Entry{Kind: engage.KindItem, Key: in.entryKey, Occurred: at})
+		entries = append(entries, engage.Entry{Kind: engage.KindItem, Key: in.entryKey, Occurred: x.at})
 		size += proto.Size(item)
 	}
 	// One piece of memory for all bodies; the log owns it from here.
@@ -69,19 +70,30 @@ func (g *Gateway) judge(v *view, in *install, app *App, b *sdkpb.Batch, received
 	return j
 }
 
-// judge is the verdict on one item: its kind and its corrected time if it is an
-// observation, or the reject.
-func (v *view) judge(app *App, item *sdkpb.Item, b *sdkpb.Batch, received time.Time) (sdkproto.Kind, time.Time, *sdkpb.Reject) {
+// verdict on one item.
+type verdict struct {
+	kind   sdkproto.Kind
+	at     time.Time    // corrected, of an observation; zero of what the person said
+	how    sdkproto.How // at was found; empty where it was not asked
+	reject *sdkpb.Reject
+}
+
+func (v *view) judge(app *App, item *sdkpb.Item, b *sdkpb.Batch, received time.Time) verdict {
 	if reject := sdkproto.ValidateItem(item, b, received); reject != nil {
-		return "", time.Time{}, reject
+		out := verdict{reject: reject}
+		if reject.GetField() == "occurred_ms" {
+			out.how = sdkproto.HowAbsurd
+		}
+		return out
 	}
 	kind, reject := sdkproto.ItemBody(item)
 	if reject != nil {
-		return "", time.Time{}, reject
+		return verdict{reject: reject}
 	}
 	var at time.Time
+	var how sdkproto.How
 	if kind.Observation() {
-		at, _ = sdkproto.CorrectedTime(item, b, received)
+		at, how = sdkproto.CorrectedTime(item, b, received)
 	}
 	switch kind {
 	case sdkproto.KindLocation:
@@ -106,7 +118,7 @@ func (v *view) judge(app *App, item *sdkpb.Item, b *sdkpb.Batch, received time.T
 	case sdkproto.KindIdentify:
 		reject = identity(app, item)
 	}
-	return kind, at, reject
+	return verdict{kind, at, how, reject}
 }
 
 // location judges a position, and what can only be known where positions may be.

@@ -266,31 +266,3 @@ func TestBadItemsAreRejectedOneByOne(t *testing.T) {
 }
 
 // The correction of the phone's clock is what the log has of an observation.
-func TestObservationsAreLoggedAtTheirCorrectedTime(t *testing.T) {
-	w := newWorld(t, ingest.Limits{})
-	w.installs.known["phone-00001"] = ingest.Install{Consents: everything()}
-	head := auth("phone-00001", w.token("phone-00001"))
-	wrong := noon.Add(-48 * time.Hour) // the phone's clock
-	f := fix(1, 0, 0)
-	f.OccurredMs = wrong.Add(-time.Minute).UnixMilli()
-	b := batch(f, consent(2, sdkpb.Consent_PURPOSE_MARKETING, true))
-	b.SentMs = wrong.UnixMilli()
-	w.judgements(head, b)
-	w.log.mu.Lock()
-	defer w.log.mu.Unlock()
-	for _, e := range w.log.entries {
-		if e.Kind == engage.KindSession {
-			continue
-		}
-		want := time.Time{}
-		if len(w.log.entries) > 2 && e.Occurred != want {
-			want = noon.Add(-time.Minute)
-		}
-		if !e.Occurred.Equal(want) || !e.At.IsZero() {
-			t.Errorf("entry at %v, occurred %v, want %v", e.At, e.Occurred, want)
-		}
-	}
-	if at := w.log.entries[1].Occurred; !at.Equal(noon.Add(-time.Minute)) {
-		t.Errorf("the fix occurred %v", at)
-	}
-}

@@ -22,7 +22,9 @@ type metrics struct {
 	waits    *prometheus.CounterVec
 	endsLost prometheus.Counter
 	ack      *prometheus.HistogramVec
+	clocks   *prometheus.CounterVec
 	byKind   map[sdkproto.Kind]prometheus.Counter
+	byHow    map[sdkproto.How]prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer, health func() LogHealth) (*metrics, error) {
@@ -51,7 +53,15 @@ func newMetrics(reg prometheus.Registerer, health func() LogHealth) (*metrics, e
 			Help:    "From a decoded batch (a POST: from its headers) to its durable ack.",
 			Buckets: []float64{.0002, .0005, .001, .002, .005, .01, .02, .05, .1, .25, .5, 1, 2.5, 10},
 		}, []string{"via"}),
+		clocks: counter("clocks_total", "Observations by how their time was found: skewed ones came more than five minutes from the future, absurd ones were refused.", "how"),
 		byKind: map[sdkproto.Kind]prometheus.Counter{},
+		byHow:  map[sdkproto.How]prometheus.Counter{},
+	}
+	for _, h := range []sdkproto.How{
+		sdkproto.HowMono, sdkproto.HowSent, sdkproto.HowDevice, sdkproto.HowReceived,
+		sdkproto.HowClamped, sdkproto.HowSkewed, sdkproto.HowAbsurd,
+	} {
+		m.byHow[h] = m.clocks.WithLabelValues(string(h))
 	}
 	for _, k := range []sdkproto.Kind{
 		sdkproto.KindLocation, sdkproto.KindRegionEvent, sdkproto.KindEvent, sdkproto.KindIdentify,
@@ -64,7 +74,7 @@ func newMetrics(reg prometheus.Registerer, health func() LogHealth) (*metrics, e
 		return m, nil
 	}
 	for _, c := range []prometheus.Collector{
-		m.sessions, m.frames, m.items, m.rejects, m.errors, m.closes, m.limited, m.waits, m.endsLost, m.ack,
+		m.sessions, m.frames, m.items, m.rejects, m.errors, m.closes, m.limited, m.waits, m.endsLost, m.clocks, m.ack,
 		gauge("log_silent_seconds", "For how long the log has answered nothing to those who have waited longest; 0 when nobody waits.",
 			func() float64 { return health().Silent.Seconds() }),
 		gauge("log_stalled_slots", "In how many slots of keys the log does not answer and phones are told to wait.",
@@ -81,6 +91,12 @@ func newMetrics(reg prometheus.Registerer, health func() LogHealth) (*metrics, e
 
 func (m *metrics) accepted(k sdkproto.Kind) {
 	if c := m.byKind[k]; c != nil {
+		c.Inc()
+	}
+}
+
+func (m *metrics) timed(h sdkproto.How) {
+	if c := m.byHow[h]; c != nil {
 		c.Inc()
 	}
 }

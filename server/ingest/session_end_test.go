@@ -141,21 +141,7 @@ func TestAnEndThatTheLogDoesNotTakeIsCounted(t *testing.T) {
 	w.log.set(func() { w.log.busy = 1 })
 	_ = r.conn.Close()
 	until(t, "end", func() bool { return w.gateway.Sessions().Count() == 0 })
-	until(t, "count", func() bool { return w.lost() == 1 })
-}
-
-func (w *world) lost() float64 {
-	w.t.Helper()
-	all, err := w.registry.Gather()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	for _, f := range all {
-		if f.GetName() == "footfall_ingest_session_ends_lost_total" {
-			return f.GetMetric()[0].GetCounter().GetValue()
-		}
-	}
-	return 0
+	until(t, "count", func() bool { return w.metric("footfall_ingest_session_ends_lost_total", "") == 1 })
 }
 
 func TestWithoutTheOptionNoSessionIsNamed(t *testing.T) {
