@@ -178,7 +178,7 @@ func TestAShortVisitIsNotLost(t *testing.T) {
 	}
 }
 
-// The figures of the package's doc: go test -run TradeOff -v ./geo
+// The figures of the package's doc: go test -run TradeOff -v ./geo prints them.
 func TestTheTradeOffOfTheRule(t *testing.T) {
 	if testing.Short() || os.Getenv("FOOTFALL_TRADE_OFF") == "" {
 		t.Skip("prints a table: set FOOTFALL_TRADE_OFF")
@@ -231,12 +231,12 @@ func TestEntersAndExitsAlternateOnRecordedDays(t *testing.T) {
 		}
 		var es []geo.Evidence
 		for line := range strings.Lines(string(raw)) {
-			var fix struct{ Ts, Lat, Lon, Acc float64 }
+			var fix struct{ TS, Lat, Lon, Acc float64 }
 			if err := json.Unmarshal([]byte(line), &fix); err != nil {
 				t.Fatalf("%s: %v", file, err)
 			}
 			es = append(es, geo.Evidence{
-				Source: geo.ByFix, At: time.UnixMilli(int64(fix.Ts * 1000)), Seq: uint64(len(es) + 1),
+				Source: geo.ByFix, At: time.UnixMilli(int64(fix.TS * 1000)), Seq: uint64(len(es) + 1),
 				Pos: geo.Point{Lat: fix.Lat, Lng: fix.Lon}, AccuracyM: fix.Acc,
 			})
 		}

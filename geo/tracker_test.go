@@ -471,6 +471,16 @@ func TestWhatIsToldAlternatesThoughVisitsAreCorrected(t *testing.T) {
 	k.want("enter in @140")
 }
 
+func TestTheEndOfAVisitIsToldThoughSilenceCameFirst(t *testing.T) {
+	k := newWalk(t, cafe(t))
+	k.fix(0, 0, 10)
+	k.silence(300, false)
+	k.told = nil
+	k.region(300, "ring", false)
+	k.fix(300, 1000, 10)
+	k.want("exit ring @300, exit in @300, visit ring @300")
+}
+
 func TestABatchAfterHoursOfflineIsStale(t *testing.T) {
 	k := newWalk(t, cafe(t))
 	k.now = at(6 * 3600)

@@ -116,8 +116,8 @@ func (t *Tracker) freeIDBeside(w World, place string, seq uint64, old []known) s
 }
 
 // differences are what must be told so that of each fence what was told and what is
-// known now agree: the last transition of each fence whose presence changed, and
-// dwells that were not told.
+// known now agree: the last transition of each fence whose presence changed, dwells
+// that were not told, and the end of a visit that was open.
 func (t *Tracker) differences(r *run, before *moment, shown *clue) []Transition {
 	was := func(fence string) bool {
 		p := before.find(fence)
@@ -138,6 +138,10 @@ func (t *Tracker) differences(r *run, before *moment, shown *clue) []Transition 
 			}
 			seen[tr.Fence] = true
 			if is(tr.Fence) != was(tr.Fence) && is(tr.Fence) == (tr.Kind != Exit) {
+				out = append(out, tr)
+			}
+		case Stay:
+			if s := before.stay(tr.Place); s != nil && s.ID == tr.Visit && t.live.stay(tr.Place) == nil {
 				out = append(out, tr)
 			}
 		case Dwell:

@@ -30,7 +30,7 @@ func (a *App) openEdges(places *configs[*situate.Config]) error {
 		Catalog:     &sdkCatalog{a: a, places: places, secrets: map[catalog.Sealed]engage.Secret{}},
 		Credentials: credentials{a.hot}, Installs: installs{a.states},
 		Log:        &sdkLog{r: a.router, faulty: a.o.FaultyLog},
-		Deliveries: phones, Clock: a.o.Clock, Logger: a.log, Registerer: a.registry,
+		Deliveries: phones, Clock: a.o.Clock, Logger: a.log, Registerer: a.registry, SessionEnds: true,
 		Limits: ingest.Limits{
 			MaxSessions: limits.Sessions, MaxPosts: limits.Posts,
 			RegisterRate: float64(limits.RegistrationsPerS), RegisterBurst: 100 * limits.RegistrationsPerS,
