@@ -17,6 +17,7 @@ const (
 	liveInstalls  = 2000
 	liveDecisions = 40
 	livePlaces    = 2000
+	livePresent   = 5000 // open visits
 )
 
 // CoarseResolution is the finest H3 cell (about 5 km²) that is shown of who did
@@ -54,7 +55,8 @@ type liveView struct {
 	Campaigns  []liveCampaign `json:"campaigns" nullable:"false" doc:"All but drafts"`
 	Totals     totalsView     `json:"totals"`
 
-	Present []livePresence `json:"present" nullable:"false" doc:"Places where somebody is now, by their open visits"`
+	Present     []livePresence `json:"present" nullable:"false" doc:"Places where somebody is now, by their open visits"`
+	MorePresent bool           `json:"more_present,omitempty" doc:"There are more open visits than were counted"`
 
 	Suppressed []suppressedView `json:"suppressed" nullable:"false"`
 }
@@ -152,10 +154,11 @@ func (s *server) getLive(ctx context.Context, who caller, in *liveInput) (*answe
 			out.Elsewhere++
 		}
 	}
-	present, err := s.o.Positions.Present(ctx, who.workspace, "")
+	present, more, err := s.o.Positions.Present(ctx, who.workspace, "", livePresent)
 	if err != nil {
 		return nil, err
 	}
+	out.MorePresent = more
 	for _, place := range slices.Sorted(maps.Keys(present)) {
 		out.Present = append(out.Present, livePresence{place, present[place]})
 	}

@@ -31,9 +31,9 @@ type Presence struct {
 type History interface {
 	// Visits lists them by their beginning, the newest first.
 	Visits(ctx context.Context, workspace string, f VisitFilter, cursor string, limit int) (Page[engage.Visit], error)
-	// Present counts the open visits by place; empty place: of all places. A
-	// place without any is left out.
-	Present(ctx context.Context, workspace, place string) (map[string]Presence, error)
+	// Present counts the open visits by place, at most so many, and says whether
+	// there are more; empty place: of all places. A place without any is left out.
+	Present(ctx context.Context, workspace, place string, most int) (_ map[string]Presence, more bool, _ error)
 	// Track lists a person's fixes of these installs by their time, the newest
 	// first: recorded ones, and those that the installs' states hold.
 	Track(ctx context.Context, workspace string, f TrackFilter, cursor string, limit int) (Page[TrackFix], error)
@@ -169,17 +169,21 @@ type presenceView struct {
 	Place string    `json:"place"`
 	At    time.Time `json:"at"`
 	Presence
+	More bool `json:"more,omitempty" doc:"There are more than were counted"`
 }
+
+// presentVisits is how many open visits of one place are counted at most.
+const presentVisits = 20_000
 
 func (s *server) getPresence(ctx context.Context, who caller, in *byID) (*answered[*presenceView], error) {
 	if s.o.Catalog.Now().Place(who.workspace, in.ID) == nil {
 		return nil, engage.Errorf(engage.NotFound, "id", "there is no place %q", clip(in.ID))
 	}
-	present, err := s.o.Positions.Present(ctx, who.workspace, in.ID)
+	present, more, err := s.o.Positions.Present(ctx, who.workspace, in.ID, presentVisits)
 	if err != nil {
 		return nil, err
 	}
-	return &answered[*presenceView]{&presenceView{Place: in.ID, At: s.o.Clock.Now(), Presence: present[in.ID]}}, nil
+	return &answered[*presenceView]{&presenceView{Place: in.ID, At: s.o.Clock.Now(), Presence: present[in.ID], More: more}}, nil
 }
 
 type personVisitsInput struct {

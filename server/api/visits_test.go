@@ -32,7 +32,7 @@ func (w *world) Visits(_ context.Context, ws string, f api.VisitFilter, cursor s
 	return page(all, cursor, limit)
 }
 
-func (w *world) Present(_ context.Context, ws, place string) (map[string]api.Presence, error) {
+func (w *world) Present(_ context.Context, ws, place string, _ int) (map[string]api.Presence, bool, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	out := map[string]api.Presence{}
@@ -42,7 +42,7 @@ func (w *world) Present(_ context.Context, ws, place string) (map[string]api.Pre
 			out[v.Place] = p
 		}
 	}
-	return out, nil
+	return out, false, nil
 }
 
 func (w *world) Track(_ context.Context, ws string, f api.TrackFilter, cursor string, limit int) (api.Page[api.TrackFix], error) {

@@ -66,30 +66,40 @@ func (a *App) Visits(ctx context.Context, workspace string, f func(engage.Visit)
 }
 
 // Present implements api.History.
-func (r reads) Present(ctx context.Context, workspace, place string) (map[string]api.Presence, error) {
-	q := store.Query{Workspace: workspace, Filter: store.Filter{Path: "ended", Op: store.Absent}}
+func (r reads) Present(ctx context.Context, workspace, place string, most int) (map[string]api.Presence, bool, error) {
+	// By place, so that the index of open visits serves it: most visits have ended.
+	q := store.Query{Workspace: workspace, Filter: store.Filter{Path: "ended", Op: store.Absent}, Sort: "place"}
 	if place != "" {
 		q.Filter = store.Filter{All: []store.Filter{q.Filter, equals("place", place)}}
 	}
 	out := map[string]api.Presence{}
-	err := r.a.states.Iterate(ctx, "visits", q, func(d store.Doc) error {
-		v, err := fromJSON[engage.Visit](d)
+	for n := 0; ; {
+		q.Limit = min(1000, most-n)
+		p, err := r.a.states.Find(ctx, "visits", q)
 		if err != nil {
-			return fmt.Errorf("decode visit %s: %w", d.ID, err)
+			return nil, false, fmt.Errorf("count open visits: %w", err)
 		}
-		p := out[v.Place]
-		if v.InsideAt.IsZero() {
-			p.Arriving++
-		} else {
-			p.Inside++
+		for _, d := range p.Docs {
+			v, err := fromJSON[struct {
+				Place    string    `json:"place"`
+				InsideAt time.Time `json:"inside_at"`
+			}](d)
+			if err != nil {
+				return nil, false, fmt.Errorf("decode visit %s: %w", d.ID, err)
+			}
+			x := out[v.Place]
+			if v.InsideAt.IsZero() {
+				x.Arriving++
+			} else {
+				x.Inside++
+			}
+			out[v.Place] = x
 		}
-		out[v.Place] = p
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("count open visits: %w", err)
+		if n += len(p.Docs); p.Next == "" || n >= most {
+			return out, p.Next != "", nil
+		}
+		q.Cursor = p.Next
 	}
-	return out, nil
 }
 
 // trackPlace is where a page of a track ended: its cursor.

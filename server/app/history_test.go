@@ -150,13 +150,21 @@ func TestVisitsAreFoundInTheStore(t *testing.T) {
 				want[v.Place] = p
 			}
 		}
-		got, err := h.Present(t.Context(), "default", "")
-		if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
+		got, more, err := h.Present(t.Context(), "default", "", 1000)
+		if err != nil || more || fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("present %v %v, want %v", got, err, want)
 		}
-		got, err = h.Present(t.Context(), "default", "place-1")
-		if err != nil || len(got) != 1 || got["place-1"] != want["place-1"] {
+		got, more, err = h.Present(t.Context(), "default", "place-1", 1000)
+		if err != nil || more || len(got) != 1 || got["place-1"] != want["place-1"] {
 			t.Errorf("present at one place %v %v", got, err)
+		}
+		got, more, err = h.Present(t.Context(), "default", "", 5)
+		counted := 0
+		for _, p := range got {
+			counted += p.Inside + p.Arriving
+		}
+		if err != nil || !more || counted != 5 {
+			t.Errorf("five of the present: %v, more %v, %v", got, more, err)
 		}
 	})
 }

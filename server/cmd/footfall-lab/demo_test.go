@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/footfall-engage/footfall/server/engage"
 )
 
 // runDemo runs the command as a shell would, and reads its one object.
@@ -34,11 +36,12 @@ func runDemo(t *testing.T, args ...string) (code int, r report, errs string) {
 func TestTheDemoShowsEverythingAndLosesNothing(t *testing.T) {
 	t.Parallel()
 	code, r, errs := runDemo(t, "--people", "120", "--duration", "10s")
-	if code != 0 || r.Lost != 0 || r.Duplicates != 0 || r.Resent != 0 || r.Audit.Unordered != 0 || r.Audit.Quarantined != 0 {
+	if code != 0 || r.Lost != 0 || r.Duplicates != 0 || r.Resent != 0 || r.Audit.Unordered != 0 || r.Audit.Quarantined != 0 || r.Audit.VisitFaults != 0 {
 		t.Errorf("exit %d, lost %d, duplicates %d, resent %d: %+v\n%s", code, r.Lost, r.Duplicates, r.Resent, r.Audit, errs)
 	}
 	for what, n := range map[string]int{
-		"fixes": r.Fixes, "region events": r.RegionEvents, "transitions": r.Transitions, "sent": r.Decisions.Sent,
+		"fixes": r.Fixes, "region events": r.RegionEvents, "transitions": r.Transitions, "visits": r.Visits,
+		"visits inside": r.Visit.Inside, "visits that ended": r.Visit.Ended[engage.EndedByExit], "sent": r.Decisions.Sent,
 		"held out": r.Decisions.HeldOut, "consent": r.Decisions.Suppressed["consent"], "cap": r.Decisions.Suppressed["cap"],
 		"audience": r.Decisions.Suppressed["audience"], "fcm": r.Deliveries.FCM, "apns": r.Deliveries.APNs, "in-app": r.Deliveries.InApp,
 		"delivered": r.Receipts.Delivered, "displayed": r.Receipts.Displayed, "opened": r.Receipts.Opened,
