@@ -41,7 +41,7 @@ const (
 	mapFences      = 50_000
 )
 
-// clock is how times stand on a Map.
+// mapTime is how times stand on a Map.
 const mapTime = "2006-01-02 15:04:05"
 
 func (m *Map) fix(row *Row) {
@@ -68,8 +68,8 @@ func (m *Map) fix(row *Row) {
 }
 
 func (m *Map) transition(l *Line, t *geo.Transition) {
-	if m == nil || !t.Located || len(m.transitions) == mapTransitions {
-		return
+	if m == nil || !t.Located || t.Kind == geo.Stay || len(m.transitions) == mapTransitions {
+		return // a visit ends with an exit
 	}
 	m.transitions = append(m.transitions, mapTransition{
 		t.Pos, t.Kind, fmt.Sprintf("%s %s %s UTC by %s", l.Kind, l.Fence, l.At.Format(mapTime), l.Evidence),
@@ -83,7 +83,7 @@ var mapColours = []struct {
 }{{10, "#1a9850"}, {30, "#91cf60"}, {65, "#fdae61"}, {200, "#f46d43"}, {math.Inf(1), "#a50026"}}
 
 var kindColours = map[geo.Kind]string{
-	geo.Enter: "#0050ff", geo.Exit: "#d00000", geo.Near: "#00a0c0", geo.Dwell: "#8000c0", geo.Pass: "#808000", geo.Stay: "#000000",
+	geo.Enter: "#0050ff", geo.Exit: "#d00000", geo.Near: "#00a0c0", geo.Dwell: "#8000c0", geo.Pass: "#808000",
 }
 
 // frame maps points to a picture whose north is up, in metres.
