@@ -195,6 +195,9 @@ func TestATableIsImportedWithItsColumnsMapped(t *testing.T) {
 	if r.Read != 4 || r.Created != 2 || r.Refused != 2 || r.Warned != 2 || r.ZonesFound != 1 {
 		t.Errorf("%+v", r)
 	}
+	if s.catalog.Latest() != s.catalog.Now().Revision {
+		t.Error("the partitions are not told of what was imported")
+	}
 	for n, want := range map[int]string{2: "Zone", 3: "Öffnungszeiten", 4: "Store Number", 5: "Breite"} {
 		x := row(r, n)
 		if x.Error != nil && x.Error.Field != want || x.Error == nil && x.Warnings[0].Field != want || (x.Error != nil) != (n > 3) {

@@ -151,6 +151,12 @@ func (s *server) documentBody(op operation) {
 	content := map[string]*huma.MediaType{}
 	for _, typ := range op.bodyTypes {
 		content[typ] = &huma.MediaType{Schema: s.schema(op.body), Examples: maps.Clone(op.examples)}
+		if typ == csvType {
+			content[typ] = &huma.MediaType{Schema: &huma.Schema{
+				Type: huma.TypeString, Description: "A table with a header; fields of places by the columns' names, or by map",
+				Examples: []any{"id;name;lat;lng;radius;hours\n17;Corner shop;52.3702;4.8952;40;Mo-Sa 09:00-18:00\n18;Station;52.3791;4.9003;60;\n"},
+			}}
+		}
 	}
 	target.RequestBody = &huma.RequestBody{Required: true, Content: content}
 }

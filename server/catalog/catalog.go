@@ -105,6 +105,7 @@ type Catalog struct {
 	revisions []Revision // revision n is revisions[n-1]
 	now       *Snapshot
 	announced *Snapshot // what Latest tells; now, but while a burst of PutPlaces goes on
+	before    *Snapshot // what Latest told before: partitions may yet ask for it
 	held      time.Time // when a burst began whose revisions are not announced; zero: none
 	changed   chan struct{}
 	old       map[uint64]*Snapshot // a few that were asked for
@@ -123,7 +124,7 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 	if c.now, err = build(c.revisions); err != nil {
 		return nil, err
 	}
-	c.announced = c.now
+	c.announced, c.before = c.now, c.now
 	return c, nil
 }
 
@@ -188,6 +189,8 @@ func (c *Catalog) At(revision uint64) (*Snapshot, error) {
 		return c.now, nil
 	case c.announced.Revision:
 		return c.announced, nil
+	case c.before.Revision:
+		return c.before, nil
 	}
 	if s := c.old[revision]; s != nil {
 		return s, nil
@@ -369,7 +372,7 @@ func (c *Catalog) announce() {
 	if c.announced == c.now {
 		return
 	}
-	c.announced = c.now
+	c.before, c.announced = c.announced, c.now
 	close(c.changed)
 	c.changed = make(chan struct{})
 }

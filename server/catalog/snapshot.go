@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/footfall-engage/footfall/server/engage"
 )
@@ -23,13 +24,23 @@ type Snapshot struct {
 	fences     map[string]string // "<workspace>/<geofence>" -> place
 	beacons    map[string]string // "<workspace>/<beacon id>" and "<workspace>/<beacon key>" -> place
 	versions   map[string]int64  // "<workspace>/<kind>/<id>" -> last version, negative when deleted
+	lists      *lists
 }
+
+// lists are places by id, per workspace, as they are first asked for: a list is read
+// page by page.
+type lists struct {
+	mu     sync.Mutex
+	places map[string][]*engage.Place
+}
+
+func newLists() *lists { return &lists{places: map[string][]*engage.Place{}} }
 
 func emptySnapshot() *Snapshot {
 	return &Snapshot{
 		Workspaces: map[string]*Workspace{}, places: map[string]map[string]*engage.Place{},
 		campaigns: map[string]map[string]*engage.Campaign{}, apps: map[string]map[string]*App{},
-		keys: map[string]*Key{}, appByKey: map[string]*App{}, fences: map[string]string{}, beacons: map[string]string{}, versions: map[string]int64{},
+		keys: map[string]*Key{}, appByKey: map[string]*App{}, fences: map[string]string{}, beacons: map[string]string{}, versions: map[string]int64{}, lists: newLists(),
 	}
 }
 
@@ -84,6 +95,7 @@ func (s *Snapshot) own(kind Kind) {
 	case Workspaces:
 		s.Workspaces = maps.Clone(s.Workspaces)
 	case Places:
+		s.lists = newLists()
 		s.places, s.fences, s.beacons = maps.Clone(s.places), maps.Clone(s.fences), maps.Clone(s.beacons)
 	case Campaigns:
 		s.campaigns = maps.Clone(s.campaigns)
@@ -205,8 +217,17 @@ func (s *Snapshot) lastVersion(workspace string, kind Kind, id string) int64 {
 // Place of a workspace; nil when there is none.
 func (s *Snapshot) Place(workspace, id string) *engage.Place { return s.places[workspace][id] }
 
-// Places of a workspace, by id.
-func (s *Snapshot) Places(workspace string) []*engage.Place { return byID(s.places[workspace]) }
+// Places of a workspace, by id, in a slice of the caller's own.
+func (s *Snapshot) Places(workspace string) []*engage.Place {
+	s.lists.mu.Lock()
+	defer s.lists.mu.Unlock()
+	all, there := s.lists.places[workspace]
+	if !there && len(s.places[workspace]) > 0 {
+		all = byID(s.places[workspace])
+		s.lists.places[workspace] = all
+	}
+	return append(make([]*engage.Place, 0, len(all)), all...)
+}
 
 // Campaign of a workspace; nil when there is none.
 func (s *Snapshot) Campaign(workspace, id string) *engage.Campaign { return s.campaigns[workspace][id] }
