@@ -192,7 +192,7 @@ func TestLargePlacesAreSplitOverRecords(t *testing.T) {
 	must(t, err)
 	c := open(t, log)
 	seed(t, c)
-	// 60 places of 40 kB.
+	// 40 places of 40 kB.
 	var cells []geo.Cell
 	first, err := geo.CellOf(shop, 10)
 	must(t, err)
@@ -209,7 +209,7 @@ func TestLargePlacesAreSplitOverRecords(t *testing.T) {
 	set, err := geo.NewCellSet(cells)
 	must(t, err)
 	var all []*engage.Place
-	for i := range 60 {
+	for i := range 40 {
 		p := place("acme", fmt.Sprint("p", i))
 		p.Geofences[0].Shape = set
 		all = append(all, p)
