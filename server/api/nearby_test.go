@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +16,7 @@ import (
 
 	"github.com/footfall-engage/footfall/geo"
 	"github.com/footfall-engage/footfall/server/api"
+	"github.com/footfall-engage/footfall/server/catalog"
 	"github.com/footfall-engage/footfall/server/engage"
 )
 
@@ -294,4 +298,22 @@ func TestHeatIsShownAsCellsAndAsGeoJSON(t *testing.T) {
 	}
 	s.world.broken = errors.New("the library fails")
 	s.get("/api/v1/heat?bbox=4,52,6,53").wantProblem(500, engage.Internal, "")
+}
+
+func TestLivePageDrawsTheHeatMap(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a browser")
+	}
+	s := newSite(t)
+	s.town()
+	s.crowd(alpha, 40)
+	key := "/#heat&key=" + s.keys[alpha][catalog.Viewer]
+	dom := s.chromium(key, "--dump-dom")
+	button := regexp.MustCompile(`<button[^>]*id="heat"[^>]*>`).FindString(dom)
+	if !strings.Contains(button, `aria-pressed="true"`) || !regexp.MustCompile(`title="[1-9][0-9]* cells with at least 3 live devices each, at `).MatchString(button) {
+		t.Errorf("the button of the heat map is %s", button)
+	}
+	if folder := os.Getenv("FOOTFALL_SCREENSHOTS"); folder != "" {
+		s.chromium(key, "--screenshot="+filepath.Join(folder, "live-heat.png"))
+	}
 }

@@ -8,7 +8,9 @@ const state = { key: "", revision: 0, places: [], present: new Map(), people: ne
 
 // ---- key ----------------------------------------------------------------
 function takeKey() {
-  const given = new URLSearchParams(location.hash.slice(1)).get("key");
+  const hash = new URLSearchParams(location.hash.slice(1));
+  const given = hash.get("key");
+  if (hash.has("heat")) showHeat(true);
   if (given) {
     sessionStorage.setItem("footfall-key", given);
     history.replaceState(null, "", location.pathname); // not into the history or a screenshot
@@ -62,6 +64,7 @@ async function poll(run) {
     if (run !== running) return;
     state.failures = 0;
     take(live, decisions);
+    await takeHeat(run);
   } catch (e) {
     if (run !== running) return;
     if (e.status === 401) { askForKey("That key is not in force. Enter a server key."); return; }
@@ -306,6 +309,62 @@ function circle(p, r) {
   ctx.arc(p.x, p.y, r, 0, 2 * Math.PI);
 }
 
+// ---- heat ---------------------------------------------------------------
+// Live devices by H3 cell. The server makes no newer map within 15 s, and leaves
+// out what would show a few.
+const HEAT_MS = 15000;
+const EDGE_M = { 4: 26072, 5: 9854, 6: 3725, 7: 1406, 8: 531, 9: 201, 10: 76 }; // of a cell, by resolution
+const heat = { on: false, cells: [], most: 1, asked: "", since: 0 };
+function showHeat(on) {
+  Object.assign(heat, { on, cells: [], asked: "" });
+  $("heat").setAttribute("aria-pressed", String(on));
+}
+$("heat").addEventListener("click", (e) => {
+  e.stopPropagation(); // it is no zoom
+  showHeat(!heat.on);
+  if (state.key) poll(++running);
+});
+async function takeHeat(run) {
+  if (!heat.on || !view.w) return;
+  const fits = Object.keys(EDGE_M).map(Number).filter((r) => EDGE_M[r] * view.scale >= 14);
+  const degrees = (x, y) => ({
+    lat: Math.max(-90, Math.min(90, view.lat + y / M_PER_DEG)),
+    lng: Math.max(-180, Math.min(180, view.lng + x / M_PER_DEG / view.cos)),
+  });
+  const margin = 1.2; // a cell whose centre is outside may reach in
+  const [w, h] = [(margin * view.w) / 2 / view.scale, (margin * view.h) / 2 / view.scale];
+  const [sw, ne] = [degrees(view.x - w, view.y - h), degrees(view.x + w, view.y + h)];
+  const box = [sw.lng, sw.lat, ne.lng, ne.lat].map((x) => x.toFixed(4)).join(",");
+  const asked = `bbox=${box}&resolution=${Math.max(4, ...fits)}`;
+  if (asked === heat.asked && performance.now() - heat.since < HEAT_MS) return;
+  Object.assign(heat, { asked, since: performance.now() });
+  try {
+    const map = await ask("/api/v1/heat?format=geojson&" + asked);
+    if (run !== running) return;
+    heat.cells = map.features;
+    heat.most = Math.max(1, ...map.features.map((f) => f.properties.count));
+    $("heat").title = `${map.features.length} cells with at least ${map.least} live devices each, at ${clock(map.at)}`;
+  } catch (e) {
+    if (e.status === 401) throw e;
+    heat.cells = [];
+    $("heat").title = "no heat map: " + e.message;
+  }
+}
+function drawHeat() {
+  for (const f of heat.cells) {
+    ctx.beginPath();
+    for (const [ring] of f.geometry.coordinates) {
+      ring.forEach(([lng, lat], i) => {
+        const s = toScreen(toMetres({ lng, lat }));
+        if (i) ctx.lineTo(s.x, s.y);
+        else ctx.moveTo(s.x, s.y);
+      });
+    }
+    ctx.fillStyle = alpha(colors.at, 0.1 + 0.5 * Math.sqrt(f.properties.count / heat.most));
+    ctx.fill();
+  }
+}
+
 function niceStep(metres) {
   const p = 10 ** Math.floor(Math.log10(metres));
   return [1, 2, 5, 10].map((n) => n * p).find((n) => n >= metres);
@@ -337,6 +396,7 @@ function draw() {
   $("scale").firstElementChild.style.width = step * view.scale + "px";
   $("scale").lastElementChild.textContent = step >= 1000 ? step / 1000 + " km" : step + " m";
 
+  drawHeat();
   for (const ring of ["near", "inside"]) {
     for (const place of state.places) {
       for (const f of place.geofences) {
