@@ -1,8 +1,10 @@
 package geo
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"math/bits"
 	"slices"
 
 	"github.com/uber/h3-go/v4"
@@ -26,16 +28,23 @@ import (
 //	spread(r, R) = s(R)/√3 + s(r+1) + … + s(R)
 //
 // from the centre of K: about 5 % more than the hexagon's own corner, since
-// descendants stick out. K's domain is the disc about its centre of that radius
-// and a lap of 6 % of s(r) more. It holds every point whose ancestor K is, and
-// those around it, so that who walks along a border need not change the cell with
-// each step (Watch).
+// descendants stick out; and never more than reachOf(r) = s(r)·(1/√7 + 1/7 + …), for
+// whatever R. K's domain is the disc about its centre of that radius and a lap of
+// 6 % of s(r) more. It holds every point whose ancestor K is, and those around it, so
+// that who walks along a border need not change the cell with each step (Watch). The
+// domains of K's descendants lie within it: their centres are no farther than
+// reachOf(r) - reachOf(R), and their laps are smaller.
 //
-// A fence stands in every K whose centre is no farther from the fence's than the
-// fence's reach plus the domain: what is found in K's list is all that a point of
-// K's domain can be in. It stands there as inside if the domain is, and so is then
-// any descendant of K. That is asked of MarginM at K's centre, with a tenth to
-// spare for shapes whose margins are approximate.
+// A fence stands in every K of its level whose centre is no farther from the fence's
+// than the fence's reach plus the domain: what is found in K's list is all of that
+// level that a point of K's domain can be in. It stands there as inside if the domain
+// is, and so is then any descendant of K. That is asked of MarginM at K's centre, with
+// a tenth to spare for shapes whose margins are approximate.
+//
+// Levels are asked from the coarsest on. A finer one needs no look where K is not
+// marked as deeper. Wherever a cell of a finer level has a list, its ancestor A at
+// K's level is populated, and K is marked if its domain can meet the hexagon of a
+// populated one: if the centres are no farther than reachOf(r) plus the domain.
 
 const (
 	spacing0        = 0.381966011250105 // of resolution 0 on the unit icosahedron's faces: H3's RES0_U_GNOMONIC
@@ -44,12 +53,14 @@ const (
 	finestIndexed   = 12 // hexagons of about 10 m: no fence is smaller
 	maxDistinctCell = 1 << 30
 	lap             = 0.06
-	crowded         = 64  // fences in a cell from which on they stand in finer ones
-	fineCells       = 512 // at most, for a shape that is not a circle
+	crowded         = 64   // fences with their centres in a cell from which on they stand in finer ones
+	inCrowd         = 1.35 // of the spacing: the largest fence that does
+	laxM            = 0.02 // by how much cells' centers may differ between the lattices of two faces and the library
 )
 
-// coarse are the resolutions that serve fences of mixed sizes: few, since each
-// costs a lookup, and what they are too coarse for costs a comparison.
+// coarse are the resolutions that serve circles of mixed sizes where there is no
+// crowd: few, since each costs a lookup, and what they are too coarse for costs a
+// comparison.
 var coarse = [...]int{0, 2, 5, 8, 11}
 
 // spacingM is s(r).
@@ -66,20 +77,42 @@ func spreadM(res, finest int) float64 {
 	return d + slackM
 }
 
+// reachOf is reachOf(r): 1/√7 + 1/7 + … is 1/(√7-1).
+func reachOf(res int) float64 { return spacingM(res)/(math.Sqrt(7)-1) + slackM }
+
+// domainM is the domain's radius, as a chord.
+func domainM(res int) float64 { return domains[res] }
+
+var domains = func() (d [finestIndexed + 1]float64) {
+	for res := range d {
+		d[res] = reachOf(res) + lap*spacingM(res)
+	}
+	return d
+}()
+
 // level is a resolution in use.
 type level struct {
 	res    int
-	domain float64 // its radius, as a chord
-	lax    float64 // by how much an entry's float32s may be wrong
+	domain float64 // domainM
+
+	// The units of the lists (index_table.go). What is rounded away is under one
+	// unit a coordinate in the point and under half in the fence, and with laxM it is
+	// under lax units in all.
+	perM float64 // units in a metre
+	lax  float64 // by how much more a fence reaches in its word, in units
+	core int64   // by how much less it surely holds
 }
 
-func newLevel(res, finest int) level {
-	s := spacingM(res)
-	return level{res: res, domain: spreadM(res, finest) + lap*s, lax: 10*slackM + 1e-6*s}
+// newLevel is one of fences with centers up to limit metres from the cells'.
+func newLevel(res int, limit float64) level {
+	l := level{res: res, domain: domainM(res), perM: unitsMax / limit}
+	l.lax = 3 + math.Ceil(laxM*l.perM)
+	l.core = int64(2*l.lax) + 1
+	return l
 }
 
-// fits reports whether a fence of this bound stands in few cells of res: 7 at
-// most.
+// fits reports whether a circle of this bound stands in few cells of res: 3 to 7
+// mostly.
 func fits(boundM float64, res int) bool { return spacingM(res) >= 2*boundM }
 
 // levelFor is the resolution that suits a fence of this bound where there is no
@@ -87,6 +120,19 @@ func fits(boundM float64, res int) bool { return spacingM(res) >= 2*boundM }
 func levelFor(boundM float64) int {
 	for _, res := range slices.Backward(coarse[:]) {
 		if fits(boundM, res) {
+			return res
+		}
+	}
+	return 0
+}
+
+// finer is the resolution for a shape that is no circle: the finest even one of a
+// spacing of a sixth of the bound or more. So it stands in about 60 cells, mostly,
+// many of which are inside: then a shape that may have thousands of corners needs no
+// asking.
+func finer(boundM float64) int {
+	for res := finestIndexed; res > 0; res -= 2 {
+		if spacingM(res) >= boundM/6 {
 			return res
 		}
 	}
@@ -116,20 +162,28 @@ func (s *spot) find(p Point, v vec, res int) error {
 	return err
 }
 
-// center of the cell's ancestor.
-func (s *spot) center(res int) vec {
+// center of the cell's ancestor, and whether it is found without the library.
+func (s *spot) center(res int) (vec, bool) {
 	if s.face != nil {
 		if u, onFace := s.face.normal(s.way[res], res); onFace {
-			return onEllipsoid(u)
+			return onEllipsoid(u), true
 		}
 	}
-	return vecOf(s.cell.Parent(res).Center())
+	return vec{}, false
+}
+
+// row is a cell of the table that is being built.
+type row struct {
+	cell Cell
+	n    uint32
+	at   uint32 // where its next fence goes
+	mark uint32 // deeper and ownCenter
 }
 
 // placed is a fence in a cell.
 type placed struct {
-	cell Cell
-	entry
+	row, fence uint32
+	word       uint64
 }
 
 // builder of a part's table.
@@ -137,87 +191,131 @@ type builder struct {
 	p       *part
 	res     []int8 // of each fence
 	levels  [finestIndexed + 1]level
-	all     []placed // of fence 0, of fence 1, …
+	rows    []row
+	table   []uint32 // open addressing over rows, whose numbers plus one it has
+	shift   uint8    // of a hash, to index table
+	own     map[uint32]vec
+	all     []placed
 	library walker
+}
+
+// row of a cell; center, if it is not nil, must be kept for lookups.
+func (b *builder) row(c Cell, center *vec) uint32 {
+	if len(b.rows)*4 >= len(b.table)*3 {
+		b.grow()
+	}
+	i := b.find(c)
+	if b.table[i] == 0 {
+		b.rows = append(b.rows, row{cell: c})
+		b.table[i] = uint32(len(b.rows))
+	}
+	r := b.table[i] - 1
+	if center != nil && b.rows[r].mark&ownCenter == 0 {
+		if b.own == nil {
+			b.own = map[uint32]vec{}
+		}
+		b.own[r] = *center
+		b.rows[r].mark |= ownCenter
+	}
+	return r
+}
+
+func (b *builder) find(c Cell) int {
+	for i := int(uint64(c) * 0x9e3779b97f4a7c15 >> b.shift); ; i = (i + 1) & (len(b.table) - 1) {
+		if r := b.table[i]; r == 0 || b.rows[r-1].cell == c {
+			return i
+		}
+	}
+}
+
+func (b *builder) grow() {
+	size := max(16, 2*len(b.table))
+	b.table = make([]uint32, size)
+	b.shift = uint8(64 - bits.TrailingZeros(uint(size)))
+	for r := range b.rows {
+		b.table[b.find(b.rows[r].cell)] = uint32(r + 1)
+	}
 }
 
 // chooseLevels says at which resolution each fence stands.
 func (b *builder) chooseLevels() error {
 	items := b.p.items
 	b.res = make([]int8, len(items))
-	own := make([]Cell, len(items)) // the cell of its center
 	for i := range items {
-		it := &items[i]
-		res := levelFor(it.bound)
-		if _, circle := it.Shape.(Circle); !circle {
-			res = finer(it.bound, res)
+		if _, circle := items[i].Shape.(Circle); circle {
+			b.res[i] = int8(levelFor(items[i].bound))
+		} else {
+			b.res[i] = int8(finer(items[i].bound))
 		}
-		b.res[i] = int8(res)
-		if len(items) <= crowded {
-			continue
-		}
-		var s spot
-		if err := s.find(it.Shape.Center(), it.center, res); err != nil {
-			return fmt.Errorf("cover fence %s: %w", it.ID, err)
-		}
-		own[i] = s.cell
 	}
-	if len(items) <= crowded {
+	if len(items) < crowded {
 		return nil
 	}
-	sorted := slices.Clone(own)
-	slices.Sort(sorted)
+	type home struct {
+		cell Cell
+		i    uint32
+	}
+	homes := make([]home, len(items)) // the cells of the centers
 	for i := range items {
-		n, _ := slices.BinarySearch(sorted, own[i])
-		if n += crowded; n >= len(sorted) || sorted[n] != own[i] {
-			continue
+		it := &items[i]
+		var s spot
+		if err := s.find(it.Shape.Center(), it.center, finestIndexed); err != nil {
+			return fmt.Errorf("cover fence %s: %w", it.ID, err)
 		}
-		for res := int(b.res[i]) + 1; res <= finestIndexed && fits(items[i].bound, res); res++ {
-			b.res[i] = int8(res)
+		homes[i] = home{s.cell, uint32(i)}
+	}
+	slices.SortFunc(homes, func(a, b home) int { return cmp.Compare(a.cell, b.cell) })
+	for res := range finestIndexed {
+		for from := 0; from < len(homes); {
+			cell, to := homes[from].cell.Parent(res), from+1
+			for to < len(homes) && homes[to].cell.Parent(res) == cell {
+				to++
+			}
+			if to-from >= crowded {
+				for _, h := range homes[from:to] {
+					_, circle := items[h.i].Shape.(Circle)
+					if circle && int(b.res[h.i]) == res && items[h.i].bound <= inCrowd*spacingM(res+1) {
+						b.res[h.i]++
+					}
+				}
+			}
+			from = to
 		}
 	}
 	return nil
-}
-
-// finer is the next of coarse after res, if a shape of this bound stands in no
-// more than fineCells there: most of them are then inside, and inside needs no
-// asking of a shape that may have thousands of corners.
-func finer(boundM float64, res int) int {
-	i := slices.Index(coarse[:], res) + 1
-	if i == len(coarse) {
-		return res
-	}
-	s := spacingM(coarse[i])
-	if d := boundM/s + 1; math.Pi*d*d/sin60 > fineCells {
-		return res
-	}
-	return coarse[i]
 }
 
 // cover places fence i.
 func (b *builder) cover(i int) error {
 	it := &b.p.items[i]
 	l := &b.levels[b.res[i]]
-	limit := chordM(it.bound) + slackM + l.domain
-	if b.byLattice(uint32(i), it, l, limit) {
-		return nil
-	}
-	return b.library.around(it.Shape.Center(), it.center, l.res, limit, func(c Cell, center vec) {
-		b.place(uint32(i), it, l, c, center)
+	return b.around(it.Shape.Center(), it.center, l.res, chordM(it.bound)+slackM+l.domain, func(c Cell, center vec, own *vec) {
+		b.place(uint32(i), it, l, c, center, own)
 	})
 }
 
-// byLattice places a fence whose surroundings lie on one face; else it says no.
-func (b *builder) byLattice(i uint32, it *item, l *level, limit float64) bool {
+// around visits the cells of a resolution whose centers are within limit, a chord,
+// of p, whose vec is v. What comes with a cell beside its center is nil where a
+// lookup finds the center by itself.
+func (b *builder) around(p Point, v vec, res int, limit float64, visit func(Cell, vec, *vec)) error {
+	if byLattice(v, res, limit, visit) {
+		return nil
+	}
+	return b.library.around(p, v, res, limit, func(c Cell, center vec) { visit(c, center, &center) })
+}
+
+// byLattice visits the cells around v if they and their domains all lie on one face,
+// where every lookup finds their centers; else it visits none and says no.
+func byLattice(v vec, res int, limit float64, visit func(Cell, vec, *vec)) bool {
 	g := grid()
 	if len(g.faces) == 0 {
 		return false
 	}
-	u := normalOf(it.center).normalised()
+	u := normalOf(v).normalised()
 	f := g.faceOf(u)
 	// What is limit metres on the ellipsoid, in steps on the plane: the projection
 	// stretches by the square of the cosine of the way from the middle.
-	rad := limit / minCurvatureM
+	rad := (limit + domainM(res)) / minCurvatureM
 	cos := u.dot(f.n) - rad
 	if cos < 0.5 { // on a face it is 0.79 or more
 		return false
@@ -227,49 +325,54 @@ func (b *builder) byLattice(i uint32, it *item, l *level, limit float64) bool {
 	if spacing0+x < plane || spacing0-x/2-sin60*y < plane || spacing0-x/2+sin60*y < plane {
 		return false
 	}
-	k := int32((plane*scales[l.res] + 0.58) / sin60)
-	at := f.at(u, l.res)
-	mark := len(b.all)
+	k := int32((limit/(minCurvatureM*cos*cos)*scales[res] + 0.58) / sin60)
+	at := f.at(u, res)
 	var w way
-	for da := -k; da <= k; da++ {
-		for db := max(-k, da-k); db <= min(k, da+k); db++ {
-			a := axial{at.a + da, at.b + db}
-			n, _ := f.normal(a, l.res)
-			center := onEllipsoid(n)
-			if center.chord2(it.center) > limit*limit {
-				continue
+	for pass := range 2 { // the first asks whether all are known
+		for da := -k; da <= k; da++ {
+			for db := max(-k, da-k); db <= min(k, da+k); db++ {
+				a := axial{at.a + da, at.b + db}
+				n, _ := f.normal(a, res)
+				center := onEllipsoid(n)
+				if center.chord2(v) > limit*limit {
+					continue
+				}
+				c, ok := f.cell(a, res, &w)
+				if !ok {
+					return false
+				}
+				if pass == 1 {
+					visit(c, center, nil)
+				}
 			}
-			c, ok := f.cell(a, l.res, &w)
-			if !ok {
-				b.all = b.all[:mark]
-				return false
-			}
-			b.place(i, it, l, c, center)
 		}
 	}
 	return true
 }
 
 // place fence i into a cell whose center is near enough.
-func (b *builder) place(i uint32, it *item, l *level, c Cell, center vec) {
+func (b *builder) place(i uint32, it *item, l *level, c Cell, center vec, own *vec) {
 	reach := chordM(it.bound)
 	off := it.center.minus(center)
-	e := entry{x: float32(off.x), y: float32(off.y), z: float32(off.z), reach: float32(reach + l.lax), fence: i}
+	inside, word := false, l.shapeWord(off, reach)
 	if _, circle := it.Shape.(Circle); circle {
-		e.fence |= isCircle
-		if off.dot(off) < squared(reach-l.domain-l.lax) && reach > l.domain+l.lax {
-			e.fence |= allInside
-		}
+		r := reach - l.domain - laxM
+		inside = r > 0 && off.dot(off) < r*r
 	} else {
 		spare := 1.1*arcM(l.domain) + 1
-		switch m := it.Shape.MarginM(vecPoint(c, center)); {
-		case m > spare:
+		m := it.Shape.MarginM(vecPoint(c, center))
+		if m > spare {
 			return
-		case m < -spare:
-			e.fence |= allInside
 		}
+		inside = m < -spare
+		word |= askAlways
 	}
-	b.all = append(b.all, placed{c, e})
+	if inside && l.domain*l.perM < float64(unitsMax-2*l.core) {
+		word = insideWord
+	}
+	r := b.row(c, own)
+	b.rows[r].n++
+	b.all = append(b.all, placed{row: r, fence: i, word: word})
 }
 
 func squared(v float64) float64 { return v * v }
@@ -283,26 +386,19 @@ func vecPoint(c Cell, center vec) Point {
 	return Point{Lat: math.Asin(u.z) * (180 / math.Pi), Lng: math.Atan2(u.y, u.x) * (180 / math.Pi)}
 }
 
-// build makes the part's table.
-func (p *part) build() error {
-	if len(p.items) == 0 {
-		return nil
-	}
+// buildTable makes the part's table.
+func (p *part) buildTable() error {
 	b := builder{p: p}
 	if err := b.chooseLevels(); err != nil {
 		return err
 	}
-	used := [finestIndexed + 1]bool{}
-	for _, r := range b.res {
-		used[r] = true
+	var limit [finestIndexed + 1]float64
+	for i, res := range b.res {
+		limit[res] = max(limit[res], chordM(p.items[i].bound)+slackM+domainM(int(res)))
 	}
-	for res, u := range slices.Backward(used[:]) {
-		if u {
-			if len(p.levels) == 0 {
-				b.levels[res] = newLevel(res, res)
-			} else {
-				b.levels[res] = newLevel(res, p.levels[0].res)
-			}
+	for res := range limit {
+		if limit[res] > 0 {
+			b.levels[res] = newLevel(res, limit[res])
 			p.levels = append(p.levels, b.levels[res])
 		}
 	}
@@ -311,40 +407,76 @@ func (p *part) build() error {
 			return fmt.Errorf("cover fence %s: %w", p.items[i].ID, err)
 		}
 	}
-	if len(b.all) >= math.MaxUint32 {
+	if len(b.all) >= math.MaxUint32/4 {
 		return errorf("fences", "cover too many cells: %d", len(b.all))
 	}
-	p.fill(b.all)
+	if err := b.markDeeper(); err != nil {
+		return err
+	}
+	b.fill()
 	return nil
 }
 
-// fill sorts what was placed by cell, keeping the order of the fences, and hashes
-// the cells.
-func (p *part) fill(all []placed) {
-	cells := table(make([]slot, len(all)+len(all)/3+1))
-	distinct := 0
-	for i := range all {
-		s := cells.slot(all[i].cell)
-		if s.n == 0 {
-			s.cell = all[i].cell
-			distinct++
+// markDeeper marks the cells of coarser levels where finer ones need a look.
+func (b *builder) markDeeper() error {
+	var under []Cell // the cells of the finer level that have lists or are marked
+	for l := len(b.p.levels) - 1; l > 0; l-- {
+		under = under[:0]
+		for i := range b.rows {
+			if c := b.rows[i].cell; c.Resolution() == b.p.levels[l].res {
+				under = append(under, c.Parent(b.p.levels[l-1].res))
+			}
 		}
-		s.n++
-	}
-	p.slots = make([]slot, distinct+distinct/4+1)
-	sum := uint32(0)
-	for i := range cells {
-		if cells[i].n > 0 {
-			*p.slots.slot(cells[i].cell) = slot{cell: cells[i].cell, start: sum, n: cells[i].n}
-			sum += cells[i].n
-			cells[i].start = sum - cells[i].n // where the cell's next fence goes
+		slices.Sort(under)
+		under = slices.Compact(under)
+		res := b.p.levels[l-1].res
+		for _, c := range under {
+			at := c.Center()
+			err := b.around(at, vecOf(at), res, reachOf(res)+domainM(res)+laxM, func(c Cell, center vec, own *vec) {
+				b.rows[b.row(c, own)].mark |= deeper
+			})
+			if err != nil {
+				return fmt.Errorf("find the cells around %v: %w", c, err)
+			}
 		}
 	}
-	p.entries = make([]entry, len(all))
-	for i := range all {
-		s := cells.slot(all[i].cell)
-		p.entries[s.start] = all[i].entry
-		s.start++
+	return nil
+}
+
+// fill lays out the lists, fences in their order, and hashes the cells.
+func (b *builder) fill() {
+	words := uint32(0)
+	for i := range b.rows {
+		r := &b.rows[i]
+		r.at = words
+		if r.n > 0 {
+			if r.mark&ownCenter != 0 {
+				words += 3
+			}
+			words += r.n + (r.n+1)/2
+		} else {
+			r.mark &^= ownCenter
+		}
+	}
+	p := b.p
+	p.words = make([]uint64, words)
+	p.slots = make([]slot, len(b.rows)+len(b.rows)/4+1)
+	for i := range b.rows {
+		r := &b.rows[i]
+		*p.slots.slot(r.cell) = slot{cell: r.cell, start: r.at, n: r.n | r.mark}
+		if r.mark&ownCenter != 0 {
+			c := b.own[uint32(i)]
+			p.words[r.at], p.words[r.at+1], p.words[r.at+2] = math.Float64bits(c.x), math.Float64bits(c.y), math.Float64bits(c.z)
+			r.at += 3
+		}
+		r.mark = 0 // from here on: how many fences are in the list
+	}
+	for i := range b.all {
+		pl := &b.all[i]
+		r := &b.rows[pl.row]
+		p.words[r.at+r.mark] = pl.word
+		p.words[r.at+r.n+r.mark/2] |= uint64(pl.fence) << (32 * (r.mark & 1))
+		r.mark++
 	}
 }
 

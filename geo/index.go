@@ -2,6 +2,7 @@ package geo
 
 import (
 	"cmp"
+	"encoding/binary"
 	"fmt"
 	"math/bits"
 	"slices"
@@ -40,79 +41,79 @@ func (h *Hit) before(o *Hit) bool {
 // which there are about as many as the logarithm of what was added; Compact makes
 // one of them.
 type Index struct {
-	parts []share
-	n     int
+	parts  []share
+	n      int
+	finest int // the finest resolution of all tables
+}
+
+func indexOf(parts []share, n int) *Index {
+	x := &Index{parts: parts, n: n}
+	for i := range parts {
+		x.finest = max(x.finest, parts[i].levels[len(parts[i].levels)-1].res)
+	}
+	return x
 }
 
 // share of an index in a part: without those that are gone.
 type share struct {
 	*part
-	gone []uint64 // a bit for each of part.items; nil where all are there
-	left int      // how many are there
+	gone []*goneBits // by item/goneSize; nil where all are there
+	left int         // how many are there
 }
 
-func (s *share) has(i uint32) bool { return s.gone == nil || s.gone[i/64]>>(i%64)&1 == 0 }
+// goneSize is how many items one of share.gone is about: few, as a change copies
+// what it changes.
+const goneSize = 4096
+
+type goneBits [goneSize / 64]uint64
+
+func (s *share) has(i uint32) bool {
+	if s.gone == nil {
+		return true
+	}
+	g := s.gone[i/goneSize]
+	return g == nil || g[i%goneSize/64]>>(i%64)&1 == 0
+}
 
 // part is a set of fences with its table and tree. It never changes.
 type part struct {
-	items []item // by id
+	items []item   // in the tree's order: neighbours stand together in memory
+	byID  []uint32 // of items
 
-	levels  []level // of the table, finest first
-	slots   table
-	entries []entry
+	levels []level // of the table, coarsest first
+	slots  table
+	words  []uint64 // the lists
 
 	nodes []node // the tree, root first
-	order []uint32
 }
 
-// item is a fence with what is wanted at hand of it.
+// item is a fence with what is wanted at hand of it. It takes one line of a
+// processor's cache.
 type item struct {
 	Fence
 	center vec
 	bound  float64 // Shape.BoundingRadiusM
 }
 
-// slot says that entries[start:start+n] reach into cell; empty where n is 0.
-type slot struct {
-	cell     Cell
-	start, n uint32
-}
-
-// entry is a fence in a cell's list. The position is relative to the cell's
-// center, in metres, so that float32 suffices to tell most fences away.
-type entry struct {
-	x, y, z float32
-	reach   float32 // the bound as a chord, more by level.lax
-	fence   uint32  // into items, and the flags
-}
-
-// The flags of an entry.
-const (
-	allInside = 1 << 31 // the cell's whole domain is inside
-	isCircle  = 1 << 30
-	fenceBits = isCircle - 1
-)
-
 // slackM covers rounding: coordinates in metres carry errors of about 1e-8, the
 // library's cell centres near the poles some 1e-3.
 const slackM = 1e-3
 
-// maxFences keeps positions in entries within 30 bits.
+// maxFences keeps the words of the lists within what 32 bits count.
 const maxFences = 1 << 25
 
 // NewIndex builds an index over fences, whose order does not matter. Refused
 // with an *Error of "fences[i].…": an id that is empty or stands twice, a shape
 // that is missing or invalid. It takes some 3 µs a circle.
 func NewIndex(fences []Fence) (*Index, error) {
+	if len(fences) == 0 {
+		return &Index{}, nil
+	}
 	p, err := newPart(fences)
 	if err != nil {
 		return nil, err
 	}
-	x := &Index{n: len(fences)}
-	if x.n > 0 {
-		x.parts = []share{{part: p, left: x.n}}
-	}
-	return x, nil
+	return indexOf([]share{{part: p, left: len(fences)}}, len(fences)), nil
 }
 
 func newPart(fences []Fence) (*part, error) {
@@ -132,17 +133,52 @@ func newPart(fences []Fence) (*part, error) {
 		}
 		p.items[i] = item{Fence: f, center: vecOf(f.Shape.Center()), bound: f.Shape.BoundingRadiusM()}
 	}
-	slices.SortFunc(p.items, func(a, b item) int { return strings.Compare(a.ID, b.ID) })
-	for i := 1; i < len(p.items); i++ {
-		if id := p.items[i].ID; id == p.items[i-1].ID {
+	p.sortIDs()
+	for i := 1; i < len(p.byID); i++ {
+		if id := p.items[p.byID[i]].ID; id == p.items[p.byID[i-1]].ID {
 			return nil, errorf(fmt.Sprintf("fences[%d].id", lastWith(fences, id)), "stands twice: %q", id)
 		}
 	}
-	if err := p.build(); err != nil {
+	p.buildTree()
+	if err := p.buildTable(); err != nil {
 		return nil, err
 	}
-	p.buildTree()
 	return p, nil
+}
+
+// sortIDs fills byID. What the ids begin with is often the same for all: the eight
+// bytes behind it tell nearly all of them apart without a look at the ids.
+func (p *part) sortIDs() {
+	first := p.items[0].ID
+	same := len(first)
+	for i := range p.items {
+		id := p.items[i].ID
+		n := 0
+		for n < same && n < len(id) && id[n] == first[n] {
+			n++
+		}
+		same = n
+	}
+	type named struct {
+		key uint64
+		i   uint32
+	}
+	all := make([]named, len(p.items))
+	for i := range p.items {
+		var b [8]byte
+		copy(b[:], p.items[i].ID[same:])
+		all[i] = named{binary.BigEndian.Uint64(b[:]), uint32(i)}
+	}
+	slices.SortFunc(all, func(a, b named) int {
+		if c := cmp.Compare(a.key, b.key); c != 0 {
+			return c
+		}
+		return strings.Compare(p.items[a.i].ID, p.items[b.i].ID)
+	})
+	p.byID = make([]uint32, len(all))
+	for i := range all {
+		p.byID[i] = all[i].i
+	}
 }
 
 func lastWith(fences []Fence, id string) int {
@@ -167,12 +203,12 @@ func (x *Index) Fence(id string) (Fence, bool) {
 	return x.parts[at].items[i].Fence, true
 }
 
-// get finds the part of an id, and the fence in it.
+// get finds the part and the item of an id.
 func (x *Index) get(id string) (at int, i uint32, ok bool) {
 	for at, s := range slices.Backward(x.parts) {
-		n, ok := slices.BinarySearchFunc(s.items, id, func(it item, id string) int { return strings.Compare(it.ID, id) })
-		if ok && s.has(uint32(n)) {
-			return at, uint32(n), true
+		n, ok := slices.BinarySearchFunc(s.byID, id, func(i uint32, id string) int { return strings.Compare(s.items[i].ID, id) })
+		if ok && s.has(s.byID[n]) {
+			return at, s.byID[n], true
 		}
 	}
 	return 0, 0, false
@@ -199,36 +235,26 @@ func (x *Index) At(p Point, dst []Hit) []Hit {
 	}
 	v := vecOf(p)
 	first := len(dst)
-	// Fences are looked at once the list is read: their memory is far apart, and
-	// waiting for all of it at once is quicker than for one after another.
-	var near [32]uint32
+	var at spot
+	if at.find(p, v, x.finest) != nil {
+		return dst // does not happen: p is valid
+	}
 	for i := range x.parts {
 		s := &x.parts[i]
-		var at spot
-		if at.find(p, v, s.levels[0].res) != nil {
-			return dst // does not happen: p is valid
-		}
 		for l := range s.levels {
-			es := s.reaching(at.cell.Parent(s.levels[l].res))
-			if len(es) == 0 {
-				continue
-			}
-			q := v.minus(at.center(s.levels[l].res))
-			for len(es) > 0 {
-				j, n := 0, 0
-				for ; j < len(es) && n < len(near); j++ {
-					near[n] = es[j].fence
-					if es[j].chord2(q) <= squared(float64(es[j].reach)) {
-						n++
-					}
-				}
-				es = es[j:]
-				for _, fence := range near[:n] {
-					it := &s.items[fence&fenceBits]
-					if m := it.margin(p, v); m <= 0 && s.has(fence&fenceBits) {
+			list, deeper := s.list(&at, l)
+			for from := 0; from < list.n; from += chunk {
+				may := scan(list.shapes(s.words, from), s.levels[l].units(v, list.center))
+				for ; may != 0; may &= may - 1 {
+					fence := list.fence(s.words, from+bits.TrailingZeros64(may))
+					it := &s.items[fence]
+					if m := it.margin(p, v); m <= 0 && s.has(fence) {
 						dst = insert(dst, first, Hit{it.Fence, m})
 					}
 				}
+			}
+			if !deeper {
+				break
 			}
 		}
 	}
@@ -243,47 +269,31 @@ func (x *Index) Containing(p Point, dst []Fence) []Fence {
 		return dst
 	}
 	v := vecOf(p)
+	var at spot
+	if at.find(p, v, x.finest) != nil {
+		return dst // does not happen: p is valid
+	}
 	for i := range x.parts {
 		s := &x.parts[i]
-		var at spot
-		if at.find(p, v, s.levels[0].res) != nil {
-			return dst // does not happen: p is valid
-		}
 		for l := range s.levels {
-			es := s.reaching(at.cell.Parent(s.levels[l].res))
-			if len(es) == 0 {
-				continue
+			list, deeper := s.list(&at, l)
+			for from := 0; from < list.n; from += chunk {
+				words, q := list.shapes(s.words, from), s.levels[l].units(v, list.center)
+				for may := scan(words, q); may != 0; may &= may - 1 {
+					i := bits.TrailingZeros64(may)
+					fence := list.fence(s.words, from+i)
+					it := &s.items[fence]
+					if s.has(fence) && (sure(words[i], q, s.levels[l].core) || it.contains(p, v)) {
+						dst = append(dst, it.Fence)
+					}
+				}
 			}
-			q := v.minus(at.center(s.levels[l].res))
-			for j := range es {
-				e := &es[j]
-				d2 := e.chord2(q)
-				if d2 > squared(float64(e.reach)) || !s.has(e.fence&fenceBits) {
-					continue
-				}
-				if it := &s.items[e.fence&fenceBits]; e.holds(d2, s.levels[l].lax) || it.contains(p, v) {
-					dst = append(dst, it.Fence)
-				}
+			if !deeper {
+				break
 			}
 		}
 	}
 	return dst
-}
-
-// chord2 is about the squared chord from the fence's center to a point of the
-// cell's domain.
-func (e *entry) chord2(q vec) float64 {
-	dx, dy, dz := q.x-float64(e.x), q.y-float64(e.y), q.z-float64(e.z)
-	return dx*dx + dy*dy + dz*dz
-}
-
-// holds reports whether the fence surely contains a point at this squared chord.
-func (e *entry) holds(d2, lax float64) bool {
-	if e.fence&allInside != 0 {
-		return true
-	}
-	r := float64(e.reach) - 3*lax
-	return e.fence&isCircle != 0 && r > 0 && d2 < r*r
 }
 
 // margin is the shape's MarginM of p, whose vec is v.
@@ -311,27 +321,4 @@ func insert(dst []Hit, first int, h Hit) []Hit {
 	}
 	dst[i] = h
 	return dst
-}
-
-// reaching lists the fences that stand in cell.
-func (p *part) reaching(cell Cell) []entry {
-	s := p.slots.slot(cell)
-	return p.entries[s.start : s.start+s.n]
-}
-
-// table is open addressing over cells, four fifths full.
-type table []slot
-
-// slot of a cell, or the empty one where it would go.
-func (t table) slot(c Cell) *slot {
-	// Multiplying by 2^64/φ mixes into the high bits, which select.
-	h, _ := bits.Mul64(uint64(c)*0x9e3779b97f4a7c15, uint64(len(t)))
-	for i := int(h); ; {
-		if s := &t[i]; s.n == 0 || s.cell == c {
-			return s
-		}
-		if i++; i == len(t) {
-			i = 0
-		}
-	}
 }

@@ -16,9 +16,9 @@ import (
 // index is its way down from one of 122 base cells, a digit per resolution, in
 // the frame of the base cell's own face. Where the icosahedron lies and how the
 // frames are turned against each other is learnt from the library when first
-// needed. What is rare and intricate is left to it: the 12 base cells around the
-// icosahedron's corners, all of them at sea, which have a pentagon in the middle,
-// and the slivers of those that reach over from a neighbouring face.
+// needed. Around the icosahedron's corners are the 12 base cells that have a pentagon
+// in the middle, for which the library turns digits by what the first that is not 0
+// is: so this is learnt for each first digit.
 //
 // A point on the border of two cells, to within rounding, may get the other one
 // than from CellOf. The index minds that no more than a millimetre.
@@ -36,9 +36,10 @@ type face struct {
 
 // baseCell is what a lattice point of resolution 0 is.
 type baseCell struct {
-	bits  Cell // its index without digits
-	turns int8 // how often 60° is added to a digit of this face
-	known bool // else the library is asked
+	bits Cell // its index without digits
+	// turns says how often 60° is added to the digits of this face, by the first of
+	// them that is not 0. One more: where it says 0 the library is asked.
+	turns [8]uint8
 }
 
 // lattice is empty if the library failed to answer, which then is asked always.
@@ -91,12 +92,12 @@ func (a vec) minus(b vec) vec    { return vec{a.x - b.x, a.y - b.y, a.z - b.z} }
 func (a vec) by(f float64) vec   { return vec{a.x * f, a.y * f, a.z * f} }
 func (a vec) normalised() vec    { return a.by(1 / math.Sqrt(a.dot(a))) }
 func (a vec) cross(b vec) vec    { return vec{a.y*b.z - a.z*b.y, a.z*b.x - a.x*b.z, a.x*b.y - a.y*b.x} }
-func (f *face) holds(u vec) bool { return f.inside(u.dot(f.ex)/u.dot(f.n), u.dot(f.ey)/u.dot(f.n)) }
+func (f *face) holds(u vec) bool { return f.deep(u.dot(f.ex)/u.dot(f.n), u.dot(f.ey)/u.dot(f.n)) >= 0 }
 
-// inside reports whether a point of the plane lies in the face's triangle, whose
-// sides are one lattice step of resolution 0 from the middle.
-func (f *face) inside(x, y float64) bool {
-	return -x <= spacing0 && x/2+sin60*y <= spacing0 && x/2-sin60*y <= spacing0
+// deep is how far from the sides of the face's triangle a point of the plane lies,
+// negative outside. The sides are one lattice step of resolution 0 from the middle.
+func (f *face) deep(x, y float64) float64 {
+	return spacing0 - max(-x, x/2+sin60*y, x/2-sin60*y)
 }
 
 // faceOf a point on the sphere is the one whose middle is nearest.
@@ -141,13 +142,18 @@ func (f *face) at(u vec, res int) axial {
 // normal of the lattice point, and whether it lies on the face: beyond it, the
 // lattice goes on in the plane of another face.
 func (f *face) normal(at axial, res int) (u vec, onFace bool) {
-	x, y := float64(at.a)-float64(at.b)/2, sin60*float64(at.b)
+	x, y := f.plane(at, res)
+	return f.n.plus(f.ex.by(x)).plus(f.ey.by(y)), f.deep(x, y) >= 0
+}
+
+// plane are the lattice point's coordinates along ex and ey.
+func (f *face) plane(at axial, res int) (x, y float64) {
+	x, y = float64(at.a)-float64(at.b)/2, sin60*float64(at.b)
 	if res&1 == 1 {
 		x, y = x*turnCos-y*turnSin, y*turnCos+x*turnSin
 	}
 	s := 1 / scales[res]
-	x, y = x*s, y*s
-	return f.n.plus(f.ex.by(x)).plus(f.ey.by(y)), f.inside(x, y)
+	return x * s, y * s
 }
 
 // sevenths rounds n/7.
@@ -178,18 +184,24 @@ type way [MaxResolution + 1]axial
 func (f *face) cell(at axial, res int, w *way) (Cell, bool) {
 	var digits [MaxResolution + 1]Cell
 	w[res] = at
+	lead := Cell(0)
 	for r := res; r > 0; r-- {
-		at, digits[r] = at.up(r)
-		w[r-1] = at
+		var d Cell
+		at, d = at.up(r)
+		w[r-1], digits[r] = at, d
+		if d != 0 {
+			lead = d
+		}
 	}
 	if at.a < -2 || at.a > 2 || at.b < -2 || at.b > 2 {
 		return 0, false
 	}
 	b := &f.base[at.a+2][at.b+2]
-	if !b.known {
+	turns := b.turns[lead&7]
+	if turns == 0 {
 		return 0, false
 	}
-	turn := &turned[b.turns]
+	turn := &turned[turns-1]
 	c := b.bits | Cell(res)<<resolutionShift
 	for r := 1; r <= res; r++ {
 		c |= turn[digits[r]&7] << (digitBits * (MaxResolution - r))
@@ -221,38 +233,78 @@ func newLattice() *lattice {
 			}
 		}
 	}
+	examples := l.faces[0].examples()
 	for i := range l.faces {
-		l.faces[i].learn()
+		for at, s := range examples {
+			l.faces[i].learn(at, s)
+		}
 	}
 	return l
 }
 
-// learn asks the library for the children of the face's points of resolution 0.
-func (f *face) learn() {
-	for a := int32(-2); a <= 2; a++ {
-		for b := int32(-2); b <= 2; b++ {
-			// The point of resolution 1 in the middle, and those around it.
-			mid := axial{2*a + b, 3*b - a}
-			for _, step := range []axial{{1, 0}, {0, 1}, {1, 1}, {-1, -1}, {0, -1}, {-1, 0}} {
-				child := axial{mid.a + step.a, mid.b + step.b}
-				u, onFace := f.normal(child, 1)
-				if !onFace {
-					continue
-				}
-				u = u.normalised()
-				c, err := CellOf(Point{Lat: math.Asin(u.z) * (180 / math.Pi), Lng: math.Atan2(u.y, u.x) * (180 / math.Pi)}, 1)
-				if err != nil || h3.Cell(c.Parent(0)).IsPentagon() {
-					break
-				}
-				_, digit := child.up(1)
-				got := c >> (digitBits * (MaxResolution - 1)) & 7
-				for n := range turned {
-					if turned[n][digit] == got {
-						f.base[a+2][b+2] = baseCell{bits: c &^ (15<<resolutionShift | (1<<45 - 1)), turns: int8(n), known: true}
-					}
-				}
-				break
+// example is a lattice point of exampleRes on a face, and how far it is from the sides.
+type example struct {
+	at   axial
+	deep float64
+}
+
+// exampleRes is fine enough for the slivers of base cells that lie beyond a side.
+const exampleRes = 5
+
+// examples finds a point for each base cell that reaches into a face and each digit
+// that comes first there. By symmetry the same points serve all faces.
+func (f *face) examples() map[[3]int32]example {
+	all := map[[3]int32]example{}
+	const size = 260 // the sides are 7^2.5 steps from the middle, the corners twice as many
+	for a := int32(-size); a <= size; a++ {
+		for b := int32(-size); b <= size; b++ {
+			at := axial{a, b}
+			x, y := f.plane(at, exampleRes)
+			deep := f.deep(x, y)
+			if deep < spacing0*1e-6 {
+				continue
 			}
+			var lead Cell
+			for r := exampleRes; r > 0; r-- {
+				var d Cell
+				if at, d = at.up(r); d != 0 {
+					lead = d
+				}
+			}
+			k := [3]int32{at.a, at.b, int32(lead)}
+			if s, ok := all[k]; !ok || deep > s.deep {
+				all[k] = example{axial{a, b}, deep}
+			}
+		}
+	}
+	return all
+}
+
+// learn asks the library for an example's cell: what the base cell is, and how its
+// digits are turned.
+func (f *face) learn(at [3]int32, s example) {
+	if at[0] < -2 || at[0] > 2 || at[1] < -2 || at[1] > 2 {
+		return
+	}
+	u, _ := f.normal(s.at, exampleRes)
+	u = u.normalised()
+	c, err := CellOf(Point{Lat: math.Asin(u.z) * (180 / math.Pi), Lng: math.Atan2(u.y, u.x) * (180 / math.Pi)}, exampleRes)
+	if err != nil {
+		return
+	}
+	b := &f.base[at[0]+2][at[1]+2]
+	b.bits = c &^ (15<<resolutionShift | (1<<45 - 1))
+	for n := range turned {
+		same, p := true, s.at
+		for r := exampleRes; r > 0; r-- {
+			var d Cell
+			p, d = p.up(r)
+			same = same && turned[n][d] == c>>(digitBits*(MaxResolution-r))&7
+		}
+		if same {
+			b.turns[at[2]] = uint8(n + 1)
+			b.turns[0] = 1 // only zeros: nothing to turn
+			return
 		}
 	}
 }

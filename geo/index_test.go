@@ -148,7 +148,7 @@ func TestIndexEqualsBruteForce(t *testing.T) {
 					found += len(want)
 				}
 			}
-			t.Logf("levels %v, %d points, %d hits, %.1f cells a fence", ix.parts[0].levels, points, found, float64(len(ix.parts[0].entries))/float64(len(fences)))
+			t.Logf("levels %v, %d points, %d hits, %.1f words a fence", ix.parts[0].levels, points, found, float64(len(ix.parts[0].words))/float64(len(fences)))
 			if found < points/4 {
 				t.Errorf("the points test little: %d hits at %d points", found, points)
 			}
