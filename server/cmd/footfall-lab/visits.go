@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -111,8 +112,16 @@ func auditVisits(all []engage.Visit, told []crossing) (faults []visitFault) {
 			ordered = append(ordered, &all[i])
 		}
 	}
+	// A phone that hurries may cross in and out in one instant, and in again: that
+	// visit of no length comes before the one that goes on from there.
+	end := func(v *engage.Visit) int64 {
+		if v.Open() {
+			return math.MaxInt64
+		}
+		return v.Until.UnixMicro()
+	}
 	slices.SortFunc(ordered, func(a, b *engage.Visit) int {
-		return cmp.Or(cmp.Compare(a.Install, b.Install), cmp.Compare(a.Place, b.Place), a.Since.Compare(b.Since), cmp.Compare(a.ID, b.ID))
+		return cmp.Or(cmp.Compare(a.Install, b.Install), cmp.Compare(a.Place, b.Place), a.Since.Compare(b.Since), cmp.Compare(end(a), end(b)), cmp.Compare(a.ID, b.ID))
 	})
 	for i := 1; i < len(ordered); i++ {
 		a, b := ordered[i-1], ordered[i]

@@ -87,6 +87,11 @@ func TestTheAuditOfVisitsFindsWhatCannotBe(t *testing.T) {
 			t.Errorf("%s: one fault is told as %d: %+v", name, len(faults), faults)
 		}
 	}
+	instant, on := stay("z", "p", "z", 9), stay("a0", "p", "z", 9)
+	instant.Until, instant.Last, instant.InsideAt, instant.ConfirmedS = instant.Since, instant.Since, instant.Since, 0
+	if faults := auditVisits([]engage.Visit{on, instant}, nil); len(faults) > 0 {
+		t.Errorf("in and out in one instant, and in again: %+v", faults)
+	}
 	if faults := auditVisits(with(good, taken), with(told, crossing{"p", "x", "w"})); len(faults) > 0 {
 		t.Errorf("one that late evidence took back: %+v", faults)
 	}
