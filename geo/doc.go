@@ -181,4 +181,13 @@
 // 276 fences with fixes of 200 m: 345 enters, none missed, about one plan per
 // 2 km. Watching the nearest at each waking, which is the usual way, missed 79.
 // A plan takes as long as the index's Nearest for four times the slots.
+//
+// # What is kept of a way
+//
+// Track is the fixes of an hour as bytes that grow: differences to the fix before, as
+// varints, so that a state can hold the hour that goes on and share it with its
+// clones; Pack is for the history. Positions are kept to 1e-7 degrees, which phones
+// give; times to the millisecond, accuracies to 0.1 m. Ten phone-days, 2,944 fixes in
+// 49 hours, took 9.0 bytes a fix and 8.4 packed: of noise there is little to
+// compress. To 1e-6 degrees it would have been 8.3 and 7.5.
 package geo
