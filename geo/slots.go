@@ -121,6 +121,9 @@ type SlotPlan struct {
 	// lie around the phone. Such a plan has the smallest bubble.
 	Guaranteed bool
 	LeftOut    []LeftOut // by distance, then id
+	// LookedM is as far as was looked for borders: a fence that comes, goes or changes
+	// beyond changes nothing in the plan. Infinite where all fences were looked at.
+	LookedM float64
 }
 
 // Plan chooses fences. near finds the n fences of the smallest margin, as
@@ -174,7 +177,10 @@ func (s Slots) Plan(near func(p Point, n int, dst []Hit) []Hit, weight func(id s
 	if len(hits) >= ask {
 		c.horizon = max(0, hits[len(hits)-1].MarginM-(os.minRadiusM-MinRadiusM))
 	}
-	plan := SlotPlan{}
+	plan := SlotPlan{LookedM: math.Inf(1)}
+	if len(hits) >= ask {
+		plan.LookedM = max(0, hits[len(hits)-1].MarginM)
+	}
 	kept := s.Before.has()
 	for _, h := range hits {
 		w := 1.0

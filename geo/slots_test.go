@@ -481,6 +481,41 @@ func TestPlanKnowsThatThereIsMoreThanItLookedAt(t *testing.T) {
 	}
 }
 
+// Whoever has a plan need not make it anew for what changes far away.
+func TestWhatChangesBeyondWhereThePlanLookedChangesNothing(t *testing.T) {
+	r := rand.New(rand.NewPCG(61, 62))
+	p := Point{52.52, 13.405}
+	fences := field(r, p, 2000, 3)
+	s := Slots{Platform: IOS, Free: AllFree, At: p, AccuracyM: 20}
+	plan, err := s.Plan(nearest(t, fences), nil)
+	if err != nil || plan.LookedM < 1000 || plan.LookedM > 10_000 {
+		t.Fatalf("looked as far as %v m (%v)", plan.LookedM, err)
+	}
+	var changed []Fence
+	moved := 0
+	for _, f := range fences {
+		c, _ := f.Shape.(Circle)
+		if c.MarginM(p) > plan.LookedM {
+			moved++
+			if r.IntN(3) == 0 {
+				continue // gone
+			}
+			at := offset(c.Around, 2*math.Pi*r.Float64(), 100)
+			if (Circle{at, c.RadiusM}).MarginM(p) > plan.LookedM {
+				c.Around = at
+			}
+		}
+		changed = append(changed, Fence{f.ID, c})
+	}
+	again, err := s.Plan(nearest(t, changed), nil)
+	if err != nil || moved < 1000 || fmt.Sprint(again.Fences) != fmt.Sprint(plan.Fences) {
+		t.Errorf("%d fences changed, and\n%v became\n%v (%v)", moved, plan.Fences, again.Fences, err)
+	}
+	if all, err := s.Plan(nearest(t, fences[:50]), nil); err != nil || !math.IsInf(all.LookedM, 1) {
+		t.Errorf("of 50 fences, looked as far as %v (%v)", all.LookedM, err)
+	}
+}
+
 // A phone that lies on a table gets fixes that jump about, some of them coarse.
 func TestPlansDoNotFlap(t *testing.T) {
 	r := rand.New(rand.NewPCG(57, 58))

@@ -23,8 +23,13 @@ type sdkFences struct {
 	workspace string
 	config    *situate.Config
 	clock     clock.Clock
+	places    []*engage.Place      // by id
 	wishes    map[string]fenceWish // of the geofences that wish for something
 }
+
+// maxSince bounds the geofences that Since tells of: for more it costs a phone as
+// much to look through them as to be planned for.
+const maxSince = 500
 
 type fenceWish struct {
 	dwell time.Duration
@@ -44,9 +49,10 @@ func (c *sdkCatalog) Fences(workspace string) ingest.Fences {
 	if err == nil {
 		var s *catalog.Snapshot
 		if s, err = c.a.catalog.At(rev); err == nil {
+			places := s.Places(workspace)
 			last = &sdkFences{
 				revision: rev, workspace: workspace, config: config, clock: c.a.o.Clock,
-				wishes: wishesOf(s.Places(workspace), s.Campaigns(workspace)),
+				places: places, wishes: wishesOf(places, s.Campaigns(workspace)),
 			}
 			if c.fences == nil {
 				c.fences = map[string]*sdkFences{}
@@ -109,4 +115,58 @@ func (f *sdkFences) Wish(id string) ingest.Wish {
 		out.Weight = namedWeight
 	}
 	return out
+}
+
+// Since implements ingest.Fences. Snapshots share what did not change between them.
+func (f *sdkFences) Since(earlier ingest.Fences) (changed []geo.Circle, ok bool) {
+	old, ok := earlier.(*sdkFences)
+	if !ok || old.workspace != f.workspace {
+		return nil, false
+	}
+	add := func(p *engage.Place) {
+		for i := range p.Geofences {
+			s := p.Geofences[i].Shape
+			changed = append(changed, geo.Circle{Around: s.Center(), RadiusM: s.BoundingRadiusM()})
+		}
+	}
+	was, is := old.places, f.places
+	for (len(was) > 0 || len(is) > 0) && len(changed) <= maxSince {
+		switch {
+		case len(is) == 0 || len(was) > 0 && was[0].ID < is[0].ID: // gone
+			add(was[0])
+			was = was[1:]
+		case len(was) == 0 || is[0].ID < was[0].ID: // new
+			add(is[0])
+			is = is[1:]
+		default:
+			if was[0] != is[0] {
+				add(was[0])
+				add(is[0])
+			} else if !f.wishesAs(old, is[0]) {
+				add(is[0])
+			}
+			was, is = was[1:], is[1:]
+		}
+	}
+	if len(changed) > maxSince {
+		return nil, false
+	}
+	return changed, true
+}
+
+// wishesAs reports whether a place is wished for as it was.
+func (f *sdkFences) wishesAs(old *sdkFences, p *engage.Place) bool {
+	for i := range p.Geofences {
+		id := p.Geofences[i].ID
+		if !slices.EqualFunc(f.wishes[id].named, old.wishes[id].named, func(a, b *engage.Campaign) bool {
+			return a == b || sameTime(a.Start, b.Start) && sameTime(a.End, b.End)
+		}) {
+			return false
+		}
+	}
+	return true
+}
+
+func sameTime(a, b *time.Time) bool {
+	return a == b || a != nil && b != nil && a.Equal(*b)
 }

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -63,6 +64,56 @@ func TestAPlaceThatARunningCampaignNamesWeighsMore(t *testing.T) {
 			}
 			if got := f.Wish("cafe-near").Dwell; got != 0 {
 				t.Errorf("dwell of %v", got)
+			}
+		})
+	}
+}
+
+// What a change of the catalogue means to phones is told by what differs.
+func TestOnlyWhatDiffersIsToldToPhonesAsChanged(t *testing.T) {
+	hall := func(id string, lat, radiusM float64) *engage.Place {
+		return &engage.Place{ID: id, Geofences: []engage.Geofence{
+			{ID: id + "-in", Shape: geo.Circle{Around: geo.Point{Lat: lat}, RadiusM: radiusM}},
+		}}
+	}
+	a, b, c := hall("a", 1, 100), hall("b", 2, 100), hall("c", 3, 100)
+	many := make([]*engage.Place, maxSince+1)
+	for i := range many {
+		many[i] = hall(fmt.Sprintf("m%04d", i), 10, 100)
+	}
+	start := time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
+	named := func(places []*engage.Place, ids ...string) *sdkFences {
+		same := start // another pointer, as another revision has it
+		cam := &engage.Campaign{Status: engage.Live, Start: &same, Trigger: engage.CampaignTrigger{Type: engage.TriggerPlace, Places: ids}}
+		return &sdkFences{workspace: "acme", places: places, wishes: wishesOf(places, []*engage.Campaign{cam})}
+	}
+	fences := func(places ...*engage.Place) *sdkFences { return named(places) }
+	for _, x := range []struct {
+		name    string
+		was, is *sdkFences
+		want    string // latitudes
+		untold  bool
+	}{
+		{"nothing", fences(a, b, c), fences(a, b, c), "[]", false},
+		{"one is new", fences(a, c), fences(a, b, c), "[2]", false},
+		{"the last is new", fences(a, b), fences(a, b, c), "[3]", false},
+		{"one is gone", fences(a, b, c), fences(a, c), "[2]", false},
+		{"the last is gone", fences(a, b, c), fences(a, b), "[3]", false},
+		{"one has moved", fences(a, b, c), fences(a, hall("b", 5, 100), c), "[2 5]", false},
+		{"a campaign names one", fences(a, b, c), named([]*engage.Place{a, b, c}, "b"), "[2]", false},
+		{"another revision of the campaign", named([]*engage.Place{a, b, c}, "b"), named([]*engage.Place{a, b, c}, "b"), "[]", false},
+		{"it names another", named([]*engage.Place{a, b, c}, "b"), named([]*engage.Place{a, b, c}, "c"), "[2 3]", false},
+		{"an import", fences(a), fences(append([]*engage.Place{a}, many...)...), "[]", true},
+		{"another workspace", &sdkFences{workspace: "rival"}, fences(a), "[]", true},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			changed, ok := x.is.Since(x.was)
+			var lats []float64
+			for _, c := range changed {
+				lats = append(lats, c.Around.Lat)
+			}
+			if fmt.Sprint(lats) != x.want || ok == x.untold {
+				t.Errorf("changed %v, %v; want %v", lats, ok, x.want)
 			}
 		})
 	}

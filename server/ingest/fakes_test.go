@@ -46,6 +46,7 @@ type catalog struct {
 	index   *geo.Index
 	wishes  map[string]ingest.Wish // of those that wish for more than a weight of 1
 	changed chan struct{}
+	asked   atomic.Int64 // times that fences were looked for
 }
 
 // north is where the line of places is after so many degrees and metres.
@@ -91,12 +92,34 @@ func (c *catalog) App(key string) (ingest.App, bool) {
 func (c *catalog) Fences(string) ingest.Fences {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return fences{c.index, c.wishes}
+	return fences{c.index, c.wishes, &c.asked}
 }
 
 type fences struct {
 	*geo.Index
 	wishes map[string]ingest.Wish
+	asked  *atomic.Int64
+}
+
+func (f fences) Nearest(p geo.Point, n int, dst []geo.Hit) []geo.Hit {
+	f.asked.Add(1)
+	return f.Index.Nearest(p, n, dst)
+}
+
+func (f fences) Since(earlier ingest.Fences) (changed []geo.Circle, ok bool) {
+	old, ok := earlier.(fences)
+	if !ok {
+		return nil, false
+	}
+	for _, pair := range [][2]fences{{f, old}, {old, f}} {
+		for _, x := range pair[0].All() {
+			y, there := pair[1].Fence(x.ID)
+			if !there || x.Shape != y.Shape || pair[0].Wish(x.ID) != pair[1].Wish(x.ID) {
+				changed = append(changed, geo.Circle{Around: x.Shape.Center(), RadiusM: x.Shape.BoundingRadiusM()})
+			}
+		}
+	}
+	return changed, true
 }
 
 func (f fences) Wish(id string) ingest.Wish {

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
 
+	"github.com/footfall-engage/footfall/geo"
 	"github.com/footfall-engage/footfall/sdkproto"
 	"github.com/footfall-engage/footfall/server/clock"
 	"github.com/footfall-engage/footfall/server/engage"
@@ -252,6 +253,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 // ends. What changes meanwhile is told by the next round. It is not the wheel's
 // business: a round is as long as there are phones.
 func (g *Gateway) follow(ctx context.Context, changed <-chan struct{}) {
+	var before map[string]Fences // of the last round, by workspace
 	for {
 		select {
 		case <-ctx.Done():
@@ -259,8 +261,24 @@ func (g *Gateway) follow(ctx context.Context, changed <-chan struct{}) {
 		case <-changed:
 		}
 		changed = g.o.Catalog.Changed()
-		g.revision.Add(1)
 		all := g.sessions.all()
+		// Before the revision grows, so that no plan of it is of older fences.
+		now := map[string]Fences{}
+		news := map[string]change{}
+		for _, s := range all {
+			ws := s.in.key.workspace
+			if _, known := now[ws]; known {
+				continue
+			}
+			now[ws] = g.o.Catalog.Fences(ws)
+			if old := before[ws]; old != nil {
+				c := change{}
+				c.circles, c.known = now[ws].Since(old)
+				news[ws] = c
+			}
+		}
+		before = now
+		revision := g.revision.Add(1)
 		for _, s := range all { // first who may be here at all
 			s.followApp()
 		}
@@ -268,9 +286,17 @@ func (g *Gateway) follow(ctx context.Context, changed <-chan struct{}) {
 			if ctx.Err() != nil {
 				return
 			}
-			s.tellRegions(false)
+			if c := news[s.in.key.workspace]; !c.known || !s.in.unmoved(c.circles, revision) {
+				s.tellRegions(false)
+			}
 		}
 	}
+}
+
+// change of a workspace's geofences.
+type change struct {
+	circles []geo.Circle // around them, as they were and as they are
+	known   bool
 }
 
 // work turns the wheel until ctx ends.

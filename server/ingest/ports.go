@@ -25,6 +25,10 @@ type Fences interface {
 	Nearest(p geo.Point, n int, dst []geo.Hit) []geo.Hit
 	// Wish says what a phone's watch over one of them is worth.
 	Wish(id string) Wish
+	// Since are circles around all that are others, or of another wish, than they
+	// were in an earlier answer for the workspace, as they were and as they are. Ok is
+	// false when that cannot be told, or they are too many to look through.
+	Since(earlier Fences) (changed []geo.Circle, ok bool)
 }
 
 // Wish is how gladly a geofence is watched by phones.

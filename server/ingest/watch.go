@@ -89,6 +89,7 @@ type watch struct {
 	revision uint64    // of the catalog that it was made of
 	by       caps      // what it was made for
 	made     geo.Slots // of what, without Before
+	lookedM  float64   // how far from there a change of places may change it
 	ids      []string  // of the regions, without the bubble
 	bubble   geo.Circle
 	// answered is the newest exit of a bubble that a set has answered.
@@ -201,7 +202,13 @@ func (in *install) nearest(a *asking) *sdkpb.Regions {
 		return nil
 	}
 	out := &sdkpb.Regions{}
-	for _, h := range a.catalog.Fences(in.key.workspace).Nearest(v.position, w.platform.Fences(), nil) {
+	n := w.platform.Fences()
+	w.lookedM = math.Inf(1)
+	hits := a.catalog.Fences(in.key.workspace).Nearest(v.position, n, nil)
+	if len(hits) >= n {
+		w.lookedM = max(0, hits[len(hits)-1].MarginM)
+	}
+	for _, h := range hits {
 		c := h.Shape.Center()
 		out.Regions = append(out.Regions, &sdkpb.Region{
 			Id: h.ID, Lat: c.Lat, Lng: c.Lng, RadiusM: h.Shape.BoundingRadiusM(), OnEnter: true, OnExit: true,
@@ -249,7 +256,7 @@ func (in *install) planned(a *asking) (*sdkpb.Regions, error) {
 	if b := plan.Bubble; b.RadiusM > 0 {
 		out.Bubble = &sdkpb.Region{Id: sdkproto.BubbleID, Lat: b.Around.Lat, Lng: b.Around.Lng, RadiusM: b.RadiusM, OnExit: true}
 	}
-	w.bubble = plan.Bubble
+	w.bubble, w.lookedM = plan.Bubble, plan.LookedM
 	// Whoever has left the bubble registers it again, even where it is the same: the
 	// OS says nothing more of one that was left.
 	out = in.tell(a, asked, out, again)
@@ -268,6 +275,25 @@ func (in *install) holds(a *asking) bool {
 	}
 	plan := geo.SlotPlan{Bubble: w.bubble}
 	return plan.Holds(v.position, v.accuracyM)
+}
+
+// unmoved reports whether a change of places concerns nothing that the phone was
+// told, which then is of the new revision too.
+func (in *install) unmoved(changed []geo.Circle, revision uint64) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	w := &in.watch
+	if w.etag == "" || w.etag == noRegions || w.revision != revision-1 {
+		return false
+	}
+	for _, c := range changed {
+		// A percent for what a circle around an outline is off.
+		if 0.99*geo.DistanceM(w.made.At, c.Around)-c.RadiusM <= w.lookedM {
+			return false
+		}
+	}
+	w.revision = revision
+	return true
 }
 
 // tell keeps what the set is made of; nil means that the phone has it already,

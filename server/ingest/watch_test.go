@@ -369,6 +369,45 @@ func TestChangedFencesReachWhoIsThere(t *testing.T) {
 	})
 }
 
+// A change far away costs nothing: no phone is planned for.
+func TestAChangeFarAwayPlansForNobody(t *testing.T) {
+	w := newWorld(t, ingest.Limits{})
+	w.installs.known["iphone-0001"] = ingest.Install{Consents: everything()}
+	s := w.iphone("iphone-0001")
+	r := w.dial(sdkproto.Protobuf{})
+	h := hello(s.id)
+	h.AppKey, h.Platform, h.Caps = ios, sdkpb.Platform_PLATFORM_IOS, []string{"bubble"}
+	h.DeviceToken = strings.TrimPrefix(s.head[sdkproto.HeaderAuthorization], sdkproto.BearerPrefix)
+	r.send(&sdkpb.Frame{Id: 1, Hello: h}, &sdkpb.Frame{Id: 2, Batch: batch(fix(1, 0.1, 0))})
+	told := func() *sdkpb.Regions {
+		t.Helper()
+		for {
+			if f := r.next(); f.Regions != nil {
+				return f.Regions
+			}
+		}
+	}
+	if got := told(); first(got) != "fence-10" {
+		t.Fatalf("told %v", got)
+	}
+	w.without("fence-98") // the first change of all: what was before is not known
+	until(t, "plan", func() bool { return w.catalog.asked.Load() == 2 })
+	w.without("fence-97")
+	w.without("fence-96")
+	w.catalog.change(func() { w.catalog.wishes = map[string]ingest.Wish{"fence-99": {Weight: 7}} })
+	w.without("fence-11")
+	if got := told(); len(got.Regions) != 19 || slices.ContainsFunc(got.Regions, func(x *sdkpb.Region) bool { return x.Id == "fence-11" }) {
+		t.Errorf("told %v", got)
+	}
+	if n := w.catalog.asked.Load(); n != 3 {
+		t.Errorf("planned %d times, should be at the first fix, at the first change and for the one at hand", n)
+	}
+	w.catalog.change(func() { w.catalog.wishes = map[string]ingest.Wish{"fence-10": {Weight: 0}} })
+	if got := told(); first(got) == "fence-10" {
+		t.Errorf("told %v", got)
+	}
+}
+
 // A socket that is lost with a set on its way, and a POST before the next hello.
 func TestASetThatWasNotAcknowledgedIsToldAgainByPOST(t *testing.T) {
 	w := newWorld(t, ingest.Limits{})
