@@ -17,7 +17,9 @@
 // All errors are RFC 9457 problems with a code, the field and the reason; they
 // are made in one place (problem.go). Bodies are read by decode, which knows
 // where in the document something is wrong, refuses unknown and doubled keys, and
-// is given no more bytes than an operation's limit.
+// is given no more bytes than an operation's limit. A file of places is the exception:
+// import.go reads it as it comes in (package places), saves it in batches, and answers
+// with what became of its rows.
 //
 // # Versions
 //

@@ -41,7 +41,8 @@ func (s *server) registerImport() {
 		description: "GeoJSON (a FeatureCollection) or a table (CSV with a header, separated by comma, semicolon or tab), read as it comes in: there is no limit of rows that matters, only of bytes (1 GB). " +
 			"A place whose id is there already is changed, the others are created; its geofences become those of the file, and fields that the file does not have stay. " +
 			"Rows of the same place that follow one another are its geofences; where it comes again later, that is refused. " +
-			"A row that is refused stops no other: the report tells its number, the field and the reason. What is in the file already as it is here is not written again, so an import can be repeated.\n\n" +
+			"A row that is refused stops no other: the report tells its number, the field and the reason. What is in the file already as it is here is not written again, so an import can be repeated. " +
+			"With Accept: application/x-ndjson the report has all rows that were refused or have a warning, one JSON object per line, and the counts as the last line.\n\n" +
 			"Fields: id (GeoJSON: the property place, or else the feature's id), name, lat, lng, radius, hours (as OpenStreetMap writes opening hours), time_zone (found from the position where it is no IANA name), " +
 			"tags, holidays, fence, ring, dwell_s, geometry (in a table: GeoJSON text), location, exceptions, beacons, rule and place_rule (JSON).",
 		body: featureCollectionDoc{}, bodyTypes: []string{geojsonType, jsonType, csvType}, streams: true, examples: examplesOf("two-shops"),
@@ -55,7 +56,7 @@ type importInput struct {
 	Map    []string `query:"map,explode" doc:"Which column or property holds a field, as field:column; several in one, separated by commas, or several times. Others are found by their names"`
 	Radius float64  `query:"radius" minimum:"0" maximum:"100000" default:"100" doc:"Metres, of points that have none in the file; 0: such are refused"`
 	Hours  string   `query:"hours" enum:"warn,refuse" default:"warn" doc:"What becomes of a row whose hours cannot be read: it is taken without hours and with a warning, or refused"`
-	Accept string   `header:"Accept" doc:"application/x-ndjson: the report has all rows that were refused or have a warning, one JSON object per line, and as the last line the counts"`
+	Accept string   `header:"Accept" hidden:"true"`
 	Type   string   `header:"Content-Type" hidden:"true"`
 
 	body io.Reader
@@ -86,6 +87,9 @@ func (b *patientBody) Read(p []byte) (int, error) {
 	_ = b.extend(time.Now().Add(bodyTimeout)) //nolint:forbidigo // of the socket; without it the read waits, no more
 	n, err := b.from.Read(p)
 	b.left, b.read = b.left-int64(n), b.read+int64(n)
+	if err != nil { // else what is saved after the end would be cut short
+		_ = b.extend(time.Time{})
+	}
 	return n, err
 }
 

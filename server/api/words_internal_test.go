@@ -14,6 +14,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/footfall-engage/footfall/geo"
 	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/places"
 )
@@ -195,6 +196,23 @@ func TestTheDocumentSaysWhatTheVocabularyReads(t *testing.T) {
 					t.Errorf("%s.%s is %s and is not there", x.is, f, what)
 				}
 			}
+		}
+	}
+}
+
+func TestTheDocumentTellsTheRulesThatHoldByDefault(t *testing.T) {
+	rule := reflect.ValueOf(geo.DefaultRule())
+	for f := range reflect.TypeFor[fenceRuleDoc]().Fields() {
+		v := rule.FieldByName(f.Name)
+		if !v.IsValid() { // a time, in seconds
+			v = rule.FieldByName(strings.TrimSuffix(f.Name, "S"))
+		}
+		want := fmt.Sprint(v)
+		if d, ok := reflect.TypeAssert[time.Duration](v); ok {
+			want = fmt.Sprint(d.Seconds())
+		}
+		if !strings.HasSuffix(f.Tag.Get("doc"), "Absent: "+want) {
+			t.Errorf("%s: %q, want %s at its end", f.Name, f.Tag.Get("doc"), want)
 		}
 	}
 }
