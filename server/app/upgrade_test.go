@@ -28,8 +28,11 @@ import (
 //
 //	footfall-lab demo --people 12 --shops 6 --seed 3 --port 0 --data FOLDER
 //	tar --exclude '*-shm' -C FOLDER/server -czf issueN-stopped.tar.gz .
+//
+// From issue 3 on the folders hold a small story instead, and beside it what its
+// phones know (phones.json); see TestPhonesOfEarlierBuildsGoOn.
 func TestFoldersOfEarlierBuildsOpen(t *testing.T) {
-	folders, err := filepath.Glob("testdata/folders/*.tar.gz")
+	folders, err := filepath.Glob("testdata/folders/issue2-*.tar.gz")
 	if err != nil || len(folders) < 2 {
 		t.Fatalf("%d folders, %v", len(folders), err)
 	}
