@@ -73,7 +73,7 @@ func (w *world) thin(b *testing.B, install string) net.Conn {
 // BenchmarkIdleSession reports heap and stacks of an idle session, both ends of
 // its socket and what is remembered of its install included.
 func BenchmarkIdleSession(b *testing.B) {
-	w := newWorld(b, ingest.Limits{RegisterRate: 1e9, RegisterBurst: 1e9})
+	w := newWorld(b, unlimited)
 	const n = 1000
 	for b.Loop() {
 		var before, after runtime.MemStats
@@ -101,7 +101,7 @@ func BenchmarkIdleSession(b *testing.B) {
 func BenchmarkSocket(b *testing.B) {
 	for _, items := range []int{1, 20} {
 		b.Run(fmt.Sprintf("items=%d", items), func(b *testing.B) {
-			w := newWorld(b, ingest.Limits{ItemRate: 1e9, ItemBurst: 1e9})
+			w := newWorld(b, unlimited)
 			w.installs.known["phone-00001"] = ingest.Install{Consents: everything()}
 			r := w.open("phone-00001", sdkproto.Protobuf{})
 			seq := uint64(0)

@@ -13,10 +13,13 @@ import (
 	"github.com/footfall-engage/footfall/server/ingest"
 )
 
+// unlimited is for a clock that stands still, with which no limit is ever lifted.
+var unlimited = ingest.Limits{ItemRate: 1e9, ItemBurst: 1e9, RegisterRate: 1e9, RegisterBurst: 1e9}
+
 // Whatever bytes an authenticated phone sends, the answer is of the protocol,
 // its neighbour goes on, and nothing enters the log that cannot be read back.
 func FuzzSessionBytes(f *testing.F) {
-	w := newWorld(f, ingest.Limits{})
+	w := newWorld(f, unlimited)
 	w.installs.known["fuzz-phone-1"] = ingest.Install{Consents: map[engage.Purpose]bool{engage.ConsentLocationForeground: true}}
 	tokens := map[string]string{}
 	for i := range 2 {
@@ -83,10 +86,15 @@ func FuzzSessionBytes(f *testing.F) {
 }
 
 func FuzzPostBytes(f *testing.F) {
-	w := newWorld(f, ingest.Limits{})
+	w := newWorld(f, unlimited)
+	w.installs.known["phone-00001"] = ingest.Install{Consents: everything()}
 	head := auth("phone-00001", w.token("phone-00001"))
+	head[sdkproto.HeaderCaps] = "bubble"
 	for _, c := range []sdkproto.Codec{sdkproto.Protobuf{}, sdkproto.JSON{}} {
-		b, err := c.Marshal(batch(fix(1, 1, 1), region(3)))
+		seed := batch(fix(1, 1, 1), region(3), beacon(4), left(&sdkpb.Location{Lat: 1, AccuracyM: 1e9}))
+		seed.Items[3].Seq = 5
+		seed.RegionsAck = &sdkpb.RegionsAck{Etag: "e", Installed: []string{"~bubble"}, Failed: []*sdkpb.RegionFailure{{Id: "fence-1", OsCode: "5"}}}
+		b, err := c.Marshal(seed)
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -119,5 +127,6 @@ func FuzzPostBytes(f *testing.F) {
 				t.Fatalf("%d with %v", rec.Code, reply)
 			}
 		}
+		w.log.set(func() { w.log.entries = nil })
 	})
 }
