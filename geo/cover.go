@@ -196,6 +196,7 @@ type builder struct {
 	shift   uint8    // of a hash, to index table
 	own     map[uint32]vec
 	all     []placed
+	found   []found // a buffer
 	library walker
 }
 
@@ -298,18 +299,28 @@ func (b *builder) cover(i int) error {
 // of p, whose vec is v. What comes with a cell beside its center is nil where a
 // lookup finds the center by itself.
 func (b *builder) around(p Point, v vec, res int, limit float64, visit func(Cell, vec, *vec)) error {
-	if byLattice(v, res, limit, visit) {
+	var ok bool
+	if b.found, ok = byLattice(v, res, limit, b.found[:0]); ok {
+		for i := range b.found {
+			visit(b.found[i].cell, b.found[i].center, nil)
+		}
 		return nil
 	}
 	return b.library.around(p, v, res, limit, func(c Cell, center vec) { visit(c, center, &center) })
 }
 
-// byLattice visits the cells around v if they and their domains all lie on one face,
-// where every lookup finds their centers; else it visits none and says no.
-func byLattice(v vec, res int, limit float64, visit func(Cell, vec, *vec)) bool {
+// found is a cell near a point.
+type found struct {
+	cell   Cell
+	center vec
+}
+
+// byLattice appends to dst the cells around v if they and their domains all lie on
+// one face, where every lookup finds their centers; else it says no.
+func byLattice(v vec, res int, limit float64, dst []found) ([]found, bool) {
 	g := grid()
 	if len(g.faces) == 0 {
-		return false
+		return dst, false
 	}
 	u := normalOf(v).normalised()
 	f := g.faceOf(u)
@@ -318,36 +329,32 @@ func byLattice(v vec, res int, limit float64, visit func(Cell, vec, *vec)) bool 
 	rad := (limit + domainM(res)) / minCurvatureM
 	cos := u.dot(f.n) - rad
 	if cos < 0.5 { // on a face it is 0.79 or more
-		return false
+		return dst, false
 	}
 	plane := rad / (cos * cos)
 	x, y := u.dot(f.ex)/u.dot(f.n), u.dot(f.ey)/u.dot(f.n)
 	if spacing0+x < plane || spacing0-x/2-sin60*y < plane || spacing0-x/2+sin60*y < plane {
-		return false
+		return dst, false
 	}
 	k := int32((limit/(minCurvatureM*cos*cos)*scales[res] + 0.58) / sin60)
 	at := f.at(u, res)
 	var w way
-	for pass := range 2 { // the first asks whether all are known
-		for da := -k; da <= k; da++ {
-			for db := max(-k, da-k); db <= min(k, da+k); db++ {
-				a := axial{at.a + da, at.b + db}
-				n, _ := f.normal(a, res)
-				center := onEllipsoid(n)
-				if center.chord2(v) > limit*limit {
-					continue
-				}
-				c, ok := f.cell(a, res, &w)
-				if !ok {
-					return false
-				}
-				if pass == 1 {
-					visit(c, center, nil)
-				}
+	for da := -k; da <= k; da++ {
+		for db := max(-k, da-k); db <= min(k, da+k); db++ {
+			a := axial{at.a + da, at.b + db}
+			n, _ := f.normal(a, res)
+			center := onEllipsoid(n)
+			if center.chord2(v) > limit*limit {
+				continue
 			}
+			c, ok := f.cell(a, res, &w)
+			if !ok {
+				return dst, false
+			}
+			dst = append(dst, found{c, center})
 		}
 	}
-	return true
+	return dst, true
 }
 
 // place fence i into a cell whose center is near enough.
@@ -402,6 +409,7 @@ func (p *part) buildTable() error {
 			p.levels = append(p.levels, b.levels[res])
 		}
 	}
+	b.all = make([]placed, 0, 4*len(p.items)) // circles without a crowd need no more
 	for i := range p.items {
 		if err := b.cover(i); err != nil {
 			return fmt.Errorf("cover fence %s: %w", p.items[i].ID, err)

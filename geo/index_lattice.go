@@ -86,12 +86,13 @@ func onEllipsoid(u vec) vec {
 	return vec{n * u.x, n * u.y, n * (1 - eccentricity) * u.z}
 }
 
-func (a vec) dot(b vec) float64  { return a.x*b.x + a.y*b.y + a.z*b.z }
-func (a vec) plus(b vec) vec     { return vec{a.x + b.x, a.y + b.y, a.z + b.z} }
-func (a vec) minus(b vec) vec    { return vec{a.x - b.x, a.y - b.y, a.z - b.z} }
-func (a vec) by(f float64) vec   { return vec{a.x * f, a.y * f, a.z * f} }
-func (a vec) normalised() vec    { return a.by(1 / math.Sqrt(a.dot(a))) }
-func (a vec) cross(b vec) vec    { return vec{a.y*b.z - a.z*b.y, a.z*b.x - a.x*b.z, a.x*b.y - a.y*b.x} }
+func (a vec) dot(b vec) float64 { return a.x*b.x + a.y*b.y + a.z*b.z }
+func (a vec) plus(b vec) vec    { return vec{a.x + b.x, a.y + b.y, a.z + b.z} }
+func (a vec) minus(b vec) vec   { return vec{a.x - b.x, a.y - b.y, a.z - b.z} }
+func (a vec) by(f float64) vec  { return vec{a.x * f, a.y * f, a.z * f} }
+func (a vec) normalised() vec   { return a.by(1 / math.Sqrt(a.dot(a))) }
+func (a vec) cross(b vec) vec   { return vec{a.y*b.z - a.z*b.y, a.z*b.x - a.x*b.z, a.x*b.y - a.y*b.x} }
+
 func (f *face) holds(u vec) bool { return f.deep(u.dot(f.ex)/u.dot(f.n), u.dot(f.ey)/u.dot(f.n)) >= 0 }
 
 // deep is how far from the sides of the face's triangle a point of the plane lies,

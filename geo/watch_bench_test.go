@@ -54,7 +54,6 @@ func BenchmarkWatch(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		fences = nil
 		steps := walks(cities, 1000, 40)
 		for _, cold := range []bool{false, true} {
 			b.Run(fmt.Sprintf("fences=%d/cold=%v", n, cold), func(b *testing.B) {

@@ -27,6 +27,7 @@ type fencesFlags struct {
 	json     bool
 	sizes    []int
 	constant bool
+	polygons int
 	devices  int
 	steps    int
 	changes  int
@@ -53,6 +54,11 @@ and the index in it. change_p50_us and change_p99_us are single changes (a fence
 replaced, added or removed in turn, by the clock) while another goroutine keeps the
 devices walking. churn_ns is a fix of the walk in what the changes left uncompacted.
 
+--polygons measures as many polygons in the same cities, nine malls (50 to 250 m, 10
+to 60 vertices) to a district (0.5 to 3 km, 50 to 200 vertices); their R-tree holds
+boxes, and asks the same exact containment. cold_ns computes the margin of each hit,
+containing_ns does not.
+
 --constant-density adds worlds with as many fences in each city as the 300 have at
 100,000. --traces measures phone-days: the densest city of the largest world is laid
 on the median fix of each file, and the watch must stay below one bare LatLngToCell
@@ -67,6 +73,7 @@ The machine's pace is in h3_ns and rtree_ns: compare ratios to them.`,
 	flags.BoolVar(&f.json, "json", false, "print one JSON object instead of a table")
 	flags.IntSliceVar(&f.sizes, "sizes", []int{10_000, 100_000, 1_000_000}, "numbers of fences")
 	flags.BoolVar(&f.constant, "constant-density", false, "the sizes again at constant density")
+	flags.IntVar(&f.polygons, "polygons", 10_000, "number of polygons; 0 measures none")
 	flags.IntVar(&f.devices, "devices", 1000, "devices that walk")
 	flags.IntVar(&f.steps, "steps", 40, "steps that each takes")
 	flags.IntVar(&f.changes, "changes", 2000, "changes of single fences while devices walk; 0 measures none")
@@ -84,6 +91,7 @@ type fencesReport struct {
 	Growth          float64      `json:"moving_growth,omitempty"` // moving_ns of the last size over that of the first, h3_ns being equal
 	ConstantDensity []fencesSize `json:"constant_density,omitempty"`
 	ConstantGrowth  float64      `json:"constant_density_growth,omitempty"`
+	Polygons        *fencesSize  `json:"polygons,omitempty"`
 	PhoneDays       []phoneDay   `json:"phone_days,omitempty"`
 }
 
@@ -105,6 +113,8 @@ type fencesSize struct {
 	ChangeP50US   float64 `json:"change_p50_us,omitempty"`
 	ChangeP99US   float64 `json:"change_p99_us,omitempty"`
 	ChurnNS       float64 `json:"churn_ns,omitempty"`
+	Vertices      int     `json:"vertices,omitempty"`      // of polygons, all together
+	ContainingNS  float64 `json:"containing_ns,omitempty"` // of polygons
 }
 
 // phoneDay are the figures of one recorded day.
@@ -120,8 +130,8 @@ type phoneDay struct {
 }
 
 func benchFences(cmd *cobra.Command, f fencesFlags) error {
-	if len(f.sizes) == 0 || slices.Min(f.sizes) < 1 || f.devices < 1 || f.steps < 2 || f.changes < 0 {
-		return usageError{errors.New("--sizes, --devices and --steps must be positive (steps at least 2), --changes not negative")}
+	if len(f.sizes) == 0 || slices.Min(f.sizes) < 1 || f.devices < 1 || f.steps < 2 || f.changes < 0 || f.polygons < 0 {
+		return usageError{errors.New("--sizes, --devices and --steps must be positive (steps at least 2), --polygons and --changes not negative")}
 	}
 	var days []phoneDay
 	var tracks [][]geo.Point
@@ -160,6 +170,13 @@ func benchFences(cmd *cobra.Command, f fencesFlags) error {
 		}
 		report.ConstantGrowth = growth(report.ConstantDensity)
 	}
+	if f.polygons > 0 {
+		size, err := newFenceWorld(f.polygons, 300, f).measurePolygons(f)
+		if err != nil {
+			return err
+		}
+		report.Polygons = &size
+	}
 	if f.json {
 		e := json.NewEncoder(cmd.OutOrStdout())
 		e.SetIndent("", "  ")
@@ -184,6 +201,12 @@ func printFences(w io.Writer, report fencesReport) error {
 		fmt.Fprintf(t, "%d\t%d\t%.3f\t%.3f\t%.0f\t%.0f\t%.0f\t%.1f\t%.0f\t%.0f\t%.2f\t%.2f\t%.3f\t%.0f\t%.0f\t%.0f\t\n",
 			s.Fences, s.Cities, s.HitsPerFix, s.ChangesPerFix, s.H3NS, s.MovingNS, s.ColdNS, s.StillNS, s.RTreeNS,
 			s.BytesPerFence, s.BuildS, s.BuildCPUS, s.AllocsPerFix, s.ChangeP50US, s.ChangeP99US, s.ChurnNS)
+	}
+	if s := report.Polygons; s != nil {
+		fmt.Fprintln(t, "\npolygons\tvertices\thits/fix\tchanges/fix\tH3 ns\tmoving\tcold\tcontaining\tstill\tR-tree\tB/fence\tbuild s\tCPU s\tallocs/fix\t")
+		fmt.Fprintf(t, "%d\t%d\t%.3f\t%.3f\t%.0f\t%.0f\t%.0f\t%.0f\t%.1f\t%.0f\t%.0f\t%.2f\t%.2f\t%.3f\t\n",
+			s.Fences, s.Vertices, s.HitsPerFix, s.ChangesPerFix, s.H3NS, s.MovingNS, s.ColdNS, s.ContainingNS, s.StillNS, s.RTreeNS,
+			s.BytesPerFence, s.BuildS, s.BuildCPUS, s.AllocsPerFix)
 	}
 	if len(report.PhoneDays) > 0 {
 		fmt.Fprintln(t, "\nphone-day\tfixes\thits/fix\tchanges/fix\tns/fix\tH3 ns\t× H3\t")
@@ -279,32 +302,56 @@ func (w *fenceWorld) measure(f fencesFlags) (fencesSize, *geo.Index, error) {
 	out.BytesPerFence = (liveHeap() - before) / float64(w.fences)
 
 	tree := w.tree()
-	watches := make([]geo.Watch, f.devices)
-	changes := make([]geo.Change, 0, 1024)
-	hits := make([]geo.Hit, 0, 1024)
-	move := func(x *geo.Index, watches []geo.Watch, ps []geo.Point) (n int) {
-		for i, p := range ps {
-			changes = watches[i].Move(x, p, changes[:0])
-			n += len(changes)
+	watches := w.follow(index, f, func(p geo.Point) int { return holding(tree, p) }, &out)
+	if f.changes > 0 {
+		var churned *geo.Index
+		if out.ChangeP50US, out.ChangeP99US, churned, err = w.change(index, f); err != nil {
+			return out, nil, err
 		}
-		return n
+		var churnNS blocks
+		for _, ps := range w.walk {
+			churnNS.add(len(ps), func() { watches.move(churned, ps) })
+		}
+		out.ChurnNS = churnNS.median()
 	}
+	return out, index, nil
+}
+
+// follower moves watches of devices.
+type follower struct {
+	watches []geo.Watch
+	changes []geo.Change
+}
+
+func (w *follower) move(x *geo.Index, ps []geo.Point) (changes int) {
+	for i, p := range ps {
+		w.changes = w.watches[i].Move(x, p, w.changes[:0])
+		changes += len(w.changes)
+	}
+	return changes
+}
+
+// follow the walk through an index and its peer.
+func (w *fenceWorld) follow(index *geo.Index, f fencesFlags, peer func(geo.Point) int, out *fencesSize) *follower {
+	watches := &follower{make([]geo.Watch, f.devices), make([]geo.Change, 0, 1024)}
+	move := watches.move
+	hits := make([]geo.Hit, 0, 1024)
 	for range 2 { // first walks: the buffers get their sizes
 		for _, ps := range w.walk {
-			move(index, watches, ps)
+			move(index, ps)
 		}
 	}
 	mallocs := mallocCount()
 	for _, ps := range w.walk {
-		move(index, watches, ps)
+		move(index, ps)
 	}
 	out.AllocsPerFix = float64(mallocCount()-mallocs) / float64(len(w.walk)*f.devices)
-	move(index, watches, w.walk[0])
+	move(index, w.walk[0])
 	var h3NS, movingNS, coldNS, stillNS, treeNS blocks
 	var changed, hit, fixes int
 	for _, ps := range w.walk[1:] {
 		fixes += len(ps)
-		movingNS.add(len(ps), func() { changed += move(index, watches, ps) })
+		movingNS.add(len(ps), func() { changed += move(index, ps) })
 		h3NS.add(len(ps), func() {
 			for _, p := range ps {
 				if _, err := h3.LatLngToCell(h3.LatLng{Lat: p.Lat, Lng: p.Lng}, 9); err != nil {
@@ -320,7 +367,7 @@ func (w *fenceWorld) measure(f fencesFlags) (fencesSize, *geo.Index, error) {
 		})
 		treeNS.add(len(ps), func() {
 			for _, p := range ps {
-				hit += holding(tree, p)
+				hit += peer(p)
 			}
 		})
 	}
@@ -332,28 +379,17 @@ func (w *fenceWorld) measure(f fencesFlags) (fencesSize, *geo.Index, error) {
 			last[i] = along(last[i], float64(step), 0.5)
 		}
 		if step < 2 {
-			move(index, watches, last)
+			move(index, last)
 			continue
 		}
 		stillNS.add(len(last)*20, func() {
 			for range 20 {
-				move(index, watches, last)
+				move(index, last)
 			}
 		})
 	}
 	out.H3NS, out.MovingNS, out.ColdNS, out.StillNS, out.RTreeNS = h3NS.median(), movingNS.median(), coldNS.median(), stillNS.median(), treeNS.median()
-	if f.changes > 0 {
-		var churned *geo.Index
-		if out.ChangeP50US, out.ChangeP99US, churned, err = w.change(index, f); err != nil {
-			return out, nil, err
-		}
-		var churnNS blocks
-		for _, ps := range w.walk {
-			churnNS.add(len(ps), func() { move(churned, watches, ps) })
-		}
-		out.ChurnNS = churnNS.median()
-	}
-	return out, index, nil
+	return watches
 }
 
 // treeCircle is what the R-tree holds.

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/footfall-engage/footfall/geo"
 )
 
 func TestBenchFencesMeasuresEverySizeAndPhoneDay(t *testing.T) {
@@ -16,7 +18,7 @@ func TestBenchFencesMeasuresEverySizeAndPhoneDay(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out, errs bytes.Buffer
-	args := []string{"bench", "fences", "--json", "--sizes", "300,600", "--devices", "40", "--steps", "4", "--changes", "60", "--traces", folder}
+	args := []string{"bench", "fences", "--json", "--sizes", "300,600", "--devices", "40", "--steps", "4", "--changes", "60", "--polygons", "200", "--traces", folder}
 	if code := run(t.Context(), args, &out, &errs); code != 0 {
 		t.Fatalf("exit %d: %s", code, errs.String())
 	}
@@ -31,6 +33,9 @@ func TestBenchFencesMeasuresEverySizeAndPhoneDay(t *testing.T) {
 		if s.BytesPerFence <= 0 || s.BuildS <= 0 || s.ChangeP99US < s.ChangeP50US || s.ChangeP50US <= 0 {
 			t.Errorf("not measured: %+v", s)
 		}
+	}
+	if p := got.Polygons; p == nil || p.Fences != 200 || p.Vertices < 200*10 || p.MovingNS <= 0 || p.ContainingNS <= 0 || p.BytesPerFence <= 0 {
+		t.Errorf("polygons %+v", p)
 	}
 	if len(got.PhoneDays) != 1 || got.PhoneDays[0].Name != "made" || got.PhoneDays[0].Fixes != 31 || got.PhoneDays[0].Fences != 600 {
 		t.Errorf("phone-days %+v", got.PhoneDays)
@@ -49,6 +54,7 @@ func TestBenchFencesRefusesWhatItCannotMeasure(t *testing.T) {
 	}{
 		{[]string{"--sizes", "0"}, exitUsage, "--sizes"},
 		{[]string{"--steps", "1"}, exitUsage, "--steps"},
+		{[]string{"--polygons", "-1"}, exitUsage, "--polygons"},
 		{[]string{"--traces", empty}, exitFailed, "no *.locations.ndjson"},
 		{[]string{"--traces", bad}, exitFailed, "a.locations.ndjson:2: must be an object with lat and lon"},
 	} {
@@ -82,5 +88,34 @@ func TestBenchFencesComparesLikeWithLike(t *testing.T) {
 	}
 	if n != 5000 || total == 0 {
 		t.Errorf("%d circles, %d hits", n, total)
+	}
+}
+
+func TestBenchFencesComparesPolygonsWithTheirLike(t *testing.T) {
+	w := newFenceWorld(400, 3, fencesFlags{devices: 500, steps: 3})
+	fences, err := w.polygons()
+	if err != nil {
+		t.Fatal(err)
+	}
+	index, err := geo.NewIndex(fences)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree := treeOf(fences)
+	total := 0
+	for _, p := range w.walk[2] {
+		n := 0
+		for _, f := range fences {
+			if f.Shape.Contains(p) {
+				n++
+			}
+		}
+		total += n
+		if got, ours := inPolygons(tree, p), len(index.At(p, nil)); got != n || ours != n {
+			t.Errorf("the tree has %d polygons, the index %d, want %d", got, ours, n)
+		}
+	}
+	if total < 50 {
+		t.Errorf("%d hits test little", total)
 	}
 }
