@@ -189,3 +189,33 @@ func TestABacklogBecomesVisitsOfItsTime(t *testing.T) {
 		t.Errorf("%d positions, want %d", len(track.Items), len(at))
 	}
 }
+
+// Without the consent to precise location the phone's own regions make visits, and
+// there is no track; fixes make neither.
+func TestRegionsMakeVisitsWithoutATrack(t *testing.T) {
+	s := newStory(t)
+	s.place("cafe", cafe)
+	ben := s.phone("ben", "ios", nil).agree(sdkpb.Consent_PURPOSE_LOCATION_PRECISE).background()
+	ben.at(metresNorth(600), 8).at(cafe, 8).post()
+	began := s.clock.Now()
+	ben.crosses("cafe-near", sdkpb.RegionEvent_TRANSITION_ENTER).post()
+	s.clock.Advance(5 * time.Minute)
+	ben.crosses("cafe-near", sdkpb.RegionEvent_TRANSITION_EXIT).post()
+	s.settle()
+	if err := s.app.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var got seen
+	s.must("GET", "/api/v1/people/install:"+ben.install+"/visits", nil, &got)
+	if len(got.Items) != 1 {
+		t.Fatalf("%d visits: %+v", len(got.Items), got)
+	}
+	if v := got.Items[0]; v.Evidence != "os_region" || v.Open || !v.InsideAt.IsZero() || !v.Since.Equal(began) || v.DurationS != 300 {
+		t.Errorf("%+v, want 300 s in the approach ring from %v on", v, began)
+	}
+	var track struct{ Items []struct{ At time.Time } }
+	s.must("GET", "/api/v1/people/install:"+ben.install+"/track", nil, &track)
+	if len(track.Items) != 0 {
+		t.Errorf("%d positions without the consent to them", len(track.Items))
+	}
+}
