@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -165,6 +166,12 @@ func (f *sdkFences) wishesAs(old *sdkFences, p *engage.Place) bool {
 		}
 	}
 	return true
+}
+
+// Watching is what an install's phone watches and why not more, as the gateway knows
+// it.
+func (a *App) Watching(ctx context.Context, workspace, install string) (ingest.Watched, error) {
+	return a.gateway.Watching(ctx, workspace, install)
 }
 
 func sameTime(a, b *time.Time) bool {

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -91,7 +92,13 @@ func (g *Gateway) Watching(ctx context.Context, workspace, id string) (Watched, 
 	if len(out.Regions) == 0 && out.Bubble == nil {
 		out.None = NoWatchSlots
 	}
-	out.Stale = told && !slices.EqualFunc(out.Regions, w.ids, func(r WatchedRegion, id string) bool { return r.ID == id })
+	if told {
+		// What is registered counts as nearer, so the order may come out another.
+		slices.SortStableFunc(out.Regions, func(a, b WatchedRegion) int {
+			return cmp.Compare(slices.Index(w.ids, a.ID), slices.Index(w.ids, b.ID))
+		})
+		out.Stale = !slices.EqualFunc(out.Regions, w.ids, func(r WatchedRegion, id string) bool { return r.ID == id })
+	}
 	return out, nil
 }
 
