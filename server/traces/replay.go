@@ -312,21 +312,25 @@ func (r *Replay) write(at time.Time, rank int, line any) error {
 	return r.lines.put(output{at.UnixMicro(), rank, r.lines.count, b.Bytes()})
 }
 
-// compareRows is the order of time; what is of one time comes in an order that its
-// order in the file has no part in.
+// compareRows is the order of time; what is of one time comes in the order in which a
+// Tracker takes it, in which the order in the file has no part.
 func compareRows(a, b *Row) int {
 	return cmp.Or(
 		a.At.Compare(b.At),
 		cmp.Compare(a.Device, b.Device),
-		cmp.Compare(a.Source, b.Source),
+		cmp.Compare(rank(a.Source), rank(b.Source)),
 		cmp.Compare(a.Fence, b.Fence),
+		cmp.Compare(a.AccuracyM, b.AccuracyM),
 		cmp.Compare(a.Pos.Lat, b.Pos.Lat),
 		cmp.Compare(a.Pos.Lng, b.Pos.Lng),
-		cmp.Compare(a.AccuracyM, b.AccuracyM),
 		compareBool(a.Mocked, b.Mocked),
 		compareBool(a.Inside, b.Inside),
 		cmp.Compare(a.Line, b.Line),
 	)
+}
+
+func rank(s geo.Source) int {
+	return slices.Index([]geo.Source{geo.ByFix, geo.ByRegion, geo.ByBeacon}, s)
 }
 
 func compareBool(a, b bool) int {

@@ -13,15 +13,15 @@ import (
 // spool sorts more than the memory holds: what is put in stays in memory up to a
 // number, then goes to temporary files in sorted pieces, which Each merges.
 type spool[T any] struct {
-	compare func(a, b *T) int
-	most    int // in memory
+	compare func(a, b *T) int // no two are equal, or it does not matter which comes first
+	most    int               // in memory
 	items   []T
 	count   int // that were put in
 	pieces  []*os.File
 }
 
 // spooled is how many a spool keeps in memory.
-const spooled = 1 << 18
+const spooled = 1 << 17
 
 func (s *spool[T]) put(item T) error {
 	if len(s.items) >= s.most {
@@ -35,7 +35,7 @@ func (s *spool[T]) put(item T) error {
 }
 
 func (s *spool[T]) sort() {
-	slices.SortStableFunc(s.items, func(a, b T) int { return s.compare(&a, &b) })
+	slices.SortFunc(s.items, func(a, b T) int { return s.compare(&a, &b) })
 }
 
 // spill writes what is in memory to a file. It loses its name at once where the
