@@ -6,6 +6,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -214,6 +215,40 @@ func TestLiveTellsInTheOrderOfTheRows(t *testing.T) {
 	}
 	if report.BadRows() != 2 {
 		t.Errorf("%d bad rows", report.BadRows())
+	}
+}
+
+// In silence a server's timers go on; what they may tell depends on the session.
+func TestSilenceTellsWhatTheSessionLets(t *testing.T) {
+	silence := time.Hour
+	f := town(t, FenceOptions{Silence: &silence})
+	rows := `{"ts":1780000000,"lat":52,"lon":4.36,"acc":5}
+{"ts":1780000060,"lat":52,"lon":4.36,"acc":5}
+{"ts":1780014400,"lat":52.1,"lon":4.36,"acc":5}
+`
+	for _, c := range []struct {
+		foreground bool
+		want       string
+	}{
+		{false, "enter fix 0, exit silence 60, visit silence 60, "},
+		{true, "enter fix 0, dwell silence 300, exit fix 14400, visit fix 14400, "},
+	} {
+		for _, live := range []bool{false, true} {
+			text, _ := played(t, f, NDJSON, []byte(rows), Options{Foreground: c.foreground, Live: live})
+			got := ""
+			for line := range strings.Lines(text) {
+				var l Line
+				if err := json.Unmarshal([]byte(line), &l); err != nil {
+					t.Fatal(err)
+				}
+				if l.Place == "cafe" && (l.Fence == "cafe" && l.Kind != geo.Near || l.Kind == geo.Stay) {
+					got += fmt.Sprintf("%s %s %d, ", l.Kind, l.Evidence, l.At.Unix()-1780000000)
+				}
+			}
+			if got != c.want {
+				t.Errorf("foreground %v, live %v: %s", c.foreground, live, got)
+			}
+		}
 	}
 }
 

@@ -63,7 +63,8 @@ names the fence, else its properties' id or name. Properties that are read:
 
 Traces, by the file's ending or --format; "-" is standard input:
 
-  gpx      points of tracks with a time; waypoints and routes are no trace
+  gpx      points of tracks with a time, all of one device; waypoints and routes are
+           no trace; an accuracy is read from extensions, hdop is none
   csv      a header that names ts, lat, lng, and may name accuracy, mocked, device;
            comma, semicolon or tab between
   ndjson   objects with ts, lat, lng (or lon), and perhaps accuracy (or acc), mocked,
