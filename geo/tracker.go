@@ -235,8 +235,9 @@ type Step struct {
 //
 // For each fence: Rule's evidence enters and leaves. The newest evidence counts,
 // whatever its source: an OS's word at once, unless its own fix denies it (by more
-// than Rule's clear distance and 100 m); of a fence that is no circle, phones
-// watch the circle around it, so that entering takes a fix inside. While a beacon is
+// than Rule's clear distance and 100 m; of a circle of less than 100 m, which is
+// watched as one of 100 m, by the clear distance alone); of a fence that is no
+// circle, phones watch the circle around it, so that entering takes a fix inside. While a beacon is
 // seen no fix ends the stay; when it has not been seen for Rule.BeaconLost, and
 // nothing else said inside, the stay ends.
 //

@@ -12,6 +12,10 @@ import (
 // attach a fix of before or after.
 const regionGraceM = 100
 
+// minWatchedM is the smallest radius that phones notice reliably: smaller circles are
+// registered with this one.
+const minWatchedM = 100
+
 // moment is what is known at one time, in the order of events.
 type moment struct {
 	In      []presence `json:"in,omitempty"`    // by fence
@@ -386,8 +390,13 @@ func (r *run) region(m *moment) Outcome {
 		return Taken
 	}
 	said, _, _ := t.Rule.Judge(margin, f.Shape.BoundingRadiusM(), c.accuracyM())
-	if _, circle := f.Shape.(Circle); circle {
-		if said == SaysOutside && margin > regionGraceM {
+	if circle, is := f.Shape.(Circle); is {
+		switch {
+		case said != SaysOutside:
+		case circle.RadiusM < minWatchedM: // a larger one was watched: the device is in that
+			m.at(c.fence, &t).OS = true
+			return Denied
+		case margin > regionGraceM:
 			return Denied
 		}
 	} else if p := m.find(c.fence); (p == nil || !p.Inside) && said != SaysInside && said != SaysMaybeInside {

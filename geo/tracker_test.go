@@ -363,6 +363,22 @@ func TestTheOSsWordAgainstItsOwnFix(t *testing.T) {
 	}
 }
 
+func TestASmallCircleIsWatchedAsALargerOne(t *testing.T) {
+	k := newWalk(t, newTown(t, plot{id: "kiosk", shape: geo.Circle{Around: mid, RadiusM: 40}}))
+	passing := geo.Evidence{Source: geo.ByRegion, At: at(0), Fence: "kiosk", Inside: true, Located: true, Pos: metres(90, 0), AccuracyM: 10}
+	if s := k.apply(passing); s.Outcome != geo.Denied {
+		t.Errorf("passing by: %s", s.Outcome)
+	}
+	k.fix(8, 60, 10)
+	k.want("")
+	k.fix(20, 10, 10)
+	k.want("enter kiosk @20")
+	k.region(60, "kiosk", false)
+	k.want("exit kiosk @60, visit kiosk @60")
+	k.region(100, "kiosk", true) // without a fix the word counts
+	k.want("enter kiosk @100")
+}
+
 func TestAnOutlineIsEnteredByAFixOnly(t *testing.T) {
 	hall, err := geo.NewPolygon([][][]geo.Point{{{metres(-200, -20), metres(200, -20), metres(200, 20), metres(-200, 20), metres(-200, -20)}}})
 	if err != nil {
