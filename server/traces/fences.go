@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/footfall-engage/footfall/geo"
@@ -39,7 +38,27 @@ type properties struct {
 	Ring    *string          `json:"ring"`   // "near": the fence is itself an approach ring
 	NearM   *float64         `json:"near_m"` // an approach ring of that many metres around the fence
 	DwellS  *float64         `json:"dwell_s"`
-	engage.FenceRule
+	// As in what footfall places export writes; what stands among the properties
+	// themselves comes before rule, and that before place_rule.
+	Rule      *engage.FenceRule `json:"rule"`
+	PlaceRule *engage.FenceRule `json:"place_rule"`
+	own       engage.FenceRule
+}
+
+// readProperties reads the properties of a feature.
+func readProperties(of map[string]json.RawMessage) (*properties, error) {
+	raw, err := json.Marshal(of)
+	if err != nil {
+		return nil, err
+	}
+	p := &properties{}
+	if err := json.Unmarshal(raw, p); err != nil {
+		return nil, err
+	}
+	if p.Rule != nil {
+		p.own = *p.Rule
+	}
+	return p, json.Unmarshal(raw, &p.own)
 }
 
 // maxFencesText bounds a file of fences, in bytes.
@@ -99,20 +118,16 @@ func (f *Fences) add(i int, x *geo.Feature, o *FenceOptions) (made []geo.Fence, 
 	if x.Err != nil {
 		return nil, nil, failed(x.Err)
 	}
-	var p properties
-	raw, err := json.Marshal(x.Properties)
-	if err == nil {
-		err = json.Unmarshal(raw, &p)
-	}
+	p, err := readProperties(x.Properties)
 	if err != nil {
 		if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-			return nil, nil, fail("properties."+strings.TrimPrefix(e.Field, "FenceRule."), "must be %s, is %s", kindWanted(e), e.Value)
+			return nil, nil, fail("properties."+e.Field, "must be %s, is %s", kindWanted(e), e.Value)
 		}
 		return nil, nil, failed(err)
 	}
 	id := cmp.Or(x.ID, textOf(p.ID), textOf(p.Name), fmt.Sprintf("feature-%d", i+1))
 	name = fmt.Sprintf("features[%d], %.60q", i, id)
-	shape, err := geo.ParseGeometry(x.Geometry, radiusOf(x.Geometry, &p, o))
+	shape, err := geo.ParseGeometry(x.Geometry, radiusOf(x.Geometry, p, o))
 	if err != nil {
 		return nil, nil, failed(err)
 	}
@@ -130,10 +145,10 @@ func (f *Fences) add(i int, x *geo.Feature, o *FenceOptions) (made []geo.Fence, 
 	default:
 		return nil, nil, fail("properties.ring", `must be "near" or "inside", is %.40q`, *p.Ring)
 	}
-	if terms.Dwell, refused = dwellOf(&p, o); refused != nil {
+	if terms.Dwell, refused = dwellOf(p, o); refused != nil {
 		return nil, nil, fail(refused.Field, "%s", refused.Reason)
 	}
-	rule := (&engage.Place{Rule: &p.FenceRule}).RuleOf(nil)
+	rule := (&engage.Place{Rule: p.PlaceRule}).RuleOf(&engage.Geofence{Rule: &p.own})
 	o.override(&rule)
 	if err := rule.Validate(); err != nil {
 		return nil, nil, failed(err)

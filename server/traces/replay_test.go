@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/footfall-engage/footfall/geo"
+	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/places"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -315,6 +317,38 @@ func TestFencesThatCannotBe(t *testing.T) {
 	radius := 30.0
 	if f, _, _, err := ParseFences([]byte(point(`{}`)), FenceOptions{RadiusM: &radius}); err != nil || f.Len() != 1 {
 		t.Error(err)
+	}
+}
+
+func TestExportedPlacesAreFences(t *testing.T) {
+	factor, silence, accuracy := 3.0, 7200.0, 200.0
+	place := engage.Place{ID: "mall", Rule: &engage.FenceRule{ClearFactor: &factor, SilenceS: &silence}, Geofences: []engage.Geofence{
+		{ID: "door", Shape: geo.Circle{Around: geo.Point{Lat: 52, Lng: 4}, RadiusM: 40}, Ring: engage.Inside, DwellS: 90, Rule: &engage.FenceRule{EnterAccuracyM: &accuracy, ClearFactor: new(2.0)}},
+		{ID: "approach", Shape: geo.Circle{Around: geo.Point{Lat: 52, Lng: 4}, RadiusM: 400}, Ring: engage.Near},
+	}}
+	var b bytes.Buffer
+	w := places.NewWriter(&b, places.GeoJSON)
+	if err := errors.Join(w.Write(&place), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	f, refused, _, err := ParseFences(b.Bytes(), FenceOptions{})
+	if err != nil || len(refused) > 0 {
+		t.Fatal(err, refused)
+	}
+	for i, g := range place.Geofences {
+		terms, there := f.Terms(g.ID)
+		if !there || terms.Place != "mall" || terms.Near != (i == 1) || terms.Dwell != time.Duration(g.DwellS)*time.Second || *terms.Rule != place.RuleOf(&g) {
+			t.Errorf("%s: %+v, %+v", g.ID, terms, terms.Rule)
+		}
+	}
+	// What stands among the properties themselves comes first.
+	f, _, _, err = ParseFences([]byte(`{"type":"Feature","id":"x","geometry":{"type":"Point","coordinates":[4,52]},"properties":{"radius":50,
+		"clear_factor":4,"rule":{"clear_factor":3,"sure_factor":2},"place_rule":{"clear_factor":2,"sure_factor":0,"max_gap_s":60}}}`), FenceOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if terms, _ := f.Terms("x"); terms.Rule.ClearFactor != 4 || terms.Rule.SureFactor != 2 || terms.Rule.MaxGap != time.Minute {
+		t.Errorf("%+v", terms.Rule)
 	}
 }
 

@@ -61,6 +61,8 @@ names the fence, else its properties' id or name. Properties that are read:
   clear_factor enter_confirm_s exit_confirm_s confirm_within_s max_gap_s silence_s
   watched_silence_s beacon_lost_s     what it takes as evidence: the server's rule
 
+What 'footfall places export' writes is read as it is, "rule" and "place_rule" included.
+
 Traces, by the file's ending or --format; "-" is standard input:
 
   gpx      points of tracks with a time, all of one device; waypoints and routes are
