@@ -358,13 +358,31 @@ func TestEmptyIndexAndInvalidPointsFindNothing(t *testing.T) {
 	}
 }
 
-// Save beside H3's pentagons, at sea, where the library is asked.
 func TestLookupsAllocateNothing(t *testing.T) {
+	pentagons, err := h3.Pentagons(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	corners, err := h3.Pentagons(9)
+	if err != nil {
+		t.Fatal(err)
+	}
+	edge, err := corners[3].Boundary() // its corners lie on the edges of the grid's faces
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, town := range map[string]Point{
+		"Berlin": {52.52, 13.405}, "a pentagon": Cell(pentagons[4]).Center(), "edges of faces": {edge[1].Lat, edge[1].Lng},
+	} {
+		t.Run(name, func(t *testing.T) { lookupsAllocateNothing(t, town) })
+	}
+}
+
+func lookupsAllocateNothing(t *testing.T, town Point) {
 	r := rand.New(rand.NewPCG(13, 14))
-	berlin := Point{52.52, 13.405}
 	var fences []Fence
 	for i := range 500 {
-		fences = append(fences, Fence{fmt.Sprint(i), Circle{offset(berlin, 2*math.Pi*r.Float64(), 3000*r.Float64()), 50 + 450*r.Float64()}})
+		fences = append(fences, Fence{fmt.Sprint(i), Circle{offset(town, 2*math.Pi*r.Float64(), 3000*r.Float64()), 50 + 450*r.Float64()}})
 	}
 	ix, err := NewIndex(fences)
 	if err != nil {
@@ -375,7 +393,7 @@ func TestLookupsAllocateNothing(t *testing.T) {
 	n := 0
 	walk := func() Point { // back and forth through the whole town
 		n++
-		return offset(berlin, 1, math.Abs(float64(n*60%8000-4000)))
+		return offset(town, 1, math.Abs(float64(n*60%8000-4000)))
 	}
 	for range 200 { // the buffers get their sizes
 		changes = w.Move(ix, walk(), changes[:0])

@@ -43,7 +43,12 @@ type watched struct {
 	fences uint32 // where their places begin there
 	level  uint16
 	n      uint16
+	words  [fewWords]uint64 // a copy, if they are so few
 }
+
+// fewWords are kept with the watch: most lists are no longer, and who wakes up with
+// its device then waits for memory once, not twice.
+const fewWords = 12
 
 // Change is a fence that a device entered or left.
 type Change struct {
@@ -138,7 +143,7 @@ func (c *watched) key(x *Index, set uint64) uint64 {
 func (c *watched) holding(x *Index, p Point, v vec) uint64 {
 	s := &x.parts[c.part]
 	l := &s.levels[c.level]
-	words, q := c.words(x), l.units(v, c.center)
+	words, q := c.list(x), l.units(v, c.center)
 	now := uint64(0)
 	for may := scan(words, q); may != 0; may &= may - 1 {
 		if sure(words[bits.TrailingZeros64(may)], q, l.core) || x.item(c.key(x, may)).contains(p, v) {
@@ -148,7 +153,11 @@ func (c *watched) holding(x *Index, p Point, v vec) uint64 {
 	return now
 }
 
-func (c *watched) words(x *Index) []uint64 {
+// list are the fences' words.
+func (c *watched) list(x *Index) []uint64 {
+	if c.n <= fewWords {
+		return c.words[:c.n]
+	}
 	return x.parts[c.part].words[c.shapes : c.shapes+uint32(c.n)]
 }
 
@@ -216,6 +225,9 @@ func (w *Watch) look(x *Index, p Point, v vec, dst []Change) []Change {
 					shapes: list.at + uint32(from), fences: list.at + uint32(list.n+from/2),
 				})
 				c := w.watched(w.n - 1)
+				if c.n <= fewWords {
+					copy(c.words[:], list.shapes(s.words, from))
+				}
 				c.in = c.has(x, c.holding(x, p, v))
 			}
 			if res := s.levels[l].res; res > finest || i == 0 && l == 0 {
@@ -317,7 +329,7 @@ func (w *Watch) measure(p Point, v vec) {
 		l := &w.x.parts[c.part].levels[c.level]
 		q := l.units(v, c.center)
 		least := math.Inf(1)
-		for j, word := range c.words(w.x) {
+		for j, word := range c.list(w.x) {
 			d2, r := q.chord2(word)
 			switch d := math.Sqrt(float64(d2)); {
 			case d2 > r*r:
