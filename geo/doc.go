@@ -52,39 +52,46 @@
 // some fences more or less, Live holds the newest, and Compact tidies up in the
 // caller's goroutine. At finds the fences of a point with one H3 cell, found in Go
 // (index_lattice.go: the library's call costs ten times as much and two
-// allocations): a fence stands in up to 7 cells of a resolution that suits its
-// size and its neighbours' number, the cells of coarser ones follow by bit
-// arithmetic, and a cell's list has each fence's place beside it, which tells most
-// of them away. A shape that is no circle stands in finer cells, and is not asked
-// in those that lie wholly inside it. Covers are by overlap, under the
-// hierarchy's own containment: cover.go has the proof that no point is missed. The
-// tests compare with brute force at the poles, at ±180, on pentagons, on fence
-// borders to the last bit and at the tips of descendants that stick out of their
-// ancestor, on millions of points in `make soak`; at worst 96 % of the proven
-// bound was needed.
+// allocations): a fence stands in some 4 cells of a resolution that suits its size
+// and its neighbours' number, the cells of coarser ones follow by bit arithmetic,
+// finer ones are asked only where a mark says that they must be, and a cell's list
+// has a word a fence that tells most of them away (index_table.go). A shape that is no
+// circle stands in finer cells, and is not asked in those that lie wholly inside it.
+// Covers are by overlap, under the hierarchy's own containment: cover.go has the proof
+// that no point is missed. The tests compare with brute force at the poles, at ±180,
+// on pentagons, on fence borders to the last bit and at the tips of descendants that
+// stick out of their ancestor, on millions of points in `make soak`; at worst 96 % of
+// the proven bound was needed.
 //
-// A Watch follows one device. While it stays in the domain of its cells their
-// lists are at hand, and after a slow step it knows a radius in which nothing can
-// change: then a fix costs no sines even. Nearest and Within ask a tree of boxes
-// over the same fences, since their reach is not known beforehand.
+// A Watch follows one device. While it stays in the domain of its cell the lists are
+// at hand, and after a slow step it knows a radius in which nothing can change: then a
+// fix costs no sines even. Nearest and Within ask a tree of boxes over the same
+// fences, since their reach is not known beforehand.
 //
 // Measured by `footfall-lab bench fences` in the world of 300 cities (circles of
 // 50 to 500 m, 1,000 devices that walk 60 m a step), CPU time, on a two-core
-// machine with busy neighbours, as multiples of one bare call of LatLngToCell, which
-// took 1.0 to 1.5 µs then; the R-tree is tidwall/rtree with haversine distances:
+// machine with busy neighbours (load 4 to 8), as multiples of one bare call of
+// LatLngToCell, which took 0.9 to 1.6 µs then; the R-tree is tidwall/rtree with
+// haversine distances; the worse of two runs:
 //
 //	fences     hits a fix   Watch.Move   still   At     R-tree   memory with the fence
-//	10,000     0.05         0.13         0.01    0.46   0.33     272 B a fence
-//	100,000    0.48         0.24         0.01    0.65   0.73     228 B
-//	1,000,000  4.9          0.97         0.01    2.2    2.3      205 B
+//	10,000     0.05         0.13         0.01    0.45   0.30     248 B a fence
+//	100,000    0.48         0.23         0.01    0.76   0.77     194 B
+//	1,000,000  4.9          1.1          0.01    2.2    2.6      170 B
 //
-// With as many fences in each city as at 100,000, Move took 0.28, 0.30 and 0.33.
-// The growth in the same cities comes with the hits, and from the memory that the
-// lists of a million fences take. On ten recorded phone-days in the middle of the
-// densest city of a million fences, with 0.4 to 10 hits a fix, Move took 0.43 to
-// 0.93. A million fences were built in 5.2 s of CPU time; a change of one fence took
-// 5 to 27 µs in the median. Nothing is allocated, save beside H3's 12 pentagons, at
-// sea, where the library is asked.
+// With as many fences in each city as at 100,000, Move took 0.20, 0.19 and 0.22. In the
+// same cities it grows with the hits and the changes that it tells (0.01, 0.1 and 1.1 a
+// fix), each of which is somewhere else in memory: by 4.3 to 5.7 in nanoseconds, where
+// the aim was 3. On ten recorded phone-days in the middle of the densest city of a
+// million fences, with 0.4 to 10 hits a fix, Move took 0.13 to 0.87. A million fences
+// were built in 4.1 to 4.6 s of CPU time; a change of one fence during the walk took
+// 9 to 13 µs in the median and, by the clock, 0.2 to 1.1 ms in one of a hundred cases.
+// Nothing is allocated in lookups.
+//
+// Of 10,000 polygons in the same cities (440,000 vertices, 0.11 hits a fix) Move took
+// 0.40, Containing 0.60, an R-tree of their boxes with the same exact containment 0.47;
+// At, which computes margins, 1.1. Within 100 m took 1.5 times as long as At at
+// 10,000 fences, 2.1 to 2.3 at 100,000 and 2.3 to 2.7 at 1,000,000, where it found 8.
 //
 // # From fixes to visits
 //
