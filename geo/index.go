@@ -104,7 +104,7 @@ const maxFences = 1 << 25
 
 // NewIndex builds an index over fences, whose order does not matter. Refused
 // with an *Error of "fences[i].…": an id that is empty or stands twice, a shape
-// that is missing or invalid. It takes some 3 µs a circle.
+// that is missing or invalid. It takes some 4 µs a circle.
 func NewIndex(fences []Fence) (*Index, error) {
 	if len(fences) == 0 {
 		return &Index{}, nil
