@@ -199,7 +199,7 @@ func (a *App) openPartitions(ctx context.Context, places *configs[*situate.Confi
 			Kind: kind, Index: i, Mode: a.o.Mode, Log: a.eventlog, Hot: a.hot, States: a.states,
 			Machine: m, Configs: c, Router: a.router, Clock: a.o.Clock, Build: a.o.Version, Logger: a.log,
 			Retention: time.Duration(a.o.Config.RetentionDays) * 24 * time.Hour,
-			Keep:      map[string]time.Duration{"decisions": history, "timeline": history},
+			Keep:      map[string]time.Duration{"decisions": history, "timeline": history, "visits": history, "tracks": history},
 		}
 		if kind == "in" {
 			o.Observe = a.nearby.observe

@@ -32,6 +32,7 @@ func TestDwellOnSilenceTakesALiveSession(t *testing.T) {
 		delete(c, "audience")
 		delete(c, "context")
 	})
+	s.settle() // every partition knows them
 	ada := s.phone("ada", "android", nil).agree().foreground()
 	ada.at(cafe, 10)
 	bob := s.phone("bob", "ios", nil).agree().background()

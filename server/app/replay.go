@@ -68,7 +68,8 @@ func Replay(ctx context.Context, t *Tape, o ReplayOptions) (Results, error) {
 			return nil, fmt.Errorf("replay: %w", err)
 		}
 	}
-	return ReadResults(ctx, o.Store)
+	got, err := ReadResults(ctx, o.Store)
+	return got.Of(t.V), err
 }
 
 // ReplayAt is Replay on the log and the store of a configuration, which it opens

@@ -29,7 +29,7 @@ import (
 //
 // On file it is gzip'd JSON, one object with one member per line, in this order:
 //
-//	{"tape":{"v":1,"at":"2026-11-22T10:00:00Z","build":"demo"}}
+//	{"tape":{"v":2,"at":"2026-11-22T10:00:00Z","build":"demo"}}
 //	{"stream":"CONFIG"}                              or a partition, "in/0", "act/0", …
 //	{"record":{"seq":1,"subject":"config.default","data":"…"}}   data in base64, seq from 1 without holes
 //	{"doc":{"collection":"decisions","workspace":"default","id":"…","body":{…}}}   as Results are ordered
@@ -39,6 +39,7 @@ import (
 // people's positions and the configuration with its sealed credentials: keep it
 // like a backup of the server.
 type Tape struct {
+	V       int                           // version of the format; 0 means the newest
 	At      time.Time                     // when the server stopped, by its clock
 	Build   string                        // of the server
 	Config  []eventlog.Message            // the configuration log
@@ -46,8 +47,9 @@ type Tape struct {
 	Live    Results                       // what the server made of it
 }
 
-// tapeVersion is of the format. Version 1 came with issue 3.
-const tapeVersion = 1
+// tapeVersion is of the format. Version 1 came with issue 3; since version 2 visits
+// and tracks are among the results.
+const tapeVersion = 2
 
 // maxTapeLine bounds a line: the largest document in a store and its names. A
 // record with its base64 is smaller.
@@ -107,13 +109,24 @@ func (r Result) line() []byte {
 func (r Result) name() string { return fmt.Sprintf("%s %s/%s", r.Collection, r.Workspace, r.ID) }
 
 // Results are all documents that partitions write and that follow from their
-// streams alone: decisions and timelines with their traces, states, timers, what
-// was quarantined. They are in the order of collection, workspace and id. Positions,
+// streams alone: decisions and timelines with their traces, visits, tracks, states,
+// timers, what was quarantined. They are in the order of collection, workspace and id. Positions,
 // outbox and alarms are not among them: they depend on when and where a server ran.
 type Results []Result
 
 // resultCollections in the order of Results.
-var resultCollections = []string{"decisions", "quarantine", "state_act", "state_in", "timeline", "timers"}
+var resultCollections = []string{"decisions", "quarantine", "state_act", "state_in", "timeline", "timers", "tracks", "visits"}
+
+// sinceV2 are those of them that a tape of version 1 does not have.
+var sinceV2 = []string{"tracks", "visits"}
+
+// Of are the results that a tape of a version holds.
+func (r Results) Of(version int) Results {
+	if version != 1 {
+		return r
+	}
+	return slices.DeleteFunc(slices.Clone(r), func(d Result) bool { return slices.Contains(sinceV2, d.Collection) })
+}
 
 // ReadResults reads the results from a store in which all states are saved.
 func ReadResults(ctx context.Context, s store.Store) (Results, error) {
@@ -320,10 +333,10 @@ func (t *tapeReader) line(text []byte) error {
 	case (t.n == 1) != (l.Head != nil):
 		return errors.New("the first line, and no other, tells the version")
 	case l.Head != nil:
-		if l.Head.V != tapeVersion {
-			return fmt.Errorf("version %d is not known, only %d", l.Head.V, tapeVersion)
+		if l.Head.V < 1 || l.Head.V > tapeVersion {
+			return fmt.Errorf("version %d is not known, only 1 to %d", l.Head.V, tapeVersion)
 		}
-		t.tape.At, t.tape.Build = l.Head.At, l.Head.Build
+		t.tape.V, t.tape.At, t.tape.Build = l.Head.V, l.Head.At, l.Head.Build
 		return nil
 	case l.Stream != "":
 		return t.begin(l.Stream)
@@ -333,7 +346,11 @@ func (t *tapeReader) line(text []byte) error {
 		return t.doc(l.Doc)
 	default:
 		t.ended = true
-		if !maps.Equal(l.End.Digests, t.tape.Live.Digests()) {
+		digests := t.tape.Live.Digests()
+		if t.tape.V == 1 {
+			maps.DeleteFunc(digests, func(c string, _ Digest) bool { return slices.Contains(sinceV2, c) })
+		}
+		if !maps.Equal(l.End.Digests, digests) {
 			return errors.New("the documents are not those of the digests")
 		}
 		return nil
@@ -380,7 +397,7 @@ func (t *tapeReader) record(r *tapeRecord) error {
 
 func (t *tapeReader) doc(d *tapeDoc) error {
 	r := Result{d.Collection, d.Workspace, d.ID, d.Body}
-	if !slices.Contains(resultCollections, r.Collection) {
+	if !slices.Contains(resultCollections, r.Collection) || t.tape.V == 1 && slices.Contains(sinceV2, r.Collection) {
 		return fmt.Errorf("collection %q holds no results", r.Collection)
 	}
 	var compact bytes.Buffer

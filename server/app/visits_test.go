@@ -195,6 +195,7 @@ func TestABacklogBecomesVisitsOfItsTime(t *testing.T) {
 func TestRegionsMakeVisitsWithoutATrack(t *testing.T) {
 	s := newStory(t)
 	s.place("cafe", cafe)
+	s.settle() // every partition knows the place
 	ben := s.phone("ben", "ios", nil).agree(sdkpb.Consent_PURPOSE_LOCATION_PRECISE).background()
 	ben.at(metresNorth(600), 8).at(cafe, 8).post()
 	began := s.clock.Now()

@@ -187,8 +187,12 @@ func (p *Partition) housekeep(wanted uint64) error {
 	if latest := p.o.Configs.Latest(); latest > p.adopted && latest > p.asked {
 		body := fmt.Appendf(nil, "%d", latest)
 		e := engage.Entry{Kind: engage.KindAdopt, Key: engage.SystemWorkspace + "/c:adopt", Body: body}
-		if err := p.writer.AppendAsync([]engage.Entry{e}, func(uint64, error) {}); err == nil {
+		p.firing.Add(1)
+		if err := p.writer.AppendAsync([]engage.Entry{e}, func(uint64, error) { p.firing.Add(-1) }); err == nil {
 			p.asked = latest
+			p.heard.Store(latest)
+		} else {
+			p.firing.Add(-1)
 		}
 	}
 	if p.adopted < wanted {
@@ -455,6 +459,7 @@ func (p *Partition) adopt(ctx context.Context, here engage.Source, e engage.Entr
 		return fmt.Errorf("configuration revision %d: %w", rev, err)
 	}
 	p.config, p.adopted = config, rev
+	p.heard.Store(max(p.heard.Load(), rev))
 	return nil
 }
 

@@ -244,7 +244,8 @@ type Partition struct {
 	dropped     atomic.Uint64 // entries not above their source's mark
 	position    atomic.Uint64 // last applied sequence
 	firings     atomic.Uint64
-	firing      atomic.Int64 // appends of firings under way
+	firing      atomic.Int64  // appends of firings and adoptions under way
+	heard       atomic.Uint64 // newest revision that is adopted, or whose adoption has been given to the writer
 }
 
 // Errors of a partition; test with errors.Is.
@@ -380,6 +381,9 @@ func (p *Partition) Stats() Stats {
 // Idle reports whether everything that has landed is applied and every output
 // has left.
 func (p *Partition) Idle() bool {
+	if p.heard.Load() < p.o.Configs.Latest() {
+		return false // it will be adopted
+	}
 	firing := p.firing.Load() // first: what has landed since is in Landed
 	s := p.Stats()
 	return firing == 0 && s.Position >= s.Landed && s.Outstanding == 0

@@ -13,8 +13,12 @@ import (
 	"github.com/footfall-engage/footfall/server/hours"
 )
 
-// presenceTimer asks the tracker what silence means.
-const presenceTimer = "presence"
+// presenceTimer asks the tracker what silence means; tracksTimer records what a phone
+// that fell silent has left in its state.
+const (
+	presenceTimer = "presence"
+	tracksTimer   = "tracks"
+)
 
 // sessionBelieved is how long a session is taken to be live of which nothing is
 // heard: a server that dies does not log its end.
@@ -61,7 +65,13 @@ func (s *step) timer() error {
 	if err := json.Unmarshal(s.e.Body, &f); err != nil {
 		return fmt.Errorf("timer: %w", err)
 	}
-	if f.Name != presenceTimer {
+	switch f.Name {
+	case presenceTimer:
+	case tracksTimer:
+		s.recordTracks(s.in.Tracks.Open())
+		s.in.Tracks = engage.Tracks{}
+		return nil
+	default:
 		return engage.Errorf(engage.Unsupported, "timer", "situate knows no timer %q", f.Name)
 	}
 	s.in.Due = time.Time{}
@@ -114,6 +124,10 @@ func (s *step) track(f geo.TrackFix) error {
 	longer, done, err := s.in.Tracks.Add(f, s.seq)
 	if err != nil {
 		return err
+	}
+	if s.in.Tracks.IsZero() {
+		// Once what it holds is beyond the reorder window it need not wait for more.
+		s.tx.SetTimer(s.e.Key, tracksTimer, s.e.At.Truncate(time.Hour).Add(time.Hour+geo.ReorderWindow), nil)
 	}
 	s.in.Tracks = longer
 	s.recordTracks(done)

@@ -294,9 +294,15 @@ func TestVisitsAndTracksAreRecorded(t *testing.T) {
 	if n := len(p.Docs("tracks")); n != 2 {
 		t.Errorf("%d tracks after three hours, want the two that are over", n)
 	}
-	p.item(4*time.Hour, fix(shop, 10))
+	if err := p.FireUntil(t0.Add(5 * time.Hour)); err != nil { // silence
+		t.Fatal(err)
+	}
+	if n := len(p.Docs("tracks")); n != 4 || !p.install().Tracks.IsZero() {
+		t.Errorf("%d tracks after a silence, want all four", n)
+	}
+	p.item(6*time.Hour, fix(shop, 10))
 	for _, purpose := range allConsents[:2] {
-		p.item(4*time.Hour+sec, consent(purpose, false))
+		p.item(6*time.Hour+sec, consent(purpose, false))
 	}
 	ended := 0
 	for _, body := range p.Docs("visits") {
