@@ -305,7 +305,7 @@ func (d *demo) setUp(ctx context.Context) (prefix string, keys map[sdkpb.Platfor
 	if err != nil {
 		return "", nil, nil, err
 	}
-	if err := d.api.places(ctx, d.town); err != nil {
+	if err := d.api.places(ctx, d.town, d.o.Speed); err != nil {
 		return "", nil, nil, err
 	}
 	if err := d.api.campaigns(ctx, shortDay); err != nil {

@@ -221,7 +221,7 @@ func underKills(t *testing.T, nats *natstest.Server) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := m.places(t.Context(), town); err != nil {
+	if err := m.places(t.Context(), town, 1); err != nil {
 		t.Fatal(err)
 	}
 	// A message for every visit of everybody who agreed.

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"net/http"
 	"net/url"
 	"strings"
@@ -92,8 +93,14 @@ func (m *marketer) app(ctx context.Context, name string, body map[string]any) (s
 	}
 }
 
-// places creates a place with its two geofences for every shop.
-func (m *marketer) places(ctx context.Context, t *lab.Town) error {
+// dwellAfter is how long somebody is in a shop, in the town's own time, before the
+// shop's dwell is told.
+const dwellAfter = 2 * time.Minute
+
+// places creates a place with its two geofences for every shop, of a town that
+// walks so many times faster than in life.
+func (m *marketer) places(ctx context.Context, t *lab.Town, speed float64) error {
+	dwellS := int(math.Ceil(dwellAfter.Seconds() / max(1, speed)))
 	for i := range t.Shops {
 		s := &t.Shops[i]
 		fence := func(id, ring string, radiusM float64) map[string]any {
@@ -102,9 +109,11 @@ func (m *marketer) places(ctx context.Context, t *lab.Town) error {
 				"geometry": map[string]any{"type": "Point", "coordinates": []float64{s.Position.Lng, s.Position.Lat}},
 			}
 		}
+		inside := fence(s.InsideFence(), "inside", s.InsideM)
+		inside["dwell_s"] = dwellS
 		body := map[string]any{
 			"name": s.Name, "tags": s.Tags, "location": point(s.Position),
-			"geofences": []any{fence(s.InsideFence(), "inside", s.InsideM), fence(s.NearFence(), "near", s.NearM)},
+			"geofences": []any{inside, fence(s.NearFence(), "near", s.NearM)},
 		}
 		if t.TimeZone != "" {
 			body["time_zone"] = t.TimeZone

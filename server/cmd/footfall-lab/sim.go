@@ -196,7 +196,7 @@ func provide(ctx context.Context, o simOptions, town *lab.Town) (map[sdkpb.Platf
 		}
 		keys[platform] = a.Key
 	}
-	return keys, m.places(ctx, town)
+	return keys, m.places(ctx, town, o.Speed)
 }
 
 func account(r *lab.Report, ran time.Duration, undrained error) accounting {
