@@ -102,34 +102,35 @@ type CellCount struct {
 // that is older than what is known changes nothing and gives false; one of the
 // same time replaces. Times are kept to the microsecond. Errors: *Error of "id"
 // if it is empty, of "lat" or "lng".
-func (n *Nearby[V]) Update(id string, p Point, at time.Time, v V) (bool, error) {
+func (n *Nearby[V]) Update(id string, p Point, when time.Time, v V) (bool, error) {
 	if id == "" {
 		return false, errorf("id", "is missing")
 	}
 	if err := p.Validate(); err != nil {
 		return false, err
 	}
-	where, when := vecOf(p), at.UnixMicro()
+	where, micros := vecOf(p), when.UnixMicro()
 	s := n.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	d := s.devices[id]
-	if d != nil && when < d.at {
+	if d != nil && micros < d.at {
 		return false, nil
 	}
 	if d != nil && where.chord2(d.leaf.center) < d.leaf.inner2 {
 		d.leaf.mu.Lock()
-		d.set(p, when, v)
+		d.set(p, micros, v)
 		d.leaf.mu.Unlock()
 		return true, nil
 	}
-	cell, err := CellOf(p, nearbyRes)
-	if err != nil {
+	var at spot // the library's call costs several times as much
+	if err := at.find(p, where, nearbyRes); err != nil {
 		return false, err
 	}
+	cell := at.cell
 	if d != nil && d.leaf.cell == cell {
 		d.leaf.mu.Lock()
-		d.set(p, when, v)
+		d.set(p, micros, v)
 		d.leaf.mu.Unlock()
 		return true, nil
 	}
@@ -152,7 +153,7 @@ func (n *Nearby[V]) Update(id string, p Point, at time.Time, v V) (bool, error) 
 	} else {
 		n.leave(d)
 	}
-	d.set(p, when, v)
+	d.set(p, micros, v)
 	d.leaf, d.i = leaf, int32(len(leaf.devices))
 	leaf.devices = append(leaf.devices, d)
 	return true, nil

@@ -51,8 +51,8 @@ type heatCell struct {
 // Heat makes a heat map of the devices whose last update is not from before since;
 // the zero time takes all. It copies their positions cell by cell, between which
 // updates go on; a device that wanders into another cell at that moment is counted
-// once or not at all. Then it asks the library for the cell of each position, which
-// takes most of its time. Errors: *Error of "least", which must be at least
+// once or not at all. Then it finds the cell of each position, which takes most of its
+// time. Errors: *Error of "least", which must be at least
 // HeatLeast.
 func (n *Nearby[V]) Heat(since time.Time, least int) (*Heat, error) {
 	if least < HeatLeast {
@@ -65,11 +65,11 @@ func (n *Nearby[V]) Heat(since time.Time, least int) (*Heat, error) {
 	at := n.positions(limit)
 	cells := make([]Cell, len(at))
 	for i, p := range at {
-		c, err := CellOf(p, HeatFinest)
-		if err != nil {
+		var in spot
+		if err := in.find(p, vecOf(p), HeatFinest); err != nil {
 			return nil, err
 		}
-		cells[i] = c
+		cells[i] = in.cell
 	}
 	return heatOf(cells, least), nil
 }
