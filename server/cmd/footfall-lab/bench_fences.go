@@ -34,6 +34,9 @@ type fencesFlags struct {
 	traces   string
 }
 
+// phoneDays is where the recorded days stand beside a checkout of the project.
+const phoneDays = "../shared/data/traces/emission"
+
 func benchFencesCommand() *cobra.Command {
 	var f fencesFlags
 	c := &cobra.Command{
@@ -59,7 +62,7 @@ to 60 vertices) to a district (0.5 to 3 km, 50 to 200 vertices); their R-tree ho
 boxes, and asks the same exact containment. cold_ns computes the margin of each hit,
 containing_ns does not.
 
---constant-density adds worlds with as many fences in each city as the 300 have at
+--constant-density, which is on, adds worlds with as many fences in each city as the 300 have at
 100,000. --traces measures phone-days: the densest city of the largest world is laid
 on the median fix of each file, and the watch must stay below one bare LatLngToCell
 a fix (x_h3 below 1).
@@ -72,12 +75,12 @@ The machine's pace is in h3_ns and rtree_ns: compare ratios to them.`,
 	flags := c.Flags()
 	flags.BoolVar(&f.json, "json", false, "print one JSON object instead of a table")
 	flags.IntSliceVar(&f.sizes, "sizes", []int{10_000, 100_000, 1_000_000}, "numbers of fences")
-	flags.BoolVar(&f.constant, "constant-density", false, "the sizes again at constant density")
+	flags.BoolVar(&f.constant, "constant-density", true, "the sizes again at constant density")
 	flags.IntVar(&f.polygons, "polygons", 10_000, "number of polygons; 0 measures none")
 	flags.IntVar(&f.devices, "devices", 1000, "devices that walk")
 	flags.IntVar(&f.steps, "steps", 40, "steps that each takes")
 	flags.IntVar(&f.changes, "changes", 2000, "changes of single fences while devices walk; 0 measures none")
-	flags.StringVar(&f.traces, "traces", "", "folder with phone-days, *.locations.ndjson with lat and lon in each line")
+	flags.StringVar(&f.traces, "traces", "", "folder with phone-days, *.locations.ndjson with lat and lon in each line (default "+phoneDays+", if it is there)")
 	return c
 }
 
@@ -135,6 +138,11 @@ func benchFences(cmd *cobra.Command, f fencesFlags) error {
 	}
 	var days []phoneDay
 	var tracks [][]geo.Point
+	if f.traces == "" {
+		if _, err := os.Stat(phoneDays); err == nil {
+			f.traces = phoneDays
+		}
+	}
 	if f.traces != "" {
 		var err error
 		if days, tracks, err = readPhoneDays(f.traces); err != nil {
