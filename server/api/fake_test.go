@@ -230,7 +230,7 @@ func newSite(t testing.TB) *site {
 func (s *site) options(logger *slog.Logger) api.Options {
 	return api.Options{
 		Catalog: s.catalog, Sealer: s.sealer, Compile: decide.Compile,
-		People: s.world, Decisions: s.world, Positions: s.world, Nearby: s.world, Operations: s.world,
+		People: s.world, Decisions: s.world, Positions: s.world, Nearby: s.world, Operations: s.world, Watching: s.world.watching,
 		Weather: func() weather.Status { return weather.Status{Enabled: true, Provider: "met.no", Fresh: 3, Now: start} },
 		SDK: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = fmt.Fprint(w, "sdk "+r.URL.Path)
@@ -407,4 +407,12 @@ func (s *site) furnish(ws string) {
 	w.tracks[ws] = []api.TrackFix{{Install: "phone-1", TrackFix: geo.TrackFix{At: start, Pos: geo.Point{Lat: 52.3702, Lng: 4.8952}, AccuracyM: 12}}}
 	w.live(s.t, ws, api.NearDevice{Install: "phone-1", Profile: id, Platform: "android", At: start, AccuracyM: 12, Places: []string{"shop"}}, geo.Point{Lat: 52.3702, Lng: 4.8952})
 	w.quarantine[ws] = []api.Quarantined{{ID: "in/0/000001/00000000000000000007/000000", Partition: "in/0", Seq: 7, Kind: "item", Key: ws + "/i:phone-1", At: start, Reason: mark}}
+}
+
+// watching of any install: two circles, and why there is no third.
+func (w *world) watching(_ context.Context, workspace, install string) (*api.Watched, error) {
+	return &api.Watched{
+		Install: install, Platform: "ios", Regions: []api.WatchedRegion{{ID: "in-" + workspace, RadiusM: 100}},
+		Bubble: &api.WatchedRegion{ID: "~bubble", RadiusM: 200}, LeftOut: []api.UnwatchedArea{{ID: "far", Why: geo.LeftFarther, BorderM: 9000, Weight: 1}},
+	}, nil
 }

@@ -29,6 +29,9 @@ type Options struct {
 	Positions  Positions
 	Nearby     Nearby
 	Operations Operations
+	// Watching says what an install's phone watches; of one that is not known, that
+	// it watches nothing.
+	Watching func(ctx context.Context, workspace, install string) (*Watched, error)
 	// Weather is how the weather service does; nil means that there is none.
 	Weather func() weather.Status
 

@@ -33,6 +33,7 @@ func (s *server) registerPeople() {
 		description: "From the kept decisions: each gate that was asked, in plain words and as it was recorded. " + personHelp,
 	}, s.explain)
 	s.registerHistory()
+	s.registerRegions()
 }
 
 const personHelp = "The id is a profile's, or user_id:… (or another identifier), or install:…; escape it as a path segment."

@@ -30,7 +30,7 @@ func (a *App) openEdges(places *configs[*situate.Config]) error {
 		Catalog:     &sdkCatalog{a: a, places: places, secrets: map[catalog.Sealed]engage.Secret{}},
 		Credentials: credentials{a.hot}, Installs: installs{a.states},
 		Log:        &sdkLog{r: a.router, faulty: a.o.FaultyLog},
-		Deliveries: phones, Clock: a.o.Clock, Logger: a.log, Registerer: a.registry, SessionEnds: true,
+		Deliveries: phones, Clock: a.o.Clock, Logger: a.log, Registerer: a.registry,
 		Limits: ingest.Limits{
 			MaxSessions: limits.Sessions, MaxPosts: limits.Posts,
 			RegisterRate: float64(limits.RegistrationsPerS), RegisterBurst: 100 * limits.RegistrationsPerS,
@@ -48,7 +48,7 @@ func (a *App) openEdges(places *configs[*situate.Config]) error {
 	r := reads{a}
 	if a.handler, err = api.New(api.Options{
 		Catalog: a.catalog, Sealer: a.sealer, Compile: decide.Compile,
-		People: r, Decisions: r, Positions: r, Nearby: a.nearby, Operations: r, Weather: a.weather.Status,
+		People: r, Decisions: r, Positions: r, Nearby: a.nearby, Operations: r, Watching: a.watching, Weather: a.weather.Status,
 		SDK: a.gateway.Routes(), Metrics: promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}),
 		Ready: a.ready, Clock: a.o.Clock, Logger: a.log, Version: a.o.Version,
 	}); err != nil {

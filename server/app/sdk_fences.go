@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/footfall-engage/footfall/geo"
+	"github.com/footfall-engage/footfall/server/api"
 	"github.com/footfall-engage/footfall/server/catalog"
 	"github.com/footfall-engage/footfall/server/clock"
 	"github.com/footfall-engage/footfall/server/engage"
@@ -168,10 +169,33 @@ func (f *sdkFences) wishesAs(old *sdkFences, p *engage.Place) bool {
 	return true
 }
 
-// Watching is what an install's phone watches and why not more, as the gateway knows
-// it.
-func (a *App) Watching(ctx context.Context, workspace, install string) (ingest.Watched, error) {
-	return a.gateway.Watching(ctx, workspace, install)
+// watching is what an install's phone watches, as the gateway knows it, for the API.
+func (a *App) watching(ctx context.Context, workspace, install string) (*api.Watched, error) {
+	w, err := a.gateway.Watching(ctx, workspace, install)
+	if err != nil {
+		return nil, err
+	}
+	out := &api.Watched{
+		Install: install, Platform: w.Platform, Caps: w.Caps, None: string(w.None), ToldAt: w.ToldAt, Stale: w.Stale, Acked: w.Acked,
+		Regions: make([]api.WatchedRegion, len(w.Regions)), Guaranteed: w.Guaranteed,
+	}
+	for i, r := range w.Regions {
+		out.Regions[i] = regionView(r)
+	}
+	if w.Bubble != nil {
+		b := regionView(*w.Bubble)
+		out.Bubble = &b
+	}
+	for _, l := range w.LeftOut {
+		out.LeftOut = append(out.LeftOut, api.UnwatchedArea(l))
+	}
+	return out, nil
+}
+
+func regionView(r ingest.WatchedRegion) api.WatchedRegion {
+	return api.WatchedRegion{
+		ID: r.ID, Lat: r.Center.Lat, Lng: r.Center.Lng, RadiusM: r.RadiusM, Exact: r.Exact, Weight: r.Weight, Refused: r.Refused,
+	}
 }
 
 func sameTime(a, b *time.Time) bool {

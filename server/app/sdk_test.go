@@ -10,6 +10,7 @@ import (
 	"github.com/footfall-engage/footfall/sdkproto"
 	"github.com/footfall-engage/footfall/sdkproto/client"
 	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
+	"github.com/footfall-engage/footfall/server/api"
 )
 
 // What a sleeping phone watches follows the catalogue: the places, the campaigns
@@ -49,9 +50,10 @@ func TestASleepingPhoneWatchesWhatTheCatalogueWants(t *testing.T) {
 	if watches("p11-near") == nil || watches("p11-inside") == nil {
 		t.Errorf("does not watch what a campaign waits for: %v", set)
 	}
-	got, err := s.app.Watching(t.Context(), "default", ada.install)
-	if err != nil || got.Regions[0].ID == "" || len(got.LeftOut) == 0 || got.Stale {
-		t.Errorf("watching %+v, %v", got, err)
+	var got struct{ Items []api.Watched }
+	s.must("GET", "/api/v1/people/install:"+ada.install+"/regions", nil, &got)
+	if len(got.Items) != 1 || got.Items[0].Regions[0].ID == "" || got.Items[0].Bubble == nil || len(got.Items[0].LeftOut) == 0 || got.Items[0].Stale {
+		t.Errorf("watching %+v", got)
 	}
 	// The OS wakes the app beyond the bubble, and the answer brings the next.
 	s.clock.Advance(time.Hour)

@@ -165,9 +165,6 @@ type sessionBody struct {
 }
 
 func (g *Gateway) logSession(ctx context.Context, who *greeted, h *sdkpb.Hello, session string) error {
-	if !g.o.SessionEnds {
-		session = ""
-	}
 	h.AppKey, h.DeviceToken = "", ""
 	hello, err := proto.Marshal(h)
 	if err != nil {
@@ -192,7 +189,7 @@ func (g *Gateway) logSession(ctx context.Context, who *greeted, h *sdkpb.Hello, 
 // logEnd tells the log that a session is no more, after what it brought. It is not
 // waited for, and is not told again: who relies on it bounds for how long.
 func (g *Gateway) logEnd(in *install, session string) {
-	if !g.o.SessionEnds || session == "" {
+	if session == "" {
 		return
 	}
 	lost := func(err error) {

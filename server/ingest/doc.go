@@ -32,9 +32,8 @@
 //
 // # When a session is over
 //
-// With Options.SessionEnds the entry of a session holds the id of its socket, and
-// when the socket has ended, or was given up as dead, an entry follows what it
-// brought that says so. An older session ends after a newer one of its install has
+// The entry of a session holds the id of its socket, and when the socket has ended,
+// or was given up as dead, an entry follows what it brought that says so. An older session ends after a newer one of its install has
 // begun, under its own id. A POST is no session.
 //
 // # What phones watch

@@ -360,11 +360,6 @@ func newWorld(t testing.TB, limits ingest.Limits) *world {
 // newWorldOn has a log of the test's; nil means the fake.
 func newWorldOn(t testing.TB, limits ingest.Limits, log ingest.Log) *world {
 	t.Helper()
-	return newWorldWith(t, limits, log, true)
-}
-
-func newWorldWith(t testing.TB, limits ingest.Limits, log ingest.Log, sessionEnds bool) *world {
-	t.Helper()
 	w := &world{
 		t: t, catalog: newCatalog(), creds: &credentials{byID: map[string]ingest.Credential{}},
 		installs: &installs{known: map[string]ingest.Install{}}, log: &eventLog{},
@@ -378,7 +373,7 @@ func newWorldWith(t testing.TB, limits ingest.Limits, log ingest.Log, sessionEnd
 	var err error
 	w.gateway, err = ingest.New(ingest.Options{
 		Catalog: w.catalog, Credentials: w.creds, Installs: w.installs, Log: log, Deliveries: w.deliveries,
-		Clock: w.ticks, Registerer: w.registry, Limits: limits, SessionEnds: sessionEnds,
+		Clock: w.ticks, Registerer: w.registry, Limits: limits,
 		Logger: slog.New(slog.NewTextHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	if err != nil {

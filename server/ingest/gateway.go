@@ -30,9 +30,6 @@ type Options struct {
 	Logger      *slog.Logger          // nil discards; it never sees tokens or positions
 	Registerer  prometheus.Registerer // nil means that nobody reads the metrics
 	Limits      Limits
-	// SessionEnds has the log told which socket a session is of, and when it has
-	// ended: for a situate stage that knows engage.KindSessionEnd.
-	SessionEnds bool
 }
 
 // Limits of the gateway; those of the protocol are sdkproto's. 0 means the

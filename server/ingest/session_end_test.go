@@ -143,14 +143,3 @@ func TestAnEndThatTheLogDoesNotTakeIsCounted(t *testing.T) {
 	until(t, "end", func() bool { return w.gateway.Sessions().Count() == 0 })
 	until(t, "count", func() bool { return w.metric("footfall_ingest_session_ends_lost_total", "") == 1 })
 }
-
-func TestWithoutTheOptionNoSessionIsNamed(t *testing.T) {
-	w := newWorldWith(t, ingest.Limits{}, nil, false)
-	r, id := w.session("phone-00001", w.token("phone-00001"))
-	_ = r.conn.Close()
-	until(t, "end", func() bool { return w.gateway.Sessions().Count() == 0 })
-	w.stop()
-	if got := w.log.told(t, "phone-00001"); id == "" || !slices.Equal(got, []string{"+", "+"}) {
-		t.Errorf("the log heard %v", got)
-	}
-}
