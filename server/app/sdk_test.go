@@ -50,6 +50,10 @@ func TestASleepingPhoneWatchesWhatTheCatalogueWants(t *testing.T) {
 	if watches("p11-near") == nil || watches("p11-inside") == nil {
 		t.Errorf("does not watch what a campaign waits for: %v", set)
 	}
+	s.settle()
+	if err := s.app.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	var got struct{ Items []api.Watched }
 	s.must("GET", "/api/v1/people/install:"+ada.install+"/regions", nil, &got)
 	if len(got.Items) != 1 || got.Items[0].Regions[0].ID == "" || got.Items[0].Bubble == nil || len(got.Items[0].LeftOut) == 0 || got.Items[0].Stale {
