@@ -36,9 +36,10 @@ type earlier struct {
 // in the café and his message waits for weather by a timer. Hal enters the mall last:
 // in the folder of the server that was killed -9, it had just acknowledged him.
 //
-// They were written by a test that told this story with that build's own newStory,
-// saved what its clients' stores held, and then stopped the server and packed the
-// folder, or saved the states (Flush), posted Hal's fix, and sent itself SIGKILL.
+// TestMakeAFolder tells this story with the build's own newStory, saves what its
+// clients' stores hold, and then stops the server and packs the folder, or saves the
+// states (Flush), posts Hal's fix, and sends itself SIGKILL. Those of a build are made
+// when its issue closes.
 func TestPhonesOfEarlierBuildsGoOn(t *testing.T) {
 	folders, err := filepath.Glob("testdata/folders/issue3-*.tar.gz")
 	if err != nil || len(folders) != 2 {
