@@ -83,7 +83,7 @@ type Policy string
 const (
 	AcceptDoubtful Policy = "accept" // it counts as any other; it is flagged all the same
 	FlagDoubtful   Policy = "flag"   // it counts, flagged; one that came too fast only once the next agrees with it
-	RefuseDoubtful Policy = "refuse" // it is history and changes nothing
+	RefuseDoubtful Policy = "refuse" // it is history and changes nothing; after one that came too fast, so are those that agree with it, for ten minutes
 )
 
 // Doubts say which fixes are not believed, and what is done about them.
@@ -92,6 +92,8 @@ type Doubts struct {
 	Speed  Policy // of fixes that nobody could have reached in time
 	// MaxSpeedMPS: a way from the last fix that took more than this, both error
 	// circles allowed for, is flagged as speed, beyond TeleportMPS as teleport.
+	// With more than ten minutes between the two, somebody may have flown: TeleportMPS
+	// counts.
 	MaxSpeedMPS float64
 	TeleportMPS float64
 }
@@ -135,13 +137,15 @@ const (
 	Ancient   Outcome = "ancient"   // it is older than MaxEvidenceAge: refused
 	Refused   Outcome = "refused"   // it is doubtful, and the policy is to refuse such: history only
 	Invalid   Outcome = "invalid"   // it has no valid position, or speaks of no known fence
-	Denied    Outcome = "denied"    // the OS entered a region, and its own fix is clearly elsewhere, or does not say that an outline was entered
+	Denied    Outcome = "denied"    // the OS's own fix says otherwise, or does not say that an outline was entered
+	Crowded   Outcome = "crowded"   // the device is in too many fences already
 )
 
 // Times that a Tracker goes by.
 const (
 	// ReorderWindow is how much older than the newest evidence other evidence may
-	// be, and still take its place in the order of time.
+	// be, and still take its place in the order of time; less where more than 2,048
+	// pieces of evidence, or 512 visits, fall into it.
 	ReorderWindow = 15 * time.Minute
 	// StaleAfter is the age beyond which a transition is history: nothing is to be
 	// sent for it.
@@ -153,9 +157,13 @@ const (
 	MaxEvidenceAge = 30 * 24 * time.Hour
 )
 
-// maxWindow bounds the evidence within the reorder window; beyond it, the oldest is
-// settled early. It is more than a fix a second makes.
-const maxWindow = 1024
+// Bounds of what is kept within the reorder window, the evidence and the visits;
+// beyond them, the oldest is settled early. The first is more than two fixes a second
+// make.
+const (
+	maxWindow = 2048
+	maxKnown  = 512
+)
 
 // maxTrackedM is the largest accuracy that is kept; larger ones are lowered to it.
 const maxTrackedM = 1e6
@@ -173,7 +181,7 @@ type Transition struct {
 	Pos       Point  // of the fix that decided it, if Located
 	Located   bool
 	MarginM   float64 // of Pos to the fence's border, negative inside
-	AccuracyM float64 // that was reckoned with
+	AccuracyM float64 // of Pos; 0: not given
 	Flags     Flags   // of the evidence
 	Stale     bool    // older than StaleAfter when it became known: history
 
@@ -239,13 +247,14 @@ type Step struct {
 // watched as one of 100 m, by the clear distance alone); of a fence that is no
 // circle, phones watch the circle around it, so that entering takes a fix inside. While a beacon is
 // seen no fix ends the stay; when it has not been seen for Rule.BeaconLost, and
-// nothing else said inside, the stay ends.
+// nothing else said inside within Rule.MaxGap before, the stay ends.
 //
 // # Time
 //
 // Dwell counts time that evidence vouches for: from the enter, through gaps of up
 // to Rule.MaxGap between evidence of being inside, through longer ones only if the
-// OS says inside all along. After a longer gap it begins anew. When the time comes
+// OS says inside all along, of a circle that is the fence itself. After a longer gap
+// it begins anew. When the time comes
 // and nothing is heard, Due asks for an Evidence of BySilence: it lets the dwell
 // be told if the session is live, or the OS still says inside, and the last evidence
 // is no older than MaxGap. Otherwise the visit stays unconfirmed. A visit of which
@@ -335,7 +344,7 @@ type known struct {
 	Since   int64    `json:"since"`
 	Until   int64    `json:"until,omitempty"` // 0: open
 	Stale   bool     `json:"stale,omitempty"`
-	Dwelled []string `json:"dwelled,omitempty"` // fences of which a dwell was told
+	Dwelled []string `json:"dwelled,omitempty"` // stays at fences of which a dwell was told
 	Print   uint64   `json:"print"`             // of what was last said of it
 }
 
@@ -438,7 +447,7 @@ func (t *Tracker) forward(r *run, c *clue) Step {
 	for i := range step.Told {
 		step.Told[i].Stale = r.stale(step.Told[i].At)
 		if step.Told[i].Kind == Dwell {
-			t.toldDwell(step.Told[i].Visit, step.Told[i].Fence)
+			t.toldDwell(step.Told[i].Visit, step.Told[i].Fence, step.Told[i].Since)
 		}
 	}
 	if len(r.out) > 0 || len(r.ended) > 0 {
@@ -472,6 +481,18 @@ func (t *Tracker) again(r *run, inserted int) Step {
 func (t *Tracker) settle(w World, through, now int64, step *Step) {
 	if len(t.window) > maxWindow {
 		through = max(through, t.window[len(t.window)-maxWindow-1].at)
+	}
+	if n := len(t.known) - maxKnown; n > 0 {
+		var over []int64
+		for i := range t.known {
+			if until := t.known[i].Until; until != 0 {
+				over = append(over, until)
+			}
+		}
+		slices.Sort(over)
+		if n <= len(over) {
+			through = max(through, over[n-1])
+		}
 	}
 	if through <= t.through {
 		return
@@ -578,6 +599,37 @@ func (t *Tracker) End(at time.Time) []Visit {
 		out = append(out, v)
 	}
 	*t = Tracker{}
+	return out
+}
+
+// ForgetPositions makes the Tracker know nothing of where the device was but what the
+// OS and beacons say, when positions may no longer be had: it ends what only fixes
+// vouch for, at its last evidence, and returns the visits that ended. Evidence that
+// is older than the newest is Late from now on.
+func (t *Tracker) ForgetPositions() []Visit {
+	t.live.own()
+	m := &t.live
+	m.Fix, m.Suspect = nil, nil
+	m.In = slices.DeleteFunc(m.In, func(p presence) bool { return !p.OS && p.Beacon == 0 })
+	for i := range m.In {
+		m.In[i].Maybe, m.In[i].MaybeLast = 0, 0
+	}
+	var out []Visit
+	m.Stays = slices.DeleteFunc(m.Stays, func(s stay) bool {
+		if slices.ContainsFunc(m.In, func(p presence) bool { return p.Inside && p.Place == s.Place }) {
+			return false
+		}
+		v := t.visit(&s)
+		v.Until = micro(max(s.Since, s.Seen))
+		out = append(out, v)
+		return true
+	})
+	t.settled, t.window, t.spare = *m, nil, nil
+	t.settled.own()
+	t.through = max(t.through, t.newest)
+	t.known = slices.DeleteFunc(slices.Clone(t.known), func(k known) bool {
+		return !slices.ContainsFunc(m.Stays, func(s stay) bool { return s.ID == k.ID })
+	})
 	return out
 }
 

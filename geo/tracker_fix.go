@@ -10,6 +10,14 @@ import (
 // passWithin is the longest time between two fixes whose way is taken to be straight.
 const passWithin = 5 * time.Minute
 
+// refusedFor is how long fixes that agree with one another are refused where the
+// policy is that, after one that came too fast: the one before it may have been the
+// wrong one.
+const refusedFor = 10 * time.Minute
+
+// farApart is the time between fixes from which on somebody may have flown.
+const farApart = 10 * time.Minute
+
 // judged is what a fix says of one fence.
 type judged struct {
 	fence  string
@@ -19,15 +27,16 @@ type judged struct {
 	in     bool // it was inside
 }
 
-// rank puts exits before enters, and of those at one time what is nested in order:
-// out of the fence, then of its ring; into the ring, then into the fence.
+// rank puts enters before exits, so that who goes from one fence of a place to
+// another goes on with the visit; and what is nested in order: into the ring, then
+// into the fence; out of the fence, then of its ring.
 func (j *judged) rank() int {
 	switch {
-	case j.in && !j.terms.Near:
+	case !j.in && j.terms.Near:
 		return 0
-	case j.in:
+	case !j.in:
 		return 1
-	case j.terms.Near:
+	case !j.terms.Near:
 		return 2
 	default:
 		return 3
@@ -38,24 +47,22 @@ func (j *judged) rank() int {
 func (r *run) fix(m *moment) Outcome {
 	c := r.clue
 	d := r.w.Doubts()
-	if c.is(clueMocked) {
-		r.flags |= FlagMocked
-		if d.Mocked == RefuseDoubtful {
-			return Refused
-		}
-	}
-	way := sample{At: c.at, Pos: c.pos(), Acc: c.accuracyM()}
+	way := r.sample()
 	r.flags |= tooFast(m.Fix, &way, &d)
-	if r.flags&FlagSpeed != 0 {
-		switch d.Speed {
-		case RefuseDoubtful:
-			return Refused
-		case FlagDoubtful:
-			// Believed once the next one agrees with it, and not with the last that was.
-			if m.Suspect == nil || tooFast(m.Suspect, &way, &d) != 0 {
-				m.Suspect = &way
-				return Taken
+	if r.flags&FlagSpeed != 0 && d.Speed != AcceptDoubtful {
+		// It is believed once others agree with it, and not with the last that was.
+		first := c.at
+		if m.Suspect != nil && tooFast(m.Suspect, &way, &d) == 0 {
+			first = m.Suspect.First
+		}
+		refuse := d.Speed == RefuseDoubtful
+		if first == c.at || refuse && c.at-first < refusedFor.Microseconds() {
+			way.First = first
+			m.Suspect = &way
+			if refuse {
+				return Refused
 			}
+			return Taken
 		}
 	}
 	m.Suspect = nil
@@ -73,15 +80,28 @@ func (r *run) fix(m *moment) Outcome {
 	return Taken
 }
 
+// sample is the position of the evidence, with an accuracy that is assumed where none
+// was given.
+func (r *run) sample() sample {
+	s := sample{At: r.clue.at, Pos: r.clue.pos(), Acc: r.clue.accuracyM()}
+	if s.Acc == 0 {
+		s.Acc = DefaultRule().AssumedAccuracyM
+	}
+	return s
+}
+
 // tooFast are the flags of a way that nobody could have made in the time.
 func tooFast(from, to *sample, d *Doubts) Flags {
 	if from == nil || !(d.MaxSpeedMPS > 0) {
 		return 0
 	}
 	wayM := DistanceM(from.Pos, to.Pos) - from.Acc - to.Acc
-	seconds := max(1, float64(to.At-from.At)/1e6)
+	seconds, most := max(1, float64(to.At-from.At)/1e6), d.MaxSpeedMPS
+	if to.At-from.At > farApart.Microseconds() {
+		most = max(most, d.TeleportMPS)
+	}
 	switch {
-	case wayM <= d.MaxSpeedMPS*seconds:
+	case wayM <= most*seconds:
 		return 0
 	case d.TeleportMPS > 0 && wayM > d.TeleportMPS*seconds:
 		return FlagSpeed | FlagTeleport
@@ -97,18 +117,22 @@ func (r *run) judge(m *moment) []judged {
 	var buf [16]Hit
 	hits := r.w.Index().At(c.pos(), buf[:0])
 	js := make([]judged, 0, len(hits)+len(m.In))
+	known := make([]bool, len(m.In))
 	for i := range hits {
 		t, there := r.w.Terms(hits[i].ID)
 		if !there || t.Rule == nil {
 			continue
 		}
 		says, _, _ := t.Rule.Judge(hits[i].MarginM, hits[i].Shape.BoundingRadiusM(), c.accuracyM())
-		p := m.find(hits[i].ID)
-		js = append(js, judged{hits[i].ID, t, hits[i].MarginM, says, p != nil && p.Inside})
+		in := false
+		if at, there := m.index(hits[i].ID); there {
+			known[at], in = true, m.In[at].Inside
+		}
+		js = append(js, judged{hits[i].ID, t, hits[i].MarginM, says, in})
 	}
 	for i := range m.In {
 		p := &m.In[i]
-		if slices.ContainsFunc(js, func(j judged) bool { return j.fence == p.Fence }) {
+		if known[i] {
 			continue
 		}
 		t, there := r.terms(p)
@@ -133,16 +157,18 @@ func (r *run) take(m *moment, j *judged) {
 	switch j.says {
 	case SaysInside, SaysMaybeInside:
 		if inside {
-			p.Other = true
+			p.Other = at
 			r.see(m, p, &j.terms)
 			return
 		}
 		if p == nil {
-			p = m.at(j.fence, &j.terms)
+			if p = m.at(j.fence, &j.terms, maxPresences); p == nil {
+				return
+			}
 		}
 		if j.says == SaysInside || p.confirm(at, rule.EnterConfirm) {
 			r.enter(m, p, j.margin)
-			p.Other = true
+			p.Other = at
 		}
 	case SaysMaybeOutside, SaysOutside:
 		switch {
@@ -152,7 +178,7 @@ func (r *run) take(m *moment, j *judged) {
 			p.Maybe, p.MaybeLast = 0, 0
 			p.OS = p.OS && j.says != SaysOutside
 		case p.Beacon != 0:
-			p.Heard, p.Other = at, false // what is seen is nearer than what is measured
+			p.Heard, p.Other = at, 0 // what is seen is nearer than what is measured
 		case j.says == SaysOutside || p.confirm(at, rule.ExitConfirm):
 			p.OS = false
 			r.leave(m, p, at, ByFix, j.margin)

@@ -177,7 +177,7 @@ func Resume(visits []Visit, newest time.Time) Tracker {
 		slices.Sort(s.Fences)
 		for _, f := range s.Fences {
 			t.live.In = append(t.live.In, presence{
-				Fence: f, Place: v.Place, Inside: true, Since: since, Seen: last, Heard: last, Counted: since, Other: true,
+				Fence: f, Place: v.Place, Inside: true, Since: since, Seen: last, Heard: last, Counted: since, Other: last,
 			})
 		}
 		t.live.Stays = append(t.live.Stays, s)

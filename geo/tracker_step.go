@@ -26,9 +26,10 @@ type moment struct {
 
 // sample is a fix as later ones are compared with it.
 type sample struct {
-	At  int64   `json:"at"`
-	Pos Point   `json:"pos"`
-	Acc float64 `json:"acc"`
+	At    int64   `json:"at"`
+	Pos   Point   `json:"pos"`
+	Acc   float64 `json:"acc"`
+	First int64   `json:"first,omitempty"` // of a suspect: when the first that it agrees with came
 }
 
 // presence is what is known of the device at a fence. Without Inside it is there
@@ -46,9 +47,10 @@ type presence struct {
 	Dwelled bool  `json:"dwelled,omitempty"`
 	Asked   int64 `json:"asked,omitempty"` // when silence was last taken note of
 
-	OS     bool  `json:"os,omitempty"`     // the OS says inside
+	OS     bool  `json:"os,omitempty"`     // the OS says inside of the circle that it watches
+	Exact  bool  `json:"exact,omitempty"`  // that circle is the fence: the OS vouches for the time in between
 	Beacon int64 `json:"beacon,omitempty"` // last sighting of one; 0: none, or it is lost
-	Other  bool  `json:"other,omitempty"`  // not only the beacon said inside
+	Other  int64 `json:"other,omitempty"`  // when something else than a beacon last said inside; 0: never, or a fix denied it
 
 	// Fixes that straddle the border on the other side, from the first to the last;
 	// 0: none.
@@ -81,22 +83,42 @@ func (m *moment) own() {
 	m.Stays = slices.Clone(m.Stays)
 }
 
+// index is where the presence at a fence stands, or would.
+func (m *moment) index(fence string) (i int, there bool) {
+	return slices.BinarySearchFunc(m.In, fence, func(p presence, f string) int { return cmp.Compare(p.Fence, f) })
+}
+
 func (m *moment) find(fence string) *presence {
-	i, there := slices.BinarySearchFunc(m.In, fence, func(p presence, f string) int { return cmp.Compare(p.Fence, f) })
+	i, there := m.index(fence)
 	if !there {
 		return nil
 	}
 	return &m.In[i]
 }
 
-// at is the presence at a fence, made if there is none.
-func (m *moment) at(fence string, t *Terms) *presence {
-	i, there := slices.BinarySearchFunc(m.In, fence, func(p presence, f string) int { return cmp.Compare(p.Fence, f) })
+// Bounds of the fences that a device may be in at once, and so of what one that lies
+// can cost: by words of regions and beacons, which it may say of any fence, and by
+// fixes. 26 shops on one spot with a ring each are 52.
+const (
+	maxWords     = 256
+	maxPresences = 2048
+)
+
+// at is the presence at a fence, made if there is none; nil if there are as many
+// as may be.
+func (m *moment) at(fence string, t *Terms, most int) *presence {
+	i, there := m.index(fence)
 	if !there {
+		if len(m.In) >= most {
+			return nil
+		}
 		m.In = slices.Insert(m.In, i, presence{Fence: fence, Place: t.Place, Near: t.Near})
 	}
 	return &m.In[i]
 }
+
+// vouched reports whether the OS vouches that the device is inside all along.
+func (p *presence) vouched() bool { return p.OS && p.Exact }
 
 // tidy drops presences that say nothing.
 func (m *moment) tidy() {
@@ -139,6 +161,14 @@ func (r *run) apply(m *moment, c *clue) (Outcome, Flags) {
 	r.clue, r.flags = c, 0
 	r.expire(m)
 	outcome := Taken
+	doubts := r.w.Doubts()
+	if c.is(clueMocked) {
+		r.flags |= FlagMocked
+		if doubts.Mocked == RefuseDoubtful {
+			m.tidy()
+			return Refused, r.flags
+		}
+	}
 	switch c.source {
 	case clueFix:
 		outcome = r.fix(m)
@@ -178,7 +208,7 @@ func (r *run) expire(m *moment) {
 		if p.Beacon != 0 {
 			if lost := p.Beacon + t.Rule.BeaconLost.Microseconds(); lost < at || lost == at && r.clue.source == clueSilence {
 				p.Beacon = 0
-				if p.Inside && !p.Other && !p.OS {
+				if p.alone(lost, t.Rule) {
 					r.leave(m, p, lost, ByBeacon, math.NaN())
 				}
 			}
@@ -191,6 +221,11 @@ func (r *run) expire(m *moment) {
 			p.Maybe, p.MaybeLast = 0, 0
 		}
 	}
+}
+
+// alone reports whether nothing but the beacon that is lost said inside of late.
+func (p *presence) alone(lost int64, rule *Rule) bool {
+	return p.Inside && !p.OS && lost-p.Other > rule.MaxGap.Microseconds()
 }
 
 // quiet is how long a stay goes on of which nothing is heard, in µs.
@@ -230,11 +265,16 @@ func (r *run) silence(m *moment) {
 			p.Heard = max(p.Heard, at) // a live session would have told of leaving
 		}
 		t, there := r.terms(p)
-		if !there || !p.Inside || p.Dwelled || t.Dwell <= 0 || !r.clue.is(clueLive) && !p.OS {
+		if !there || !p.Inside || p.Dwelled || t.Dwell <= 0 || !r.clue.is(clueLive) && !p.vouched() {
 			continue
 		}
 		if at-p.Counted >= t.Dwell.Microseconds() && at-p.Seen <= t.Rule.MaxGap.Microseconds() {
 			r.dwell(m, p, &t)
+			// It was there until then: nothing ends before.
+			p.Seen = max(p.Seen, p.Counted+t.Dwell.Microseconds())
+			if s := m.stay(p.Place); s != nil {
+				s.Seen = max(s.Seen, p.Seen)
+			}
 		}
 	}
 }
@@ -243,12 +283,12 @@ func (r *run) silence(m *moment) {
 func (r *run) see(m *moment, p *presence, t *Terms) {
 	at := r.clue.at
 	gap := t.Rule.MaxGap.Microseconds()
-	if at-p.Seen > gap && !p.OS {
+	if at-p.Seen > gap && !p.vouched() {
 		p.Counted = at // nobody vouches for the time between
 	}
 	p.Seen, p.Heard, p.Maybe, p.MaybeLast = at, at, 0, 0
 	if s := m.stay(p.Place); s != nil {
-		if at-s.Seen > gap && !p.OS {
+		if at-s.Seen > gap && !p.vouched() {
 			s.Confirmed += s.Seen - s.Counted
 			s.Counted = at
 		}
@@ -305,7 +345,7 @@ func (r *run) enter(m *moment, p *presence, marginM float64) {
 func (r *run) leave(m *moment, p *presence, at int64, by Source, marginM float64) {
 	since := p.Since
 	r.transition(m, Exit, p, at, by, marginM).Since = micro(since)
-	p.Inside, p.Dwelled, p.Other, p.Maybe, p.MaybeLast = false, false, false, 0, 0
+	p.Inside, p.Dwelled, p.Other, p.Maybe, p.MaybeLast = false, false, 0, 0, 0
 	r.depart(m, p, at, by)
 }
 
@@ -321,7 +361,7 @@ func (r *run) depart(m *moment, p *presence, at int64, by Source) {
 		return
 	}
 	s := m.Stays[i]
-	s.until, s.ended, s.removed = max(at, s.Since), by, by == ""
+	s.until, s.ended, s.removed = max(at, s.Since, s.Seen), by, by == ""
 	s.Confirmed += s.Seen - s.Counted
 	s.Counted = s.Seen
 	if s.InsideAt != 0 && by != "" {
@@ -374,43 +414,70 @@ func (r *run) region(m *moment) Outcome {
 	}
 	if c.is(clueLocated) {
 		margin = f.Shape.MarginM(c.pos())
+		doubts, way := r.w.Doubts(), r.sample()
+		if r.flags |= tooFast(m.Fix, &way, &doubts); r.flags&FlagSpeed != 0 && doubts.Speed == RefuseDoubtful {
+			return Refused
+		}
 	}
+	said, _, _ := t.Rule.Judge(margin, f.Shape.BoundingRadiusM(), c.accuracyM())
+	radiusM, circle := circleOf(f.Shape)
+	exact := circle && radiusM >= minWatchedM
 	if !c.is(clueInside) {
 		p := m.find(c.fence)
 		if p == nil {
 			return Taken
 		}
-		if p.Inside && p.OS {
+		if p.Inside && p.vouched() {
 			r.see(m, p, &t) // the OS vouches for the time until now
 		}
 		p.OS = false
-		if p.Inside && p.Beacon == 0 {
+		switch {
+		case !p.Inside:
+		case said == SaysInside:
+			return Denied // it is well within, by its own fix
+		case p.Beacon != 0:
+			p.Other = 0 // what is seen is nearer; when it is lost, nothing else says inside
+		default:
 			r.leave(m, p, c.at, ByRegion, margin)
 		}
 		return Taken
 	}
-	said, _, _ := t.Rule.Judge(margin, f.Shape.BoundingRadiusM(), c.accuracyM())
-	if circle, is := f.Shape.(Circle); is {
-		switch {
-		case said != SaysOutside:
-		case circle.RadiusM < minWatchedM: // a larger one was watched: the device is in that
-			m.at(c.fence, &t).OS = true
-			return Denied
-		case margin > regionGraceM:
-			return Denied
+	p := m.find(c.fence)
+	switch {
+	case circle && said != SaysOutside:
+	case exact && margin <= regionGraceM:
+	case exact:
+		return Denied
+	case p != nil && p.Inside:
+	case !circle && (said == SaysInside || said == SaysMaybeInside):
+	default: // in the circle that is watched; where in that, fixes must tell
+		if p = m.at(c.fence, &t, maxWords); p != nil {
+			p.OS, p.Exact = true, false
 		}
-	} else if p := m.find(c.fence); (p == nil || !p.Inside) && said != SaysInside && said != SaysMaybeInside {
-		m.at(c.fence, &t).OS = true // in the circle around it; where in that, fixes must tell
 		return Denied
 	}
-	p := m.at(c.fence, &t)
-	p.OS, p.Other = true, true
+	if p = m.at(c.fence, &t, maxWords); p == nil {
+		return Crowded
+	}
+	p.OS, p.Exact, p.Other = true, exact, c.at
 	if p.Inside {
 		r.see(m, p, &t)
 	} else {
 		r.enter(m, p, margin)
 	}
 	return Taken
+}
+
+// circleOf is the radius of a shape that is a circle: a Circle, and a ring around one.
+func circleOf(s Shape) (radiusM float64, is bool) {
+	switch s := s.(type) {
+	case Circle:
+		return s.RadiusM, true
+	case OutwardRing:
+		radiusM, is = circleOf(s.Of)
+		return radiusM + s.WithinM, is
+	}
+	return 0, false
 }
 
 // beacon applies a sighting of one that belongs to a fence, or its loss.
@@ -421,7 +488,10 @@ func (r *run) beacon(m *moment) {
 		return
 	}
 	if c.is(clueInside) {
-		p := m.at(c.fence, &t)
+		p := m.at(c.fence, &t, maxWords)
+		if p == nil {
+			return
+		}
 		p.Beacon = c.at
 		if p.Inside {
 			r.see(m, p, &t)
@@ -435,7 +505,7 @@ func (r *run) beacon(m *moment) {
 		return
 	}
 	p.Beacon = 0
-	if p.Inside && !p.Other && !p.OS {
+	if p.alone(c.at, t.Rule) {
 		r.leave(m, p, c.at, ByBeacon, math.NaN())
 	}
 }

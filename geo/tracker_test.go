@@ -970,3 +970,127 @@ func FuzzTrackerState(f *testing.F) {
 		}
 	})
 }
+
+func TestARefusedPhoneIsBelievedAgain(t *testing.T) {
+	k := newWalk(t, cafe(t))
+	k.w.doubts.Speed = geo.RefuseDoubtful
+	k.fix(0, 90_000, 10) // wrong, and nothing told it
+	refused := 0
+	for s := 30.0; s <= 1200; s += 30 {
+		if k.fix(s, 0, 10).Outcome == geo.Refused {
+			refused++
+		}
+	}
+	k.want("near ring @630, enter in @630, dwell in @930")
+	if refused != 20 {
+		t.Errorf("%d refused, want ten minutes of them", refused)
+	}
+	// Who has flown for hours has not lied.
+	k = newWalk(t, cafe(t))
+	k.w.doubts.Speed = geo.RefuseDoubtful
+	k.fix(0, 5_800_000, 10)
+	if s := k.fix(8*3600, 0, 10); s.Flags != 0 {
+		t.Errorf("flags %v", s.Flags.Names())
+	}
+	k.want("near ring @28800, enter in @28800")
+}
+
+func TestALieComesWithAnyEvidence(t *testing.T) {
+	for policy, want := range map[geo.Policy]string{geo.FlagDoubtful: "enter in @0", geo.RefuseDoubtful: ""} {
+		k := newWalk(t, cafe(t))
+		k.w.doubts.Mocked = policy
+		s := k.apply(geo.Evidence{Source: geo.ByRegion, At: at(0), Fence: "in", Inside: true, Located: true, Pos: mid, AccuracyM: 5, Mocked: true})
+		if s.Flags != geo.FlagMocked {
+			t.Errorf("%s: flags %v", policy, s.Flags.Names())
+		}
+		k.want(want)
+	}
+	k := newWalk(t, cafe(t))
+	k.w.doubts.Speed = geo.RefuseDoubtful
+	k.fix(0, 50_000, 10)
+	s := k.apply(geo.Evidence{Source: geo.ByRegion, At: at(20), Fence: "in", Inside: true, Located: true, Pos: mid, AccuracyM: 5})
+	if s.Outcome != geo.Refused || s.Flags&geo.FlagSpeed == 0 {
+		t.Errorf("%s %v", s.Outcome, s.Flags.Names())
+	}
+}
+
+func TestAnExitThatItsOwnFixDeniesIsNone(t *testing.T) {
+	k := newWalk(t, cafe(t))
+	k.region(0, "in", true)
+	s := k.apply(geo.Evidence{Source: geo.ByRegion, At: at(60), Fence: "in", Located: true, Pos: mid, AccuracyM: 5})
+	if s.Outcome != geo.Denied {
+		t.Errorf("%s", s.Outcome)
+	}
+	k.want("enter in @0")
+}
+
+// The OS's word about the circle around an outline says nothing of how long the
+// outline was held.
+func TestTheCircleAroundAnOutlineVouchesForNoDwell(t *testing.T) {
+	road, err := geo.NewPolygon([][][]geo.Point{{{metres(-3000, -20), metres(3000, -20), metres(3000, 20), metres(-3000, 20), metres(-3000, -20)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newTown(t, plot{id: "road", shape: road, dwell: 5 * time.Minute}, plot{id: "kiosk", shape: geo.Circle{Around: metres(0, 500), RadiusM: 40}, dwell: 5 * time.Minute})
+	k := newWalk(t, w)
+	k.region(0, "road", true)
+	k.fix(10, 0, 10)
+	k.silence(400, false)
+	k.fix(7200, 0, 10)
+	k.want("enter road @10")
+	k = newWalk(t, w)
+	k.region(0, "kiosk", true)
+	k.silence(400, false)
+	k.want("enter kiosk @0")
+}
+
+func TestARingAroundACircleIsACircle(t *testing.T) {
+	k := newWalk(t, newTown(t, plot{id: "ring", near: true, shape: geo.OutwardRing{Of: geo.Circle{Around: mid, RadiusM: 60}, WithinM: 240}}))
+	k.region(0, "ring", true)
+	k.region(60, "ring", false)
+	k.want("near ring @0, exit ring @60")
+}
+
+func TestAVisitHoldsAllThatHappenedInIt(t *testing.T) {
+	k := newWalk(t, cafe(t))
+	k.region(0, "in", true)
+	k.silence(300, false)
+	k.fix(7200, 200, 10)
+	k.take(k.tracker.Apply(k.w, geo.Evidence{Source: geo.BySilence, At: at(48 * 3600)}, time.Time{}))
+	for _, v := range k.visits {
+		if v.Until.Before(v.DwelledAt) || v.Until.Before(at(7200)) || v.DwelledAt.IsZero() {
+			t.Errorf("visit %+v", v)
+		}
+	}
+	for _, tr := range k.told {
+		if tr.Kind == geo.Exit && tr.Fence == "in" && tr.At.Before(at(300)) {
+			t.Errorf("it left at %v, before its dwell", tr.At)
+		}
+	}
+}
+
+func TestABeaconThatOutlivesTheOSsWordEndsTheVisit(t *testing.T) {
+	k := newWalk(t, cafe(t))
+	k.region(0, "in", true)
+	k.beacon(10, "in", true)
+	k.region(20, "in", false)
+	k.silence(70, true)
+	k.want("enter in @0, exit in @70, visit in @70")
+}
+
+func TestAPhoneThatSaysItIsEverywhereIsNotBelieved(t *testing.T) {
+	var plots []plot
+	for i := range 1000 {
+		plots = append(plots, plot{id: fmt.Sprint(i), shape: geo.Circle{Around: metres(float64(i)*300, 0), RadiusM: 100}})
+	}
+	k := newWalk(t, newTown(t, plots...))
+	crowded := 0
+	for i := range plots {
+		if k.region(float64(i)/100, fmt.Sprint(i), true).Outcome == geo.Crowded {
+			crowded++
+		}
+	}
+	if crowded != 1000-256 || len(k.tracker.Open()) != 256 {
+		t.Errorf("%d refused, in %d", crowded, len(k.tracker.Open()))
+	}
+}

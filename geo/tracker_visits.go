@@ -3,6 +3,7 @@ package geo
 import (
 	"cmp"
 	"encoding/binary"
+	"fmt"
 	"hash/fnv"
 	"slices"
 	"time"
@@ -145,7 +146,7 @@ func (t *Tracker) differences(r *run, before *moment, shown *clue) []Transition 
 				out = append(out, tr)
 			}
 		case Dwell:
-			if is(tr.Fence) && t.toldDwell(tr.Visit, tr.Fence) {
+			if is(tr.Fence) && t.toldDwell(tr.Visit, tr.Fence, tr.Since) {
 				out = append(out, tr)
 			}
 		}
@@ -186,13 +187,14 @@ func (t *Tracker) differences(r *run, before *moment, shown *clue) []Transition 
 }
 
 // toldDwell notes that a dwell was told, and reports whether that is new.
-func (t *Tracker) toldDwell(visit, fence string) bool {
+func (t *Tracker) toldDwell(visit, fence string, since time.Time) bool {
+	stay := fmt.Sprintf("%s@%d", fence, since.UnixMicro())
 	i := slices.IndexFunc(t.known, func(k known) bool { return k.ID == visit })
-	if i < 0 || slices.Contains(t.known[i].Dwelled, fence) {
+	if i < 0 || slices.Contains(t.known[i].Dwelled, stay) {
 		return false
 	}
 	t.known = slices.Clone(t.known)
-	t.known[i].Dwelled = append(slices.Clip(t.known[i].Dwelled), fence)
+	t.known[i].Dwelled = append(slices.Clip(t.known[i].Dwelled), stay)
 	return true
 }
 

@@ -77,6 +77,7 @@ func (p *Partition) recover(ctx context.Context) error {
 	p.inc, p.next = max(st.Incarnation, 1), st.Seq+1
 	p.position.Store(st.Seq)
 	p.marks, p.adopted, p.hours, p.savedOn = st.Marks, st.Adopted, st.Hours, st.Build
+	p.heard.Store(p.adopted)
 	p.savedPos, p.sealed = position{p.inc, st.Seq}, st.Sealed
 	if p.marks == nil {
 		p.marks = map[string]engage.Source{}

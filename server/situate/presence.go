@@ -303,8 +303,13 @@ func (s *step) recordVisit(v *geo.Visit, why engage.VisitEnd) {
 }
 
 // endVisits ends what is open: the person withdrew the consent to location.
-func (s *step) endVisits() {
-	visits := s.in.Tracker.End(s.e.At)
+func (s *step) endVisits() { s.endBy(s.in.Tracker.End(s.e.At)) }
+
+// forgetPositions ends what stands on positions alone: the person withdrew the
+// consent to precise ones.
+func (s *step) forgetPositions() { s.endBy(s.in.Tracker.ForgetPositions()) }
+
+func (s *step) endBy(visits []geo.Visit) {
 	for i := range visits {
 		s.recordVisit(&visits[i], engage.EndedByConsent)
 	}

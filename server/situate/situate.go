@@ -337,12 +337,15 @@ func (s *step) consent(c *sdkpb.Consent) error {
 		if !s.in.granted(engage.ConsentLocationForeground) && !s.in.granted(engage.ConsentLocationBackground) {
 			s.in.Fix, s.in.Coarse = nil, 0
 			s.endVisits()
-		} else if purpose == engage.ConsentLocationPrecise && s.in.Fix != nil {
-			cell, err := geo.CellOf(s.in.Fix.Pos, CoarseResolution)
-			if err != nil {
-				return err
+		} else if purpose == engage.ConsentLocationPrecise {
+			if s.in.Fix != nil {
+				cell, err := geo.CellOf(s.in.Fix.Pos, CoarseResolution)
+				if err != nil {
+					return err
+				}
+				s.in.Fix, s.in.Coarse = nil, cell
 			}
-			s.in.Fix, s.in.Coarse = nil, cell
+			s.forgetPositions()
 		}
 	}
 	return s.forward(engage.KindConsent, map[engage.Purpose]engage.Consent{purpose: answer})

@@ -315,6 +315,38 @@ func TestVisitsAndTracksAreRecorded(t *testing.T) {
 	}
 }
 
+func TestWithoutThePreciseConsentNoPositionIsLeft(t *testing.T) {
+	p := newPhone(t, allConsents...)
+	p.Adopt(config(t, dwelling()))
+	p.item(sec, fix(shop, 10))
+	p.item(60*sec, fix(east(20), 10))
+	p.wantTriggers("enter cafe-near, enter cafe-in")
+	p.item(61*sec, consent(sdkpb.Consent_PURPOSE_LOCATION_PRECISE, false))
+	state := string(p.Bytes(key))
+	for _, trace := range []string{`"pos"`, `"window"`, `"tracks"`, "cafe"} {
+		if strings.Contains(state, trace) {
+			t.Errorf("the state still has %s: %s", trace, state)
+		}
+	}
+	p.apply(socket(t, "s1"))
+	if err := p.FireUntil(t0.Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	p.wantTriggers("")
+	ended := 0
+	for _, body := range p.Docs("visits") {
+		if bytes.Contains(body, []byte(`"ended":"consent"`)) {
+			ended++
+		}
+	}
+	if ended != 1 {
+		t.Errorf("%d visits ended by the withdrawal", ended)
+	}
+	// What the OS says goes on.
+	p.item(2*time.Hour, region("cafe-in", enter))
+	p.wantTriggers("enter cafe-in")
+}
+
 func TestABacklogIsHistory(t *testing.T) {
 	p := newPhone(t, allConsents...)
 	// Hours later, in one batch.
