@@ -140,24 +140,25 @@
 //
 //	radius                   50 m          100 m          200 m
 //	stays with a visit       40 of 40      40 of 40       40 of 40
-//	  with more than one      2    (6)      2    (6)       1    (4)
-//	visits of the places     79  (112)     82  (129)      85  (149)
-//	  short                  32   (64)     26   (72)      20   (68)
-//	  re-entered             17   (46)     16   (56)       8   (68)
+//	  with more than one      1    (6)      1    (6)       0    (4)
+//	visits of the places     78  (112)     80  (129)      84  (149)
+//	  short                  31   (64)     26   (72)      20   (68)
+//	  re-entered             17   (46)     15   (56)       8   (68)
 //	enter, exit         -60, 93 s     -108, 101 s    -166, 187 s
-//	visits along the way    215  (477)    263  (503)     308  (565)
-//	  re-entered              7   (66)     10   (74)      12   (94)
+//	visits along the way    215  (477)    261  (503)     307  (565)
+//	  re-entered              7   (66)      8   (74)      11   (94)
 //
 // On the maps (`footfall replay --map`): no stay was missed. Visits that are no stay
 // are mostly true ones, on foot and by car, with one fix or two inside: a dwell is what
 // tells them from stays. A phone at rest, a fence's 100 m around it, that every other
 // time gave a place outside, to within 30 to 170 m, made one visit; its bare positions
-// went in and out 11 times. What is left: of the 16 re-entries at 100 m, 14 are phones that believe themselves in two
-// places 67 to 271 m apart, each to within 44 m, as satellites and networks disagree.
-// One such fix cannot be told from walking. If every exit waits a minute for a second
-// fix (ClearFactor 1000) 7 are left, and exits are another minute late. In the other 2
-// the same cell tower's position, to within 700 and 800 m, came twice and confirmed
-// itself. go test -run PhoneDays -v in server/traces prints the table.
+// went in and out 11 times. What is left: of the 15 re-entries at 100 m, 14 are phones
+// that believe themselves in two places 67 to 271 m apart, each to within 44 m, as
+// satellites and networks disagree. One such fix cannot be told from walking. If every
+// exit waits a minute for a second fix (ClearFactor 1000) half of them are left, and
+// exits are another minute late. In two more the same cell tower's position, to within
+// 700 and 800 m, had come twice and confirmed itself: since then so coarse a fix
+// confirms nothing. go test -run PhoneDays -v in server/traces prints the table.
 //
 // # Who is near
 //

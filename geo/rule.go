@@ -14,7 +14,7 @@ const (
 	WhyInside     Why = "inside"      // the error circle is inside
 	WhyOutside    Why = "outside"     // the error circle is clear of the fence
 	WhyInaccurate Why = "inaccurate"  // the fix is worse than MaxAccuracyM
-	WhyTooCoarse  Why = "too_coarse"  // the point is inside, but its error circle is too large for this fence
+	WhyTooCoarse  Why = "too_coarse"  // its error circle is too large for this fence
 	WhyNotClear   Why = "not_clear"   // the point is outside, but its error circle still touches the fence: to be confirmed
 	WhyNotSure    Why = "not_sure"    // the point is inside, but its error circle touches the outside: to be confirmed
 	WhyNoDistance Why = "no_distance" // the margin is NaN or the accuracy no number
@@ -34,8 +34,9 @@ const (
 //     ExitConfirm later, unless a fix between the two was on the other side or more
 //     than ConfirmWithin passed between two of them.
 //   - Worse than MaxAccuracyM, a fix changes nothing. Worse than EnterAccuracyM and
-//     than the fence's own radius, it neither enters nor confirms an enter: a fix of
-//     2 km that happens to lie on a shop says nothing.
+//     than the fence's own radius, it only leaves, where it is clear: it neither
+//     enters nor confirms. A fix of 2 km that happens to lie on a shop says nothing,
+//     nor does a cell tower next door that is told again and again.
 //
 // The zero Rule refuses everything; DefaultRule is the start. Fences may have their
 // own.
@@ -171,10 +172,10 @@ func (r *Rule) Judge(marginM, boundingRadiusM, accuracyM float64) (Says, Why, fl
 		return SaysNothing, WhyInaccurate, acc
 	case marginM > r.ClearFactor*acc:
 		return SaysOutside, WhyOutside, acc
-	case marginM > 0:
-		return SaysMaybeOutside, WhyNotClear, acc
 	case acc > max(r.EnterAccuracyM, boundingRadiusM):
 		return SaysNothing, WhyTooCoarse, acc
+	case marginM > 0:
+		return SaysMaybeOutside, WhyNotClear, acc
 	case marginM <= -r.SureFactor*acc:
 		return SaysInside, WhyInside, acc
 	default:

@@ -135,6 +135,7 @@ const (
 	Late      Outcome = "late"      // it is older than the reorder window: history only
 	Future    Outcome = "future"    // it is from more than MaxAheadOf after now: refused
 	Ancient   Outcome = "ancient"   // it is older than MaxEvidenceAge: refused
+	Suspected Outcome = "suspected" // it came too fast, and is not believed until another agrees with it
 	Refused   Outcome = "refused"   // it is doubtful, and the policy is to refuse such: history only
 	Invalid   Outcome = "invalid"   // it has no valid position, or speaks of no known fence
 	Denied    Outcome = "denied"    // the OS's own fix says otherwise, or does not say that an outline was entered
@@ -600,6 +601,16 @@ func (t *Tracker) End(at time.Time) []Visit {
 	}
 	*t = Tracker{}
 	return out
+}
+
+// Freeze settles what is known as it is: evidence that is older than the newest is
+// Late from now on. It is for a World of other fences: what happened among the old
+// ones is not to be told again by the new ones.
+func (t *Tracker) Freeze() {
+	t.settled, t.window, t.spare = t.live, nil, nil
+	t.settled.own()
+	t.through = max(t.through, t.newest)
+	t.known = slices.DeleteFunc(slices.Clone(t.known), t.past)
 }
 
 // ForgetPositions makes the Tracker know nothing of where the device was but what the

@@ -62,7 +62,7 @@ func (r *run) fix(m *moment) Outcome {
 			if refuse {
 				return Refused
 			}
-			return Taken
+			return Suspected
 		}
 	}
 	m.Suspect = nil

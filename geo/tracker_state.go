@@ -181,7 +181,7 @@ func Resume(visits []Visit, newest time.Time) Tracker {
 			})
 		}
 		t.live.Stays = append(t.live.Stays, s)
-		t.known = append(t.known, known{ID: v.ID, Place: v.Place, Since: since, Stale: v.Stale, Print: s.print()})
+		t.known = append(t.known, known{ID: v.ID, Place: v.Place, Since: since, Stale: v.Stale}) // it is said again with its next change
 	}
 	slices.SortFunc(t.live.In, func(a, b presence) int { return cmp.Compare(a.Fence, b.Fence) })
 	slices.SortFunc(t.live.Stays, func(a, b stay) int { return cmp.Compare(a.Place, b.Place) })

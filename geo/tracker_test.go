@@ -214,6 +214,17 @@ func TestTheErrorCircleMustBeClear(t *testing.T) {
 	k.want("exit in @20")
 }
 
+func TestACellTowerToldAgainAndAgainIsNoExit(t *testing.T) {
+	k := newWalk(t, cafe(t))
+	k.fix(0, 0, 10)
+	for s := 60.0; s < 600; s += 60 {
+		k.fix(s, 700, 700)
+	}
+	k.want("near ring @0, enter in @0")
+	k.fix(660, 1700, 700) // clear of both
+	k.want("exit in @660, exit ring @660, visit ring @660")
+}
+
 func TestDwellCountsWhatEvidenceVouchesFor(t *testing.T) {
 	for name, c := range map[string]struct {
 		do   func(k *walk)

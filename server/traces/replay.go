@@ -148,7 +148,7 @@ func (r *Replay) apply(row *Row) error {
 		return nil
 	}
 	if row.Source == geo.ByFix {
-		if step.Outcome == geo.Taken {
+		if step.Outcome == geo.Taken || step.Outcome == geo.Suspected {
 			r.report.Fixes++
 		}
 		r.report.flag(step.Flags.Names())
@@ -198,6 +198,8 @@ func codeOf(o geo.Outcome) string {
 	case geo.Refused:
 		return CodeDoubtful
 	case geo.Denied:
+		return CodeDenied
+	case geo.Crowded:
 		return CodeDenied
 	case geo.Invalid:
 		return CodeFence
