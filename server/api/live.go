@@ -167,7 +167,7 @@ func (s *server) getLive(ctx context.Context, who caller, in *liveInput) (*answe
 		return nil, err
 	}
 	out.Weather = newestWeather(page.Items)
-	view := s.decisionViews(who)
+	view := s.decisionViews(ctx, who)
 	for _, d := range page.Items {
 		out.Decisions = append(out.Decisions, view(d))
 	}

@@ -186,7 +186,11 @@ func (s *server) getTimeline(ctx context.Context, who caller, in *timelineInput)
 		return nil, err
 	}
 	name := s.placeNames(who)
+	blur := !p.Consents[engage.ConsentLocationPrecise].Granted
 	return listOf(page, func(e engage.TimelineEntry) timelineView {
+		if blur {
+			e = blurEntry(e)
+		}
 		return timelineView{At: e.At, OccurredAt: e.OccurredAt, Kind: e.Kind, Words: timelineWords(&e, name), Install: e.Install, Data: e.Data}
 	}), nil
 }
@@ -233,10 +237,14 @@ type gateView struct {
 	Saw    map[string]any `json:"saw,omitempty" doc:"The values it saw, as recorded"`
 }
 
-func (s *server) decisionViews(who caller) func(engage.Decision) decisionView {
+func (s *server) decisionViews(ctx context.Context, who caller) func(engage.Decision) decisionView {
 	now := s.o.Catalog.Now()
 	place := s.placeNames(who)
+	blurs := s.blurs(ctx, who)
 	return func(d engage.Decision) decisionView {
+		if blurs(d.Profile) {
+			d = blurDecision(d)
+		}
 		v := decisionView{
 			ID: d.ID, Campaign: d.Campaign, Version: d.Version, Profile: d.Profile, At: d.At, UpdatedAt: d.UpdatedAt,
 			State: d.State, Reason: d.Reason, Words: decisionWords(&d), Moment: triggerWords(&d.Trigger, place(d.Trigger.Place)),
@@ -283,7 +291,7 @@ func (s *server) explain(ctx context.Context, who caller, in *explainInput) (*an
 		return nil, err
 	}
 	out := &explainView{Profile: p.ID, Campaign: c.ID, Status: c.Status, Hints: hints(c, p), Decisions: []decisionView{}, Next: page.Next}
-	view := s.decisionViews(who)
+	view := s.decisionViews(ctx, who)
 	for _, d := range page.Items {
 		out.Decisions = append(out.Decisions, view(d))
 	}

@@ -213,5 +213,5 @@ func (s *server) listDecisions(ctx context.Context, who caller, in *listDecision
 	if err != nil {
 		return nil, err
 	}
-	return listOf(page, s.decisionViews(who)), nil
+	return listOf(page, s.decisionViews(ctx, who)), nil
 }

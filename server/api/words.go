@@ -398,7 +398,9 @@ func triggerWords(t *engage.Trigger, place string) string {
 		words += ", known too late to act on"
 	}
 	switch {
-	case t.DistanceM > 0 || t.Evidence == "fix" || t.Evidence == "path":
+	case t.DistanceM > 0 || t.AccuracyM > 0:
+	case t.Evidence == "fix" || t.Evidence == "path":
+		return words // how far is not told
 	case t.Evidence == "os_region":
 		return words + " (told by the phone's system)"
 	case t.Evidence == "beacon":
