@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/footfall-engage/footfall/geo"
@@ -72,21 +73,26 @@ func (c *sdkCatalog) Fences(workspace string) ingest.Fences {
 
 func wishesOf(places []*engage.Place, campaigns []*engage.Campaign) map[string]fenceWish {
 	wishes := map[string]fenceWish{}
-	var live []*engage.Campaign
+	byPlace, byTag := map[string][]*engage.Campaign{}, map[string][]*engage.Campaign{}
 	for _, cam := range campaigns {
 		t := cam.Trigger
-		if cam.Status == engage.Live && t.Type == engage.TriggerPlace && len(t.Places)+len(t.Tags) > 0 {
-			live = append(live, cam)
+		if cam.Status != engage.Live || t.Type != engage.TriggerPlace {
+			continue
+		}
+		for _, id := range t.Places {
+			byPlace[id] = append(byPlace[id], cam)
+		}
+		for _, tag := range t.Tags {
+			byTag[tag] = append(byTag[tag], cam)
 		}
 	}
 	for _, p := range places {
-		var named []*engage.Campaign
-		for _, cam := range live {
-			if slices.Contains(cam.Trigger.Places, p.ID) ||
-				slices.ContainsFunc(cam.Trigger.Tags, func(t string) bool { return slices.Contains(p.Tags, t) }) {
-				named = append(named, cam)
-			}
+		named := slices.Clip(byPlace[p.ID])
+		for _, tag := range p.Tags {
+			named = append(named, byTag[tag]...)
 		}
+		slices.SortFunc(named, func(a, b *engage.Campaign) int { return strings.Compare(a.ID, b.ID) })
+		named = slices.Compact(named)
 		for i := range p.Geofences {
 			g := &p.Geofences[i]
 			if w := (fenceWish{g.Dwell(), named}); w.dwell > 0 || len(w.named) > 0 {

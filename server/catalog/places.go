@@ -49,6 +49,8 @@ const (
 	// maxBatchBytes bounds a revision of several places, so that a record of the log
 	// holds it with room to spare.
 	maxBatchBytes = 1 << 20
+	// maxRecordBytes bounds any revision: the log takes 4 MiB, with its own words.
+	maxRecordBytes = 4<<20 - 64<<10
 	// maxHeld is how long a burst may go on before partitions take what is there.
 	maxHeld = 10 * time.Second
 )
@@ -167,6 +169,9 @@ func (s *Snapshot) edit(workspace string, e PlaceEdit, at time.Time) (*Change, P
 	if err != nil {
 		return refuse(fmt.Errorf("encode place %s: %w", p.ID, err))
 	}
+	if most := maxRecordBytes - 4096; len(body) > most {
+		return refuse(engage.Errorf(engage.TooLarge, "geofences", "must have at most %d bytes as JSON with all of the place, has %d: give shapes fewer points", most, len(body)))
+	}
 	return &Change{ID: p.ID, Version: same.Version, Body: body}, PlaceOutcome{Created: have == 0}
 }
 
@@ -182,6 +187,9 @@ func (c *Catalog) appendRecord(ctx context.Context, r Revision) error {
 	data, err := json.Marshal(r)
 	if err != nil {
 		return fmt.Errorf("encode revision: %w", err)
+	}
+	if len(data) > maxRecordBytes {
+		return engage.Errorf(engage.TooLarge, "", "must have at most %d bytes as JSON, has %d: give shapes fewer points", maxRecordBytes, len(data))
 	}
 	subject := "config." + strings.ReplaceAll(r.Workspace, ".", "-")
 	// Who asked may go away meanwhile: that must not leave the change in doubt.

@@ -378,6 +378,10 @@ func (p *Partition) Stats() Stats {
 	}
 }
 
+// Knows reports whether the adoption of a revision stands in the log, or is about to,
+// before whatever is appended from now on.
+func (p *Partition) Knows(revision uint64) bool { return p.heard.Load() >= revision }
+
 // Idle reports whether everything that has landed is applied and every output
 // has left.
 func (p *Partition) Idle() bool {
