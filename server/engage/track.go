@@ -39,8 +39,8 @@ func (o OpenTrack) Chunk(install, profile string) *TrackChunk {
 
 // Tracks are the fixes of an install that are not recorded yet, as its state holds
 // them; the zero value has none. It is a value: what its methods give shares with
-// it what did not change, and it stays as it was (geo.Track). An install that falls
-// silent keeps its open hours in the state; readers look there too.
+// it what did not change, and it stays as it was (geo.Track). Readers look there, too,
+// for what the store does not have yet.
 type Tracks struct {
 	Head OpenTrack   `json:"head,omitzero"`  // the one that the last fix went into
 	Rest []OpenTrack `json:"rest,omitempty"` // other hours, by hour

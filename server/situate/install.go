@@ -21,6 +21,7 @@ type Install struct {
 	Fix      *Fix                              `json:"fix,omitempty"`     // the newest by occurrence; nil without precise consent
 	Coarse   geo.Cell                          `json:"coarse,omitempty"`  // instead of Fix
 	Tracker  geo.Tracker                       `json:"tracker"`           // where it is and was within the reorder window
+	Edition  uint64                            `json:"edition,omitempty"` // of the places that Tracker has last seen
 	Tracks   engage.Tracks                     `json:"tracks,omitzero"`   // fixes that the history does not have yet
 	Due      time.Time                         `json:"due,omitzero"`      // of the timer that asks what silence means; zero: none is set
 	Session  string                            `json:"session,omitempty"` // of the socket that is open, as far as the log says

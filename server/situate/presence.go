@@ -36,6 +36,10 @@ func (s *step) live() bool {
 // observe gives evidence to the tracker, and tells what follows.
 func (s *step) observe(ev geo.Evidence) (geo.Step, error) {
 	ev.Seq = s.seq
+	if s.in.Edition != s.config.edition {
+		s.in.Tracker.Freeze()
+		s.in.Edition = s.config.edition
+	}
 	done := s.in.Tracker.Apply(s.world(), ev, s.e.At)
 	for i := range done.Told {
 		if err := s.tell(&done.Told[i]); err != nil {
@@ -110,8 +114,11 @@ func (s *step) fix(l *sdkpb.Location, at time.Time) error {
 	switch done.Outcome {
 	case geo.Duplicate, geo.Future, geo.Ancient, geo.Invalid:
 		return nil
-	case geo.Refused:
+	case geo.Refused, geo.Suspected:
 	default:
+		if at.After(s.e.At) {
+			at = s.e.At
+		}
 		if s.in.Fix == nil || at.After(s.in.Fix.At) {
 			s.in.Fix, s.in.Coarse = &Fix{At: at, Pos: p, AccuracyM: l.GetAccuracyM()}, 0
 		}

@@ -346,6 +346,8 @@ func (s *step) consent(c *sdkpb.Consent) error {
 				s.in.Fix, s.in.Coarse = nil, cell
 			}
 			s.forgetPositions()
+		} else if !s.mayLocate() {
+			s.endVisits() // of the app's phase
 		}
 	}
 	return s.forward(engage.KindConsent, map[engage.Purpose]engage.Consent{purpose: answer})
@@ -377,7 +379,7 @@ func (s *step) tokenDead() error {
 	c := *p
 	c.Dead = dead.Reason
 	s.in.Device.Push = &c
-	return s.forwardDevice()
+	return s.forward(engage.KindDevice, s.in.Device) // the phone said nothing
 }
 
 func (s *step) permissions(p *sdkpb.Permissions) {

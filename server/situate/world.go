@@ -2,6 +2,7 @@ package situate
 
 import (
 	"fmt"
+	"hash/fnv"
 	"slices"
 	"time"
 
@@ -29,6 +30,7 @@ type workspace struct {
 	fences  map[string]fence
 	beacons map[string]string // by engage.Beacon.Key: the fence that it is evidence for
 	doubts  geo.Doubts
+	edition uint64 // of the places: another one where any differs
 }
 
 // site is a place with its opening hours; nil hours are not known.
@@ -119,6 +121,9 @@ func newWorkspace(old *workspace, in *Workspace) (*workspace, error) {
 // add takes a place in; what is known of it from the configuration before is kept.
 func (w *workspace) add(old *workspace, s *site) {
 	w.places[s.ID] = s
+	h := fnv.New64a()
+	_, _ = fmt.Fprintf(h, "%s %d", s.ID, s.Version) // cannot fail
+	w.edition += h.Sum64()
 	for i := range s.Geofences {
 		f := &s.Geofences[i]
 		if known, same := old.fences[f.ID]; same && known.place == s {
