@@ -208,13 +208,28 @@ func input(name string, stdin io.Reader) (io.ReadCloser, int64, error) {
 }
 
 // output makes a file that holds people's movements, which close completes.
-func output(name string) (io.Writer, func() error, error) {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+//
+// It is written beside the file, which is replaced when all is there: the name may be
+// that of a recording that is being read, or of what an earlier run has left.
+func output(name string) (io.Writer, func(ok bool) error, error) {
+	if at, err := os.Stat(name); err == nil && !at.Mode().IsRegular() { // a pipe, a terminal
+		f, err := os.OpenFile(name, os.O_WRONLY, 0)
+		if err != nil {
+			return nil, nil, err
+		}
+		return f, func(bool) error { return f.Close() }, nil
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
 	if err != nil {
 		return nil, nil, err
 	}
 	b := bufio.NewWriterSize(f, 1<<16)
-	return b, func() error { return errors.Join(b.Flush(), f.Close()) }, nil
+	return b, func(ok bool) error {
+		if err := errors.Join(b.Flush(), f.Close()); err != nil || !ok {
+			return errors.Join(err, os.Remove(f.Name()))
+		}
+		return os.Rename(f.Name(), name)
+	}, nil
 }
 
 // replayTraces does it.
@@ -236,7 +251,7 @@ func (c *cli) replayTraces(stdin io.Reader, o *replayOptions, fo traces.FenceOpt
 		options.Map = &traces.Map{}
 	}
 	buffered := bufio.NewWriterSize(c.out, 1<<16)
-	out, closeOut := io.Writer(buffered), buffered.Flush
+	out, closeOut := io.Writer(buffered), func(bool) error { return buffered.Flush() }
 	if o.out != "" {
 		if out, closeOut, err = output(o.out); err != nil {
 			return usageError{fmt.Errorf("--out: %w", err)}
@@ -245,10 +260,11 @@ func (c *cli) replayTraces(stdin io.Reader, o *replayOptions, fo traces.FenceOpt
 	r := traces.NewReplay(fences, options, &report, out)
 	for _, name := range o.traces {
 		if err := c.replayOne(r, &report, stdin, name, o); err != nil {
-			return errors.Join(err, r.Abort(), closeOut())
+			return errors.Join(err, r.Abort(), closeOut(false))
 		}
 	}
-	if err := errors.Join(r.Close(), closeOut()); err != nil {
+	closed := r.Close()
+	if err := errors.Join(closed, closeOut(closed == nil)); err != nil {
 		return fmt.Errorf("write the transitions: %w", err)
 	}
 	if o.svg != "" {
@@ -276,7 +292,8 @@ func writeMap(m *traces.Map, fences *traces.Fences, o *replayOptions) error {
 	if err != nil {
 		return usageError{fmt.Errorf("--map: %w", err)}
 	}
-	if err := errors.Join(m.WriteSVG(w, fences, o.around), closeMap()); err != nil {
+	written := m.WriteSVG(w, fences, o.around)
+	if err := errors.Join(written, closeMap(written == nil)); err != nil {
 		return fmt.Errorf("write the map: %w", err)
 	}
 	return nil
