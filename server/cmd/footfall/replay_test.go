@@ -101,4 +101,22 @@ func TestReplayOfATraceOverFences(t *testing.T) {
 			t.Errorf("%s: %v, %v", path, info.Mode(), err)
 		}
 	}
+	// A run that fails leaves what was there; the recording itself may be replaced.
+	const before = "what an earlier run left"
+	kept := file("kept.ndjson", before)
+	if code := run(t.Context(), []string{"replay", "--fences", fences, "--trace", absent, "--out", kept}, os.Getenv, &out, &errs); code != 2 {
+		t.Error(code)
+	}
+	if text, err := os.ReadFile(kept); err != nil || string(text) != before {
+		t.Errorf("it holds %q, %v", text, err)
+	}
+	if code := run(t.Context(), []string{"replay", "--fences", fences, "--trace", good, "--out", good}, os.Getenv, &out, &errs); code != 0 {
+		t.Error(code, errs.String())
+	}
+	if text, err := os.ReadFile(good); err != nil || !strings.HasPrefix(string(text), enter) {
+		t.Errorf("it holds %.200q, %v", text, err)
+	}
+	if left, err := filepath.Glob(filepath.Join(folder, ".*")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
 }
