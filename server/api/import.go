@@ -40,7 +40,7 @@ func (s *server) registerImport() {
 		summary: "Import places from a file",
 		description: "GeoJSON (a FeatureCollection) or a table (CSV with a header, separated by comma, semicolon or tab), read as it comes in: there is no limit of rows that matters, only of bytes (1 GB). " +
 			"A place whose id is there already is changed, the others are created; its geofences become those of the file, and fields that the file does not have stay. " +
-			"Rows of the same place that follow one another are its geofences; where it comes again later, that is refused. " +
+			"Rows of the same place that follow one another are its geofences; where it comes again later, the last counts, with a warning that has the earlier row. " +
 			"A row that is refused stops no other: the report tells its number, the field and the reason. What is in the file already as it is here is not written again, so an import can be repeated. " +
 			"With Accept: application/x-ndjson the report has all rows that were refused or have a warning, one JSON object per line, and the counts as the last line.\n\n" +
 			"Fields: id (GeoJSON: the property place, or else the feature's id), name, lat, lng, radius, hours (as OpenStreetMap writes opening hours), time_zone (found from the position where it is no IANA name), " +
@@ -206,19 +206,90 @@ func (x *importing) run(ctx context.Context, r *places.Reader) error {
 
 // flush saves the batch.
 func (x *importing) flush(ctx context.Context) error {
+	b := batch{before: map[*places.Item]*places.Item{}, last: map[string]*places.Item{}, became: map[string]places.Outcome{}}
 	now := x.s.o.Catalog.Now()
-	var edits []catalog.PlaceEdit
-	var of []*places.Item
 	for _, it := range x.items {
-		old := now.Place(x.who.workspace, it.ID())
-		if it.Complete(old); it.Place == nil {
-			continue
+		b.complete(it, now.Place(x.who.workspace, it.ID()))
+	}
+	var put []*places.Item
+	for _, it := range x.items {
+		if it.Place != nil && b.last[it.ID()] == it {
+			put = append(put, it)
 		}
-		edit := catalog.PlaceEdit{Place: it.Place}
-		if old != nil {
-			edit.Expected = old.Version
+	}
+	for try := 0; len(put) > 0; try++ {
+		refused, err := x.put(ctx, put, b.became)
+		if err != nil {
+			return err
 		}
-		edits, of = append(edits, edit), append(of, it)
+		var next []*places.Item
+		for _, it := range put {
+			err := refused[it]
+			if err == nil {
+				continue
+			}
+			// What it was to replace is put instead, a few times: each try looks
+			// through the workspace.
+			before := b.before[it]
+			for ; before != nil && try == maxTries; before = b.before[before] {
+				before.Refuse(err)
+			}
+			if before != nil {
+				next = append(next, before)
+			}
+		}
+		put = next
+	}
+	for _, it := range x.items {
+		became := places.Refused
+		if it.Place != nil {
+			became = b.became[it.ID()]
+		}
+		if err := x.tell(it, became); err != nil {
+			return err
+		}
+	}
+	clear(x.items)
+	x.items = x.items[:0]
+	return nil
+}
+
+// maxTries bounds what is put where the last item of a place in a batch was refused.
+const maxTries = 3
+
+// batch is what is known of the items of a batch. Of the items of one place only the
+// last is put: it was completed over the others.
+type batch struct {
+	before map[*places.Item]*places.Item // of the same place
+	last   map[string]*places.Item       // by id of the place
+	became map[string]places.Outcome     // by id of the place
+}
+
+// complete completes an item over those before it, or else over what is there.
+func (b *batch) complete(it *places.Item, old *engage.Place) {
+	id := it.ID()
+	before := b.last[id]
+	if before != nil { // what would be refused is not built upon
+		if err := catalog.ValidatePlace(before.Place); err != nil {
+			before.Refuse(err)
+			before = b.before[before]
+		}
+	}
+	if before != nil {
+		old = before.Place
+	}
+	if it.Complete(old); it.Place != nil {
+		b.before[it], b.last[id] = before, it
+	} else {
+		b.last[id] = before
+	}
+}
+
+// put saves items, or checks them, and refuses those that the catalogue refuses.
+func (x *importing) put(ctx context.Context, items []*places.Item, became map[string]places.Outcome) (map[*places.Item]error, error) {
+	edits := make([]catalog.PlaceEdit, len(items))
+	for i, it := range items {
+		edits[i] = catalog.PlaceEdit{Place: it.Place, Expected: it.Place.Version}
 	}
 	var outcomes []catalog.PlaceOutcome
 	if x.in.DryRun {
@@ -226,34 +297,28 @@ func (x *importing) flush(ctx context.Context) error {
 	} else {
 		var err error
 		if outcomes, err = x.s.o.Catalog.PutPlaces(ctx, x.who.key.ID, x.who.workspace, edits); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	became := map[*places.Item]places.Outcome{}
+	refused := map[*places.Item]error{}
 	for i, o := range outcomes {
+		it := items[i]
 		switch {
 		case o.Err != nil:
 			if asEngage(o.Err).Code == engage.Internal {
-				return o.Err
+				return nil, o.Err
 			}
-			of[i].Refuse(o.Err)
-			became[of[i]] = places.Refused
+			it.Refuse(o.Err)
+			refused[it] = o.Err
 		case o.Unchanged:
-			became[of[i]] = places.Unchanged
+			became[it.ID()] = places.Unchanged
 		case o.Created:
-			became[of[i]] = places.Created
+			became[it.ID()] = places.Created
 		default:
-			became[of[i]] = places.Changed
+			became[it.ID()] = places.Changed
 		}
 	}
-	for _, it := range x.items {
-		if err := x.tell(it, became[it]); err != nil {
-			return err
-		}
-	}
-	clear(x.items)
-	x.items = x.items[:0]
-	return nil
+	return refused, nil
 }
 
 func (x *importing) tell(it *places.Item, became places.Outcome) error {

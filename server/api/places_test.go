@@ -184,28 +184,31 @@ func TestAnImportReportsEachFeatureAndLosesNothingElse(t *testing.T) {
 func TestATableIsImportedWithItsColumnsMapped(t *testing.T) {
 	s := newSite(t)
 	const table = "\ufeffStore Number;Store Name;Breite;Länge;Öffnungszeiten;Zone\r\n" +
-		"1;\"Bäckerei\nam Dom\";50,9413;6,9583;mo-fr 8:00-18:00;GMT+1:00 Europe/Ber\r\n" +
+		"1;once;52;4;;\r\n" +
 		"2;;52.37;4.89;whenever;Europe/Amsterdam\r\n" +
-		"1;again;52;4;;\r\n" +
+		"1;\"Bäckerei\nam Dom\";50,9413;6,9583;mo-fr 8:00-18:00;GMT+1:00 Europe/Ber\r\n" +
 		"3;out;95;4;;\r\n"
 	path := "/api/v1/places?radius=75&map=" + url.QueryEscape("id:Store Number,name:Store Name") + "&map=" + url.QueryEscape("lat:Breite,lng:Länge,hours:Öffnungszeiten,time_zone:Zone")
 	csv := map[string]string{"Content-Type": "text/csv; charset=utf-8"}
 	var r report
 	s.do(request{method: "POST", path: path, body: table, header: csv}).want(200, &r)
-	if r.Read != 4 || r.Created != 2 || r.Refused != 2 || r.Warned != 2 || r.ZonesFound != 1 {
+	if r.Read != 4 || r.Created != 2 || r.Refused != 1 || r.Warned != 2 || r.ZonesFound != 1 {
 		t.Errorf("%+v", r)
 	}
 	if s.catalog.Latest() != s.catalog.Now().Revision {
 		t.Error("the partitions are not told of what was imported")
 	}
-	for n, want := range map[int]string{2: "Zone", 3: "Öffnungszeiten", 4: "Store Number", 5: "Breite"} {
+	for n, want := range map[int]string{3: "Öffnungszeiten", 4: "Zone", 5: "Breite"} {
 		x := row(r, n)
-		if x.Error != nil && x.Error.Field != want || x.Error == nil && x.Warnings[0].Field != want || (x.Error != nil) != (n > 3) {
+		if x.Error != nil && x.Error.Field != want || x.Error == nil && x.Warnings[0].Field != want || (x.Error != nil) != (n > 4) {
 			t.Errorf("row %d: %+v %+v, want %s", n, x, x.Error, want)
 		}
 	}
+	if w := row(r, 4).Warnings; w[len(w)-1].Reason != "stands in row 2 already, which this one replaces" {
+		t.Errorf("%+v", w)
+	}
 	p := s.catalog.Now().Place(alpha, "1")
-	if p == nil || p.Name != "Bäckerei\nam Dom" || p.TimeZone != "Europe/Berlin" || p.Hours != "Mo-Fr 08:00-18:00" || p.Geofences[0].Shape != (geo.Circle{Around: geo.Point{Lat: 50.9413, Lng: 6.9583}, RadiusM: 75}) {
+	if p == nil || p.Version != 1 || p.Name != "Bäckerei\nam Dom" || p.TimeZone != "Europe/Berlin" || p.Hours != "Mo-Fr 08:00-18:00" || p.Geofences[0].Shape != (geo.Circle{Around: geo.Point{Lat: 50.9413, Lng: 6.9583}, RadiusM: 75}) {
 		t.Errorf("%+v", p)
 	}
 	if p := s.catalog.Now().Place(alpha, "2"); p == nil || p.Name != "2" || p.Hours != "" {
@@ -213,19 +216,55 @@ func TestATableIsImportedWithItsColumnsMapped(t *testing.T) {
 	}
 	// With hours=refuse the row of bad hours is refused, and the place stays.
 	s.do(request{method: "POST", path: path + "&hours=refuse", body: table, header: csv}).want(200, &r)
-	if r.Refused != 3 || r.Unchanged != 1 || row(r, 3).Error == nil || row(r, 3).Error.Field != "Öffnungszeiten" {
+	if r.Refused != 2 || r.Unchanged != 1 || row(r, 3).Error == nil || row(r, 3).Error.Field != "Öffnungszeiten" {
 		t.Errorf("%+v", r)
 	}
 	// All rows, one per line, and the counts.
 	a := s.do(request{method: "POST", path: path, body: table, header: map[string]string{"Content-Type": "text/csv", "Accept": "application/x-ndjson"}}).want(200)
 	lines := strings.Split(strings.TrimSpace(string(a.body)), "\n")
-	if ct := a.header.Get("Content-Type"); ct != "application/x-ndjson" || len(lines) != 5 || !strings.Contains(lines[3], `"row":5`) || !strings.Contains(lines[4], `"read":4`) {
+	if ct := a.header.Get("Content-Type"); ct != "application/x-ndjson" || len(lines) != 4 || !strings.Contains(lines[2], `"row":5`) || !strings.Contains(lines[3], `"read":4`) {
 		t.Errorf("%s %s", ct, a.body)
 	}
 	for query, field := range map[string]string{"map=colour:x": "map", "map=id:none": "map.id", "radius=-1": "radius", "radius=5": "radius", "hours=never": "hours", "map=name:again,name:x": "map"} {
 		s.do(request{method: "POST", path: "/api/v1/places?" + query, body: "id,lat,lng,again\n1,2,3,4\n", header: csv}).wantProblem(422, engage.Invalid, field)
 	}
 	s.do(request{method: "POST", path: "/api/v1/places", body: "id,lat,lng\n1,2,3\n", header: map[string]string{"Content-Type": "application/json"}}).wantProblem(422, engage.Invalid, "")
+}
+
+func TestAPlaceThatComesAgainInAFileReplacesTheEarlierOne(t *testing.T) {
+	s := newSite(t)
+	s.put("/api/v1/places/kept", strings.NewReplacer("shop-inside", "kept-inside", "shop-near", "kept-near").Replace(shopJSON)).want(201)
+	var b strings.Builder
+	b.WriteString("id,fence,name,lat,lng,time_zone,holidays\n")
+	b.WriteString("a,,First,52.1,4.1,UTC,\nb,,B,52.1,4.1,UTC,\na,,Second,52.2,4.2,UTC,\n")          // 2 to 4, in one batch
+	b.WriteString("c,,Good,52.1,4.1,UTC,\nd,,D,52.1,4.1,UTC,\nc,kept-inside,Thief,52.1,4.1,UTC,\n") // 7 is refused, 5 counts
+	b.WriteString("e,,Bad,52.1,4.1,UTC,never\nf,,F,52.1,4.1,UTC,\ne,,Good,52.1,4.1,UTC,\n")         // 8 is refused, 10 counts
+	for i := range 2100 {
+		fmt.Fprintf(&b, "n%d,,N,52.1,4.1,UTC,\n", i)
+	}
+	b.WriteString("b,,Last,52.3,4.3,UTC,\n") // 2111, in another batch than 3
+	for try, want := range []report{{Created: 2106}, {Changed: 1, Unchanged: 2105}} {
+		var r report
+		s.do(request{method: "POST", path: "/api/v1/places", body: b.String(), header: map[string]string{"Content-Type": "text/csv"}}).want(200, &r)
+		if r.Read != 2110 || r.Refused != 2 || r.Warned != 2 || r.Created != want.Created || r.Changed != want.Changed || r.Unchanged != want.Unchanged {
+			t.Errorf("%+v", r)
+		}
+		for n, reason := range map[int]string{4: "row 2 ", 2111: "row 3 "} {
+			if x := row(r, n); x.Error != nil || len(x.Warnings) != 1 || !strings.Contains(x.Warnings[0].Reason, reason) {
+				t.Errorf("row %d: %+v", n, x)
+			}
+		}
+		for n, field := range map[int]string{7: "fence", 8: "holidays[0]"} {
+			if x := row(r, n); x.Error == nil || x.Error.Field != field {
+				t.Errorf("row %d: %+v", n, x)
+			}
+		}
+		for id, name := range map[string]string{"a": "Second", "b": "Last", "c": "Good", "e": "Good"} {
+			if p := s.catalog.Now().Place(alpha, id); p == nil || p.Name != name || len(p.Geofences) != 1 || p.Version != 1 && id != "b" {
+				t.Errorf("try %d: %s is %+v", try, id, p)
+			}
+		}
+	}
 }
 
 func TestAFileThatBreaksOffKeepsWhatWasBefore(t *testing.T) {

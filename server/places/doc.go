@@ -12,9 +12,9 @@
 //
 // A row of a table is a circle around lat and lng, or has the text of a GeoJSON
 // geometry; a feature has its own. Rows with the same place that follow one another
-// are its geofences. A place that comes again later, or a geofence of the same id, is
-// a double: the first counts, and the later ones are refused with the number of the
-// row that has it.
+// are its geofences. A place that comes again later is put over the earlier one, as by
+// a second file (see below), and a geofence of the same id takes the earlier one's
+// stead: the last counts, with a warning that has the number of the earlier row.
 //
 //	id          what the retailer calls the place; an import finds it again by that.
 //	            GeoJSON: the property "place", else the feature's id. Other characters

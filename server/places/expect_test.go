@@ -61,7 +61,8 @@ func taken(t *testing.T, file io.Reader, o places.Options) (map[string]*engage.P
 			report.Error = places.RowErrorOf(e)
 			return got, rows, report
 		}
-		it.Complete(nil)
+		old := got[it.ID()]
+		it.Complete(old)
 		if it.Place != nil {
 			if err := catalog.ValidatePlace(it.Place); err != nil {
 				it.Refuse(err)
@@ -69,9 +70,8 @@ func taken(t *testing.T, file io.Reader, o places.Options) (map[string]*engage.P
 		}
 		became := places.Refused
 		if it.Place != nil {
-			became = places.Created
-			if got[it.Place.ID] != nil {
-				t.Errorf("place %s is given twice", it.Place.ID)
+			if became = places.Created; old != nil {
+				became = places.Changed
 			}
 			got[it.Place.ID] = it.Place
 		}

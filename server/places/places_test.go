@@ -385,6 +385,47 @@ func TestPrepareTellsWhatItDid(t *testing.T) {
 	}
 }
 
+func warned(r places.Row, reason string) bool {
+	return slices.ContainsFunc(r.Warnings, func(w places.Warning) bool { return strings.Contains(w.Reason, reason) })
+}
+
+func TestOfAPlaceThatComesAgainTheLastCounts(t *testing.T) {
+	const file = "id,fence,name,lat,lng,tags,time_zone\n" +
+		"a,,First,52.1,4.1,x,\n" + // 2
+		"b,,B,52.2,4.2,,\n" +
+		"a,,Second,52.3,4.3,y,\n" + // 4: replaces 2
+		"c,,C,91,4,,\n" + // 5: refused
+		"a,,Third,91,4.3,,\n" + // 6: refused, so that 4 counts
+		"c,,C,52.4,4.4,,\n" + // 7: replaces nothing
+		"d,one,D,52.5,4.5,,\n" + // 8
+		"d,two,D,52.5,4.5,,\n" + // 9
+		"d,one,E,52.6,4.6,,\n" + // 10: the geofence of 8
+		"a,,Fourth,52.7,4.7,,\n" // 11: replaces 4
+	got, rows, report := taken(t, strings.NewReader(file), places.Options{RadiusM: 50})
+	if report.Read != 10 || report.Refused != 2 || report.Warned != 3 || report.Created != 4 || report.Changed != 0 || report.ZonesFound != 4 {
+		t.Errorf("%+v", report)
+	}
+	for i, want := range map[int]string{2: "row 2", 8: "row 8", 9: "row 4"} {
+		if fmt.Sprint(rows[i].Warnings) != "[{id stands in "+want+" already, which this one replaces}]" {
+			t.Errorf("%+v, want %s", rows[i], want)
+		}
+	}
+	if a := got["a"]; a.Name != "Fourth" || len(a.Tags) != 0 || a.Location != (geo.Point{Lat: 52.7, Lng: 4.7}) || len(a.Geofences) != 1 {
+		t.Errorf("%s", encoded(t, a))
+	}
+	if d := got["d"]; d.Name != "E" || len(d.Geofences) != 2 || d.Geofences[1].ID != "one" || d.Geofences[1].Shape.Center().Lat != 52.6 {
+		t.Errorf("%s", encoded(t, d))
+	}
+}
+
+func TestMoreRowsOfAPlaceThanCanBeHeldAreRefusedTogether(t *testing.T) {
+	file := "id,lat,lng\n" + strings.Repeat("a,52.1,4.1\n", 250) + "b,52.1,4.1\na,52.1,4.1\n"
+	got, rows, report := taken(t, strings.NewReader(file), places.Options{RadiusM: 50})
+	if len(got) != 2 || report.Refused != 250 || report.Created != 2 || rows[0].Error == nil || rows[249].Error.Code != engage.TooLarge || len(rows[251].Warnings) != 0 {
+		t.Errorf("%d places, %+v, %+v", len(got), report, rows[249])
+	}
+}
+
 func FuzzReader(f *testing.F) {
 	all := rich(f)
 	f.Add(write(f, places.CSV, all...), true)
@@ -423,16 +464,20 @@ func FuzzReader(f *testing.F) {
 				}
 				continue
 			}
-			if seen[it.Place.ID] || !engage.ValidID(it.Place.ID) {
+			if !engage.ValidID(it.Place.ID) {
 				t.Fatalf("id %q", it.Place.ID)
 			}
-			seen[it.Place.ID] = true
+			if told := slices.ContainsFunc(it.Rows, func(r places.Row) bool { return warned(r, "which this one replaces") }); seen[it.Place.ID] && !told {
+				t.Fatalf("place %s is replaced without a word", it.Place.ID)
+			}
 			if err := catalog.ValidatePlace(it.Place); err != nil {
 				it.Refuse(err)
 				if it.Place != nil || !slices.ContainsFunc(it.Rows, func(r places.Row) bool { return r.Err != nil }) {
 					t.Fatalf("%v was not told", err)
 				}
+				continue
 			}
+			seen[it.Place.ID] = true
 		}
 	})
 }

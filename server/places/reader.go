@@ -68,8 +68,9 @@ type Item struct {
 	// ZoneFound: the zone was found from the position, by Complete.
 	ZoneFound bool
 
-	reader *Reader
-	parts  []*part // of Rows; nil where it was refused
+	reader   *Reader
+	parts    []*part // of Rows; nil where it was refused
+	replaced int32   // number of the row of the same place before it; 0: there is none
 }
 
 // part is one row that was read.
@@ -78,6 +79,7 @@ type part struct {
 	fence engage.Geofence
 	place engage.Place
 	given map[Field]bool // fields that the file has, also where they are empty
+	again bool           // a later row has its geofence
 }
 
 // source gives rows one by one.
@@ -91,13 +93,21 @@ type source interface {
 
 // Reader reads places from a file.
 type Reader struct {
-	o       Options
-	format  Format
-	rows    source
-	ahead   *part // the first row of the next place
-	read    int
-	placeIn map[string]int // id -> number of its first row
-	over    error          // that ended the file
+	o      Options
+	format Format
+	rows   source
+	ahead  *part // the first row of the next place
+	read   int
+	taken  map[string]taken // by id
+	long   string           // id of the place that has more than maxGroup rows here
+	over   error            // that ended the file
+}
+
+// taken is what a reader keeps of a place that was taken: 2 million of them are held.
+type taken struct {
+	row    int32 // number of the first row of its last item
+	became uint8 // index of counted: how a report counts the place
+	zoned  bool  // its zone was found from the position
 }
 
 // NewReader reads the beginning of a file. An error is an *engage.Error about the
@@ -118,7 +128,7 @@ func NewReader(r io.Reader, o Options) (*Reader, error) {
 			return nil, err
 		}
 	}
-	x := &Reader{o: o, format: o.Format, placeIn: map[string]int{}}
+	x := &Reader{o: o, format: o.Format, taken: map[string]taken{}}
 	if x.format == "" {
 		if x.format, err = sniff(in); err != nil {
 			return nil, err
@@ -170,33 +180,40 @@ func (r *Reader) Next() (*Item, error) {
 	}
 	it := &Item{reader: r}
 	id := first.row.Place
-	if at, double := r.placeIn[id]; id != "" && double {
-		it.refused(first, r.double(at))
+	if id != "" && id == r.long {
+		first.row.Err = r.tooMany()
+		it.add(first)
 		return it, nil
 	}
-	if id != "" {
-		r.placeIn[strings.Clone(id)] = first.row.Number // else the whole row stays in memory
-	}
+	r.long = ""
 	it.add(first)
 	if id == "" {
 		return it, nil
 	}
-	fences := map[string]int{first.row.Fence: first.row.Number}
+	fences := map[string]int{first.row.Fence: 0} // by id, the index of its row
 	for {
 		p, err := r.row()
 		if err != nil { // it is told when what is before it was taken
 			r.over = err
 			return it, nil //nolint:nilerr // see above
 		}
-		if p.row.Place != id || len(it.parts) > maxGroup {
+		if p.row.Place != id {
 			r.ahead = p
 			return it, nil
 		}
-		if at, double := fences[p.row.Fence]; double && p.row.Fence != "" {
-			it.refused(p, r.double(at))
-			continue
+		if len(it.parts) == maxGroup { // the last row would count, and is not known yet
+			r.ahead, r.long = p, strings.Clone(id)
+			it.Rows[0].Err = r.tooMany()
+			it.broken()
+			return it, nil
 		}
-		fences[p.row.Fence] = p.row.Number
+		if at, again := fences[p.row.Fence]; again && p.row.Fence != "" {
+			if it.parts[at] != nil {
+				it.parts[at].again = true
+			}
+			p.row.Warnings = append(p.row.Warnings, r.again(it.Rows[at].Number))
+		}
+		fences[p.row.Fence] = len(it.parts)
 		it.add(p)
 	}
 }
@@ -204,8 +221,12 @@ func (r *Reader) Next() (*Item, error) {
 // maxGroup bounds the rows that are put together; a place has fewer geofences.
 const maxGroup = 100
 
-func (r *Reader) double(at int) *engage.Error {
-	return engage.Errorf(engage.Conflict, r.rows.in(ID), "stands in row %d already", at)
+func (r *Reader) tooMany() *engage.Error {
+	return engage.Errorf(engage.TooLarge, r.rows.in(ID), "more than %d rows of this place follow one another", maxGroup)
+}
+
+func (r *Reader) again(at int) Warning {
+	return Warning{r.rows.in(ID), fmt.Sprintf("stands in row %d already, which this one replaces", at)}
 }
 
 func (r *Reader) row() (*part, error) {
@@ -223,11 +244,6 @@ func (r *Reader) row() (*part, error) {
 	}
 	r.read++
 	return p, nil
-}
-
-func (it *Item) refused(p *part, err *engage.Error) {
-	p.row.Err = err
-	it.Rows, it.parts = append(it.Rows, p.row), append(it.parts, nil)
 }
 
 func (it *Item) add(p *part) {
@@ -251,10 +267,11 @@ func (it *Item) broken() {
 }
 
 // Complete makes the place: what the file says, over old where there is a place of
-// this id already (else nil). Place stays nil where the file's rows are refused.
+// this id already (else nil), be it from an earlier Item. Place stays nil where the
+// file's rows are refused. It is called once, in the order of the items.
 func (it *Item) Complete(old *engage.Place) {
 	it.Place = nil
-	if slices.ContainsFunc(it.Rows, func(r Row) bool { return r.Err != nil && !it.isDouble(r) }) {
+	if slices.ContainsFunc(it.Rows, func(r Row) bool { return r.Err != nil }) {
 		it.broken() // also rows that came after the bad one
 		return
 	}
@@ -275,6 +292,9 @@ func (it *Item) Complete(old *engage.Place) {
 		}
 		p.ID = part.row.Place
 		part.over(p, given)
+		if part.again {
+			continue
+		}
 		f := part.fence
 		if had := fenceOf(old, f.ID); had != nil {
 			if !part.given[DwellS] {
@@ -304,10 +324,29 @@ func (it *Item) Complete(old *engage.Place) {
 		}
 	}
 	it.Place = p
+	it.take(first)
 	it.checkHours(first)
 }
 
-func (it *Item) isDouble(r Row) bool { return r.Err.Code == engage.Conflict && r.Err.Field != "" }
+// take notes that the place was taken, and tells on the row which one it replaces.
+func (it *Item) take(row int) {
+	of := it.reader.taken[it.ID()]
+	if it.replaced = of.row; of.row != 0 {
+		it.Rows[row].Warnings = append(it.Rows[row].Warnings, it.reader.again(int(of.row)))
+	}
+	of.row = it.number()
+	it.reader.taken[strings.Clone(it.ID())] = of // else the whole row stays in memory
+}
+
+// drop undoes take: what was taken before counts again.
+func (it *Item) drop() {
+	if of, ok := it.reader.taken[it.ID()]; ok && of.row == it.number() {
+		of.row = it.replaced
+		it.reader.taken[strings.Clone(it.ID())] = of
+	}
+}
+
+func (it *Item) number() int32 { return int32(it.Rows[0].Number) } //nolint:gosec // a row, of MaxRows and blank lines
 
 func fenceOf(p *engage.Place, id string) *engage.Geofence {
 	if p == nil {
@@ -348,6 +387,7 @@ func (it *Item) checkHours(row int) {
 // field becomes that of the file.
 func (it *Item) Refuse(err error) {
 	it.Place = nil
+	it.drop()
 	e, ok := errors.AsType[*engage.Error](engage.FromGeo(err))
 	if !ok {
 		e = &engage.Error{Code: engage.Internal, Msg: err.Error()}
@@ -358,7 +398,7 @@ func (it *Item) Refuse(err error) {
 	if k, _ := fmt.Sscanf(e.Field, "geofences[%d].%s", &n, &rest); k == 2 {
 		told.Field = it.reader.inFence(rest)
 		for i, p := range it.parts {
-			if p == nil {
+			if p == nil || p.again {
 				continue
 			}
 			if n == 0 {

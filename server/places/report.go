@@ -1,6 +1,9 @@
 package places
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/footfall-engage/footfall/server/engage"
 )
 
@@ -68,7 +71,8 @@ func (it *Item) Reports(changed Outcome) []RowReport {
 	return out
 }
 
-// Count adds an item to the report's figures, as Reports gives it.
+// Count adds an item to the report's figures, as Reports gives it. A place that comes
+// several times in a file is counted once.
 func (r *Report) Count(it *Item, changed Outcome, rows []RowReport) {
 	taken := false
 	for _, row := range rows {
@@ -85,16 +89,29 @@ func (r *Report) Count(it *Item, changed Outcome, rows []RowReport) {
 	if !taken {
 		return
 	}
-	if it.ZoneFound {
+	of := it.reader.taken[it.ID()]
+	if it.ZoneFound && !of.zoned {
+		of.zoned = true
 		r.ZonesFound++
 	}
-	switch changed {
+	r.places(of.became, -1)
+	of.became = max(of.became, uint8(max(slices.Index(counted[:], changed), 0))) //nolint:gosec // an index of four
+	r.places(of.became, 1)
+	it.reader.taken[strings.Clone(it.ID())] = of
+}
+
+// counted are what becomes of places; of one that comes several times in a file, the
+// last of these.
+var counted = [...]Outcome{Refused, Unchanged, Changed, Created}
+
+func (r *Report) places(became uint8, n int) {
+	switch counted[became] {
 	case Created:
-		r.Created++
+		r.Created += n
 	case Changed:
-		r.Changed++
+		r.Changed += n
 	case Unchanged:
-		r.Unchanged++
+		r.Unchanged += n
 	case Refused: // its rows are
 	}
 }

@@ -37,8 +37,9 @@ func (c *cli) placesImport() *cobra.Command {
 		Use: "import FILE", Short: "Create and change places from a file", Args: exactly(1, "a file, or - for standard input"),
 		Long: `Create and change places from GeoJSON (a FeatureCollection) or a table (CSV with a
 header, separated by comma, semicolon or tab; UTF-8). A place whose id is there
-already is changed. A row that is refused stops no other; it is told on standard
-error, and the exit code is 0. It is 1 when the file could not be read to its end.
+already is changed, also by a later row of the same file, with a warning. A row that
+is refused stops no other; it is told on standard error, and the exit code is 0. It
+is 1 when the file could not be read to its end.
 
 Fields: id, name, lat, lng, radius, hours, time_zone, tags, holidays, fence, ring,
 dwell_s, geometry, location, exceptions, beacons, rule, place_rule. --map says which
