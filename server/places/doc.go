@@ -19,7 +19,7 @@
 //	id          what the retailer calls the place; an import finds it again by that.
 //	            GeoJSON: the property "place", else the feature's id. Other characters
 //	            than a-z, A-Z, 0-9, '.', '_', '-' become '-', with a warning.
-//	name        empty: the id
+//	name        empty: as it was; of a new place the id
 //	lat lng     degrees; a comma may stand for the point
 //	radius      metres. Empty: Options.RadiusM for a point, none for an outline, where
 //	            a radius means all within so many metres of it
@@ -45,7 +45,8 @@
 //
 // Item.Complete puts a place from a file over the one that has its id: its geofences
 // are replaced by those of the file; of the rest, a field that the file does not have
-// stays as it is, and one that is empty there (a cell, or null) is emptied. A
+// stays as it is, and one that is empty there (a cell, or null) is emptied, but for the
+// name, without which no place is. A
 // geofence keeps its dwell and rule likewise.
 //
 // # Time zones

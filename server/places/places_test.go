@@ -142,7 +142,7 @@ func TestAnImportChangesOnlyWhatTheFileHas(t *testing.T) {
 		t.Errorf("%v %s", p.Location, p.TimeZone)
 	}
 	p = complete("id,fence,lat,lng,name,hours,tags,exceptions,beacons,place_rule,dwell_s,rule,holidays\nrich,outline,52.37,4.89,,,,,,,,,\n")
-	if p.Name != "rich" || p.Hours != "" || p.Tags != nil || p.Beacons != nil || p.Rule != nil || p.Exceptions != nil || p.Holidays != nil || p.Geofences[0].DwellS != 0 || p.Geofences[0].Rule != nil {
+	if p.Name != old.Name || p.Hours != "" || p.Tags != nil || p.Beacons != nil || p.Rule != nil || p.Exceptions != nil || p.Holidays != nil || p.Geofences[0].DwellS != 0 || p.Geofences[0].Rule != nil {
 		t.Errorf("what is empty in the file stayed: %s", encoded(t, p))
 	}
 	if p.TimeZone != "Europe/Amsterdam" {

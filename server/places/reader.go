@@ -455,7 +455,9 @@ func (part *part) over(p *engage.Place, given map[Field]bool) {
 	for f := range part.given {
 		switch f {
 		case Name:
-			p.Name = from.Name
+			if from.Name != "" {
+				p.Name = from.Name
+			}
 		case Hours:
 			p.Hours = from.Hours
 		case TimeZone:
