@@ -202,7 +202,7 @@ func TestLivePageShowsDecisionsInABrowser(t *testing.T) {
 	dom := s.chromium(key, "--dump-dom")
 	for _, want := range []string{
 		"Sent: APNs accepted it. The phone reported it delivered, displayed.",
-		"weather.condition must be one of rain, sleet, thunder, but was clear", "Held out: eligible", "Welcome back", "partly cloudy, 10 °C", "forecast for", "<b>33</b><span>inside a place</span>", "Weather forecast from MET Norway, CC BY 4.0", "ALPHA", `class="ok"`,
+		"weather.condition must be one of rain, sleet, thunder, but was clear", "Held out: eligible", "Welcome back", "partly cloudy, 10 °C", "forecast for", "<b>33</b><span>visits inside</span>", "Weather forecast from MET Norway, CC BY 4.0", "ALPHA", `class="ok"`,
 	} {
 		if !strings.Contains(dom, want) {
 			t.Errorf("the page does not show %q", want)

@@ -134,8 +134,8 @@ function drawTotals(live) {
   const t = live.totals;
   const rows = [
     ["people on the map", live.people.length, "", live.more_people ? "at least" : ""],
-    ["inside a place", live.present.reduce((n, p) => n + p.inside, 0), "--at", live.more_present ? "at least" : "", "Visits that go on and have been inside"],
-    ["arriving", live.present.reduce((n, p) => n + p.arriving, 0), "--at", live.more_present ? "at least" : "", "Visits that go on in an approach ring only; one person can be near several places"],
+    ["visits inside", live.present.reduce((n, p) => n + p.inside, 0), "--at", live.more_present ? "at least" : "", "Visits that go on and have been inside"],
+    ["visits near", live.present.reduce((n, p) => n + p.arriving, 0), "--at", live.more_present ? "at least" : "", "Visits that go on in an approach ring only; one person can be near several places"],
     ["decided", t.decided, "", "", "Every gate said yes: a message was ordered, or the person was held out"],
     ["sent", t.sent, "--sent", "", "A provider took it, or the app confirmed that it showed it"],
     ["push accepted", t.accepted, "--sent", "", "A push provider took it"],
