@@ -37,7 +37,8 @@
 //
 // A Mapping says which column or property holds a field; where it says nothing, the
 // column of that name does, in any case, or of a name that is usual (latitude, lon,
-// long, longitude, timezone, opening_hours). Tables begin with a header; a byte-order
+// long, longitude, timezone, opening_hours). A table in which two columns could hold a
+// field, or have the name that is mapped, is refused as a whole. Tables begin with a header; a byte-order
 // mark is skipped; the separator is the comma, semicolon or tab that the header has
 // most of; quoted cells may hold line ends.
 //
@@ -46,8 +47,7 @@
 // Item.Complete puts a place from a file over the one that has its id: its geofences
 // are replaced by those of the file; of the rest, a field that the file does not have
 // stays as it is, and one that is empty there (a cell, or null) is emptied, but for the
-// name, without which no place is. A
-// geofence keeps its dwell and rule likewise.
+// name, without which no place is. A geofence keeps its dwell and rule likewise.
 //
 // # Time zones
 //

@@ -385,6 +385,35 @@ func TestPrepareTellsWhatItDid(t *testing.T) {
 	}
 }
 
+func TestATableThatDoesNotTellWhichColumnIsMeantIsRefused(t *testing.T) {
+	for _, c := range []struct{ header, m, field, reason string }{
+		{"id,lat,latitude,lng", "", "map.lat", `"lat" and "latitude" could both hold it: say which one (map=lat:…)`},
+		{"id,latitude,lat,lng", "", "map.lat", `"lat" and "latitude"`},
+		{"id,lat,lng,lng", "", "map.lng", `two columns are called "lng"`},
+		{"id,lat,lng,Lng", "", "map.lng", `"lng" and "Lng"`},
+		{"id,ID,lat,lng", "", "map.id", `"id" and "ID"`},
+		{"id,lat,lng,name,name", "", "map.name", `two columns are called "name"`},
+		{"id,lat,lng,name,Name", "", "map.name", `"name" and "Name"`},
+		{"id,lat,lng,title,title", "name:title", "map.name", `two columns are called "title"`},
+		{"id,lat,lng,Title,TITLE", "name:title", "map.name", `"Title" and "TITLE"`},
+		{"id,lat,lng,Title,TITLE", "name:TITLE", "", ""},
+		{"id,lat,latitude,lng", "lat:latitude", "", ""},
+		{"place,id,lat,lng", "id:id,tags:place", "", ""},
+		{"place,id,lat,lng", "tags:place", "", ""},
+		{"id,lat,lng,note,note,,", "", "", ""}, // nobody reads them
+	} {
+		m, err := places.ParseMapping(strings.FieldsFunc(c.m, func(r rune) bool { return r == ',' })...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = places.NewReader(strings.NewReader(c.header+"\n"), places.Options{Map: m})
+		var e *engage.Error
+		if errors.As(err, &e) != (c.field != "") || e != nil && (e.Code != engage.Invalid || e.Field != c.field || !strings.Contains(e.Msg, c.reason)) {
+			t.Errorf("%s with %q: %v", c.header, c.m, err)
+		}
+	}
+}
+
 func warned(r places.Row, reason string) bool {
 	return slices.ContainsFunc(r.Warnings, func(w places.Warning) bool { return strings.Contains(w.Reason, reason) })
 }

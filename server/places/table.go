@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/footfall-engage/footfall/geo"
@@ -32,6 +33,9 @@ func newTable(in *bufio.Reader, o Options) (*table, error) {
 			if at < 0 {
 				return nil, engage.Errorf(engage.Invalid, "map."+string(f), "the table has no column %q; it has %s", clip(name), t.list())
 			}
+			if err := t.ambiguous(f, []string{name}, nil, at); err != nil {
+				return nil, err
+			}
 			t.at[f], taken[at] = at, true
 		}
 	}
@@ -41,6 +45,9 @@ func newTable(in *bufio.Reader, o Options) (*table, error) {
 		}
 		for _, name := range f.names() {
 			if at := t.column(name); at >= 0 && !taken[at] {
+				if err := t.ambiguous(f, f.names(), taken, at); err != nil {
+					return nil, err
+				}
 				t.at[f], taken[at] = at, true
 				break
 			}
@@ -56,6 +63,25 @@ func newTable(in *bufio.Reader, o Options) (*table, error) {
 		return nil, engage.Errorf(engage.Invalid, "map.lng", "no column holds the longitude, say which one (map=lng:…); the table has %s", t.list())
 	}
 	return t, nil
+}
+
+// ambiguous is the error where another column than at, and none of those taken, could
+// hold the field too: which of them is meant cannot be guessed. taken is nil for a name
+// that was mapped, which may tell two columns apart by case.
+func (t *table) ambiguous(f Field, names []string, taken map[int]bool, at int) error {
+	for i, c := range t.columns {
+		if i == at || taken[i] {
+			continue
+		}
+		if c == t.columns[at] {
+			return engage.Errorf(engage.Invalid, "map."+string(f), "two columns are called %q: rename one, or map another (map=%s:…)", clip(c), f)
+		}
+		if taken != nil && slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(c, name) }) ||
+			taken == nil && strings.EqualFold(c, names[0]) && t.columns[at] != names[0] {
+			return engage.Errorf(engage.Invalid, "map."+string(f), "the columns %q and %q could both hold it: say which one (map=%s:…)", clip(t.columns[at]), clip(c), f)
+		}
+	}
+	return nil
 }
 
 // column is the place of a column; -1 if there is none. Case counts only where two
