@@ -31,7 +31,7 @@ func (s *server) registerPlaces() {
 		method: http.MethodPut, path: "/places/{id}", id: "put-place", tag: tagPlaces, role: catalog.Marketer,
 		summary: "Create or change a place",
 		description: "A change names the version that it was made from, by If-Match or in the document. A ring of a polygon may run in either direction; it is stored as RFC 7946 wants it. " +
-			"Without a time zone it is found from the position; opening hours are kept in one form. The answer's warnings tell what was put right.",
+			"Without a time zone it is found from the position; opening hours are kept in one form. The answer's warnings tell what was put right, and where the location is more than 1 km outside all geofences or the time zone is another than theirs.",
 		body: engage.Place{}, maxBody: maxPlace, examples: examplesOf("corner-shop", "mall"),
 		errors: []int{http.StatusConflict, http.StatusPreconditionFailed, http.StatusPreconditionRequired},
 	}, s.putPlace)

@@ -365,6 +365,7 @@ func TestThePositionTellsTheZone(t *testing.T) {
 
 func TestPrepareTellsWhatItDid(t *testing.T) {
 	p := rich(t)[1]
+	p.Geofences = append(p.Geofences, engage.Geofence{ID: "here", Ring: engage.Near, Shape: geo.Circle{Around: p.Location, RadiusM: 50}})
 	p.TimeZone, p.Hours = "", "mo-fr 9:00 - 18:00; ph OFF"
 	p.Geofences[0].Shape = shape(t, `{"type":"Polygon","coordinates":[[[4.9,52.37],[4.9,52.38],[4.91,52.38],[4.91,52.37],[4.9,52.37]]]}`, nil)
 	p.Beacons[0].UUID = strings.ToUpper(p.Beacons[0].UUID)
@@ -410,6 +411,32 @@ func TestATableThatDoesNotTellWhichColumnIsMeantIsRefused(t *testing.T) {
 		var e *engage.Error
 		if errors.As(err, &e) != (c.field != "") || e != nil && (e.Code != engage.Invalid || e.Field != c.field || !strings.Contains(e.Msg, c.reason)) {
 			t.Errorf("%s with %q: %v", c.header, c.m, err)
+		}
+	}
+}
+
+func TestPrepareDoubtsAPlaceThatIsElsewhere(t *testing.T) {
+	buenosAires := geo.Point{Lat: -34.6037, Lng: -58.3816}
+	for name, c := range map[string]struct {
+		at, fence geo.Point
+		zone      string
+		want      string
+	}{
+		"as it should be":      {shop, shop, "Europe/Amsterdam", "[]"},
+		"the same clock":       {shop, shop, "Europe/Berlin", "[]"},
+		"an old name":          {buenosAires, buenosAires, "America/Buenos_Aires", "[]"},
+		"900 m outside":        {geo.Point{Lat: shop.Lat + 1000/111195.0, Lng: shop.Lng}, shop, "Europe/Amsterdam", "[]"},
+		"1100 m outside":       {geo.Point{Lat: shop.Lat + 1200/111195.0, Lng: shop.Lng}, shop, "Europe/Amsterdam", "[{location is 1.1 km outside all geofences}]"},
+		"lat and lng swapped":  {geo.Point{Lat: shop.Lng, Lng: shop.Lat}, shop, "Europe/Amsterdam", "km outside all geofences}]"},
+		"another zone":         {shop, shop, "America/New_York", "[{time_zone is America/New_York, the geofences are in Europe/Amsterdam}]"},
+		"no such zone":         {shop, shop, "Mars/Base", "[]"},
+		"none, elsewhere":      {buenosAires, shop, "", "km outside all geofences} {time_zone America/Argentina/Buenos_Aires was found from the position}]"},
+		"refused anyway":       {geo.Point{Lat: 91}, shop, "Europe/Amsterdam", "[]"},
+		"a fence that is none": {shop, geo.Point{Lat: 91}, "Europe/Amsterdam", "[]"},
+	} {
+		p := &engage.Place{ID: "p", Name: "P", Location: c.at, TimeZone: c.zone, Geofences: []engage.Geofence{{ID: "f", Ring: engage.Inside, Shape: geo.Circle{Around: c.fence, RadiusM: 100}}}}
+		if got := fmt.Sprint(places.Prepare(p)); !strings.HasSuffix(got, c.want) {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
 		}
 	}
 }

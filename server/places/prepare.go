@@ -10,7 +10,8 @@ import (
 
 // Prepare completes a place that somebody has written: its zone is found from its
 // location where it has none, its hours and beacons are brought into their one form.
-// The warnings tell what was done, and what was put right in its geometries. What is
+// The warnings tell what was done, what was put right in its geometries, and where the
+// location or the time zone given is not that of the geofences. What is
 // wrong stays as it is, for catalog.ValidatePlace to refuse.
 func Prepare(p *engage.Place) []Warning {
 	var out []Warning
@@ -22,6 +23,7 @@ func Prepare(p *engage.Place) []Warning {
 			out = append(out, Warning{engage.Index("geofences", i, join("geometry", w.Field)), w.Reason})
 		}
 	}
+	out = append(out, doubts(p)...)
 	if p.TimeZone == "" {
 		if zone, ok := ZoneAt(p.Location); ok {
 			p.TimeZone = zone
