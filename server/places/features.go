@@ -3,6 +3,7 @@ package places
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"strings"
 
 	"github.com/footfall-engage/footfall/geo"
@@ -42,6 +43,10 @@ func (s *featureSource) in(f Field) string {
 		return "geometry"
 	}
 	return "properties." + s.property(f)
+}
+
+func (s *featureSource) whole(number int) string {
+	return fmt.Sprintf("features[%d]", number-1)
 }
 
 func (s *featureSource) next() (*part, error) {

@@ -89,6 +89,8 @@ type source interface {
 	next() (*part, error)
 	// in is what a field is called in the file.
 	in(f Field) string
+	// whole is what a row is called in the file.
+	whole(number int) string
 }
 
 // Reader reads places from a file.

@@ -29,7 +29,8 @@ type RowReport struct {
 }
 
 // RowError is why a row was refused, or why the rest of a file was not read. The
-// field is in the file's own terms: a column, or a path in the feature.
+// field is in the file's own terms: a column, or a path in the feature; of what is wrong
+// with a row as a whole it is "row" in a table and "features[0]", … in GeoJSON.
 type RowError struct {
 	Code   engage.Code `json:"code"`
 	Field  string      `json:"field,omitempty"`
@@ -66,6 +67,9 @@ func (it *Item) Reports(changed Outcome) []RowReport {
 		out[i] = RowReport{Row: r.Number, Place: r.Place, Fence: r.Fence, Outcome: changed, Warnings: r.Warnings}
 		if r.Err != nil {
 			out[i].Outcome, out[i].Error = Refused, RowErrorOf(r.Err)
+			if out[i].Error.Field == "" {
+				out[i].Error.Field = it.reader.rows.whole(r.Number)
+			}
 		}
 	}
 	return out

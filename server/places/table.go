@@ -114,6 +114,8 @@ func (t *table) in(f Field) string {
 	return string(f)
 }
 
+func (t *table) whole(int) string { return "row" }
+
 func (t *table) next() (*part, error) {
 	cells, warning, fatal, err := t.scan.next()
 	p := &part{row: Row{Number: t.scan.row}, given: map[Field]bool{}}
