@@ -3,9 +3,7 @@ package engage
 import (
 	"fmt"
 	"regexp"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/footfall-engage/footfall/geo"
 )
@@ -117,13 +115,6 @@ func (p *Place) Validate() error {
 	}
 	if p.Name == "" || len(p.Name) > 200 {
 		return Errorf(Invalid, "name", "must have 1 to 200 bytes, has %d", len(p.Name))
-	}
-	if strings.TrimSpace(p.Name) == "" {
-		return Errorf(Invalid, "name", "must not be blank")
-	}
-	// Lines there may be: tables have names of two.
-	if i := strings.IndexFunc(p.Name, func(c rune) bool { return unicode.IsControl(c) && !strings.ContainsRune("\n\r\t", c) }); i >= 0 {
-		return Errorf(Invalid, "name", "must not have control characters, has one at byte %d", i)
 	}
 	if err := p.Location.Validate(); err != nil {
 		return At("location", err)
