@@ -9,7 +9,7 @@ SHELL := /bin/bash
 # The pinned tools come before what the machine has.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-TIMEOUT ?= 10m  # of the tests of one package
+TIMEOUT ?= 20m  # of the tests of one package
 FUZZTIME ?= 1m  # of one fuzz target in `make soak`
 DEMO_FLAGS ?=   # more flags for `make demo`, such as --seed 7 --people 500
 
