@@ -360,7 +360,10 @@ func (t *Tracker) Apply(w World, e Evidence, now time.Time) Step {
 		return Step{Outcome: outcome}
 	}
 	if c.at <= t.through && t.newest != 0 {
-		return Step{Outcome: Late}
+		if c.source != clueSilence {
+			return Step{Outcome: Late}
+		}
+		c.at = t.through + 1 // a clock that went back: nothing was heard since, all the same
 	}
 	at, twice := slices.BinarySearchFunc(t.window, c, func(a, b clue) int { return a.compare(&b) })
 	if twice {

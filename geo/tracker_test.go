@@ -508,6 +508,25 @@ func TestTheEndOfAVisitIsToldThoughSilenceCameFirst(t *testing.T) {
 	k.want("exit ring @300, exit in @300, visit ring @300")
 }
 
+func TestSilenceAfterAClockWentBackStillCounts(t *testing.T) {
+	k := newWalk(t, cafe(t))
+	k.region(0, "in", true)
+	k.beacon(10, "in", true)
+	k.tracker.Freeze()
+	before, _ := k.tracker.Due(k.w)
+	k.silence(5, false)
+	for range 3 {
+		due, any := k.tracker.Due(k.w)
+		if !any {
+			return
+		}
+		k.take(k.tracker.Apply(k.w, geo.Evidence{Source: geo.BySilence, At: due}, due))
+	}
+	if after, any := k.tracker.Due(k.w); any && !after.After(before) {
+		t.Errorf("due at %v for ever", after)
+	}
+}
+
 func TestABatchAfterHoursOfflineIsStale(t *testing.T) {
 	k := newWalk(t, cafe(t))
 	k.now = at(6 * 3600)

@@ -57,6 +57,9 @@ func (s *step) observe(ev geo.Evidence) (geo.Step, error) {
 // is let ring: then it is set again.
 func (s *step) arm() {
 	due, any := s.in.Tracker.Due(s.world())
+	if soonest := s.e.At.Add(time.Second); due.Before(soonest) {
+		due = soonest // whatever comes of a firing, it does not bring the next one at once
+	}
 	if any && (s.in.Due.IsZero() || due.Before(s.in.Due)) {
 		s.in.Due = due
 		s.tx.SetTimer(s.e.Key, presenceTimer, due, nil)
