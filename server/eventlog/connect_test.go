@@ -124,9 +124,9 @@ func TestServersThatDoNotAnswerAreNamed(t *testing.T) {
 		URLs:          []string{"nats://127.0.0.1:1", "nats://127.0.0.1:2"},
 		User:          "ada",
 		Password:      "s3cret",
-		ConnectWithin: 300 * time.Millisecond,
+		ConnectWithin: 3 * time.Second,
 	})
-	wantText(t, got, "127.0.0.1:1", "127.0.0.1:2", "300ms", "refused")
+	wantText(t, got, "127.0.0.1:1", "127.0.0.1:2", "3s", "refused")
 	wantNoText(t, got, "s3cret")
 }
 

@@ -255,6 +255,7 @@ func (o RemoteOptions) dial(ctx context.Context, k *link) (*nats.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	var why error
 	for backoff := minReconnect; ; backoff = min(2*backoff, maxReconnect) {
 		nc, err := nats.Connect(strings.Join(o.URLs, ","), opts...)
 		if err == nil {
@@ -263,8 +264,11 @@ func (o RemoteOptions) dial(ctx context.Context, k *link) (*nats.Conn, error) {
 		if err = o.whyNot(ctx, opts); isRefused(err) {
 			return nil, err
 		}
+		if ctx.Err() == nil || why == nil { // once the time is up every server only seems slow
+			why = err
+		}
 		if !pause(ctx, backoff) {
-			return nil, fmt.Errorf("no server within %s: %w", o.ConnectWithin, err)
+			return nil, fmt.Errorf("no server within %s: %w", o.ConnectWithin, why)
 		}
 	}
 }
