@@ -29,7 +29,7 @@ type earlier struct {
 	} `json:"phones"`
 }
 
-// In the folders of issue 3 a mall has two polygons, one with a hole, a café has
+// In the folders of issues 3 and 4 a mall has two polygons, one with a hole, a café has
 // circles. "hello" greets who comes, "goodbye" who leaves the inside, "rainy-day"
 // wants weather, and there was none. Ada and Ben (no marketing) are in the mall;
 // Eve is, too, and has her hello in the inbox; Gil came, was greeted and left; Cid is
@@ -41,8 +41,8 @@ type earlier struct {
 // states (Flush), posts Hal's fix, and sends itself SIGKILL. Those of a build are made
 // when its issue closes.
 func TestPhonesOfEarlierBuildsGoOn(t *testing.T) {
-	folders, err := filepath.Glob("testdata/folders/issue3-*.tar.gz")
-	if err != nil || len(folders) != 2 {
+	folders, err := filepath.Glob("testdata/folders/issue[3-9]-*.tar.gz")
+	if err != nil || len(folders) < 4 {
 		t.Fatalf("%d folders, %v", len(folders), err)
 	}
 	for _, path := range folders {
