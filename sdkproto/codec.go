@@ -70,7 +70,8 @@ func CheckFrame(f *sdkpb.Frame) error {
 	for _, set := range [...]bool{
 		f.Hello != nil, f.HelloOk != nil, f.Batch != nil, f.Ack != nil, f.Regions != nil,
 		f.RegionsAck != nil, f.Message != nil, f.Claim != nil, f.Grant != nil,
-		f.Error != nil, f.Ping != nil, f.Pong != nil,
+		f.Error != nil, f.Ping != nil, f.Pong != nil, f.InboxSync != nil, f.Inbox != nil,
+		f.Config != nil, f.TokenRefresh != nil, f.NewToken != nil, f.Goaway != nil,
 	} {
 		if set {
 			n++

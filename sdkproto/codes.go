@@ -164,6 +164,7 @@ const (
 	RejectTooLarge    RejectCode = "too_large"         //
 	RejectConsent     RejectCode = "consent_missing"   // the person has not agreed to this
 	RejectIdentity    RejectCode = "identity_invalid"  // ask the host app for a new proof
+	RejectExpired     RejectCode = "identity_expired"  // the proof was good once: ask the host app for a new one
 	RejectMerge       RejectCode = "merge_unsupported" // the identifier belongs to another profile
 	RejectRate        RejectCode = "rate_limited"      // retryable
 	RejectInternal    RejectCode = "internal"          // retryable

@@ -31,6 +31,7 @@ const (
 	KindReceipt     Kind = "receipt"
 	KindPermissions Kind = "permissions"
 	KindBeacon      Kind = "beacon"
+	KindLogout      Kind = "logout"
 )
 
 // Observation reports whether the kind says that something happened at a time,
@@ -60,6 +61,7 @@ func ItemBody(item *sdkpb.Item) (Kind, *sdkpb.Reject) {
 		{KindReceipt, item.GetReceipt() != nil},
 		{KindPermissions, item.GetPermissions() != nil},
 		{KindBeacon, item.GetBeacon() != nil},
+		{KindLogout, item.GetLogout() != nil},
 	} {
 		if b.set {
 			kind = b.kind

@@ -20,6 +20,9 @@ const (
 	PathWS      = "/sdk/v1/ws"      // GET, websocket
 	PathBatch   = "/sdk/v1/batch"   // POST Batch, answered by BatchReply
 	PathInstall = "/sdk/v1/install" // POST Hello, answered by BatchReply with hello_ok
+	PathToken   = "/sdk/v1/token"   // POST TokenRefresh, answered by BatchReply with new_token
+	PathConfig  = "/sdk/v1/config"  // GET, answered by BatchReply with config
+	PathInbox   = "/sdk/v1/inbox"   // GET ?cursor=, answered by BatchReply with inbox
 )
 
 // Headers of the POSTs. On the websocket hello carries the same.
@@ -46,6 +49,15 @@ const (
 	// CapBeacons: the app looks for beacons now, for which iOS takes slots of its
 	// regions.
 	CapBeacons = "beacons"
+	// CapResume: the SDK counts numbered frames, acknowledges them and resumes.
+	CapResume = "resume"
+	// CapInbox: the SDK keeps the inbox and asks for its changes by cursor. Inbox
+	// messages then come in Inbox only, never as a Message of their own.
+	CapInbox = "inbox"
+	// CapConfig: the SDK takes Config.
+	CapConfig = "config"
+	// CapGoaway: the SDK takes Goaway.
+	CapGoaway = "goaway"
 )
 
 // BubbleID is the region id of the bubble. No place's begins with a tilde.

@@ -133,7 +133,7 @@ func (x Permissions_Location) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Permissions_Location.Descriptor instead.
 func (Permissions_Location) EnumDescriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{2, 0}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{3, 0}
 }
 
 type Permissions_Precision int32
@@ -182,7 +182,7 @@ func (x Permissions_Precision) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Permissions_Precision.Descriptor instead.
 func (Permissions_Precision) EnumDescriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{2, 1}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{3, 1}
 }
 
 type Permissions_Notifications int32
@@ -237,7 +237,57 @@ func (x Permissions_Notifications) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Permissions_Notifications.Descriptor instead.
 func (Permissions_Notifications) EnumDescriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{2, 2}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{3, 2}
+}
+
+// Setting of the OS that may be on or off.
+type Permissions_Setting int32
+
+const (
+	Permissions_SETTING_UNSPECIFIED Permissions_Setting = 0
+	Permissions_SETTING_OFF         Permissions_Setting = 1
+	Permissions_SETTING_ON          Permissions_Setting = 2
+)
+
+// Enum value maps for Permissions_Setting.
+var (
+	Permissions_Setting_name = map[int32]string{
+		0: "SETTING_UNSPECIFIED",
+		1: "SETTING_OFF",
+		2: "SETTING_ON",
+	}
+	Permissions_Setting_value = map[string]int32{
+		"SETTING_UNSPECIFIED": 0,
+		"SETTING_OFF":         1,
+		"SETTING_ON":          2,
+	}
+)
+
+func (x Permissions_Setting) Enum() *Permissions_Setting {
+	p := new(Permissions_Setting)
+	*p = x
+	return p
+}
+
+func (x Permissions_Setting) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Permissions_Setting) Descriptor() protoreflect.EnumDescriptor {
+	return file_footfall_sdk_v1_sdk_proto_enumTypes[4].Descriptor()
+}
+
+func (Permissions_Setting) Type() protoreflect.EnumType {
+	return &file_footfall_sdk_v1_sdk_proto_enumTypes[4]
+}
+
+func (x Permissions_Setting) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Permissions_Setting.Descriptor instead.
+func (Permissions_Setting) EnumDescriptor() ([]byte, []int) {
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{3, 3}
 }
 
 type PushTarget_Provider int32
@@ -273,11 +323,11 @@ func (x PushTarget_Provider) String() string {
 }
 
 func (PushTarget_Provider) Descriptor() protoreflect.EnumDescriptor {
-	return file_footfall_sdk_v1_sdk_proto_enumTypes[4].Descriptor()
+	return file_footfall_sdk_v1_sdk_proto_enumTypes[5].Descriptor()
 }
 
 func (PushTarget_Provider) Type() protoreflect.EnumType {
-	return &file_footfall_sdk_v1_sdk_proto_enumTypes[4]
+	return &file_footfall_sdk_v1_sdk_proto_enumTypes[5]
 }
 
 func (x PushTarget_Provider) Number() protoreflect.EnumNumber {
@@ -286,7 +336,7 @@ func (x PushTarget_Provider) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PushTarget_Provider.Descriptor instead.
 func (PushTarget_Provider) EnumDescriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{3, 0}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{4, 0}
 }
 
 type RegionEvent_Transition int32
@@ -325,11 +375,11 @@ func (x RegionEvent_Transition) String() string {
 }
 
 func (RegionEvent_Transition) Descriptor() protoreflect.EnumDescriptor {
-	return file_footfall_sdk_v1_sdk_proto_enumTypes[5].Descriptor()
+	return file_footfall_sdk_v1_sdk_proto_enumTypes[6].Descriptor()
 }
 
 func (RegionEvent_Transition) Type() protoreflect.EnumType {
-	return &file_footfall_sdk_v1_sdk_proto_enumTypes[5]
+	return &file_footfall_sdk_v1_sdk_proto_enumTypes[6]
 }
 
 func (x RegionEvent_Transition) Number() protoreflect.EnumNumber {
@@ -338,7 +388,7 @@ func (x RegionEvent_Transition) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RegionEvent_Transition.Descriptor instead.
 func (RegionEvent_Transition) EnumDescriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{9, 0}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{10, 0}
 }
 
 type Beacon_Proximity int32
@@ -377,11 +427,11 @@ func (x Beacon_Proximity) String() string {
 }
 
 func (Beacon_Proximity) Descriptor() protoreflect.EnumDescriptor {
-	return file_footfall_sdk_v1_sdk_proto_enumTypes[6].Descriptor()
+	return file_footfall_sdk_v1_sdk_proto_enumTypes[7].Descriptor()
 }
 
 func (Beacon_Proximity) Type() protoreflect.EnumType {
-	return &file_footfall_sdk_v1_sdk_proto_enumTypes[6]
+	return &file_footfall_sdk_v1_sdk_proto_enumTypes[7]
 }
 
 func (x Beacon_Proximity) Number() protoreflect.EnumNumber {
@@ -390,7 +440,7 @@ func (x Beacon_Proximity) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Beacon_Proximity.Descriptor instead.
 func (Beacon_Proximity) EnumDescriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{10, 0}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{11, 0}
 }
 
 type Preferences_Attitude int32
@@ -426,11 +476,11 @@ func (x Preferences_Attitude) String() string {
 }
 
 func (Preferences_Attitude) Descriptor() protoreflect.EnumDescriptor {
-	return file_footfall_sdk_v1_sdk_proto_enumTypes[7].Descriptor()
+	return file_footfall_sdk_v1_sdk_proto_enumTypes[8].Descriptor()
 }
 
 func (Preferences_Attitude) Type() protoreflect.EnumType {
-	return &file_footfall_sdk_v1_sdk_proto_enumTypes[7]
+	return &file_footfall_sdk_v1_sdk_proto_enumTypes[8]
 }
 
 func (x Preferences_Attitude) Number() protoreflect.EnumNumber {
@@ -439,7 +489,7 @@ func (x Preferences_Attitude) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Preferences_Attitude.Descriptor instead.
 func (Preferences_Attitude) EnumDescriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{15, 0}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{17, 0}
 }
 
 type Consent_Purpose int32
@@ -484,11 +534,11 @@ func (x Consent_Purpose) String() string {
 }
 
 func (Consent_Purpose) Descriptor() protoreflect.EnumDescriptor {
-	return file_footfall_sdk_v1_sdk_proto_enumTypes[8].Descriptor()
+	return file_footfall_sdk_v1_sdk_proto_enumTypes[9].Descriptor()
 }
 
 func (Consent_Purpose) Type() protoreflect.EnumType {
-	return &file_footfall_sdk_v1_sdk_proto_enumTypes[8]
+	return &file_footfall_sdk_v1_sdk_proto_enumTypes[9]
 }
 
 func (x Consent_Purpose) Number() protoreflect.EnumNumber {
@@ -497,7 +547,7 @@ func (x Consent_Purpose) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Consent_Purpose.Descriptor instead.
 func (Consent_Purpose) EnumDescriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{16, 0}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{18, 0}
 }
 
 type Lifecycle_State int32
@@ -533,11 +583,11 @@ func (x Lifecycle_State) String() string {
 }
 
 func (Lifecycle_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_footfall_sdk_v1_sdk_proto_enumTypes[9].Descriptor()
+	return file_footfall_sdk_v1_sdk_proto_enumTypes[10].Descriptor()
 }
 
 func (Lifecycle_State) Type() protoreflect.EnumType {
-	return &file_footfall_sdk_v1_sdk_proto_enumTypes[9]
+	return &file_footfall_sdk_v1_sdk_proto_enumTypes[10]
 }
 
 func (x Lifecycle_State) Number() protoreflect.EnumNumber {
@@ -546,7 +596,7 @@ func (x Lifecycle_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Lifecycle_State.Descriptor instead.
 func (Lifecycle_State) EnumDescriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{17, 0}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{19, 0}
 }
 
 type Receipt_State int32
@@ -597,11 +647,11 @@ func (x Receipt_State) String() string {
 }
 
 func (Receipt_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_footfall_sdk_v1_sdk_proto_enumTypes[10].Descriptor()
+	return file_footfall_sdk_v1_sdk_proto_enumTypes[11].Descriptor()
 }
 
 func (Receipt_State) Type() protoreflect.EnumType {
-	return &file_footfall_sdk_v1_sdk_proto_enumTypes[10]
+	return &file_footfall_sdk_v1_sdk_proto_enumTypes[11]
 }
 
 func (x Receipt_State) Number() protoreflect.EnumNumber {
@@ -610,7 +660,7 @@ func (x Receipt_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Receipt_State.Descriptor instead.
 func (Receipt_State) EnumDescriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{18, 0}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{20, 0}
 }
 
 type Message_Kind int32
@@ -646,11 +696,11 @@ func (x Message_Kind) String() string {
 }
 
 func (Message_Kind) Descriptor() protoreflect.EnumDescriptor {
-	return file_footfall_sdk_v1_sdk_proto_enumTypes[11].Descriptor()
+	return file_footfall_sdk_v1_sdk_proto_enumTypes[12].Descriptor()
 }
 
 func (Message_Kind) Type() protoreflect.EnumType {
-	return &file_footfall_sdk_v1_sdk_proto_enumTypes[11]
+	return &file_footfall_sdk_v1_sdk_proto_enumTypes[12]
 }
 
 func (x Message_Kind) Number() protoreflect.EnumNumber {
@@ -659,7 +709,166 @@ func (x Message_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Message_Kind.Descriptor instead.
 func (Message_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{25, 0}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{27, 0}
+}
+
+type Display_Style int32
+
+const (
+	Display_STYLE_UNSPECIFIED Display_Style = 0 // as STYLE_BANNER
+	Display_STYLE_BANNER      Display_Style = 1 // over a part of the screen; the app can be used meanwhile
+	Display_STYLE_MODAL       Display_Style = 2 // over the app, which waits for the person
+	Display_STYLE_FULL_SCREEN Display_Style = 3
+)
+
+// Enum value maps for Display_Style.
+var (
+	Display_Style_name = map[int32]string{
+		0: "STYLE_UNSPECIFIED",
+		1: "STYLE_BANNER",
+		2: "STYLE_MODAL",
+		3: "STYLE_FULL_SCREEN",
+	}
+	Display_Style_value = map[string]int32{
+		"STYLE_UNSPECIFIED": 0,
+		"STYLE_BANNER":      1,
+		"STYLE_MODAL":       2,
+		"STYLE_FULL_SCREEN": 3,
+	}
+)
+
+func (x Display_Style) Enum() *Display_Style {
+	p := new(Display_Style)
+	*p = x
+	return p
+}
+
+func (x Display_Style) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Display_Style) Descriptor() protoreflect.EnumDescriptor {
+	return file_footfall_sdk_v1_sdk_proto_enumTypes[13].Descriptor()
+}
+
+func (Display_Style) Type() protoreflect.EnumType {
+	return &file_footfall_sdk_v1_sdk_proto_enumTypes[13]
+}
+
+func (x Display_Style) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Display_Style.Descriptor instead.
+func (Display_Style) EnumDescriptor() ([]byte, []int) {
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{28, 0}
+}
+
+type Tracking_Preset int32
+
+const (
+	Tracking_PRESET_UNSPECIFIED Tracking_Preset = 0
+	Tracking_PRESET_OFF         Tracking_Preset = 1 // no position is asked for, no region watched
+	Tracking_PRESET_EFFICIENT   Tracking_Preset = 2 // regions, visits and significant changes only
+	Tracking_PRESET_RESPONSIVE  Tracking_Preset = 3 // and fixes while the phone moves
+	Tracking_PRESET_CONTINUOUS  Tracking_Preset = 4 // fixes all the time; visible to the person as a service
+)
+
+// Enum value maps for Tracking_Preset.
+var (
+	Tracking_Preset_name = map[int32]string{
+		0: "PRESET_UNSPECIFIED",
+		1: "PRESET_OFF",
+		2: "PRESET_EFFICIENT",
+		3: "PRESET_RESPONSIVE",
+		4: "PRESET_CONTINUOUS",
+	}
+	Tracking_Preset_value = map[string]int32{
+		"PRESET_UNSPECIFIED": 0,
+		"PRESET_OFF":         1,
+		"PRESET_EFFICIENT":   2,
+		"PRESET_RESPONSIVE":  3,
+		"PRESET_CONTINUOUS":  4,
+	}
+)
+
+func (x Tracking_Preset) Enum() *Tracking_Preset {
+	p := new(Tracking_Preset)
+	*p = x
+	return p
+}
+
+func (x Tracking_Preset) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Tracking_Preset) Descriptor() protoreflect.EnumDescriptor {
+	return file_footfall_sdk_v1_sdk_proto_enumTypes[14].Descriptor()
+}
+
+func (Tracking_Preset) Type() protoreflect.EnumType {
+	return &file_footfall_sdk_v1_sdk_proto_enumTypes[14]
+}
+
+func (x Tracking_Preset) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Tracking_Preset.Descriptor instead.
+func (Tracking_Preset) EnumDescriptor() ([]byte, []int) {
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{33, 0}
+}
+
+type Tracking_Accuracy int32
+
+const (
+	Tracking_ACCURACY_UNSPECIFIED Tracking_Accuracy = 0
+	Tracking_ACCURACY_LOW         Tracking_Accuracy = 1 // about a kilometre: cell towers
+	Tracking_ACCURACY_MEDIUM      Tracking_Accuracy = 2 // about a hundred metres: wifi
+	Tracking_ACCURACY_HIGH        Tracking_Accuracy = 3 // GPS
+)
+
+// Enum value maps for Tracking_Accuracy.
+var (
+	Tracking_Accuracy_name = map[int32]string{
+		0: "ACCURACY_UNSPECIFIED",
+		1: "ACCURACY_LOW",
+		2: "ACCURACY_MEDIUM",
+		3: "ACCURACY_HIGH",
+	}
+	Tracking_Accuracy_value = map[string]int32{
+		"ACCURACY_UNSPECIFIED": 0,
+		"ACCURACY_LOW":         1,
+		"ACCURACY_MEDIUM":      2,
+		"ACCURACY_HIGH":        3,
+	}
+)
+
+func (x Tracking_Accuracy) Enum() *Tracking_Accuracy {
+	p := new(Tracking_Accuracy)
+	*p = x
+	return p
+}
+
+func (x Tracking_Accuracy) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Tracking_Accuracy) Descriptor() protoreflect.EnumDescriptor {
+	return file_footfall_sdk_v1_sdk_proto_enumTypes[15].Descriptor()
+}
+
+func (Tracking_Accuracy) Type() protoreflect.EnumType {
+	return &file_footfall_sdk_v1_sdk_proto_enumTypes[15]
+}
+
+func (x Tracking_Accuracy) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Tracking_Accuracy.Descriptor instead.
+func (Tracking_Accuracy) EnumDescriptor() ([]byte, []int) {
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{33, 1}
 }
 
 // Frame is one message on the socket, in either direction. Exactly one body is
@@ -670,19 +879,32 @@ type Frame struct {
 	// id numbers the sender's frames that expect an answer; 0 expects none.
 	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	// re is the id of the frame that this one answers; 0 answers none.
-	Re            uint64      `protobuf:"varint,2,opt,name=re,proto3" json:"re,omitempty"`
-	Hello         *Hello      `protobuf:"bytes,10,opt,name=hello,proto3,oneof" json:"hello,omitempty"`                             // up, first frame
-	HelloOk       *HelloOk    `protobuf:"bytes,11,opt,name=hello_ok,json=helloOk,proto3,oneof" json:"hello_ok,omitempty"`          // down, answers hello
-	Batch         *Batch      `protobuf:"bytes,12,opt,name=batch,proto3,oneof" json:"batch,omitempty"`                             // up
-	Ack           *Ack        `protobuf:"bytes,13,opt,name=ack,proto3,oneof" json:"ack,omitempty"`                                 // down, answers batch
-	Regions       *Regions    `protobuf:"bytes,14,opt,name=regions,proto3,oneof" json:"regions,omitempty"`                         // down
-	RegionsAck    *RegionsAck `protobuf:"bytes,15,opt,name=regions_ack,json=regionsAck,proto3,oneof" json:"regions_ack,omitempty"` // up
-	Message       *Message    `protobuf:"bytes,16,opt,name=message,proto3,oneof" json:"message,omitempty"`                         // down
-	Claim         *Claim      `protobuf:"bytes,17,opt,name=claim,proto3,oneof" json:"claim,omitempty"`                             // up
-	Grant         *Grant      `protobuf:"bytes,18,opt,name=grant,proto3,oneof" json:"grant,omitempty"`                             // down, answers claim
-	Error         *Error      `protobuf:"bytes,19,opt,name=error,proto3,oneof" json:"error,omitempty"`                             // down
-	Ping          *Ping       `protobuf:"bytes,20,opt,name=ping,proto3,oneof" json:"ping,omitempty"`                               // either
-	Pong          *Pong       `protobuf:"bytes,21,opt,name=pong,proto3,oneof" json:"pong,omitempty"`                               // either, answers ping
+	Re uint64 `protobuf:"varint,2,opt,name=re,proto3" json:"re,omitempty"`
+	// seq numbers the server's frames that must not be lost, from 1 on within the
+	// epoch of hello_ok: regions, config, message, inbox. 0 is not numbered. Only for
+	// SDKs of the capability "resume".
+	Seq uint64 `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
+	// down_ack is the highest seq up to which the phone has taken every numbered frame
+	// into effect; any frame of the phone's may say it. 0 says nothing.
+	DownAck       uint64        `protobuf:"varint,4,opt,name=down_ack,json=downAck,proto3" json:"down_ack,omitempty"`
+	Hello         *Hello        `protobuf:"bytes,10,opt,name=hello,proto3,oneof" json:"hello,omitempty"`                                   // up, first frame
+	HelloOk       *HelloOk      `protobuf:"bytes,11,opt,name=hello_ok,json=helloOk,proto3,oneof" json:"hello_ok,omitempty"`                // down, answers hello
+	Batch         *Batch        `protobuf:"bytes,12,opt,name=batch,proto3,oneof" json:"batch,omitempty"`                                   // up
+	Ack           *Ack          `protobuf:"bytes,13,opt,name=ack,proto3,oneof" json:"ack,omitempty"`                                       // down, answers batch
+	Regions       *Regions      `protobuf:"bytes,14,opt,name=regions,proto3,oneof" json:"regions,omitempty"`                               // down
+	RegionsAck    *RegionsAck   `protobuf:"bytes,15,opt,name=regions_ack,json=regionsAck,proto3,oneof" json:"regions_ack,omitempty"`       // up
+	Message       *Message      `protobuf:"bytes,16,opt,name=message,proto3,oneof" json:"message,omitempty"`                               // down
+	Claim         *Claim        `protobuf:"bytes,17,opt,name=claim,proto3,oneof" json:"claim,omitempty"`                                   // up
+	Grant         *Grant        `protobuf:"bytes,18,opt,name=grant,proto3,oneof" json:"grant,omitempty"`                                   // down, answers claim
+	Error         *Error        `protobuf:"bytes,19,opt,name=error,proto3,oneof" json:"error,omitempty"`                                   // down
+	Ping          *Ping         `protobuf:"bytes,20,opt,name=ping,proto3,oneof" json:"ping,omitempty"`                                     // either
+	Pong          *Pong         `protobuf:"bytes,21,opt,name=pong,proto3,oneof" json:"pong,omitempty"`                                     // either, answers ping
+	InboxSync     *InboxSync    `protobuf:"bytes,22,opt,name=inbox_sync,json=inboxSync,proto3,oneof" json:"inbox_sync,omitempty"`          // up
+	Inbox         *Inbox        `protobuf:"bytes,23,opt,name=inbox,proto3,oneof" json:"inbox,omitempty"`                                   // down, answers inbox_sync; of its own accord when something changes
+	Config        *Config       `protobuf:"bytes,24,opt,name=config,proto3,oneof" json:"config,omitempty"`                                 // down
+	TokenRefresh  *TokenRefresh `protobuf:"bytes,25,opt,name=token_refresh,json=tokenRefresh,proto3,oneof" json:"token_refresh,omitempty"` // up
+	NewToken      *NewToken     `protobuf:"bytes,26,opt,name=new_token,json=newToken,proto3,oneof" json:"new_token,omitempty"`             // down, answers token_refresh
+	Goaway        *Goaway       `protobuf:"bytes,27,opt,name=goaway,proto3,oneof" json:"goaway,omitempty"`                                 // down
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -727,6 +949,20 @@ func (x *Frame) GetId() uint64 {
 func (x *Frame) GetRe() uint64 {
 	if x != nil {
 		return x.Re
+	}
+	return 0
+}
+
+func (x *Frame) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *Frame) GetDownAck() uint64 {
+	if x != nil {
+		return x.DownAck
 	}
 	return 0
 }
@@ -815,6 +1051,48 @@ func (x *Frame) GetPong() *Pong {
 	return nil
 }
 
+func (x *Frame) GetInboxSync() *InboxSync {
+	if x != nil {
+		return x.InboxSync
+	}
+	return nil
+}
+
+func (x *Frame) GetInbox() *Inbox {
+	if x != nil {
+		return x.Inbox
+	}
+	return nil
+}
+
+func (x *Frame) GetConfig() *Config {
+	if x != nil {
+		return x.Config
+	}
+	return nil
+}
+
+func (x *Frame) GetTokenRefresh() *TokenRefresh {
+	if x != nil {
+		return x.TokenRefresh
+	}
+	return nil
+}
+
+func (x *Frame) GetNewToken() *NewToken {
+	if x != nil {
+		return x.NewToken
+	}
+	return nil
+}
+
+func (x *Frame) GetGoaway() *Goaway {
+	if x != nil {
+		return x.Goaway
+	}
+	return nil
+}
+
 // Hello opens a session; it must be the first frame, within 5 s.
 type Hello struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -838,7 +1116,15 @@ type Hello struct {
 	Lifecycle   Lifecycle_State `protobuf:"varint,17,opt,name=lifecycle,proto3,enum=footfall.sdk.v1.Lifecycle_State" json:"lifecycle,omitempty"` // UNSPECIFIED on a socket means foreground
 	// caps are what the SDK does beyond the first version (README, "Capabilities");
 	// at most 20; the server ignores those that it does not know.
-	Caps          []string `protobuf:"bytes,18,rep,name=caps,proto3" json:"caps,omitempty"` // 19..29 are kept for identity, config_etag, regions_etag, resume.
+	Caps []string `protobuf:"bytes,18,rep,name=caps,proto3" json:"caps,omitempty"`
+	// resume asks to go on with an earlier session: what it had been sent and had not
+	// taken comes again, and nothing else does.
+	Resume      *Resume `protobuf:"bytes,19,opt,name=resume,proto3,oneof" json:"resume,omitempty"`
+	ConfigEtag  string  `protobuf:"bytes,20,opt,name=config_etag,json=configEtag,proto3" json:"config_etag,omitempty"`    // of the config that the SDK has kept; empty means none
+	RegionsEtag string  `protobuf:"bytes,21,opt,name=regions_etag,json=regionsEtag,proto3" json:"regions_etag,omitempty"` // of the set that it watches; empty means none, or that it was not kept
+	// inbox_cursor asks for what has changed in the inbox since, as inbox_sync does; ""
+	// is the beginning; absent asks for nothing.
+	InboxCursor   *string `protobuf:"bytes,22,opt,name=inbox_cursor,json=inboxCursor,proto3,oneof" json:"inbox_cursor,omitempty"` // 23..29 are kept.
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -999,19 +1285,111 @@ func (x *Hello) GetCaps() []string {
 	return nil
 }
 
-// Permissions that the person gave the app in the OS; every change is sent.
-type Permissions struct {
-	state         protoimpl.MessageState    `protogen:"open.v1"`
-	Location      Permissions_Location      `protobuf:"varint,1,opt,name=location,proto3,enum=footfall.sdk.v1.Permissions_Location" json:"location,omitempty"`
-	Precision     Permissions_Precision     `protobuf:"varint,2,opt,name=precision,proto3,enum=footfall.sdk.v1.Permissions_Precision" json:"precision,omitempty"`
-	Notifications Permissions_Notifications `protobuf:"varint,3,opt,name=notifications,proto3,enum=footfall.sdk.v1.Permissions_Notifications" json:"notifications,omitempty"`
+func (x *Hello) GetResume() *Resume {
+	if x != nil {
+		return x.Resume
+	}
+	return nil
+}
+
+func (x *Hello) GetConfigEtag() string {
+	if x != nil {
+		return x.ConfigEtag
+	}
+	return ""
+}
+
+func (x *Hello) GetRegionsEtag() string {
+	if x != nil {
+		return x.RegionsEtag
+	}
+	return ""
+}
+
+func (x *Hello) GetInboxCursor() string {
+	if x != nil && x.InboxCursor != nil {
+		return *x.InboxCursor
+	}
+	return ""
+}
+
+// Resume names an earlier session of the install.
+type Resume struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Session       string                 `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`                 // as hello_ok gave it
+	Epoch         string                 `protobuf:"bytes,2,opt,name=epoch,proto3" json:"epoch,omitempty"`                     // likewise
+	LastSeq       uint64                 `protobuf:"varint,3,opt,name=last_seq,json=lastSeq,proto3" json:"last_seq,omitempty"` // as Frame.down_ack
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
+func (x *Resume) Reset() {
+	*x = Resume{}
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Resume) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Resume) ProtoMessage() {}
+
+func (x *Resume) ProtoReflect() protoreflect.Message {
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Resume.ProtoReflect.Descriptor instead.
+func (*Resume) Descriptor() ([]byte, []int) {
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Resume) GetSession() string {
+	if x != nil {
+		return x.Session
+	}
+	return ""
+}
+
+func (x *Resume) GetEpoch() string {
+	if x != nil {
+		return x.Epoch
+	}
+	return ""
+}
+
+func (x *Resume) GetLastSeq() uint64 {
+	if x != nil {
+		return x.LastSeq
+	}
+	return 0
+}
+
+// Permissions that the person gave the app in the OS; every change is sent.
+type Permissions struct {
+	state             protoimpl.MessageState    `protogen:"open.v1"`
+	Location          Permissions_Location      `protobuf:"varint,1,opt,name=location,proto3,enum=footfall.sdk.v1.Permissions_Location" json:"location,omitempty"`
+	Precision         Permissions_Precision     `protobuf:"varint,2,opt,name=precision,proto3,enum=footfall.sdk.v1.Permissions_Precision" json:"precision,omitempty"`
+	Notifications     Permissions_Notifications `protobuf:"varint,3,opt,name=notifications,proto3,enum=footfall.sdk.v1.Permissions_Notifications" json:"notifications,omitempty"`
+	Bluetooth         Permissions_Setting       `protobuf:"varint,4,opt,name=bluetooth,proto3,enum=footfall.sdk.v1.Permissions_Setting" json:"bluetooth,omitempty"`                                          // may the app look for beacons?
+	BackgroundRefresh Permissions_Setting       `protobuf:"varint,5,opt,name=background_refresh,json=backgroundRefresh,proto3,enum=footfall.sdk.v1.Permissions_Setting" json:"background_refresh,omitempty"` // may it run in the background at all?
+	BatteryOptimised  Permissions_Setting       `protobuf:"varint,6,opt,name=battery_optimised,json=batteryOptimised,proto3,enum=footfall.sdk.v1.Permissions_Setting" json:"battery_optimised,omitempty"`    // does the OS hold it back to spare the battery?
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
 func (x *Permissions) Reset() {
 	*x = Permissions{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[2]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1023,7 +1401,7 @@ func (x *Permissions) String() string {
 func (*Permissions) ProtoMessage() {}
 
 func (x *Permissions) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[2]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1036,7 +1414,7 @@ func (x *Permissions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Permissions.ProtoReflect.Descriptor instead.
 func (*Permissions) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{2}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Permissions) GetLocation() Permissions_Location {
@@ -1060,6 +1438,27 @@ func (x *Permissions) GetNotifications() Permissions_Notifications {
 	return Permissions_NOTIFICATIONS_UNSPECIFIED
 }
 
+func (x *Permissions) GetBluetooth() Permissions_Setting {
+	if x != nil {
+		return x.Bluetooth
+	}
+	return Permissions_SETTING_UNSPECIFIED
+}
+
+func (x *Permissions) GetBackgroundRefresh() Permissions_Setting {
+	if x != nil {
+		return x.BackgroundRefresh
+	}
+	return Permissions_SETTING_UNSPECIFIED
+}
+
+func (x *Permissions) GetBatteryOptimised() Permissions_Setting {
+	if x != nil {
+		return x.BatteryOptimised
+	}
+	return Permissions_SETTING_UNSPECIFIED
+}
+
 // PushTarget is where a push for this install goes.
 type PushTarget struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1073,7 +1472,7 @@ type PushTarget struct {
 
 func (x *PushTarget) Reset() {
 	*x = PushTarget{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[3]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1085,7 +1484,7 @@ func (x *PushTarget) String() string {
 func (*PushTarget) ProtoMessage() {}
 
 func (x *PushTarget) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[3]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1098,7 +1497,7 @@ func (x *PushTarget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushTarget.ProtoReflect.Descriptor instead.
 func (*PushTarget) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{3}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *PushTarget) GetProvider() PushTarget_Provider {
@@ -1145,15 +1544,22 @@ type HelloOk struct {
 	// means that it has nothing or does not say. Only an ack removes items; an SDK
 	// whose own counter is not above this one has lost its storage and continues
 	// above it.
-	ThroughSeq    uint64   `protobuf:"varint,8,opt,name=through_seq,json=throughSeq,proto3" json:"through_seq,omitempty"`
-	Caps          []string `protobuf:"bytes,9,rep,name=caps,proto3" json:"caps,omitempty"` // those of hello that the server knows
+	ThroughSeq uint64   `protobuf:"varint,8,opt,name=through_seq,json=throughSeq,proto3" json:"through_seq,omitempty"`
+	Caps       []string `protobuf:"bytes,9,rep,name=caps,proto3" json:"caps,omitempty"` // those of hello that the server knows
+	// epoch of the numbered frames; another than before means that the numbers begin
+	// anew. Only for SDKs of the capability "resume".
+	Epoch string `protobuf:"bytes,10,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// resumed: what hello.resume names goes on, and frames that it had not taken follow
+	// under their numbers. Otherwise the whole state comes anew (regions, config and
+	// inbox, as far as the etags and the cursor of hello are not those of now).
+	Resumed       bool `protobuf:"varint,11,opt,name=resumed,proto3" json:"resumed,omitempty"` // 12..19 are kept.
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HelloOk) Reset() {
 	*x = HelloOk{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[4]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1165,7 +1571,7 @@ func (x *HelloOk) String() string {
 func (*HelloOk) ProtoMessage() {}
 
 func (x *HelloOk) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[4]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1178,7 +1584,7 @@ func (x *HelloOk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloOk.ProtoReflect.Descriptor instead.
 func (*HelloOk) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{4}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *HelloOk) GetSession() string {
@@ -1244,6 +1650,20 @@ func (x *HelloOk) GetCaps() []string {
 	return nil
 }
 
+func (x *HelloOk) GetEpoch() string {
+	if x != nil {
+		return x.Epoch
+	}
+	return ""
+}
+
+func (x *HelloOk) GetResumed() bool {
+	if x != nil {
+		return x.Resumed
+	}
+	return false
+}
+
 // Limits in force for this session. A client that keeps them is never refused
 // for size. A field that is 0 has the default of the README.
 type Limits struct {
@@ -1258,7 +1678,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[5]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1270,7 +1690,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[5]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1283,7 +1703,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{5}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Limits) GetFrameBytes() uint32 {
@@ -1326,14 +1746,18 @@ type Batch struct {
 	BootId     string                 `protobuf:"bytes,6,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"` // boot in which sent_mono_ms was read; empty means that monotonic clocks are not used
 	// regions_ack says what became of the regions that the last answer brought; in a
 	// POST only: a socket has the frame.
-	RegionsAck    *RegionsAck `protobuf:"bytes,7,opt,name=regions_ack,json=regionsAck,proto3,oneof" json:"regions_ack,omitempty"` // 8..9 are kept for last_down_seq.
+	RegionsAck *RegionsAck `protobuf:"bytes,7,opt,name=regions_ack,json=regionsAck,proto3,oneof" json:"regions_ack,omitempty"`
+	// config_etag and inbox_cursor, in a POST only, ask as those of hello do: the answer
+	// holds what has changed. Absent asks for nothing.
+	ConfigEtag    *string `protobuf:"bytes,8,opt,name=config_etag,json=configEtag,proto3,oneof" json:"config_etag,omitempty"`
+	InboxCursor   *string `protobuf:"bytes,9,opt,name=inbox_cursor,json=inboxCursor,proto3,oneof" json:"inbox_cursor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[6]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1345,7 +1769,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[6]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1358,7 +1782,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{6}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Batch) GetBatchId() string {
@@ -1410,6 +1834,20 @@ func (x *Batch) GetRegionsAck() *RegionsAck {
 	return nil
 }
 
+func (x *Batch) GetConfigEtag() string {
+	if x != nil && x.ConfigEtag != nil {
+		return *x.ConfigEtag
+	}
+	return ""
+}
+
+func (x *Batch) GetInboxCursor() string {
+	if x != nil && x.InboxCursor != nil {
+		return *x.InboxCursor
+	}
+	return ""
+}
+
 // Item is one thing that happened on the phone. (install, seq) is its key: an
 // item takes effect once however often it is sent. Exactly one body is set.
 type Item struct {
@@ -1430,13 +1868,14 @@ type Item struct {
 	Receipt       *Receipt               `protobuf:"bytes,18,opt,name=receipt,proto3,oneof" json:"receipt,omitempty"`
 	Permissions   *Permissions           `protobuf:"bytes,19,opt,name=permissions,proto3,oneof" json:"permissions,omitempty"`
 	Beacon        *Beacon                `protobuf:"bytes,20,opt,name=beacon,proto3,oneof" json:"beacon,omitempty"`
+	Logout        *Logout                `protobuf:"bytes,21,opt,name=logout,proto3,oneof" json:"logout,omitempty"` // 6..9 are kept for what concerns every item; 22..39 for wifi, screen, diag.
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Item) Reset() {
 	*x = Item{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[7]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1448,7 +1887,7 @@ func (x *Item) String() string {
 func (*Item) ProtoMessage() {}
 
 func (x *Item) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[7]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1461,7 +1900,7 @@ func (x *Item) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Item.ProtoReflect.Descriptor instead.
 func (*Item) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{7}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Item) GetItemId() string {
@@ -1576,6 +2015,13 @@ func (x *Item) GetBeacon() *Beacon {
 	return nil
 }
 
+func (x *Item) GetLogout() *Logout {
+	if x != nil {
+		return x.Logout
+	}
+	return nil
+}
+
 // Location is one fix.
 type Location struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1592,7 +2038,7 @@ type Location struct {
 
 func (x *Location) Reset() {
 	*x = Location{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[8]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1604,7 +2050,7 @@ func (x *Location) String() string {
 func (*Location) ProtoMessage() {}
 
 func (x *Location) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[8]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1617,7 +2063,7 @@ func (x *Location) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Location.ProtoReflect.Descriptor instead.
 func (*Location) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{8}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Location) GetLat() float64 {
@@ -1683,7 +2129,7 @@ type RegionEvent struct {
 
 func (x *RegionEvent) Reset() {
 	*x = RegionEvent{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[9]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1695,7 +2141,7 @@ func (x *RegionEvent) String() string {
 func (*RegionEvent) ProtoMessage() {}
 
 func (x *RegionEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[9]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1708,7 +2154,7 @@ func (x *RegionEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegionEvent.ProtoReflect.Descriptor instead.
 func (*RegionEvent) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{9}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RegionEvent) GetRegionId() string {
@@ -1751,7 +2197,7 @@ type Beacon struct {
 
 func (x *Beacon) Reset() {
 	*x = Beacon{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[10]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1763,7 +2209,7 @@ func (x *Beacon) String() string {
 func (*Beacon) ProtoMessage() {}
 
 func (x *Beacon) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[10]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1776,7 +2222,7 @@ func (x *Beacon) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Beacon.ProtoReflect.Descriptor instead.
 func (*Beacon) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{10}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Beacon) GetIbeacon() *IBeacon {
@@ -1842,7 +2288,7 @@ type IBeacon struct {
 
 func (x *IBeacon) Reset() {
 	*x = IBeacon{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[11]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1854,7 +2300,7 @@ func (x *IBeacon) String() string {
 func (*IBeacon) ProtoMessage() {}
 
 func (x *IBeacon) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[11]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1867,7 +2313,7 @@ func (x *IBeacon) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IBeacon.ProtoReflect.Descriptor instead.
 func (*IBeacon) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{11}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *IBeacon) GetUuid() string {
@@ -1902,7 +2348,7 @@ type EddystoneUid struct {
 
 func (x *EddystoneUid) Reset() {
 	*x = EddystoneUid{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[12]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1914,7 +2360,7 @@ func (x *EddystoneUid) String() string {
 func (*EddystoneUid) ProtoMessage() {}
 
 func (x *EddystoneUid) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[12]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1927,7 +2373,7 @@ func (x *EddystoneUid) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EddystoneUid.ProtoReflect.Descriptor instead.
 func (*EddystoneUid) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{12}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *EddystoneUid) GetNamespace() string {
@@ -1956,7 +2402,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[13]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1968,7 +2414,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[13]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1981,7 +2427,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{13}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Event) GetName() string {
@@ -2003,15 +2449,20 @@ type Identify struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	UserId string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"` // the retailer's id of the person; required
 	// hmac proves it: hex HMAC-SHA256(identity secret, "v1\0" + app id + "\0" + user_id).
-	Hmac          string `protobuf:"bytes,2,opt,name=hmac,proto3" json:"hmac,omitempty"`
-	TraitsJson    string `protobuf:"bytes,3,opt,name=traits_json,json=traitsJson,proto3" json:"traits_json,omitempty"` // one JSON object, at most 16 KiB; empty means {}
+	// It does not expire.
+	Hmac       string `protobuf:"bytes,2,opt,name=hmac,proto3" json:"hmac,omitempty"`
+	TraitsJson string `protobuf:"bytes,3,opt,name=traits_json,json=traitsJson,proto3" json:"traits_json,omitempty"` // one JSON object, at most 16 KiB; empty means {}
+	// jwt proves it instead: a JWS in compact form, signed by the retailer's server,
+	// whose claims are sub (the user_id), aud (the app id), iat, and exp at most one
+	// hour after iat. Of hmac and jwt one at most is set.
+	Jwt           string `protobuf:"bytes,4,opt,name=jwt,proto3" json:"jwt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Identify) Reset() {
 	*x = Identify{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[14]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2023,7 +2474,7 @@ func (x *Identify) String() string {
 func (*Identify) ProtoMessage() {}
 
 func (x *Identify) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[14]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2036,7 +2487,7 @@ func (x *Identify) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Identify.ProtoReflect.Descriptor instead.
 func (*Identify) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{14}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Identify) GetUserId() string {
@@ -2060,6 +2511,52 @@ func (x *Identify) GetTraitsJson() string {
 	return ""
 }
 
+func (x *Identify) GetJwt() string {
+	if x != nil {
+		return x.Jwt
+	}
+	return ""
+}
+
+// Logout says that the person has left the app: what follows, pushes and inbox
+// included, is another's, whom nobody knows yet. Consents and preferences of the
+// person do not go over to the next.
+type Logout struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Logout) Reset() {
+	*x = Logout{}
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Logout) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Logout) ProtoMessage() {}
+
+func (x *Logout) ProtoReflect() protoreflect.Message {
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Logout.ProtoReflect.Descriptor instead.
+func (*Logout) Descriptor() ([]byte, []int) {
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{16}
+}
+
 // Preferences that the person set in the app. Each entry replaces the earlier
 // answer for its topic.
 type Preferences struct {
@@ -2071,7 +2568,7 @@ type Preferences struct {
 
 func (x *Preferences) Reset() {
 	*x = Preferences{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[15]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2083,7 +2580,7 @@ func (x *Preferences) String() string {
 func (*Preferences) ProtoMessage() {}
 
 func (x *Preferences) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[15]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2096,7 +2593,7 @@ func (x *Preferences) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Preferences.ProtoReflect.Descriptor instead.
 func (*Preferences) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{15}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Preferences) GetTopics() map[string]Preferences_Attitude {
@@ -2119,7 +2616,7 @@ type Consent struct {
 
 func (x *Consent) Reset() {
 	*x = Consent{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[16]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2131,7 +2628,7 @@ func (x *Consent) String() string {
 func (*Consent) ProtoMessage() {}
 
 func (x *Consent) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[16]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2144,7 +2641,7 @@ func (x *Consent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Consent.ProtoReflect.Descriptor instead.
 func (*Consent) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{16}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Consent) GetPurpose() Consent_Purpose {
@@ -2185,7 +2682,7 @@ type Lifecycle struct {
 
 func (x *Lifecycle) Reset() {
 	*x = Lifecycle{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[17]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2197,7 +2694,7 @@ func (x *Lifecycle) String() string {
 func (*Lifecycle) ProtoMessage() {}
 
 func (x *Lifecycle) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[17]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2210,7 +2707,7 @@ func (x *Lifecycle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lifecycle.ProtoReflect.Descriptor instead.
 func (*Lifecycle) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{17}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Lifecycle) GetState() Lifecycle_State {
@@ -2233,7 +2730,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[18]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2245,7 +2742,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[18]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2258,7 +2755,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{18}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Receipt) GetMessageId() string {
@@ -2308,7 +2805,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[19]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2320,7 +2817,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[19]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2333,7 +2830,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{19}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Ack) GetBatchId() string {
@@ -2393,7 +2890,7 @@ type Reject struct {
 
 func (x *Reject) Reset() {
 	*x = Reject{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[20]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2405,7 +2902,7 @@ func (x *Reject) String() string {
 func (*Reject) ProtoMessage() {}
 
 func (x *Reject) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[20]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2418,7 +2915,7 @@ func (x *Reject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reject.ProtoReflect.Descriptor instead.
 func (*Reject) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{20}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Reject) GetItemId() string {
@@ -2479,7 +2976,7 @@ type Regions struct {
 
 func (x *Regions) Reset() {
 	*x = Regions{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[21]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2491,7 +2988,7 @@ func (x *Regions) String() string {
 func (*Regions) ProtoMessage() {}
 
 func (x *Regions) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[21]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2504,7 +3001,7 @@ func (x *Regions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Regions.ProtoReflect.Descriptor instead.
 func (*Regions) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{21}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Regions) GetEtag() string {
@@ -2550,7 +3047,7 @@ type Region struct {
 
 func (x *Region) Reset() {
 	*x = Region{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[22]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2562,7 +3059,7 @@ func (x *Region) String() string {
 func (*Region) ProtoMessage() {}
 
 func (x *Region) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[22]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2575,7 +3072,7 @@ func (x *Region) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Region.ProtoReflect.Descriptor instead.
 func (*Region) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{22}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Region) GetId() string {
@@ -2646,7 +3143,7 @@ type RegionsAck struct {
 
 func (x *RegionsAck) Reset() {
 	*x = RegionsAck{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[23]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2658,7 +3155,7 @@ func (x *RegionsAck) String() string {
 func (*RegionsAck) ProtoMessage() {}
 
 func (x *RegionsAck) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[23]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2671,7 +3168,7 @@ func (x *RegionsAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegionsAck.ProtoReflect.Descriptor instead.
 func (*RegionsAck) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{23}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RegionsAck) GetEtag() string {
@@ -2706,7 +3203,7 @@ type RegionFailure struct {
 
 func (x *RegionFailure) Reset() {
 	*x = RegionFailure{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[24]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2718,7 +3215,7 @@ func (x *RegionFailure) String() string {
 func (*RegionFailure) ProtoMessage() {}
 
 func (x *RegionFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[24]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2731,7 +3228,7 @@ func (x *RegionFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegionFailure.ProtoReflect.Descriptor instead.
 func (*RegionFailure) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{24}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RegionFailure) GetId() string {
@@ -2750,23 +3247,27 @@ func (x *RegionFailure) GetOsCode() string {
 
 // Message to the person. An in-app message is shown only after a grant.
 type Message struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	MessageId     string                 `protobuf:"bytes,1,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"` // the delivery's id: the SDK shows one id once
-	Kind          Message_Kind           `protobuf:"varint,2,opt,name=kind,proto3,enum=footfall.sdk.v1.Message_Kind" json:"kind,omitempty"`
-	Title         string                 `protobuf:"bytes,3,opt,name=title,proto3" json:"title,omitempty"`
-	Body          string                 `protobuf:"bytes,4,opt,name=body,proto3" json:"body,omitempty"`
-	DeepLink      string                 `protobuf:"bytes,5,opt,name=deep_link,json=deepLink,proto3" json:"deep_link,omitempty"`
-	ImageUrl      string                 `protobuf:"bytes,6,opt,name=image_url,json=imageUrl,proto3" json:"image_url,omitempty"`
-	Data          map[string]string      `protobuf:"bytes,7,rep,name=data,proto3" json:"data,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	ExpiresMs     int64                  `protobuf:"varint,8,opt,name=expires_ms,json=expiresMs,proto3" json:"expires_ms,omitempty"`   // 0 means never
-	CampaignId    string                 `protobuf:"bytes,9,opt,name=campaign_id,json=campaignId,proto3" json:"campaign_id,omitempty"` // 10..19 are kept for seq, trigger, frequency, control_group.
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	MessageId  string                 `protobuf:"bytes,1,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"` // the delivery's id: the SDK shows one id once
+	Kind       Message_Kind           `protobuf:"varint,2,opt,name=kind,proto3,enum=footfall.sdk.v1.Message_Kind" json:"kind,omitempty"`
+	Title      string                 `protobuf:"bytes,3,opt,name=title,proto3" json:"title,omitempty"`
+	Body       string                 `protobuf:"bytes,4,opt,name=body,proto3" json:"body,omitempty"`
+	DeepLink   string                 `protobuf:"bytes,5,opt,name=deep_link,json=deepLink,proto3" json:"deep_link,omitempty"`
+	ImageUrl   string                 `protobuf:"bytes,6,opt,name=image_url,json=imageUrl,proto3" json:"image_url,omitempty"`
+	Data       map[string]string      `protobuf:"bytes,7,rep,name=data,proto3" json:"data,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	ExpiresMs  int64                  `protobuf:"varint,8,opt,name=expires_ms,json=expiresMs,proto3" json:"expires_ms,omitempty"` // 0 means never
+	CampaignId string                 `protobuf:"bytes,9,opt,name=campaign_id,json=campaignId,proto3" json:"campaign_id,omitempty"`
+	// display is how an in-app message is shown; absent leaves it to the SDK.
+	Display       *Display `protobuf:"bytes,10,opt,name=display,proto3,oneof" json:"display,omitempty"`
+	SentMs        int64    `protobuf:"varint,11,opt,name=sent_ms,json=sentMs,proto3" json:"sent_ms,omitempty"` // server's clock when it was made; 0 means not said
+	Read          bool     `protobuf:"varint,12,opt,name=read,proto3" json:"read,omitempty"`                   // of an inbox message: the person has seen it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[25]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2778,7 +3279,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[25]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2791,7 +3292,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{25}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Message) GetMessageId() string {
@@ -2857,6 +3358,601 @@ func (x *Message) GetCampaignId() string {
 	return ""
 }
 
+func (x *Message) GetDisplay() *Display {
+	if x != nil {
+		return x.Display
+	}
+	return nil
+}
+
+func (x *Message) GetSentMs() int64 {
+	if x != nil {
+		return x.SentMs
+	}
+	return 0
+}
+
+func (x *Message) GetRead() bool {
+	if x != nil {
+		return x.Read
+	}
+	return false
+}
+
+// Display of an in-app message.
+type Display struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Style          Display_Style          `protobuf:"varint,1,opt,name=style,proto3,enum=footfall.sdk.v1.Display_Style" json:"style,omitempty"`
+	Actions        []*Action              `protobuf:"bytes,2,rep,name=actions,proto3" json:"actions,omitempty"`                                        // buttons, at most 3
+	DismissAfterMs uint32                 `protobuf:"varint,3,opt,name=dismiss_after_ms,json=dismissAfterMs,proto3" json:"dismiss_after_ms,omitempty"` // goes away by itself; 0 means never
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Display) Reset() {
+	*x = Display{}
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Display) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Display) ProtoMessage() {}
+
+func (x *Display) ProtoReflect() protoreflect.Message {
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Display.ProtoReflect.Descriptor instead.
+func (*Display) Descriptor() ([]byte, []int) {
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *Display) GetStyle() Display_Style {
+	if x != nil {
+		return x.Style
+	}
+	return Display_STYLE_UNSPECIFIED
+}
+
+func (x *Display) GetActions() []*Action {
+	if x != nil {
+		return x.Actions
+	}
+	return nil
+}
+
+func (x *Display) GetDismissAfterMs() uint32 {
+	if x != nil {
+		return x.DismissAfterMs
+	}
+	return 0
+}
+
+// Action is one button.
+type Action struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`                             // of the receipt's action_id; required
+	Label         string                 `protobuf:"bytes,2,opt,name=label,proto3" json:"label,omitempty"`                       // required
+	DeepLink      string                 `protobuf:"bytes,3,opt,name=deep_link,json=deepLink,proto3" json:"deep_link,omitempty"` // empty only closes the message
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Action) Reset() {
+	*x = Action{}
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Action) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Action) ProtoMessage() {}
+
+func (x *Action) ProtoReflect() protoreflect.Message {
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Action.ProtoReflect.Descriptor instead.
+func (*Action) Descriptor() ([]byte, []int) {
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *Action) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Action) GetLabel() string {
+	if x != nil {
+		return x.Label
+	}
+	return ""
+}
+
+func (x *Action) GetDeepLink() string {
+	if x != nil {
+		return x.DeepLink
+	}
+	return ""
+}
+
+// InboxSync asks for what has changed in the person's inbox.
+type InboxSync struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Cursor        string                 `protobuf:"bytes,1,opt,name=cursor,proto3" json:"cursor,omitempty"` // of the last Inbox; empty means the beginning
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InboxSync) Reset() {
+	*x = InboxSync{}
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InboxSync) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InboxSync) ProtoMessage() {}
+
+func (x *InboxSync) ProtoReflect() protoreflect.Message {
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InboxSync.ProtoReflect.Descriptor instead.
+func (*InboxSync) Descriptor() ([]byte, []int) {
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *InboxSync) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
+// Inbox is what has changed in the person's inbox since a cursor.
+type Inbox struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// reset: the SDK forgets all that it has first. The cursor was empty, too old, of
+	// another person, or unknown.
+	Reset_        bool       `protobuf:"varint,1,opt,name=reset,proto3" json:"reset,omitempty"`
+	Messages      []*Message `protobuf:"bytes,2,rep,name=messages,proto3" json:"messages,omitempty"` // new, or changed; each replaces the one of its id; oldest first
+	Gone          []string   `protobuf:"bytes,3,rep,name=gone,proto3" json:"gone,omitempty"`         // ids that are in the inbox no more
+	Cursor        string     `protobuf:"bytes,4,opt,name=cursor,proto3" json:"cursor,omitempty"`     // for the next time; opaque, at most 200 characters
+	More          bool       `protobuf:"varint,5,opt,name=more,proto3" json:"more,omitempty"`        // there is more: ask again at once with the cursor
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Inbox) Reset() {
+	*x = Inbox{}
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Inbox) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Inbox) ProtoMessage() {}
+
+func (x *Inbox) ProtoReflect() protoreflect.Message {
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Inbox.ProtoReflect.Descriptor instead.
+func (*Inbox) Descriptor() ([]byte, []int) {
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *Inbox) GetReset_() bool {
+	if x != nil {
+		return x.Reset_
+	}
+	return false
+}
+
+func (x *Inbox) GetMessages() []*Message {
+	if x != nil {
+		return x.Messages
+	}
+	return nil
+}
+
+func (x *Inbox) GetGone() []string {
+	if x != nil {
+		return x.Gone
+	}
+	return nil
+}
+
+func (x *Inbox) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
+func (x *Inbox) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+// Config is what the server wants of the SDK.
+type Config struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Etag  string                 `protobuf:"bytes,1,opt,name=etag,proto3" json:"etag,omitempty"`
+	// tracking, if not UNSPECIFIED, is used in place of what the app asked for, also
+	// when the app did not start tracking; but never when the app stopped it.
+	Tracking Tracking_Preset `protobuf:"varint,2,opt,name=tracking,proto3,enum=footfall.sdk.v1.Tracking_Preset" json:"tracking,omitempty"`
+	// presets say what those of Tracking mean, where they mean something else than what
+	// the README says; a field that is absent has the README's value.
+	Presets       []*Tracking `protobuf:"bytes,3,rep,name=presets,proto3" json:"presets,omitempty"`
+	InAppGapMs    uint32      `protobuf:"varint,4,opt,name=in_app_gap_ms,json=inAppGapMs,proto3" json:"in_app_gap_ms,omitempty"` // between the end of an in-app message and the next; 0 means none
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Config) Reset() {
+	*x = Config{}
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Config) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Config) ProtoMessage() {}
+
+func (x *Config) ProtoReflect() protoreflect.Message {
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Config.ProtoReflect.Descriptor instead.
+func (*Config) Descriptor() ([]byte, []int) {
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *Config) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *Config) GetTracking() Tracking_Preset {
+	if x != nil {
+		return x.Tracking
+	}
+	return Tracking_PRESET_UNSPECIFIED
+}
+
+func (x *Config) GetPresets() []*Tracking {
+	if x != nil {
+		return x.Presets
+	}
+	return nil
+}
+
+func (x *Config) GetInAppGapMs() uint32 {
+	if x != nil {
+		return x.InAppGapMs
+	}
+	return 0
+}
+
+// Tracking is how an SDK follows the phone: when it asks the OS for positions and when
+// it sends them. Units: s, m.
+type Tracking struct {
+	state              protoimpl.MessageState `protogen:"open.v1"`
+	Preset             Tracking_Preset        `protobuf:"varint,1,opt,name=preset,proto3,enum=footfall.sdk.v1.Tracking_Preset" json:"preset,omitempty"`                // which it says; required
+	MovingIntervalS    *uint32                `protobuf:"varint,2,opt,name=moving_interval_s,json=movingIntervalS,proto3,oneof" json:"moving_interval_s,omitempty"`    // between two fixes while the phone moves; 0 asks for none
+	StoppedIntervalS   *uint32                `protobuf:"varint,3,opt,name=stopped_interval_s,json=stoppedIntervalS,proto3,oneof" json:"stopped_interval_s,omitempty"` // likewise while it stands
+	SyncIntervalS      *uint32                `protobuf:"varint,4,opt,name=sync_interval_s,json=syncIntervalS,proto3,oneof" json:"sync_interval_s,omitempty"`          // at most so often fixes are sent; 0 sends each at once
+	Accuracy           *Tracking_Accuracy     `protobuf:"varint,5,opt,name=accuracy,proto3,enum=footfall.sdk.v1.Tracking_Accuracy,oneof" json:"accuracy,omitempty"`
+	StopAfterS         *uint32                `protobuf:"varint,6,opt,name=stop_after_s,json=stopAfterS,proto3,oneof" json:"stop_after_s,omitempty"` // so long within stop_radius_m of one place is a stop; 0 detects none
+	StopRadiusM        *uint32                `protobuf:"varint,7,opt,name=stop_radius_m,json=stopRadiusM,proto3,oneof" json:"stop_radius_m,omitempty"`
+	Visits             *bool                  `protobuf:"varint,8,opt,name=visits,proto3,oneof" json:"visits,omitempty"`                                                   // iOS: ask for CLVisits
+	SignificantChanges *bool                  `protobuf:"varint,9,opt,name=significant_changes,json=significantChanges,proto3,oneof" json:"significant_changes,omitempty"` // iOS
+	ForegroundService  *bool                  `protobuf:"varint,10,opt,name=foreground_service,json=foregroundService,proto3,oneof" json:"foreground_service,omitempty"`   // Android: with a notification; iOS: with the blue bar
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *Tracking) Reset() {
+	*x = Tracking{}
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tracking) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tracking) ProtoMessage() {}
+
+func (x *Tracking) ProtoReflect() protoreflect.Message {
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tracking.ProtoReflect.Descriptor instead.
+func (*Tracking) Descriptor() ([]byte, []int) {
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *Tracking) GetPreset() Tracking_Preset {
+	if x != nil {
+		return x.Preset
+	}
+	return Tracking_PRESET_UNSPECIFIED
+}
+
+func (x *Tracking) GetMovingIntervalS() uint32 {
+	if x != nil && x.MovingIntervalS != nil {
+		return *x.MovingIntervalS
+	}
+	return 0
+}
+
+func (x *Tracking) GetStoppedIntervalS() uint32 {
+	if x != nil && x.StoppedIntervalS != nil {
+		return *x.StoppedIntervalS
+	}
+	return 0
+}
+
+func (x *Tracking) GetSyncIntervalS() uint32 {
+	if x != nil && x.SyncIntervalS != nil {
+		return *x.SyncIntervalS
+	}
+	return 0
+}
+
+func (x *Tracking) GetAccuracy() Tracking_Accuracy {
+	if x != nil && x.Accuracy != nil {
+		return *x.Accuracy
+	}
+	return Tracking_ACCURACY_UNSPECIFIED
+}
+
+func (x *Tracking) GetStopAfterS() uint32 {
+	if x != nil && x.StopAfterS != nil {
+		return *x.StopAfterS
+	}
+	return 0
+}
+
+func (x *Tracking) GetStopRadiusM() uint32 {
+	if x != nil && x.StopRadiusM != nil {
+		return *x.StopRadiusM
+	}
+	return 0
+}
+
+func (x *Tracking) GetVisits() bool {
+	if x != nil && x.Visits != nil {
+		return *x.Visits
+	}
+	return false
+}
+
+func (x *Tracking) GetSignificantChanges() bool {
+	if x != nil && x.SignificantChanges != nil {
+		return *x.SignificantChanges
+	}
+	return false
+}
+
+func (x *Tracking) GetForegroundService() bool {
+	if x != nil && x.ForegroundService != nil {
+		return *x.ForegroundService
+	}
+	return false
+}
+
+// TokenRefresh asks for another device token.
+type TokenRefresh struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TokenRefresh) Reset() {
+	*x = TokenRefresh{}
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TokenRefresh) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TokenRefresh) ProtoMessage() {}
+
+func (x *TokenRefresh) ProtoReflect() protoreflect.Message {
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TokenRefresh.ProtoReflect.Descriptor instead.
+func (*TokenRefresh) Descriptor() ([]byte, []int) {
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{34}
+}
+
+// NewToken is the token that replaces the one in use. The SDK keeps it, then shows it
+// in every later hello and POST. The one before is valid until then.
+type NewToken struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	DeviceToken   string                 `protobuf:"bytes,1,opt,name=device_token,json=deviceToken,proto3" json:"device_token,omitempty"` // secret: never logged
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NewToken) Reset() {
+	*x = NewToken{}
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NewToken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NewToken) ProtoMessage() {}
+
+func (x *NewToken) ProtoReflect() protoreflect.Message {
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NewToken.ProtoReflect.Descriptor instead.
+func (*NewToken) Descriptor() ([]byte, []int) {
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *NewToken) GetDeviceToken() string {
+	if x != nil {
+		return x.DeviceToken
+	}
+	return ""
+}
+
+// Goaway says that the server will end this session soon: the phone waits for the acks
+// of what is in flight, sends nothing more, closes, and reconnects after the delay.
+type Goaway struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Reason           string                 `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`                                                // "shutdown", "overload"
+	ReconnectAfterMs uint32                 `protobuf:"varint,2,opt,name=reconnect_after_ms,json=reconnectAfterMs,proto3" json:"reconnect_after_ms,omitempty"` // a time of this phone's own; 0 means as after a lost connection
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *Goaway) Reset() {
+	*x = Goaway{}
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Goaway) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Goaway) ProtoMessage() {}
+
+func (x *Goaway) ProtoReflect() protoreflect.Message {
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Goaway.ProtoReflect.Descriptor instead.
+func (*Goaway) Descriptor() ([]byte, []int) {
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *Goaway) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Goaway) GetReconnectAfterMs() uint32 {
+	if x != nil {
+		return x.ReconnectAfterMs
+	}
+	return 0
+}
+
 // Claim asks whether this phone may show the in-app message now.
 type Claim struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2867,7 +3963,7 @@ type Claim struct {
 
 func (x *Claim) Reset() {
 	*x = Claim{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[26]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2879,7 +3975,7 @@ func (x *Claim) String() string {
 func (*Claim) ProtoMessage() {}
 
 func (x *Claim) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[26]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2892,7 +3988,7 @@ func (x *Claim) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Claim.ProtoReflect.Descriptor instead.
 func (*Claim) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{26}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Claim) GetMessageId() string {
@@ -2914,7 +4010,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[27]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2926,7 +4022,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[27]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2939,7 +4035,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{27}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Grant) GetMessageId() string {
@@ -2978,7 +4074,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[28]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2990,7 +4086,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[28]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3003,7 +4099,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{28}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Error) GetCode() uint32 {
@@ -3058,7 +4154,7 @@ type Ping struct {
 
 func (x *Ping) Reset() {
 	*x = Ping{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[29]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3070,7 +4166,7 @@ func (x *Ping) String() string {
 func (*Ping) ProtoMessage() {}
 
 func (x *Ping) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[29]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3083,7 +4179,7 @@ func (x *Ping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ping.ProtoReflect.Descriptor instead.
 func (*Ping) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{29}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Ping) GetServerMs() int64 {
@@ -3102,7 +4198,7 @@ type Pong struct {
 
 func (x *Pong) Reset() {
 	*x = Pong{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[30]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3114,7 +4210,7 @@ func (x *Pong) String() string {
 func (*Pong) ProtoMessage() {}
 
 func (x *Pong) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[30]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3127,25 +4223,29 @@ func (x *Pong) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pong.ProtoReflect.Descriptor instead.
 func (*Pong) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{30}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{41}
 }
 
-// BatchReply is the body of the answer to POST /sdk/v1/batch and to POST
-// /sdk/v1/install.
+// BatchReply is the body of the answer to every POST and GET below /sdk/v1/ but the
+// websocket's.
 type BatchReply struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Ack           *Ack                   `protobuf:"bytes,1,opt,name=ack,proto3,oneof" json:"ack,omitempty"`
-	HelloOk       *HelloOk               `protobuf:"bytes,2,opt,name=hello_ok,json=helloOk,proto3,oneof" json:"hello_ok,omitempty"` // on /sdk/v1/install
-	Error         *Error                 `protobuf:"bytes,3,opt,name=error,proto3,oneof" json:"error,omitempty"`
-	Regions       *Regions               `protobuf:"bytes,4,opt,name=regions,proto3,oneof" json:"regions,omitempty"` // when a new set should be watched
-	Messages      []*Message             `protobuf:"bytes,5,rep,name=messages,proto3" json:"messages,omitempty"`     // inbox messages that wait
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Ack     *Ack                   `protobuf:"bytes,1,opt,name=ack,proto3,oneof" json:"ack,omitempty"`
+	HelloOk *HelloOk               `protobuf:"bytes,2,opt,name=hello_ok,json=helloOk,proto3,oneof" json:"hello_ok,omitempty"` // on /sdk/v1/install
+	Error   *Error                 `protobuf:"bytes,3,opt,name=error,proto3,oneof" json:"error,omitempty"`
+	Regions *Regions               `protobuf:"bytes,4,opt,name=regions,proto3,oneof" json:"regions,omitempty"` // when a new set should be watched
+	// messages are inbox messages that wait, for an SDK without the capability "inbox".
+	Messages      []*Message `protobuf:"bytes,5,rep,name=messages,proto3" json:"messages,omitempty"`
+	Config        *Config    `protobuf:"bytes,6,opt,name=config,proto3,oneof" json:"config,omitempty"`                     // on GET /sdk/v1/config; elsewhere when another than batch.config_etag is in force
+	Inbox         *Inbox     `protobuf:"bytes,7,opt,name=inbox,proto3,oneof" json:"inbox,omitempty"`                       // on GET /sdk/v1/inbox; elsewhere what has changed since batch.inbox_cursor
+	NewToken      *NewToken  `protobuf:"bytes,8,opt,name=new_token,json=newToken,proto3,oneof" json:"new_token,omitempty"` // on POST /sdk/v1/token; elsewhere when the token should be replaced
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *BatchReply) Reset() {
 	*x = BatchReply{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[31]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3157,7 +4257,7 @@ func (x *BatchReply) String() string {
 func (*BatchReply) ProtoMessage() {}
 
 func (x *BatchReply) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[31]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3170,7 +4270,7 @@ func (x *BatchReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchReply.ProtoReflect.Descriptor instead.
 func (*BatchReply) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{31}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *BatchReply) GetAck() *Ack {
@@ -3208,14 +4308,38 @@ func (x *BatchReply) GetMessages() []*Message {
 	return nil
 }
 
+func (x *BatchReply) GetConfig() *Config {
+	if x != nil {
+		return x.Config
+	}
+	return nil
+}
+
+func (x *BatchReply) GetInbox() *Inbox {
+	if x != nil {
+		return x.Inbox
+	}
+	return nil
+}
+
+func (x *BatchReply) GetNewToken() *NewToken {
+	if x != nil {
+		return x.NewToken
+	}
+	return nil
+}
+
 var File_footfall_sdk_v1_sdk_proto protoreflect.FileDescriptor
 
 const file_footfall_sdk_v1_sdk_proto_rawDesc = "" +
 	"\n" +
-	"\x19footfall/sdk/v1/sdk.proto\x12\x0ffootfall.sdk.v1\"\xa3\x06\n" +
+	"\x19footfall/sdk/v1/sdk.proto\x12\x0ffootfall.sdk.v1\"\x84\n" +
+	"\n" +
 	"\x05Frame\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x0e\n" +
-	"\x02re\x18\x02 \x01(\x04R\x02re\x121\n" +
+	"\x02re\x18\x02 \x01(\x04R\x02re\x12\x10\n" +
+	"\x03seq\x18\x03 \x01(\x04R\x03seq\x12\x19\n" +
+	"\bdown_ack\x18\x04 \x01(\x04R\adownAck\x121\n" +
 	"\x05hello\x18\n" +
 	" \x01(\v2\x16.footfall.sdk.v1.HelloH\x00R\x05hello\x88\x01\x01\x128\n" +
 	"\bhello_ok\x18\v \x01(\v2\x18.footfall.sdk.v1.HelloOkH\x01R\ahelloOk\x88\x01\x01\x121\n" +
@@ -3230,7 +4354,14 @@ const file_footfall_sdk_v1_sdk_proto_rawDesc = "" +
 	"\x05error\x18\x13 \x01(\v2\x16.footfall.sdk.v1.ErrorH\tR\x05error\x88\x01\x01\x12.\n" +
 	"\x04ping\x18\x14 \x01(\v2\x15.footfall.sdk.v1.PingH\n" +
 	"R\x04ping\x88\x01\x01\x12.\n" +
-	"\x04pong\x18\x15 \x01(\v2\x15.footfall.sdk.v1.PongH\vR\x04pong\x88\x01\x01B\b\n" +
+	"\x04pong\x18\x15 \x01(\v2\x15.footfall.sdk.v1.PongH\vR\x04pong\x88\x01\x01\x12>\n" +
+	"\n" +
+	"inbox_sync\x18\x16 \x01(\v2\x1a.footfall.sdk.v1.InboxSyncH\fR\tinboxSync\x88\x01\x01\x121\n" +
+	"\x05inbox\x18\x17 \x01(\v2\x16.footfall.sdk.v1.InboxH\rR\x05inbox\x88\x01\x01\x124\n" +
+	"\x06config\x18\x18 \x01(\v2\x17.footfall.sdk.v1.ConfigH\x0eR\x06config\x88\x01\x01\x12G\n" +
+	"\rtoken_refresh\x18\x19 \x01(\v2\x1d.footfall.sdk.v1.TokenRefreshH\x0fR\ftokenRefresh\x88\x01\x01\x12;\n" +
+	"\tnew_token\x18\x1a \x01(\v2\x19.footfall.sdk.v1.NewTokenH\x10R\bnewToken\x88\x01\x01\x124\n" +
+	"\x06goaway\x18\x1b \x01(\v2\x17.footfall.sdk.v1.GoawayH\x11R\x06goaway\x88\x01\x01B\b\n" +
 	"\x06_helloB\v\n" +
 	"\t_hello_okB\b\n" +
 	"\x06_batchB\x06\n" +
@@ -3244,7 +4375,14 @@ const file_footfall_sdk_v1_sdk_proto_rawDesc = "" +
 	"\x06_grantB\b\n" +
 	"\x06_errorB\a\n" +
 	"\x05_pingB\a\n" +
-	"\x05_pong\"\xa1\x05\n" +
+	"\x05_pongB\r\n" +
+	"\v_inbox_syncB\b\n" +
+	"\x06_inboxB\t\n" +
+	"\a_configB\x10\n" +
+	"\x0e_token_refreshB\f\n" +
+	"\n" +
+	"_new_tokenB\t\n" +
+	"\a_goaway\"\xdf\x06\n" +
 	"\x05Hello\x12\x17\n" +
 	"\aapp_key\x18\x01 \x01(\tR\x06appKey\x12\x1d\n" +
 	"\n" +
@@ -3268,13 +4406,27 @@ const file_footfall_sdk_v1_sdk_proto_rawDesc = "" +
 	"\vpush_target\x18\x10 \x01(\v2\x1b.footfall.sdk.v1.PushTargetH\x01R\n" +
 	"pushTarget\x88\x01\x01\x12>\n" +
 	"\tlifecycle\x18\x11 \x01(\x0e2 .footfall.sdk.v1.Lifecycle.StateR\tlifecycle\x12\x12\n" +
-	"\x04caps\x18\x12 \x03(\tR\x04capsB\x0e\n" +
+	"\x04caps\x18\x12 \x03(\tR\x04caps\x124\n" +
+	"\x06resume\x18\x13 \x01(\v2\x17.footfall.sdk.v1.ResumeH\x02R\x06resume\x88\x01\x01\x12\x1f\n" +
+	"\vconfig_etag\x18\x14 \x01(\tR\n" +
+	"configEtag\x12!\n" +
+	"\fregions_etag\x18\x15 \x01(\tR\vregionsEtag\x12&\n" +
+	"\finbox_cursor\x18\x16 \x01(\tH\x03R\vinboxCursor\x88\x01\x01B\x0e\n" +
 	"\f_permissionsB\x0e\n" +
-	"\f_push_target\"\xcb\x04\n" +
+	"\f_push_targetB\t\n" +
+	"\a_resumeB\x0f\n" +
+	"\r_inbox_cursor\"S\n" +
+	"\x06Resume\x12\x18\n" +
+	"\asession\x18\x01 \x01(\tR\asession\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\tR\x05epoch\x12\x19\n" +
+	"\blast_seq\x18\x03 \x01(\x04R\alastSeq\"\xfc\x06\n" +
 	"\vPermissions\x12A\n" +
 	"\blocation\x18\x01 \x01(\x0e2%.footfall.sdk.v1.Permissions.LocationR\blocation\x12D\n" +
 	"\tprecision\x18\x02 \x01(\x0e2&.footfall.sdk.v1.Permissions.PrecisionR\tprecision\x12P\n" +
-	"\rnotifications\x18\x03 \x01(\x0e2*.footfall.sdk.v1.Permissions.NotificationsR\rnotifications\"f\n" +
+	"\rnotifications\x18\x03 \x01(\x0e2*.footfall.sdk.v1.Permissions.NotificationsR\rnotifications\x12B\n" +
+	"\tbluetooth\x18\x04 \x01(\x0e2$.footfall.sdk.v1.Permissions.SettingR\tbluetooth\x12S\n" +
+	"\x12background_refresh\x18\x05 \x01(\x0e2$.footfall.sdk.v1.Permissions.SettingR\x11backgroundRefresh\x12Q\n" +
+	"\x11battery_optimised\x18\x06 \x01(\x0e2$.footfall.sdk.v1.Permissions.SettingR\x10batteryOptimised\"f\n" +
 	"\bLocation\x12\x18\n" +
 	"\x14LOCATION_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rLOCATION_NONE\x10\x01\x12\x18\n" +
@@ -3289,7 +4441,12 @@ const file_footfall_sdk_v1_sdk_proto_rawDesc = "" +
 	"\x1aNOTIFICATIONS_UNDETERMINED\x10\x01\x12\x1d\n" +
 	"\x19NOTIFICATIONS_PROVISIONAL\x10\x02\x12\x19\n" +
 	"\x15NOTIFICATIONS_GRANTED\x10\x03\x12\x18\n" +
-	"\x14NOTIFICATIONS_DENIED\x10\x04\"\xe7\x01\n" +
+	"\x14NOTIFICATIONS_DENIED\x10\x04\"C\n" +
+	"\aSetting\x12\x17\n" +
+	"\x13SETTING_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vSETTING_OFF\x10\x01\x12\x0e\n" +
+	"\n" +
+	"SETTING_ON\x10\x02\"\xe7\x01\n" +
 	"\n" +
 	"PushTarget\x12@\n" +
 	"\bprovider\x18\x01 \x01(\x0e2$.footfall.sdk.v1.PushTarget.ProviderR\bprovider\x12\x14\n" +
@@ -3299,7 +4456,7 @@ const file_footfall_sdk_v1_sdk_proto_rawDesc = "" +
 	"\bProvider\x12\x18\n" +
 	"\x14PROVIDER_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fPROVIDER_FCM\x10\x01\x12\x11\n" +
-	"\rPROVIDER_APNS\x10\x02\"\x97\x02\n" +
+	"\rPROVIDER_APNS\x10\x02\"\xc7\x02\n" +
 	"\aHelloOk\x12\x18\n" +
 	"\asession\x18\x01 \x01(\tR\asession\x12(\n" +
 	"\x10new_device_token\x18\x02 \x01(\tR\x0enewDeviceToken\x12\x1b\n" +
@@ -3310,7 +4467,10 @@ const file_footfall_sdk_v1_sdk_proto_rawDesc = "" +
 	"\x05proto\x18\a \x01(\rR\x05proto\x12\x1f\n" +
 	"\vthrough_seq\x18\b \x01(\x04R\n" +
 	"throughSeq\x12\x12\n" +
-	"\x04caps\x18\t \x03(\tR\x04caps\"\x88\x01\n" +
+	"\x04caps\x18\t \x03(\tR\x04caps\x12\x14\n" +
+	"\x05epoch\x18\n" +
+	" \x01(\tR\x05epoch\x12\x18\n" +
+	"\aresumed\x18\v \x01(\bR\aresumed\"\x88\x01\n" +
 	"\x06Limits\x12\x1f\n" +
 	"\vframe_bytes\x18\x01 \x01(\rR\n" +
 	"frameBytes\x12\x1d\n" +
@@ -3319,7 +4479,7 @@ const file_footfall_sdk_v1_sdk_proto_rawDesc = "" +
 	"\vbatch_items\x18\x03 \x01(\rR\n" +
 	"batchItems\x12\x1d\n" +
 	"\n" +
-	"body_bytes\x18\x04 \x01(\rR\tbodyBytes\"\x90\x02\n" +
+	"body_bytes\x18\x04 \x01(\rR\tbodyBytes\"\xff\x02\n" +
 	"\x05Batch\x12\x19\n" +
 	"\bbatch_id\x18\x01 \x01(\tR\abatchId\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x17\n" +
@@ -3329,8 +4489,13 @@ const file_footfall_sdk_v1_sdk_proto_rawDesc = "" +
 	"\x05items\x18\x05 \x03(\v2\x15.footfall.sdk.v1.ItemR\x05items\x12\x17\n" +
 	"\aboot_id\x18\x06 \x01(\tR\x06bootId\x12A\n" +
 	"\vregions_ack\x18\a \x01(\v2\x1b.footfall.sdk.v1.RegionsAckH\x00R\n" +
-	"regionsAck\x88\x01\x01B\x0e\n" +
-	"\f_regions_ack\"\xbc\a\n" +
+	"regionsAck\x88\x01\x01\x12$\n" +
+	"\vconfig_etag\x18\b \x01(\tH\x01R\n" +
+	"configEtag\x88\x01\x01\x12&\n" +
+	"\finbox_cursor\x18\t \x01(\tH\x02R\vinboxCursor\x88\x01\x01B\x0e\n" +
+	"\f_regions_ackB\x0e\n" +
+	"\f_config_etagB\x0f\n" +
+	"\r_inbox_cursor\"\xfd\a\n" +
 	"\x04Item\x12\x17\n" +
 	"\aitem_id\x18\x01 \x01(\tR\x06itemId\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x1f\n" +
@@ -3351,7 +4516,8 @@ const file_footfall_sdk_v1_sdk_proto_rawDesc = "" +
 	"\areceipt\x18\x12 \x01(\v2\x18.footfall.sdk.v1.ReceiptH\bR\areceipt\x88\x01\x01\x12C\n" +
 	"\vpermissions\x18\x13 \x01(\v2\x1c.footfall.sdk.v1.PermissionsH\tR\vpermissions\x88\x01\x01\x124\n" +
 	"\x06beacon\x18\x14 \x01(\v2\x17.footfall.sdk.v1.BeaconH\n" +
-	"R\x06beacon\x88\x01\x01B\v\n" +
+	"R\x06beacon\x88\x01\x01\x124\n" +
+	"\x06logout\x18\x15 \x01(\v2\x17.footfall.sdk.v1.LogoutH\vR\x06logout\x88\x01\x01B\v\n" +
 	"\t_locationB\x0f\n" +
 	"\r_region_eventB\b\n" +
 	"\x06_eventB\v\n" +
@@ -3365,7 +4531,8 @@ const file_footfall_sdk_v1_sdk_proto_rawDesc = "" +
 	"\n" +
 	"\b_receiptB\x0e\n" +
 	"\f_permissionsB\t\n" +
-	"\a_beacon\"\xfe\x01\n" +
+	"\a_beaconB\t\n" +
+	"\a_logout\"\xfe\x01\n" +
 	"\bLocation\x12\x10\n" +
 	"\x03lat\x18\x01 \x01(\x01R\x03lat\x12\x10\n" +
 	"\x03lng\x18\x02 \x01(\x01R\x03lng\x12\x1d\n" +
@@ -3425,12 +4592,14 @@ const file_footfall_sdk_v1_sdk_proto_rawDesc = "" +
 	"\binstance\x18\x02 \x01(\tR\binstance\"D\n" +
 	"\x05Event\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12'\n" +
-	"\x0fproperties_json\x18\x02 \x01(\tR\x0epropertiesJson\"X\n" +
+	"\x0fproperties_json\x18\x02 \x01(\tR\x0epropertiesJson\"j\n" +
 	"\bIdentify\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x12\n" +
 	"\x04hmac\x18\x02 \x01(\tR\x04hmac\x12\x1f\n" +
 	"\vtraits_json\x18\x03 \x01(\tR\n" +
-	"traitsJson\"\x80\x02\n" +
+	"traitsJson\x12\x10\n" +
+	"\x03jwt\x18\x04 \x01(\tR\x03jwt\"\b\n" +
+	"\x06Logout\"\x80\x02\n" +
 	"\vPreferences\x12@\n" +
 	"\x06topics\x18\x01 \x03(\v2(.footfall.sdk.v1.Preferences.TopicsEntryR\x06topics\x1a`\n" +
 	"\vTopicsEntry\x12\x10\n" +
@@ -3510,7 +4679,7 @@ const file_footfall_sdk_v1_sdk_proto_rawDesc = "" +
 	"\x06failed\x18\x03 \x03(\v2\x1e.footfall.sdk.v1.RegionFailureR\x06failed\"8\n" +
 	"\rRegionFailure\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x17\n" +
-	"\aos_code\x18\x02 \x01(\tR\x06osCode\"\xaf\x03\n" +
+	"\aos_code\x18\x02 \x01(\tR\x06osCode\"\xa1\x04\n" +
 	"\aMessage\x12\x1d\n" +
 	"\n" +
 	"message_id\x18\x01 \x01(\tR\tmessageId\x121\n" +
@@ -3523,7 +4692,11 @@ const file_footfall_sdk_v1_sdk_proto_rawDesc = "" +
 	"\n" +
 	"expires_ms\x18\b \x01(\x03R\texpiresMs\x12\x1f\n" +
 	"\vcampaign_id\x18\t \x01(\tR\n" +
-	"campaignId\x1a7\n" +
+	"campaignId\x127\n" +
+	"\adisplay\x18\n" +
+	" \x01(\v2\x18.footfall.sdk.v1.DisplayH\x00R\adisplay\x88\x01\x01\x12\x17\n" +
+	"\asent_ms\x18\v \x01(\x03R\x06sentMs\x12\x12\n" +
+	"\x04read\x18\f \x01(\bR\x04read\x1a7\n" +
 	"\tDataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"=\n" +
@@ -3531,7 +4704,76 @@ const file_footfall_sdk_v1_sdk_proto_rawDesc = "" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vKIND_IN_APP\x10\x01\x12\x0e\n" +
 	"\n" +
-	"KIND_INBOX\x10\x02\"&\n" +
+	"KIND_INBOX\x10\x02B\n" +
+	"\n" +
+	"\b_display\"\xf6\x01\n" +
+	"\aDisplay\x124\n" +
+	"\x05style\x18\x01 \x01(\x0e2\x1e.footfall.sdk.v1.Display.StyleR\x05style\x121\n" +
+	"\aactions\x18\x02 \x03(\v2\x17.footfall.sdk.v1.ActionR\aactions\x12(\n" +
+	"\x10dismiss_after_ms\x18\x03 \x01(\rR\x0edismissAfterMs\"X\n" +
+	"\x05Style\x12\x15\n" +
+	"\x11STYLE_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fSTYLE_BANNER\x10\x01\x12\x0f\n" +
+	"\vSTYLE_MODAL\x10\x02\x12\x15\n" +
+	"\x11STYLE_FULL_SCREEN\x10\x03\"K\n" +
+	"\x06Action\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05label\x18\x02 \x01(\tR\x05label\x12\x1b\n" +
+	"\tdeep_link\x18\x03 \x01(\tR\bdeepLink\"#\n" +
+	"\tInboxSync\x12\x16\n" +
+	"\x06cursor\x18\x01 \x01(\tR\x06cursor\"\x93\x01\n" +
+	"\x05Inbox\x12\x14\n" +
+	"\x05reset\x18\x01 \x01(\bR\x05reset\x124\n" +
+	"\bmessages\x18\x02 \x03(\v2\x18.footfall.sdk.v1.MessageR\bmessages\x12\x12\n" +
+	"\x04gone\x18\x03 \x03(\tR\x04gone\x12\x16\n" +
+	"\x06cursor\x18\x04 \x01(\tR\x06cursor\x12\x12\n" +
+	"\x04more\x18\x05 \x01(\bR\x04more\"\xb2\x01\n" +
+	"\x06Config\x12\x12\n" +
+	"\x04etag\x18\x01 \x01(\tR\x04etag\x12<\n" +
+	"\btracking\x18\x02 \x01(\x0e2 .footfall.sdk.v1.Tracking.PresetR\btracking\x123\n" +
+	"\apresets\x18\x03 \x03(\v2\x19.footfall.sdk.v1.TrackingR\apresets\x12!\n" +
+	"\rin_app_gap_ms\x18\x04 \x01(\rR\n" +
+	"inAppGapMs\"\xf2\x06\n" +
+	"\bTracking\x128\n" +
+	"\x06preset\x18\x01 \x01(\x0e2 .footfall.sdk.v1.Tracking.PresetR\x06preset\x12/\n" +
+	"\x11moving_interval_s\x18\x02 \x01(\rH\x00R\x0fmovingIntervalS\x88\x01\x01\x121\n" +
+	"\x12stopped_interval_s\x18\x03 \x01(\rH\x01R\x10stoppedIntervalS\x88\x01\x01\x12+\n" +
+	"\x0fsync_interval_s\x18\x04 \x01(\rH\x02R\rsyncIntervalS\x88\x01\x01\x12C\n" +
+	"\baccuracy\x18\x05 \x01(\x0e2\".footfall.sdk.v1.Tracking.AccuracyH\x03R\baccuracy\x88\x01\x01\x12%\n" +
+	"\fstop_after_s\x18\x06 \x01(\rH\x04R\n" +
+	"stopAfterS\x88\x01\x01\x12'\n" +
+	"\rstop_radius_m\x18\a \x01(\rH\x05R\vstopRadiusM\x88\x01\x01\x12\x1b\n" +
+	"\x06visits\x18\b \x01(\bH\x06R\x06visits\x88\x01\x01\x124\n" +
+	"\x13significant_changes\x18\t \x01(\bH\aR\x12significantChanges\x88\x01\x01\x122\n" +
+	"\x12foreground_service\x18\n" +
+	" \x01(\bH\bR\x11foregroundService\x88\x01\x01\"t\n" +
+	"\x06Preset\x12\x16\n" +
+	"\x12PRESET_UNSPECIFIED\x10\x00\x12\x0e\n" +
+	"\n" +
+	"PRESET_OFF\x10\x01\x12\x14\n" +
+	"\x10PRESET_EFFICIENT\x10\x02\x12\x15\n" +
+	"\x11PRESET_RESPONSIVE\x10\x03\x12\x15\n" +
+	"\x11PRESET_CONTINUOUS\x10\x04\"^\n" +
+	"\bAccuracy\x12\x18\n" +
+	"\x14ACCURACY_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fACCURACY_LOW\x10\x01\x12\x13\n" +
+	"\x0fACCURACY_MEDIUM\x10\x02\x12\x11\n" +
+	"\rACCURACY_HIGH\x10\x03B\x14\n" +
+	"\x12_moving_interval_sB\x15\n" +
+	"\x13_stopped_interval_sB\x12\n" +
+	"\x10_sync_interval_sB\v\n" +
+	"\t_accuracyB\x0f\n" +
+	"\r_stop_after_sB\x10\n" +
+	"\x0e_stop_radius_mB\t\n" +
+	"\a_visitsB\x16\n" +
+	"\x14_significant_changesB\x15\n" +
+	"\x13_foreground_service\"\x0e\n" +
+	"\fTokenRefresh\"-\n" +
+	"\bNewToken\x12!\n" +
+	"\fdevice_token\x18\x01 \x01(\tR\vdeviceToken\"N\n" +
+	"\x06Goaway\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\x12,\n" +
+	"\x12reconnect_after_ms\x18\x02 \x01(\rR\x10reconnectAfterMs\"&\n" +
 	"\x05Claim\x12\x1d\n" +
 	"\n" +
 	"message_id\x18\x01 \x01(\tR\tmessageId\"X\n" +
@@ -3549,19 +4791,26 @@ const file_footfall_sdk_v1_sdk_proto_rawDesc = "" +
 	"\x0eretry_after_ms\x18\x06 \x01(\rR\fretryAfterMs\"#\n" +
 	"\x04Ping\x12\x1b\n" +
 	"\tserver_ms\x18\x01 \x01(\x03R\bserverMs\"\x06\n" +
-	"\x04Pong\"\xc0\x02\n" +
+	"\x04Pong\"\x89\x04\n" +
 	"\n" +
 	"BatchReply\x12+\n" +
 	"\x03ack\x18\x01 \x01(\v2\x14.footfall.sdk.v1.AckH\x00R\x03ack\x88\x01\x01\x128\n" +
 	"\bhello_ok\x18\x02 \x01(\v2\x18.footfall.sdk.v1.HelloOkH\x01R\ahelloOk\x88\x01\x01\x121\n" +
 	"\x05error\x18\x03 \x01(\v2\x16.footfall.sdk.v1.ErrorH\x02R\x05error\x88\x01\x01\x127\n" +
 	"\aregions\x18\x04 \x01(\v2\x18.footfall.sdk.v1.RegionsH\x03R\aregions\x88\x01\x01\x124\n" +
-	"\bmessages\x18\x05 \x03(\v2\x18.footfall.sdk.v1.MessageR\bmessagesB\x06\n" +
+	"\bmessages\x18\x05 \x03(\v2\x18.footfall.sdk.v1.MessageR\bmessages\x124\n" +
+	"\x06config\x18\x06 \x01(\v2\x17.footfall.sdk.v1.ConfigH\x04R\x06config\x88\x01\x01\x121\n" +
+	"\x05inbox\x18\a \x01(\v2\x16.footfall.sdk.v1.InboxH\x05R\x05inbox\x88\x01\x01\x12;\n" +
+	"\tnew_token\x18\b \x01(\v2\x19.footfall.sdk.v1.NewTokenH\x06R\bnewToken\x88\x01\x01B\x06\n" +
 	"\x04_ackB\v\n" +
 	"\t_hello_okB\b\n" +
 	"\x06_errorB\n" +
 	"\n" +
-	"\b_regions*^\n" +
+	"\b_regionsB\t\n" +
+	"\a_configB\b\n" +
+	"\x06_inboxB\f\n" +
+	"\n" +
+	"_new_token*^\n" +
 	"\bPlatform\x12\x18\n" +
 	"\x14PLATFORM_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10PLATFORM_ANDROID\x10\x01\x12\x10\n" +
@@ -3580,118 +4829,155 @@ func file_footfall_sdk_v1_sdk_proto_rawDescGZIP() []byte {
 	return file_footfall_sdk_v1_sdk_proto_rawDescData
 }
 
-var file_footfall_sdk_v1_sdk_proto_enumTypes = make([]protoimpl.EnumInfo, 12)
-var file_footfall_sdk_v1_sdk_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_footfall_sdk_v1_sdk_proto_enumTypes = make([]protoimpl.EnumInfo, 16)
+var file_footfall_sdk_v1_sdk_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_footfall_sdk_v1_sdk_proto_goTypes = []any{
 	(Platform)(0),                  // 0: footfall.sdk.v1.Platform
 	(Permissions_Location)(0),      // 1: footfall.sdk.v1.Permissions.Location
 	(Permissions_Precision)(0),     // 2: footfall.sdk.v1.Permissions.Precision
 	(Permissions_Notifications)(0), // 3: footfall.sdk.v1.Permissions.Notifications
-	(PushTarget_Provider)(0),       // 4: footfall.sdk.v1.PushTarget.Provider
-	(RegionEvent_Transition)(0),    // 5: footfall.sdk.v1.RegionEvent.Transition
-	(Beacon_Proximity)(0),          // 6: footfall.sdk.v1.Beacon.Proximity
-	(Preferences_Attitude)(0),      // 7: footfall.sdk.v1.Preferences.Attitude
-	(Consent_Purpose)(0),           // 8: footfall.sdk.v1.Consent.Purpose
-	(Lifecycle_State)(0),           // 9: footfall.sdk.v1.Lifecycle.State
-	(Receipt_State)(0),             // 10: footfall.sdk.v1.Receipt.State
-	(Message_Kind)(0),              // 11: footfall.sdk.v1.Message.Kind
-	(*Frame)(nil),                  // 12: footfall.sdk.v1.Frame
-	(*Hello)(nil),                  // 13: footfall.sdk.v1.Hello
-	(*Permissions)(nil),            // 14: footfall.sdk.v1.Permissions
-	(*PushTarget)(nil),             // 15: footfall.sdk.v1.PushTarget
-	(*HelloOk)(nil),                // 16: footfall.sdk.v1.HelloOk
-	(*Limits)(nil),                 // 17: footfall.sdk.v1.Limits
-	(*Batch)(nil),                  // 18: footfall.sdk.v1.Batch
-	(*Item)(nil),                   // 19: footfall.sdk.v1.Item
-	(*Location)(nil),               // 20: footfall.sdk.v1.Location
-	(*RegionEvent)(nil),            // 21: footfall.sdk.v1.RegionEvent
-	(*Beacon)(nil),                 // 22: footfall.sdk.v1.Beacon
-	(*IBeacon)(nil),                // 23: footfall.sdk.v1.IBeacon
-	(*EddystoneUid)(nil),           // 24: footfall.sdk.v1.EddystoneUid
-	(*Event)(nil),                  // 25: footfall.sdk.v1.Event
-	(*Identify)(nil),               // 26: footfall.sdk.v1.Identify
-	(*Preferences)(nil),            // 27: footfall.sdk.v1.Preferences
-	(*Consent)(nil),                // 28: footfall.sdk.v1.Consent
-	(*Lifecycle)(nil),              // 29: footfall.sdk.v1.Lifecycle
-	(*Receipt)(nil),                // 30: footfall.sdk.v1.Receipt
-	(*Ack)(nil),                    // 31: footfall.sdk.v1.Ack
-	(*Reject)(nil),                 // 32: footfall.sdk.v1.Reject
-	(*Regions)(nil),                // 33: footfall.sdk.v1.Regions
-	(*Region)(nil),                 // 34: footfall.sdk.v1.Region
-	(*RegionsAck)(nil),             // 35: footfall.sdk.v1.RegionsAck
-	(*RegionFailure)(nil),          // 36: footfall.sdk.v1.RegionFailure
-	(*Message)(nil),                // 37: footfall.sdk.v1.Message
-	(*Claim)(nil),                  // 38: footfall.sdk.v1.Claim
-	(*Grant)(nil),                  // 39: footfall.sdk.v1.Grant
-	(*Error)(nil),                  // 40: footfall.sdk.v1.Error
-	(*Ping)(nil),                   // 41: footfall.sdk.v1.Ping
-	(*Pong)(nil),                   // 42: footfall.sdk.v1.Pong
-	(*BatchReply)(nil),             // 43: footfall.sdk.v1.BatchReply
-	nil,                            // 44: footfall.sdk.v1.Preferences.TopicsEntry
-	nil,                            // 45: footfall.sdk.v1.Message.DataEntry
+	(Permissions_Setting)(0),       // 4: footfall.sdk.v1.Permissions.Setting
+	(PushTarget_Provider)(0),       // 5: footfall.sdk.v1.PushTarget.Provider
+	(RegionEvent_Transition)(0),    // 6: footfall.sdk.v1.RegionEvent.Transition
+	(Beacon_Proximity)(0),          // 7: footfall.sdk.v1.Beacon.Proximity
+	(Preferences_Attitude)(0),      // 8: footfall.sdk.v1.Preferences.Attitude
+	(Consent_Purpose)(0),           // 9: footfall.sdk.v1.Consent.Purpose
+	(Lifecycle_State)(0),           // 10: footfall.sdk.v1.Lifecycle.State
+	(Receipt_State)(0),             // 11: footfall.sdk.v1.Receipt.State
+	(Message_Kind)(0),              // 12: footfall.sdk.v1.Message.Kind
+	(Display_Style)(0),             // 13: footfall.sdk.v1.Display.Style
+	(Tracking_Preset)(0),           // 14: footfall.sdk.v1.Tracking.Preset
+	(Tracking_Accuracy)(0),         // 15: footfall.sdk.v1.Tracking.Accuracy
+	(*Frame)(nil),                  // 16: footfall.sdk.v1.Frame
+	(*Hello)(nil),                  // 17: footfall.sdk.v1.Hello
+	(*Resume)(nil),                 // 18: footfall.sdk.v1.Resume
+	(*Permissions)(nil),            // 19: footfall.sdk.v1.Permissions
+	(*PushTarget)(nil),             // 20: footfall.sdk.v1.PushTarget
+	(*HelloOk)(nil),                // 21: footfall.sdk.v1.HelloOk
+	(*Limits)(nil),                 // 22: footfall.sdk.v1.Limits
+	(*Batch)(nil),                  // 23: footfall.sdk.v1.Batch
+	(*Item)(nil),                   // 24: footfall.sdk.v1.Item
+	(*Location)(nil),               // 25: footfall.sdk.v1.Location
+	(*RegionEvent)(nil),            // 26: footfall.sdk.v1.RegionEvent
+	(*Beacon)(nil),                 // 27: footfall.sdk.v1.Beacon
+	(*IBeacon)(nil),                // 28: footfall.sdk.v1.IBeacon
+	(*EddystoneUid)(nil),           // 29: footfall.sdk.v1.EddystoneUid
+	(*Event)(nil),                  // 30: footfall.sdk.v1.Event
+	(*Identify)(nil),               // 31: footfall.sdk.v1.Identify
+	(*Logout)(nil),                 // 32: footfall.sdk.v1.Logout
+	(*Preferences)(nil),            // 33: footfall.sdk.v1.Preferences
+	(*Consent)(nil),                // 34: footfall.sdk.v1.Consent
+	(*Lifecycle)(nil),              // 35: footfall.sdk.v1.Lifecycle
+	(*Receipt)(nil),                // 36: footfall.sdk.v1.Receipt
+	(*Ack)(nil),                    // 37: footfall.sdk.v1.Ack
+	(*Reject)(nil),                 // 38: footfall.sdk.v1.Reject
+	(*Regions)(nil),                // 39: footfall.sdk.v1.Regions
+	(*Region)(nil),                 // 40: footfall.sdk.v1.Region
+	(*RegionsAck)(nil),             // 41: footfall.sdk.v1.RegionsAck
+	(*RegionFailure)(nil),          // 42: footfall.sdk.v1.RegionFailure
+	(*Message)(nil),                // 43: footfall.sdk.v1.Message
+	(*Display)(nil),                // 44: footfall.sdk.v1.Display
+	(*Action)(nil),                 // 45: footfall.sdk.v1.Action
+	(*InboxSync)(nil),              // 46: footfall.sdk.v1.InboxSync
+	(*Inbox)(nil),                  // 47: footfall.sdk.v1.Inbox
+	(*Config)(nil),                 // 48: footfall.sdk.v1.Config
+	(*Tracking)(nil),               // 49: footfall.sdk.v1.Tracking
+	(*TokenRefresh)(nil),           // 50: footfall.sdk.v1.TokenRefresh
+	(*NewToken)(nil),               // 51: footfall.sdk.v1.NewToken
+	(*Goaway)(nil),                 // 52: footfall.sdk.v1.Goaway
+	(*Claim)(nil),                  // 53: footfall.sdk.v1.Claim
+	(*Grant)(nil),                  // 54: footfall.sdk.v1.Grant
+	(*Error)(nil),                  // 55: footfall.sdk.v1.Error
+	(*Ping)(nil),                   // 56: footfall.sdk.v1.Ping
+	(*Pong)(nil),                   // 57: footfall.sdk.v1.Pong
+	(*BatchReply)(nil),             // 58: footfall.sdk.v1.BatchReply
+	nil,                            // 59: footfall.sdk.v1.Preferences.TopicsEntry
+	nil,                            // 60: footfall.sdk.v1.Message.DataEntry
 }
 var file_footfall_sdk_v1_sdk_proto_depIdxs = []int32{
-	13, // 0: footfall.sdk.v1.Frame.hello:type_name -> footfall.sdk.v1.Hello
-	16, // 1: footfall.sdk.v1.Frame.hello_ok:type_name -> footfall.sdk.v1.HelloOk
-	18, // 2: footfall.sdk.v1.Frame.batch:type_name -> footfall.sdk.v1.Batch
-	31, // 3: footfall.sdk.v1.Frame.ack:type_name -> footfall.sdk.v1.Ack
-	33, // 4: footfall.sdk.v1.Frame.regions:type_name -> footfall.sdk.v1.Regions
-	35, // 5: footfall.sdk.v1.Frame.regions_ack:type_name -> footfall.sdk.v1.RegionsAck
-	37, // 6: footfall.sdk.v1.Frame.message:type_name -> footfall.sdk.v1.Message
-	38, // 7: footfall.sdk.v1.Frame.claim:type_name -> footfall.sdk.v1.Claim
-	39, // 8: footfall.sdk.v1.Frame.grant:type_name -> footfall.sdk.v1.Grant
-	40, // 9: footfall.sdk.v1.Frame.error:type_name -> footfall.sdk.v1.Error
-	41, // 10: footfall.sdk.v1.Frame.ping:type_name -> footfall.sdk.v1.Ping
-	42, // 11: footfall.sdk.v1.Frame.pong:type_name -> footfall.sdk.v1.Pong
-	0,  // 12: footfall.sdk.v1.Hello.platform:type_name -> footfall.sdk.v1.Platform
-	14, // 13: footfall.sdk.v1.Hello.permissions:type_name -> footfall.sdk.v1.Permissions
-	15, // 14: footfall.sdk.v1.Hello.push_target:type_name -> footfall.sdk.v1.PushTarget
-	9,  // 15: footfall.sdk.v1.Hello.lifecycle:type_name -> footfall.sdk.v1.Lifecycle.State
-	1,  // 16: footfall.sdk.v1.Permissions.location:type_name -> footfall.sdk.v1.Permissions.Location
-	2,  // 17: footfall.sdk.v1.Permissions.precision:type_name -> footfall.sdk.v1.Permissions.Precision
-	3,  // 18: footfall.sdk.v1.Permissions.notifications:type_name -> footfall.sdk.v1.Permissions.Notifications
-	4,  // 19: footfall.sdk.v1.PushTarget.provider:type_name -> footfall.sdk.v1.PushTarget.Provider
-	17, // 20: footfall.sdk.v1.HelloOk.limits:type_name -> footfall.sdk.v1.Limits
-	19, // 21: footfall.sdk.v1.Batch.items:type_name -> footfall.sdk.v1.Item
-	35, // 22: footfall.sdk.v1.Batch.regions_ack:type_name -> footfall.sdk.v1.RegionsAck
-	20, // 23: footfall.sdk.v1.Item.location:type_name -> footfall.sdk.v1.Location
-	21, // 24: footfall.sdk.v1.Item.region_event:type_name -> footfall.sdk.v1.RegionEvent
-	25, // 25: footfall.sdk.v1.Item.event:type_name -> footfall.sdk.v1.Event
-	26, // 26: footfall.sdk.v1.Item.identify:type_name -> footfall.sdk.v1.Identify
-	27, // 27: footfall.sdk.v1.Item.preferences:type_name -> footfall.sdk.v1.Preferences
-	28, // 28: footfall.sdk.v1.Item.consent:type_name -> footfall.sdk.v1.Consent
-	15, // 29: footfall.sdk.v1.Item.push_token:type_name -> footfall.sdk.v1.PushTarget
-	29, // 30: footfall.sdk.v1.Item.lifecycle:type_name -> footfall.sdk.v1.Lifecycle
-	30, // 31: footfall.sdk.v1.Item.receipt:type_name -> footfall.sdk.v1.Receipt
-	14, // 32: footfall.sdk.v1.Item.permissions:type_name -> footfall.sdk.v1.Permissions
-	22, // 33: footfall.sdk.v1.Item.beacon:type_name -> footfall.sdk.v1.Beacon
-	5,  // 34: footfall.sdk.v1.RegionEvent.transition:type_name -> footfall.sdk.v1.RegionEvent.Transition
-	20, // 35: footfall.sdk.v1.RegionEvent.location:type_name -> footfall.sdk.v1.Location
-	23, // 36: footfall.sdk.v1.Beacon.ibeacon:type_name -> footfall.sdk.v1.IBeacon
-	24, // 37: footfall.sdk.v1.Beacon.eddystone_uid:type_name -> footfall.sdk.v1.EddystoneUid
-	6,  // 38: footfall.sdk.v1.Beacon.proximity:type_name -> footfall.sdk.v1.Beacon.Proximity
-	20, // 39: footfall.sdk.v1.Beacon.location:type_name -> footfall.sdk.v1.Location
-	44, // 40: footfall.sdk.v1.Preferences.topics:type_name -> footfall.sdk.v1.Preferences.TopicsEntry
-	8,  // 41: footfall.sdk.v1.Consent.purpose:type_name -> footfall.sdk.v1.Consent.Purpose
-	9,  // 42: footfall.sdk.v1.Lifecycle.state:type_name -> footfall.sdk.v1.Lifecycle.State
-	10, // 43: footfall.sdk.v1.Receipt.state:type_name -> footfall.sdk.v1.Receipt.State
-	32, // 44: footfall.sdk.v1.Ack.rejects:type_name -> footfall.sdk.v1.Reject
-	34, // 45: footfall.sdk.v1.Regions.regions:type_name -> footfall.sdk.v1.Region
-	34, // 46: footfall.sdk.v1.Regions.bubble:type_name -> footfall.sdk.v1.Region
-	36, // 47: footfall.sdk.v1.RegionsAck.failed:type_name -> footfall.sdk.v1.RegionFailure
-	11, // 48: footfall.sdk.v1.Message.kind:type_name -> footfall.sdk.v1.Message.Kind
-	45, // 49: footfall.sdk.v1.Message.data:type_name -> footfall.sdk.v1.Message.DataEntry
-	31, // 50: footfall.sdk.v1.BatchReply.ack:type_name -> footfall.sdk.v1.Ack
-	16, // 51: footfall.sdk.v1.BatchReply.hello_ok:type_name -> footfall.sdk.v1.HelloOk
-	40, // 52: footfall.sdk.v1.BatchReply.error:type_name -> footfall.sdk.v1.Error
-	33, // 53: footfall.sdk.v1.BatchReply.regions:type_name -> footfall.sdk.v1.Regions
-	37, // 54: footfall.sdk.v1.BatchReply.messages:type_name -> footfall.sdk.v1.Message
-	7,  // 55: footfall.sdk.v1.Preferences.TopicsEntry.value:type_name -> footfall.sdk.v1.Preferences.Attitude
-	56, // [56:56] is the sub-list for method output_type
-	56, // [56:56] is the sub-list for method input_type
-	56, // [56:56] is the sub-list for extension type_name
-	56, // [56:56] is the sub-list for extension extendee
-	0,  // [0:56] is the sub-list for field type_name
+	17, // 0: footfall.sdk.v1.Frame.hello:type_name -> footfall.sdk.v1.Hello
+	21, // 1: footfall.sdk.v1.Frame.hello_ok:type_name -> footfall.sdk.v1.HelloOk
+	23, // 2: footfall.sdk.v1.Frame.batch:type_name -> footfall.sdk.v1.Batch
+	37, // 3: footfall.sdk.v1.Frame.ack:type_name -> footfall.sdk.v1.Ack
+	39, // 4: footfall.sdk.v1.Frame.regions:type_name -> footfall.sdk.v1.Regions
+	41, // 5: footfall.sdk.v1.Frame.regions_ack:type_name -> footfall.sdk.v1.RegionsAck
+	43, // 6: footfall.sdk.v1.Frame.message:type_name -> footfall.sdk.v1.Message
+	53, // 7: footfall.sdk.v1.Frame.claim:type_name -> footfall.sdk.v1.Claim
+	54, // 8: footfall.sdk.v1.Frame.grant:type_name -> footfall.sdk.v1.Grant
+	55, // 9: footfall.sdk.v1.Frame.error:type_name -> footfall.sdk.v1.Error
+	56, // 10: footfall.sdk.v1.Frame.ping:type_name -> footfall.sdk.v1.Ping
+	57, // 11: footfall.sdk.v1.Frame.pong:type_name -> footfall.sdk.v1.Pong
+	46, // 12: footfall.sdk.v1.Frame.inbox_sync:type_name -> footfall.sdk.v1.InboxSync
+	47, // 13: footfall.sdk.v1.Frame.inbox:type_name -> footfall.sdk.v1.Inbox
+	48, // 14: footfall.sdk.v1.Frame.config:type_name -> footfall.sdk.v1.Config
+	50, // 15: footfall.sdk.v1.Frame.token_refresh:type_name -> footfall.sdk.v1.TokenRefresh
+	51, // 16: footfall.sdk.v1.Frame.new_token:type_name -> footfall.sdk.v1.NewToken
+	52, // 17: footfall.sdk.v1.Frame.goaway:type_name -> footfall.sdk.v1.Goaway
+	0,  // 18: footfall.sdk.v1.Hello.platform:type_name -> footfall.sdk.v1.Platform
+	19, // 19: footfall.sdk.v1.Hello.permissions:type_name -> footfall.sdk.v1.Permissions
+	20, // 20: footfall.sdk.v1.Hello.push_target:type_name -> footfall.sdk.v1.PushTarget
+	10, // 21: footfall.sdk.v1.Hello.lifecycle:type_name -> footfall.sdk.v1.Lifecycle.State
+	18, // 22: footfall.sdk.v1.Hello.resume:type_name -> footfall.sdk.v1.Resume
+	1,  // 23: footfall.sdk.v1.Permissions.location:type_name -> footfall.sdk.v1.Permissions.Location
+	2,  // 24: footfall.sdk.v1.Permissions.precision:type_name -> footfall.sdk.v1.Permissions.Precision
+	3,  // 25: footfall.sdk.v1.Permissions.notifications:type_name -> footfall.sdk.v1.Permissions.Notifications
+	4,  // 26: footfall.sdk.v1.Permissions.bluetooth:type_name -> footfall.sdk.v1.Permissions.Setting
+	4,  // 27: footfall.sdk.v1.Permissions.background_refresh:type_name -> footfall.sdk.v1.Permissions.Setting
+	4,  // 28: footfall.sdk.v1.Permissions.battery_optimised:type_name -> footfall.sdk.v1.Permissions.Setting
+	5,  // 29: footfall.sdk.v1.PushTarget.provider:type_name -> footfall.sdk.v1.PushTarget.Provider
+	22, // 30: footfall.sdk.v1.HelloOk.limits:type_name -> footfall.sdk.v1.Limits
+	24, // 31: footfall.sdk.v1.Batch.items:type_name -> footfall.sdk.v1.Item
+	41, // 32: footfall.sdk.v1.Batch.regions_ack:type_name -> footfall.sdk.v1.RegionsAck
+	25, // 33: footfall.sdk.v1.Item.location:type_name -> footfall.sdk.v1.Location
+	26, // 34: footfall.sdk.v1.Item.region_event:type_name -> footfall.sdk.v1.RegionEvent
+	30, // 35: footfall.sdk.v1.Item.event:type_name -> footfall.sdk.v1.Event
+	31, // 36: footfall.sdk.v1.Item.identify:type_name -> footfall.sdk.v1.Identify
+	33, // 37: footfall.sdk.v1.Item.preferences:type_name -> footfall.sdk.v1.Preferences
+	34, // 38: footfall.sdk.v1.Item.consent:type_name -> footfall.sdk.v1.Consent
+	20, // 39: footfall.sdk.v1.Item.push_token:type_name -> footfall.sdk.v1.PushTarget
+	35, // 40: footfall.sdk.v1.Item.lifecycle:type_name -> footfall.sdk.v1.Lifecycle
+	36, // 41: footfall.sdk.v1.Item.receipt:type_name -> footfall.sdk.v1.Receipt
+	19, // 42: footfall.sdk.v1.Item.permissions:type_name -> footfall.sdk.v1.Permissions
+	27, // 43: footfall.sdk.v1.Item.beacon:type_name -> footfall.sdk.v1.Beacon
+	32, // 44: footfall.sdk.v1.Item.logout:type_name -> footfall.sdk.v1.Logout
+	6,  // 45: footfall.sdk.v1.RegionEvent.transition:type_name -> footfall.sdk.v1.RegionEvent.Transition
+	25, // 46: footfall.sdk.v1.RegionEvent.location:type_name -> footfall.sdk.v1.Location
+	28, // 47: footfall.sdk.v1.Beacon.ibeacon:type_name -> footfall.sdk.v1.IBeacon
+	29, // 48: footfall.sdk.v1.Beacon.eddystone_uid:type_name -> footfall.sdk.v1.EddystoneUid
+	7,  // 49: footfall.sdk.v1.Beacon.proximity:type_name -> footfall.sdk.v1.Beacon.Proximity
+	25, // 50: footfall.sdk.v1.Beacon.location:type_name -> footfall.sdk.v1.Location
+	59, // 51: footfall.sdk.v1.Preferences.topics:type_name -> footfall.sdk.v1.Preferences.TopicsEntry
+	9,  // 52: footfall.sdk.v1.Consent.purpose:type_name -> footfall.sdk.v1.Consent.Purpose
+	10, // 53: footfall.sdk.v1.Lifecycle.state:type_name -> footfall.sdk.v1.Lifecycle.State
+	11, // 54: footfall.sdk.v1.Receipt.state:type_name -> footfall.sdk.v1.Receipt.State
+	38, // 55: footfall.sdk.v1.Ack.rejects:type_name -> footfall.sdk.v1.Reject
+	40, // 56: footfall.sdk.v1.Regions.regions:type_name -> footfall.sdk.v1.Region
+	40, // 57: footfall.sdk.v1.Regions.bubble:type_name -> footfall.sdk.v1.Region
+	42, // 58: footfall.sdk.v1.RegionsAck.failed:type_name -> footfall.sdk.v1.RegionFailure
+	12, // 59: footfall.sdk.v1.Message.kind:type_name -> footfall.sdk.v1.Message.Kind
+	60, // 60: footfall.sdk.v1.Message.data:type_name -> footfall.sdk.v1.Message.DataEntry
+	44, // 61: footfall.sdk.v1.Message.display:type_name -> footfall.sdk.v1.Display
+	13, // 62: footfall.sdk.v1.Display.style:type_name -> footfall.sdk.v1.Display.Style
+	45, // 63: footfall.sdk.v1.Display.actions:type_name -> footfall.sdk.v1.Action
+	43, // 64: footfall.sdk.v1.Inbox.messages:type_name -> footfall.sdk.v1.Message
+	14, // 65: footfall.sdk.v1.Config.tracking:type_name -> footfall.sdk.v1.Tracking.Preset
+	49, // 66: footfall.sdk.v1.Config.presets:type_name -> footfall.sdk.v1.Tracking
+	14, // 67: footfall.sdk.v1.Tracking.preset:type_name -> footfall.sdk.v1.Tracking.Preset
+	15, // 68: footfall.sdk.v1.Tracking.accuracy:type_name -> footfall.sdk.v1.Tracking.Accuracy
+	37, // 69: footfall.sdk.v1.BatchReply.ack:type_name -> footfall.sdk.v1.Ack
+	21, // 70: footfall.sdk.v1.BatchReply.hello_ok:type_name -> footfall.sdk.v1.HelloOk
+	55, // 71: footfall.sdk.v1.BatchReply.error:type_name -> footfall.sdk.v1.Error
+	39, // 72: footfall.sdk.v1.BatchReply.regions:type_name -> footfall.sdk.v1.Regions
+	43, // 73: footfall.sdk.v1.BatchReply.messages:type_name -> footfall.sdk.v1.Message
+	48, // 74: footfall.sdk.v1.BatchReply.config:type_name -> footfall.sdk.v1.Config
+	47, // 75: footfall.sdk.v1.BatchReply.inbox:type_name -> footfall.sdk.v1.Inbox
+	51, // 76: footfall.sdk.v1.BatchReply.new_token:type_name -> footfall.sdk.v1.NewToken
+	8,  // 77: footfall.sdk.v1.Preferences.TopicsEntry.value:type_name -> footfall.sdk.v1.Preferences.Attitude
+	78, // [78:78] is the sub-list for method output_type
+	78, // [78:78] is the sub-list for method input_type
+	78, // [78:78] is the sub-list for extension type_name
+	78, // [78:78] is the sub-list for extension extendee
+	0,  // [0:78] is the sub-list for field type_name
 }
 
 func init() { file_footfall_sdk_v1_sdk_proto_init() }
@@ -3701,22 +4987,24 @@ func file_footfall_sdk_v1_sdk_proto_init() {
 	}
 	file_footfall_sdk_v1_sdk_proto_msgTypes[0].OneofWrappers = []any{}
 	file_footfall_sdk_v1_sdk_proto_msgTypes[1].OneofWrappers = []any{}
-	file_footfall_sdk_v1_sdk_proto_msgTypes[6].OneofWrappers = []any{}
 	file_footfall_sdk_v1_sdk_proto_msgTypes[7].OneofWrappers = []any{}
 	file_footfall_sdk_v1_sdk_proto_msgTypes[8].OneofWrappers = []any{}
 	file_footfall_sdk_v1_sdk_proto_msgTypes[9].OneofWrappers = []any{}
 	file_footfall_sdk_v1_sdk_proto_msgTypes[10].OneofWrappers = []any{}
 	file_footfall_sdk_v1_sdk_proto_msgTypes[11].OneofWrappers = []any{}
-	file_footfall_sdk_v1_sdk_proto_msgTypes[19].OneofWrappers = []any{}
+	file_footfall_sdk_v1_sdk_proto_msgTypes[12].OneofWrappers = []any{}
 	file_footfall_sdk_v1_sdk_proto_msgTypes[21].OneofWrappers = []any{}
-	file_footfall_sdk_v1_sdk_proto_msgTypes[31].OneofWrappers = []any{}
+	file_footfall_sdk_v1_sdk_proto_msgTypes[23].OneofWrappers = []any{}
+	file_footfall_sdk_v1_sdk_proto_msgTypes[27].OneofWrappers = []any{}
+	file_footfall_sdk_v1_sdk_proto_msgTypes[33].OneofWrappers = []any{}
+	file_footfall_sdk_v1_sdk_proto_msgTypes[42].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_footfall_sdk_v1_sdk_proto_rawDesc), len(file_footfall_sdk_v1_sdk_proto_rawDesc)),
-			NumEnums:      12,
-			NumMessages:   34,
+			NumEnums:      16,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

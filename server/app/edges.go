@@ -65,6 +65,12 @@ func (p *phones) Claim(ctx context.Context, workspace, install, delivery string)
 	return p.a.deliver.Claim(ctx, workspace, install, delivery)
 }
 
+// InboxSince implements ingest.Deliveries.
+func (p *phones) InboxSince(ctx context.Context, workspace, install, _ string, _ int) (*sdkpb.Inbox, error) {
+	all, err := p.Inbox(ctx, workspace, install)
+	return &sdkpb.Inbox{Reset: true, Messages: all}, err
+}
+
 // Inbox implements ingest.Deliveries. Until identity merges are built, an
 // install's inbox is that of the profile it minted.
 func (p *phones) Inbox(ctx context.Context, workspace, install string) ([]*sdkpb.Message, error) {

@@ -17,6 +17,8 @@ type App struct {
 	Disabled  bool
 	// IdentitySecret proves users; empty means that the app cannot identify.
 	IdentitySecret engage.Secret
+	// Config is what its SDKs are to do; nil means what the specification says.
+	Config *sdkpb.Config
 }
 
 // Fences are the geofences of a workspace at one moment.
@@ -103,6 +105,10 @@ type Deliveries interface {
 	// Claim asks whether the install may show an in-app message now; the reason
 	// is of the protocol's words when it may not.
 	Claim(ctx context.Context, workspace, install, delivery string) (granted bool, reason string, err error)
+	// InboxSince returns what has changed in the inbox of the install's person since
+	// the cursor, of which at most about limit bytes as protobuf; a cursor that is
+	// empty, unknown, too old or another person's gives all, with reset.
+	InboxSince(ctx context.Context, workspace, install, cursor string, limit int) (*sdkpb.Inbox, error)
 	// Inbox returns the inbox messages that wait for the install, oldest first.
 	Inbox(ctx context.Context, workspace, install string) ([]*sdkpb.Message, error)
 }
