@@ -3549,9 +3549,9 @@ func (x *InboxSync) GetCursor() string {
 // Inbox is what has changed in the person's inbox since a cursor.
 type Inbox struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// reset: the SDK forgets all that it has first. The cursor was empty, too old, of
+	// full: these are all; the SDK forgets what it has first. The cursor was empty, too old, of
 	// another person, or unknown.
-	Reset_        bool       `protobuf:"varint,1,opt,name=reset,proto3" json:"reset,omitempty"`
+	Full          bool       `protobuf:"varint,1,opt,name=full,proto3" json:"full,omitempty"`
 	Messages      []*Message `protobuf:"bytes,2,rep,name=messages,proto3" json:"messages,omitempty"` // new, or changed; each replaces the one of its id; oldest first
 	Gone          []string   `protobuf:"bytes,3,rep,name=gone,proto3" json:"gone,omitempty"`         // ids that are in the inbox no more
 	Cursor        string     `protobuf:"bytes,4,opt,name=cursor,proto3" json:"cursor,omitempty"`     // for the next time; opaque, at most 200 characters
@@ -3590,9 +3590,9 @@ func (*Inbox) Descriptor() ([]byte, []int) {
 	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{31}
 }
 
-func (x *Inbox) GetReset_() bool {
+func (x *Inbox) GetFull() bool {
 	if x != nil {
-		return x.Reset_
+		return x.Full
 	}
 	return false
 }
@@ -4721,9 +4721,9 @@ const file_footfall_sdk_v1_sdk_proto_rawDesc = "" +
 	"\x05label\x18\x02 \x01(\tR\x05label\x12\x1b\n" +
 	"\tdeep_link\x18\x03 \x01(\tR\bdeepLink\"#\n" +
 	"\tInboxSync\x12\x16\n" +
-	"\x06cursor\x18\x01 \x01(\tR\x06cursor\"\x93\x01\n" +
-	"\x05Inbox\x12\x14\n" +
-	"\x05reset\x18\x01 \x01(\bR\x05reset\x124\n" +
+	"\x06cursor\x18\x01 \x01(\tR\x06cursor\"\x91\x01\n" +
+	"\x05Inbox\x12\x12\n" +
+	"\x04full\x18\x01 \x01(\bR\x04full\x124\n" +
 	"\bmessages\x18\x02 \x03(\v2\x18.footfall.sdk.v1.MessageR\bmessages\x12\x12\n" +
 	"\x04gone\x18\x03 \x03(\tR\x04gone\x12\x16\n" +
 	"\x06cursor\x18\x04 \x01(\tR\x06cursor\x12\x12\n" +

@@ -68,7 +68,7 @@ func (p *phones) Claim(ctx context.Context, workspace, install, delivery string)
 // InboxSince implements ingest.Deliveries.
 func (p *phones) InboxSince(ctx context.Context, workspace, install, _ string, _ int) (*sdkpb.Inbox, error) {
 	all, err := p.Inbox(ctx, workspace, install)
-	return &sdkpb.Inbox{Reset: true, Messages: all}, err
+	return &sdkpb.Inbox{Full: true, Messages: all}, err
 }
 
 // Inbox implements ingest.Deliveries. Until identity merges are built, an

@@ -314,7 +314,7 @@ func (d *deliveries) Claim(_ context.Context, _, _, id string) (bool, string, er
 func (d *deliveries) InboxSince(context.Context, string, string, string, int) (*sdkpb.Inbox, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return &sdkpb.Inbox{Reset: true, Messages: d.inbox}, nil
+	return &sdkpb.Inbox{Full: true, Messages: d.inbox}, nil
 }
 
 func (d *deliveries) Inbox(context.Context, string, string) ([]*sdkpb.Message, error) {

@@ -107,7 +107,7 @@ type Deliveries interface {
 	Claim(ctx context.Context, workspace, install, delivery string) (granted bool, reason string, err error)
 	// InboxSince returns what has changed in the inbox of the install's person since
 	// the cursor, of which at most about limit bytes as protobuf; a cursor that is
-	// empty, unknown, too old or another person's gives all, with reset.
+	// empty, unknown, too old or another person's gives all, with full.
 	InboxSince(ctx context.Context, workspace, install, cursor string, limit int) (*sdkpb.Inbox, error)
 	// Inbox returns the inbox messages that wait for the install, oldest first.
 	Inbox(ctx context.Context, workspace, install string) ([]*sdkpb.Message, error)
