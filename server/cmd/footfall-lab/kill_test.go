@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -25,8 +26,11 @@ import (
 	"github.com/footfall-engage/footfall/server/lab"
 )
 
+// testKills is how many deaths there are in each of the tests below: `make soak` sets
+// 9. Four are each of the moments of death once, and one of them again.
+const testKills = "FOOTFALL_TEST_KILLS"
+
 const (
-	kills       = 9
 	maxInFlight = 200 // attempts per credential, deliver's bound
 	// onTheWire is how much later than its sender's death a request may be read by a
 	// busy simulator.
@@ -123,6 +127,19 @@ func (v *victim) ready() {
 		}
 		wait(20 * time.Millisecond)
 	}
+}
+
+// killCount is how many deaths there are to be.
+func killCount(t *testing.T) int {
+	t.Helper()
+	n := 4
+	if s := os.Getenv(testKills); s != "" {
+		var err error
+		if n, err = strconv.Atoi(s); err != nil || n < 1 {
+			t.Fatalf("%s must be a number above 0, is %q", testKills, s)
+		}
+	}
+	return n
 }
 
 func wait(d time.Duration) {
@@ -278,6 +295,7 @@ func underKills(t *testing.T, nats *natstest.Server) {
 	}()
 
 	var deaths []time.Time // of the server
+	kills := killCount(t)
 	for i := range kills {
 		if i%3 == 2 { // while it catches up
 			wait(time.Duration(random.IntN(400)) * time.Millisecond)
