@@ -9,7 +9,8 @@
 // through the HTTP API), audit.go and latency.go (what the evidence says, pure),
 // report.go (the JSON object), sabotage.go (proof that the audit finds what is
 // wrong), replay.go (a recorded demo on another log and store), sim.go (load
-// against a running server), bench.go (measurements of parts).
+// against a running server), flaky.go (a bad network), bench.go (measurements of
+// parts).
 package main
 
 import (
@@ -81,6 +82,7 @@ simulated push providers and weather, and audits what came of it.
   footfall-lab replay plays what a demo has recorded on another log and store, and
                       compares what comes of it
   footfall-lab sim    puts load on a running server with many phones
+  footfall-lab flaky  is a bad network in front of a server, for the tests of SDKs
   footfall-lab bench  measures parts of the server
 
 Exit codes: 0 done, 1 failed or something was lost, doubled or different, 2 wrong
@@ -93,7 +95,7 @@ usage.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
 	})
-	root.AddCommand(c.demo(), c.replay(), c.sim(), benchCommand(), c.runNATS(), c.runServer())
+	root.AddCommand(c.demo(), c.replay(), c.sim(), c.flaky(), benchCommand(), c.runNATS(), c.runServer())
 	return root
 }
 
