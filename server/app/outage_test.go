@@ -134,6 +134,7 @@ func TestAStartOutlastsADyingLog(t *testing.T) {
 // A cluster that has lost its majority is noticed although nobody writes, and a
 // second server on the log takes it over, whatever its store.
 func TestTheLogIsWatchedWhileNobodyWrites(t *testing.T) {
+	t.Parallel() // it waits for elections
 	cluster := natstest.StartCluster(t, natstest.Options{})
 	s := newStory(t, func(o *app.Options) {
 		o.Config.EventLog.URL, o.Config.EventLog.Replicas = strings.Join(cluster.URLs(), ","), 3
