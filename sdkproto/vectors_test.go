@@ -112,6 +112,85 @@ func TestEncodingVectors(t *testing.T) {
 	}
 }
 
+// Every message, field and enum value of the schema stands in a vector, so that
+// nothing can be added to it that an implementation is not tested with.
+func TestEncodingVectorsCoverTheSchema(t *testing.T) {
+	seen := map[protoreflect.FullName]bool{}
+	var visit func(m protoreflect.Message)
+	value := func(f protoreflect.FieldDescriptor, v protoreflect.Value) {
+		switch f.Kind() {
+		case protoreflect.MessageKind:
+			visit(v.Message())
+		case protoreflect.EnumKind:
+			if d := f.Enum().Values().ByNumber(v.Enum()); d != nil {
+				seen[d.FullName()] = true
+			}
+		}
+	}
+	visit = func(m protoreflect.Message) {
+		seen[m.Descriptor().FullName()] = true
+		m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+			seen[f.FullName()] = true
+			switch {
+			case f.IsMap():
+				v.Map().Range(func(_ protoreflect.MapKey, v protoreflect.Value) bool {
+					value(f.MapValue(), v)
+					return true
+				})
+			case f.IsList():
+				for i := range v.List().Len() {
+					value(f, v.List().Get(i))
+				}
+			default:
+				value(f, v)
+			}
+			return true
+		})
+	}
+	for _, v := range loadVectors[encodingVector](t, "encoding.json") {
+		m := v.message(t)
+		if err := (sdkproto.JSON{}).Unmarshal(v.JSON, m); err != nil {
+			t.Fatal(err)
+		}
+		visit(m.ProtoReflect())
+	}
+	need := func(n protoreflect.FullName) {
+		if !seen[n] {
+			t.Errorf("no vector holds %s", n)
+		}
+	}
+	enum := func(d protoreflect.EnumDescriptor) {
+		for i := range d.Values().Len() {
+			if v := d.Values().Get(i); v.Number() != 0 { // 0 is absence
+				need(v.FullName())
+			}
+		}
+	}
+	var message func(d protoreflect.MessageDescriptor)
+	message = func(d protoreflect.MessageDescriptor) {
+		if d.IsMapEntry() {
+			return
+		}
+		need(d.FullName())
+		for i := range d.Fields().Len() {
+			need(d.Fields().Get(i).FullName())
+		}
+		for i := range d.Enums().Len() {
+			enum(d.Enums().Get(i))
+		}
+		for i := range d.Messages().Len() {
+			message(d.Messages().Get(i))
+		}
+	}
+	file := sdkpb.File_footfall_sdk_v1_sdk_proto
+	for i := range file.Messages().Len() {
+		message(file.Messages().Get(i))
+	}
+	for i := range file.Enums().Len() {
+		enum(file.Enums().Get(i))
+	}
+}
+
 type itemVector struct {
 	Name       string          `json:"name"`
 	Item       json.RawMessage `json:"item"`
