@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
 	"github.com/footfall-engage/footfall/server/catalog"
@@ -61,10 +62,13 @@ func (c *sdkCatalog) Changed() <-chan struct{} { return c.a.catalog.Changed() }
 // credential is a document of the collection "credentials" of the hot store,
 // whose only writer is the gateway's registration.
 type credential struct {
-	V         int    `json:"v"` // 1
-	App       string `json:"app"`
-	Hash      string `json:"hash"` // hex SHA-256 of the device token
-	Confirmed bool   `json:"confirmed"`
+	V          int       `json:"v"` // 2; 1 had none of the times and no Next
+	App        string    `json:"app"`
+	Hash       string    `json:"hash"` // hex SHA-256 of the device token
+	Confirmed  bool      `json:"confirmed"`
+	Issued     time.Time `json:"issued,omitzero"`
+	Next       string    `json:"next,omitempty"` // hex SHA-256 of the token that is to replace it
+	NextIssued time.Time `json:"next_issued,omitzero"`
 }
 
 type credentials struct{ hot store.Store }
@@ -86,16 +90,27 @@ func (c credentials) Credential(ctx context.Context, workspace, install string) 
 	if err := json.Unmarshal(doc.Body, &k); err != nil {
 		return ingest.Credential{}, fmt.Errorf("decode credential: %w", err)
 	}
-	hash, err := hex.DecodeString(k.Hash)
-	if err != nil {
+	if k.V != 1 && k.V != 2 {
+		return ingest.Credential{}, fmt.Errorf("decode credential: version %d is not known", k.V)
+	}
+	out := ingest.Credential{App: k.App, Confirmed: k.Confirmed, Issued: k.Issued, NextIssued: k.NextIssued, Version: doc.Version}
+	if out.Hash, err = hex.DecodeString(k.Hash); err != nil {
 		return ingest.Credential{}, fmt.Errorf("decode credential: %w", err)
 	}
-	return ingest.Credential{App: k.App, Hash: hash, Confirmed: k.Confirmed, Version: doc.Version}, nil
+	if k.Next != "" {
+		if out.Next, err = hex.DecodeString(k.Next); err != nil {
+			return ingest.Credential{}, fmt.Errorf("decode credential: %w", err)
+		}
+	}
+	return out, nil
 }
 
 // PutCredential implements ingest.Credentials.
 func (c credentials) PutCredential(ctx context.Context, workspace, install string, k ingest.Credential, ifVersion int64) error {
-	body, err := json.Marshal(credential{1, k.App, hex.EncodeToString(k.Hash), k.Confirmed})
+	body, err := json.Marshal(credential{
+		V: 2, App: k.App, Hash: hex.EncodeToString(k.Hash), Confirmed: k.Confirmed, Issued: k.Issued,
+		Next: hex.EncodeToString(k.Next), NextIssued: k.NextIssued,
+	})
 	if err != nil {
 		return fmt.Errorf("encode credential: %w", err)
 	}

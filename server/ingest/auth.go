@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -52,47 +53,111 @@ func tokenHash(token string) []byte {
 	return h[:]
 }
 
-// authenticate accepts the token of an install.
-func (g *Gateway) authenticate(ctx context.Context, app *App, install, token string) error {
+// authenticate accepts the token of an install, or the one that is to replace it:
+// with its first use that one is the token, and the other is dead. Due says that
+// the token should be replaced (rotate).
+func (g *Gateway) authenticate(ctx context.Context, app *App, install, token string) (due bool, err error) {
 	if token == "" {
-		return sdkproto.Errorf(sdkproto.ErrToken, "device_token", "is required")
+		return false, sdkproto.Errorf(sdkproto.ErrToken, "device_token", "is required")
 	}
+	shown := tokenHash(token)
 	for range credentialTries {
 		c, err := g.o.Credentials.Credential(ctx, app.Workspace, install)
 		if err != nil {
-			return fmt.Errorf("credential: %w", err)
+			return false, fmt.Errorf("credential: %w", err)
 		}
-		if c.Version == 0 || c.App != app.ID || subtle.ConstantTimeCompare(c.Hash, tokenHash(token)) != 1 {
-			return sdkproto.Errorf(sdkproto.ErrToken, "device_token", "is not the token of this install and app")
-		}
-		if c.Confirmed {
-			return nil
+		current := subtle.ConstantTimeCompare(c.Hash, shown) == 1
+		next := subtle.ConstantTimeCompare(c.Next, shown) == 1
+		switch {
+		case c.Version == 0 || c.App != app.ID || !current && !next:
+			return false, sdkproto.Errorf(sdkproto.ErrToken, "device_token", "is not the token of this install and app")
+		case next:
+			c.Hash, c.Issued = c.Next, c.NextIssued
+			c.Next, c.NextIssued = nil, time.Time{}
+		case c.Confirmed:
+			return g.due(&c, install), nil
 		}
 		c.Confirmed = true
 		err = g.o.Credentials.PutCredential(ctx, app.Workspace, install, c, c.Version)
+		if err == nil {
+			return g.due(&c, install), nil
+		}
 		if engage.CodeOf(err) != engage.Conflict {
-			return wrap("confirm credential", err)
+			return false, fmt.Errorf("confirm credential: %w", err)
 		}
 	}
-	return g.busy("the install registers several times at once")
+	return false, g.busy("the install registers several times at once")
+}
+
+// offerAgain is how long a phone that was offered a token may take to show it
+// before it is offered another: the answer may have been lost.
+const offerAgain = time.Hour
+
+// due reports whether a phone that has shown its token should be given another. No
+// token ends by its age: a phone that was off for a year comes back with what it
+// holds, and to refuse it would lose its queue and gain nothing, for whoever has
+// stolen a token can use it while it is young.
+func (g *Gateway) due(c *Credential, install string) bool {
+	now := g.o.Clock.Now()
+	if c.Next != nil && now.Sub(c.NextIssued) < offerAgain {
+		return false
+	}
+	age := g.o.Limits.TokenAge
+	if c.Issued.IsZero() {
+		// A build that did not note the time has given it. Each such phone has its
+		// own day, so that not all of them ask the store to write at once.
+		days := max(int64(age/(24*time.Hour)), 1)
+		return (now.Unix()/86400+int64(engage.Fraction("token", install)*float64(days)))%days == 0
+	}
+	return now.Sub(c.Issued) >= age
+}
+
+// newToken is a token of 256 random bits.
+func newToken() string {
+	var b [32]byte
+	_, _ = rand.Read(b[:]) // crypto/rand never fails
+	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
 // mint gives an install a token, durable before it is told. A token that was
 // never used is replaced: the answer that held it may have been lost.
 func (g *Gateway) mint(ctx context.Context, app *App, install string) (token string, err error) {
+	return g.changeToken(ctx, app, install, func(c *Credential, hash []byte) error {
+		if c.Confirmed {
+			return sdkproto.Errorf(sdkproto.ErrToken, "device_token", "is required: the install is registered")
+		}
+		*c = Credential{App: app.ID, Hash: hash, Issued: g.o.Clock.Now(), Version: c.Version}
+		return nil
+	})
+}
+
+// rotate gives an install that has been authenticated another token, durable before
+// it is told. The one in use stays valid until the new one is first shown, so that
+// an answer that is lost locks nobody out; asked again, another takes the place of
+// one that was never shown.
+func (g *Gateway) rotate(ctx context.Context, app *App, install string) (token string, err error) {
+	return g.changeToken(ctx, app, install, func(c *Credential, hash []byte) error {
+		if c.Version == 0 || c.App != app.ID || !c.Confirmed {
+			return sdkproto.Errorf(sdkproto.ErrToken, "device_token", "is not the token of this install and app")
+		}
+		c.Next, c.NextIssued = hash, g.o.Clock.Now()
+		return nil
+	})
+}
+
+// changeToken keeps what change makes of a credential with a new token's hash.
+func (g *Gateway) changeToken(ctx context.Context, app *App, install string, change func(*Credential, []byte) error) (token string, err error) {
+	token = newToken()
+	hash := tokenHash(token)
 	for range credentialTries {
 		c, err := g.o.Credentials.Credential(ctx, app.Workspace, install)
 		if err != nil {
 			return "", fmt.Errorf("credential: %w", err)
 		}
-		if c.Confirmed {
-			return "", sdkproto.Errorf(sdkproto.ErrToken, "device_token", "is required: the install is registered")
+		if err := change(&c, hash); err != nil {
+			return "", err
 		}
-		var b [32]byte
-		_, _ = rand.Read(b[:]) // crypto/rand never fails
-		token := base64.RawURLEncoding.EncodeToString(b[:])
-		next := Credential{App: app.ID, Hash: tokenHash(token)}
-		err = g.o.Credentials.PutCredential(ctx, app.Workspace, install, next, c.Version)
+		err = g.o.Credentials.PutCredential(ctx, app.Workspace, install, c, c.Version)
 		if err == nil {
 			return token, nil
 		}
@@ -116,6 +181,7 @@ type greeted struct {
 	app   App
 	in    *install // acquired: the caller releases it
 	token string   // new; empty means that it had one
+	due   bool     // the token that it had should be replaced (rotate)
 	caps  caps
 }
 
@@ -140,7 +206,7 @@ func (g *Gateway) greet(ctx context.Context, h *sdkpb.Hello, from netip.Addr, se
 		}
 		out.token, err = g.mint(ctx, &app, h.GetInstallId())
 	} else {
-		err = g.authenticate(ctx, &app, h.GetInstallId(), h.GetDeviceToken())
+		out.due, err = g.authenticate(ctx, &app, h.GetInstallId(), h.GetDeviceToken())
 	}
 	if err != nil {
 		return greeted{}, err

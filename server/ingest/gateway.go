@@ -50,6 +50,9 @@ type Limits struct {
 	// refused whole, and the phone waits and sends it again.
 	ItemRate  float64
 	ItemBurst int
+	// TokenAge is from when on a phone is offered another device token in the place of
+	// the one that it has; 30 days.
+	TokenAge time.Duration
 	// StallAfter is how long the log may answer nothing before the phones that wait
 	// for it are told to wait, and others are refused at once; 3 s. It is noticed
 	// once a second.
@@ -91,6 +94,9 @@ func (l *Limits) setDefaults() {
 		l.ItemBurst = 2000
 	}
 	l.ItemBurst = max(l.ItemBurst, sdkproto.MaxBatchItems)
+	if l.TokenAge <= 0 {
+		l.TokenAge = 30 * 24 * time.Hour
+	}
 	if l.StallAfter <= 0 {
 		l.StallAfter = 3 * time.Second
 	}

@@ -56,10 +56,15 @@ type Catalog interface {
 
 // Credential of an install.
 type Credential struct {
-	App       string // id
-	Hash      []byte // SHA-256 of the device token
-	Confirmed bool   // the token has been used; until then it may be replaced
-	Version   int64  // of the document; 0 means that there is none
+	App       string    // id
+	Hash      []byte    // SHA-256 of the device token
+	Confirmed bool      // the token has been used; until then it may be replaced
+	Issued    time.Time // when the token was made; zero means by a build that did not note it
+	// Next is the SHA-256 of the token that takes the place of the other with its
+	// first use; nil means that none was given.
+	Next       []byte
+	NextIssued time.Time // when that was made
+	Version    int64     // of the document; 0 means that there is none
 }
 
 // Credentials keeps them.

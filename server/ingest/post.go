@@ -163,7 +163,7 @@ func (g *Gateway) postBatch(ctx context.Context, r *http.Request, codec sdkproto
 	if !sdkproto.ValidInstallID(id) {
 		return nil, sdkproto.Errorf(sdkproto.ErrMalformed, sdkproto.HeaderInstall, "must be an install id")
 	}
-	if err := g.authenticate(ctx, &app, id, bearer(r)); err != nil {
+	if _, err := g.authenticate(ctx, &app, id, bearer(r)); err != nil {
 		return nil, err
 	}
 	b := new(sdkpb.Batch)
