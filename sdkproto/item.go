@@ -365,6 +365,13 @@ func ValidateHello(h *sdkpb.Hello) error {
 	for _, c := range h.Caps {
 		v.chars("caps", c, 1, MaxIDChars)
 	}
+	if r := h.Resume; r != nil {
+		v.chars("resume.session", r.Session, 0, MaxIDChars)
+		v.chars("resume.epoch", r.Epoch, 1, MaxIDChars)
+	}
+	v.chars("config_etag", h.ConfigEtag, 0, MaxIDChars)
+	v.chars("regions_etag", h.RegionsEtag, 0, MaxIDChars)
+	v.chars("inbox_cursor", h.GetInboxCursor(), 0, MaxCursorChars)
 	if h.Permissions != nil {
 		v.permissions("permissions", h.Permissions)
 	}

@@ -80,6 +80,9 @@ const (
 	MaxPropertiesDepth = 10       // nesting of objects and arrays, the outermost included
 	MaxTopics          = 100      // of one preferences item
 	MaxCaps            = 20       // of one hello
+	MaxCursorChars     = 200      // of the inbox
+	MaxUnackedFrames   = 500      // numbered frames that the server holds for a phone
+	MaxUnackedBytes    = 64 << 10 // of them, as protobuf
 	MaxPushTokenChars  = 4096     //
 	DefaultCredit      = 500      // items in flight per session
 	MaxQueueItems      = 10_000   // kept on the phone while it is offline
@@ -87,17 +90,19 @@ const (
 
 // Default times.
 const (
-	HelloWithin  = 5 * time.Second  // the server closes a socket whose first frame is later
-	PingEvery    = 25 * time.Second // the server pings an open session
-	DeadAfter    = 10 * time.Second // silence beyond the ping interval that makes a peer dead
-	ClaimWithin  = 2 * time.Second  // an in-app message that is not claimed by then goes as a push
-	PostWithin   = 10 * time.Second // what an OS gives a woken app
-	BackoffMin   = 1 * time.Second
-	BackoffMax   = 300 * time.Second
-	MaxAge       = 30 * 24 * time.Hour // offline age of an observation, and the window of dedupe
-	MaxSkew      = 5 * time.Minute     // a corrected time may be this far ahead and is clamped silently
-	MaxFuture    = 24 * time.Hour      // beyond it a time is absurd, between the two it is clamped and flagged
-	RetryWithout = 60 * time.Second    // after 429 without Retry-After
+	HelloWithin   = 5 * time.Second  // the server closes a socket whose first frame is later
+	PingEvery     = 25 * time.Second // the server pings an open session
+	DeadAfter     = 10 * time.Second // silence beyond the ping interval that makes a peer dead
+	ClaimWithin   = 2 * time.Second  // an in-app message that is not claimed by then goes as a push
+	PostWithin    = 10 * time.Second // what an OS gives a woken app
+	DownAckWithin = 5 * time.Second  // a phone says that it has taken a numbered frame
+	ResumeWithin  = 24 * time.Hour   // the server holds what a phone has not taken
+	BackoffMin    = 1 * time.Second
+	BackoffMax    = 300 * time.Second
+	MaxAge        = 30 * 24 * time.Hour // offline age of an observation, and the window of dedupe
+	MaxSkew       = 5 * time.Minute     // a corrected time may be this far ahead and is clamped silently
+	MaxFuture     = 24 * time.Hour      // beyond it a time is absurd, between the two it is clamped and flagged
+	RetryWithout  = 60 * time.Second    // after 429 without Retry-After
 )
 
 // ValidInstallID reports whether id may name an install: 8 to 100 of
