@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"time"
 
 	"github.com/footfall-engage/footfall/geo"
@@ -26,6 +27,7 @@ type Install struct {
 	Due      time.Time                         `json:"due,omitzero"`      // of the timer that asks what silence means; zero: none is set
 	Session  string                            `json:"session,omitempty"` // of the socket that is open, as far as the log says
 	Said     map[engage.Purpose]uint64         `json:"said,omitempty"`    // seq of each answer in Consents
+	Since    map[engage.Purpose]uint64         `json:"since,omitempty"`   // of a yes that repeats: seq of the first of them, see since
 	Refused  uint64                            `json:"refused,omitempty"` // positions dropped for want of consent
 	Doubted  uint64                            `json:"doubted,omitempty"` // entered regions whose own fix was clearly elsewhere, or did not say that an outline was entered; dropped
 }
@@ -37,7 +39,26 @@ type Fix struct {
 	AccuracyM float64   `json:"accuracy_m"`
 }
 
+// now is as the seq of an item that comes after all others.
+const now = math.MaxUint64
+
+// granted reports whether the person agrees now.
 func (in *Install) granted(p engage.Purpose) bool { return in.Consents[p].Granted }
+
+// grantedAt reports whether the person agrees now, and did when the item of that seq
+// was made.
+func (in *Install) grantedAt(p engage.Purpose, seq uint64) bool {
+	return in.granted(p) && seq >= in.since(p)
+}
+
+// since is the seq of the answer from which on a consent stands that does. What the
+// install observed before it, it observed without consent, as far as is known.
+func (in *Install) since(p engage.Purpose) uint64 {
+	if first, repeated := in.Since[p]; repeated {
+		return first
+	}
+	return in.Said[p]
+}
 
 // Places are those that the install is visiting, sorted.
 func (in *Install) Places() []string {
@@ -59,13 +80,31 @@ func (in *Install) Clone() engage.State {
 }
 
 // setConsent keeps an answer and reports whether it is in force: one that the
-// person gave before the answer in force came late, and changes nothing.
+// person gave before the answer in force came late, and changes no more than since
+// when that stands, if it was a no.
 func (in *Install) setConsent(p engage.Purpose, c engage.Consent, seq uint64) bool {
+	since, repeats := in.since(p), in.granted(p) && c.Granted
 	if seq < in.Said[p] {
+		if !c.Granted && seq >= since {
+			in.forgetSince(p)
+		}
 		return false
 	}
 	in.Consents, in.Said = replaced(in.Consents, p, c), replaced(in.Said, p, seq)
+	if repeats && since != seq {
+		in.Since = replaced(in.Since, p, since)
+	} else {
+		in.forgetSince(p)
+	}
 	return true
+}
+
+// forgetSince has a consent stand since the answer in force.
+func (in *Install) forgetSince(p engage.Purpose) {
+	if _, repeated := in.Since[p]; repeated {
+		in.Since = maps.Clone(in.Since)
+		delete(in.Since, p)
+	}
 }
 
 func replaced[K comparable, V any](m map[K]V, k K, v V) map[K]V {

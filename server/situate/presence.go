@@ -154,7 +154,7 @@ func (s *step) recordTracks(parts []engage.OpenTrack) {
 // region applies what the OS said of a registered region; an unknown one (removed
 // meanwhile) says nothing.
 func (s *step) region(r *sdkpb.RegionEvent) error {
-	if !s.mayLocate() {
+	if !s.mayLocate(s.seq) {
 		s.in.Refused++
 		return nil
 	}
@@ -173,7 +173,7 @@ func (s *step) region(r *sdkpb.RegionEvent) error {
 // locate puts the fix that came with evidence on it, if the person agreed to precise
 // ones.
 func (s *step) locate(ev *geo.Evidence, l *sdkpb.Location) {
-	if l != nil && s.in.granted(engage.ConsentLocationPrecise) {
+	if l != nil && s.in.grantedAt(engage.ConsentLocationPrecise, s.seq) {
 		ev.Pos, ev.AccuracyM = geo.Point{Lat: l.GetLat(), Lng: l.GetLng()}, l.GetAccuracyM()
 		ev.Located, ev.Mocked = true, l.GetMocked()
 	}
@@ -190,7 +190,7 @@ func (s *step) word(ev geo.Evidence) error {
 
 // beacon applies the sighting of one, if it stands at a place.
 func (s *step) beacon(b *sdkpb.Beacon) error {
-	if !s.mayLocate() {
+	if !s.mayLocate(s.seq) {
 		s.in.Refused++
 		return nil
 	}

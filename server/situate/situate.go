@@ -35,8 +35,10 @@
 // # Consent
 //
 // A fix or an OS region event counts if the location consent for the app's phase
-// stands before it in the log. Of two answers to one purpose the one with the
-// higher seq, which the person gave last, is in force. Without location_precise a fix is kept as a coarse
+// stands before it in the log, and stood when it was made: one of a seq below the
+// answer from which on the consent stands was made without it, and comes late. Of two
+// answers to one purpose the one with the higher seq, which the person gave last, is
+// in force. Without location_precise a fix is kept as a coarse
 // cell and makes no transitions. Withdrawing the last location consent ends the
 // open visits and forgets the position; tracks up to then are history.
 package situate
@@ -252,7 +254,7 @@ func (s *step) item() error {
 
 // location applies a fix.
 func (s *step) location(l *sdkpb.Location) error {
-	if !s.mayLocate() {
+	if !s.mayLocate(s.seq) {
 		s.in.Refused++
 		return nil
 	}
@@ -260,23 +262,26 @@ func (s *step) location(l *sdkpb.Location) error {
 	if err := p.Validate(); err != nil { // ingest refuses such: kept, it would fail a later withdrawal
 		return engage.FromGeo(err)
 	}
-	if !s.in.granted(engage.ConsentLocationPrecise) {
+	if !s.in.grantedAt(engage.ConsentLocationPrecise, s.seq) {
 		cell, err := geo.CellOf(p, CoarseResolution)
 		if err != nil {
 			return err
 		}
-		s.in.Fix, s.in.Coarse = nil, cell
+		if s.in.Fix == nil || !s.in.granted(engage.ConsentLocationPrecise) { // a late one does not coarsen what may be precise again
+			s.in.Fix, s.in.Coarse = nil, cell
+		}
 		return nil
 	}
 	return s.fix(l, s.occurred())
 }
 
-// mayLocate reports whether the person agreed to location in the app's phase.
-func (s *step) mayLocate() bool {
+// mayLocate reports whether the person agreed to location in the app's phase, of an
+// item of that seq.
+func (s *step) mayLocate(seq uint64) bool {
 	if s.in.Device.Lifecycle == "background" {
-		return s.in.granted(engage.ConsentLocationBackground)
+		return s.in.grantedAt(engage.ConsentLocationBackground, seq)
 	}
-	return s.in.granted(engage.ConsentLocationForeground) || s.in.granted(engage.ConsentLocationBackground)
+	return s.in.grantedAt(engage.ConsentLocationForeground, seq) || s.in.grantedAt(engage.ConsentLocationBackground, seq)
 }
 
 func (s *step) occurred() time.Time {
@@ -346,7 +351,7 @@ func (s *step) consent(c *sdkpb.Consent) error {
 				s.in.Fix, s.in.Coarse = nil, cell
 			}
 			s.forgetPositions()
-		} else if !s.mayLocate() {
+		} else if !s.mayLocate(now) {
 			s.endVisits() // of the app's phase
 		}
 	}
