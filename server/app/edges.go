@@ -24,18 +24,7 @@ func (a *App) openEdges(places *configs[*situate.Config]) error {
 	}
 	// Phones reach deliver by the gateway, and deliver reaches phones by the
 	// gateway's sessions; neither is called before both are there.
-	phones := &phones{a: a}
-	limits := a.o.Config.Limits
-	if a.gateway, err = ingest.New(ingest.Options{
-		Catalog:     &sdkCatalog{a: a, places: places, secrets: map[catalog.Sealed]engage.Secret{}},
-		Credentials: credentials{a.hot}, Installs: installs{a.states},
-		Log:        &sdkLog{r: a.router, faulty: a.o.FaultyLog},
-		Deliveries: phones, Clock: a.o.Clock, Logger: a.log, Registerer: a.registry,
-		Limits: ingest.Limits{
-			MaxSessions: limits.Sessions, MaxPosts: limits.Posts,
-			RegisterRate: float64(limits.RegistrationsPerS), RegisterBurst: 100 * limits.RegistrationsPerS,
-		},
-	}); err != nil {
+	if a.gateway, err = ingest.New(a.gatewayOptions(places)); err != nil {
 		return fmt.Errorf("gateway: %w", err)
 	}
 	if a.deliver, err = deliver.New(deliver.Options{
@@ -55,6 +44,21 @@ func (a *App) openEdges(places *configs[*situate.Config]) error {
 		return fmt.Errorf("api: %w", err)
 	}
 	return nil
+}
+
+// gatewayOptions are those of a gateway on this server's catalogue, log and stores.
+func (a *App) gatewayOptions(places *configs[*situate.Config]) ingest.Options {
+	limits := a.o.Config.Limits
+	return ingest.Options{
+		Catalog:     &sdkCatalog{a: a, places: places, secrets: map[catalog.Sealed]engage.Secret{}},
+		Credentials: credentials{a.hot}, Installs: installs{a.states},
+		Log:        &sdkLog{r: a.router, faulty: a.o.FaultyLog},
+		Deliveries: &phones{a: a}, Clock: a.o.Clock, Logger: a.log, Registerer: a.registry,
+		Limits: ingest.Limits{
+			MaxSessions: limits.Sessions, MaxPosts: limits.Posts,
+			RegisterRate: float64(limits.RegistrationsPerS), RegisterBurst: 100 * limits.RegistrationsPerS,
+		},
+	}
 }
 
 // phones is the ledger as the gateway sees it.
