@@ -7,6 +7,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -245,6 +246,45 @@ func TestItemVectors(t *testing.T) {
 			}
 			if bad == nil || bad.Code != v.Code || bad.Field != v.Field || bad.Reason == "" || bad.Retryable || bad.Seq != item.Seq {
 				t.Errorf("reject %v, want %s of %q with a reason", bad, v.Code, v.Field)
+			}
+		})
+	}
+}
+
+type stopVector struct {
+	Name        string  `json:"name"`
+	StopAfterS  int     `json:"stop_after_s"`
+	StopRadiusM float64 `json:"stop_radius_m"`
+	Fixes       []struct {
+		AtMS      int64   `json:"at_ms,string"`
+		Lat       float64 `json:"lat"`
+		Lng       float64 `json:"lng"`
+		AccuracyM float64 `json:"accuracy_m"`
+	} `json:"fixes"`
+	Stopped []bool    `json:"stopped"`
+	SinceMS []*string `json:"since_ms"`
+}
+
+func TestStopVectors(t *testing.T) {
+	for _, v := range loadVectors[stopVector](t, "stops.json") {
+		t.Run(v.Name, func(t *testing.T) {
+			d := sdkproto.StopDetector{After: time.Duration(v.StopAfterS) * time.Second, RadiusM: v.StopRadiusM}
+			if len(v.Stopped) != len(v.Fixes) || len(v.SinceMS) != len(v.Fixes) {
+				t.Fatal("not an answer for each fix")
+			}
+			for i, f := range v.Fixes {
+				was := d.Stopped()
+				changed := d.Fix(time.UnixMilli(f.AtMS), f.Lat, f.Lng, f.AccuracyM)
+				if d.Stopped() != v.Stopped[i] || changed != (was != v.Stopped[i]) {
+					t.Errorf("fix %d: stopped %v, changed %v; want %v", i, d.Stopped(), changed, v.Stopped[i])
+				}
+				since := ""
+				if v.SinceMS[i] != nil {
+					since = *v.SinceMS[i]
+				}
+				if got := d.Since(); got.IsZero() != (since == "") || since != "" && strconv.FormatInt(got.UnixMilli(), 10) != since {
+					t.Errorf("fix %d: since %v, want %q", i, got, since)
+				}
 			}
 		})
 	}
