@@ -56,7 +56,7 @@ var rules = []rule{
 	},
 	{
 		name: "pure libraries import only vocabulary",
-		from: []string{"server/rules/...", "server/hours/...", "server/template/...", "server/profile/..."}, deny: []string{"..."},
+		from: []string{"server/rules/...", "server/hours/...", "server/template/...", "server/profile/...", "server/identity"}, deny: []string{"..."},
 		except: []string{"geo/...", "server/engage", "server/rules/...", "server/hours/...", "server/template/...", "server/profile/..."},
 		why:    "the same records must give the same decisions, in rehearsal and in the browser of an operator",
 	},
@@ -96,7 +96,7 @@ var agreed = []string{
 	"sdkproto", "sdkproto/sdkpb", "sdkproto/client",
 	"channels", "channels/fcm", "channels/fcm/fcmsim", "channels/apns", "channels/apns/apnssim",
 	"server/cmd/footfall", "server/cmd/footfall-lab",
-	"server/app", "server/config", "server/engage", "server/rules", "server/hours", "server/template", "server/profile",
+	"server/app", "server/config", "server/engage", "server/rules", "server/hours", "server/template", "server/profile", "server/identity",
 	"server/ingest", "server/situate", "server/decide", "server/deliver", "server/measure",
 	"server/catalog", "server/places", "server/partition", "server/eventlog", "server/store", "server/store/sqlite", "server/store/mongo",
 	"server/lockfile",
