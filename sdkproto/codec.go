@@ -121,7 +121,7 @@ func (Protobuf) DecodeFrames(msg []byte, limit int) ([]*sdkpb.Frame, error) {
 			return out, err
 		}
 		f := new(sdkpb.Frame)
-		if err := proto.Unmarshal(raw, f); err != nil {
+		if err := pbOptions.Unmarshal(raw, f); err != nil {
 			return out, Errorf(ErrMalformed, "", "frame %d is not a protobuf Frame", len(out))
 		}
 		out = append(out, f)
@@ -139,11 +139,15 @@ func (Protobuf) Unmarshal(body []byte, m proto.Message) error {
 			return err
 		}
 	}
-	if err := proto.Unmarshal(body, m); err != nil {
+	if err := pbOptions.Unmarshal(body, m); err != nil {
 		return Errorf(ErrMalformed, "", "not a protobuf %s", m.ProtoReflect().Descriptor().Name())
 	}
 	return nil
 }
+
+// What a later version says is not kept: nobody here could tell whether the person
+// agreed to it, such as to another way to give a position.
+var pbOptions = proto.UnmarshalOptions{DiscardUnknown: true}
 
 // Field numbers on the way to the items of a batch.
 const (
