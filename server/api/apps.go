@@ -28,6 +28,7 @@ func (s *server) registerApps() {
 		method: http.MethodGet, path: "/apps/{id}", id: "get-app", tag: tagApps, role: catalog.Marketer,
 		summary: "Get an app",
 	}, s.getApp)
+	s.registerIdentity()
 }
 
 type appBody struct {
@@ -35,7 +36,8 @@ type appBody struct {
 	Name           string        `json:"name"`
 	Platform       string        `json:"platform" enum:"android,ios,web"`
 	BundleID       string        `json:"bundle_id,omitempty" doc:"APNs topic; required with apns"`
-	IdentitySecret engage.Secret `json:"identity_secret,omitempty" writeOnly:"true" doc:"Proves users to the SDK by HMAC, 16 to 200 characters; without it the app cannot identify users"`
+	IdentitySecret engage.Secret `json:"identity_secret,omitempty" writeOnly:"true" doc:"The short way to one key that proves users by HMAC, 16 to 200 characters: identity has all of them"`
+	Identity       *newIdentity  `json:"identity,omitempty" doc:"How the app proves its users; absent: by identity_secret alone. Without any key, and with the mode required, it cannot identify users"`
 	FCM            *fcmBody      `json:"fcm,omitempty"`
 	APNs           *apnsBody     `json:"apns,omitempty"`
 }
@@ -59,7 +61,8 @@ type appView struct {
 	Key               string       `json:"key" doc:"Public: the SDK sends it"`
 	BundleID          string       `json:"bundle_id,omitempty"`
 	Disabled          bool         `json:"disabled,omitempty"`
-	HasIdentitySecret bool         `json:"has_identity_secret"`
+	HasIdentitySecret bool         `json:"has_identity_secret" doc:"It was made with identity_secret, which is among the keys of identity"`
+	Identity          identityView `json:"identity"`
 	FCM               *fcmAppView  `json:"fcm,omitempty" doc:"Absent: no credential"`
 	APNs              *apnsAppView `json:"apns,omitempty" doc:"Absent: no credential"`
 	Version           int64        `json:"version"`
@@ -78,7 +81,7 @@ type apnsAppView struct {
 func viewApp(a *catalog.App) appView {
 	v := appView{
 		ID: a.ID, Name: a.Name, Platform: a.Platform, Key: a.Key, BundleID: a.BundleID, Disabled: a.Disabled,
-		HasIdentitySecret: a.IdentitySecret != "", Version: a.Version, UpdatedAt: a.UpdatedAt,
+		HasIdentitySecret: a.IdentitySecret != "", Identity: viewIdentity(a, nil), Version: a.Version, UpdatedAt: a.UpdatedAt,
 	}
 	if a.FCM != nil {
 		v.FCM = &fcmAppView{a.FCM.ProjectID}
@@ -102,6 +105,13 @@ func (s *server) createApp(ctx context.Context, who caller, in *bodyInput) (*ver
 		return nil, engage.Errorf(engage.Invalid, "name", "must have 1 to 200 bytes, has %d", len(b.Name))
 	}
 	a.IdentitySecret = s.o.Sealer.Seal(b.IdentitySecret.Reveal())
+	made := map[string]engage.Secret{}
+	if b.Identity != nil {
+		var err error
+		if a.Identity, err = s.newIdentity(b.Identity, made); err != nil {
+			return nil, engage.At("identity", err)
+		}
+	}
 	if b.FCM != nil {
 		account, err := serviceAccount(b.FCM.ServiceAccount)
 		if err != nil {
@@ -118,7 +128,9 @@ func (s *server) createApp(ctx context.Context, who caller, in *bodyInput) (*ver
 	if err := s.o.Catalog.PutApp(ctx, who.key.ID, a, 0); err != nil {
 		return nil, err
 	}
-	return versionedOf(viewApp(a), a.Version, 0), nil
+	v := viewApp(a)
+	v.Identity = viewIdentity(a, made)
+	return versionedOf(v, a.Version, 0), nil
 }
 
 // serviceAccount is the text of a service account's file. Errors say nothing of

@@ -147,7 +147,7 @@ func TestDocumentIsWholeOpenAPI31(t *testing.T) {
 
 // fill puts ids into a path.
 func (op *opDoc) fill(id string) string {
-	path := strings.ReplaceAll(op.path, "{id}", id)
+	path := strings.NewReplacer("{id}", id, "{key}", catalog.LegacyIdentityKey).Replace(op.path)
 	return path + map[string]string{ // what they cannot do without
 		"explain":     "?campaign=rain",
 		"list-nearby": "?lat=52.37&lng=4.89&radius_m=1000",
@@ -195,6 +195,8 @@ var samples = map[string]string{
 	"put-attributes":      `{"attributes":{"city":"string","shoe_size":"number"}}`,
 	"create-app":          `{"id":"other-app","name":"Other","platform":"ios"}`,
 	"create-key":          `{"name":"script","role":"viewer"}`,
+	"put-identity":        `{"mode":"off"}`,
+	"create-identity-key": `{"alg":"HS256"}`,
 	"retry-quarantined":   `{"id":"in/0/000001/00000000000000000007/000000"}`,
 }
 
@@ -231,10 +233,10 @@ func TestNoOperationCrossesWorkspaces(t *testing.T) {
 			return []string{engage.ProfileID(alpha, "phone-1"), "user_id:ada", "install:phone-1"}
 		case strings.Contains(op.path, "/campaigns/"):
 			return []string{"rain"}
-		case strings.Contains(op.path, "/keys/"):
-			return []string{s.catalog.Now().Keys(alpha)[0].ID}
 		case strings.Contains(op.path, "/apps/"):
 			return []string{"app"}
+		case strings.Contains(op.path, "/keys/"):
+			return []string{s.catalog.Now().Keys(alpha)[0].ID}
 		default:
 			return []string{"shop"}
 		}

@@ -9,10 +9,12 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/identity"
 	"github.com/footfall-engage/footfall/server/rules"
 )
 
@@ -62,10 +64,12 @@ type App struct {
 	Key       string `json:"key"`                 // public: "ffa_…"
 	BundleID  string `json:"bundle_id,omitempty"` // APNs topic
 	Disabled  bool   `json:"disabled,omitempty"`
-	// IdentitySecret proves users: hex HMAC-SHA256. Without it the app cannot identify.
-	IdentitySecret Sealed `json:"identity_secret,omitempty"`
-	FCM            *FCM   `json:"fcm,omitempty"`
-	APNs           *APNs  `json:"apns,omitempty"`
+	// IdentitySecret is the only identity key of an app of an earlier build: HMAC, under
+	// the id of LegacyIdentityKey. IdentitySettings has it among the others.
+	IdentitySecret Sealed    `json:"identity_secret,omitempty"`
+	Identity       *Identity `json:"identity,omitempty"` // nil: the mode is required, and there is no other key
+	FCM            *FCM      `json:"fcm,omitempty"`
+	APNs           *APNs     `json:"apns,omitempty"`
 
 	UpdatedAt time.Time `json:"updated_at"`
 }
@@ -83,8 +87,84 @@ type APNs struct {
 	PrivateKey Sealed `json:"private_key"` // PEM (.p8)
 }
 
+// Identity says how an app proves its users.
+type Identity struct {
+	Mode identity.Mode `json:"mode,omitempty"` // empty: required
+	Keys []IdentityKey `json:"keys,omitempty"`
+}
+
+// IdentityKey is one of an app's keys.
+type IdentityKey struct {
+	ID        string       `json:"id"` // a token's kid
+	Alg       identity.Alg `json:"alg"`
+	Secret    Sealed       `json:"secret,omitempty"`     // of HMAC and HS256
+	PublicKey string       `json:"public_key,omitempty"` // of ES256 and EdDSA: PEM
+	CreatedAt time.Time    `json:"created_at,omitzero"`  // zero: by an earlier build
+}
+
+// LegacyIdentityKey is the id of the key that App.IdentitySecret is.
+const LegacyIdentityKey = "identity_secret"
+
+// IdentitySettings are an app's, of whatever build: never nil, a copy, with its mode
+// said and with the key of an earlier build.
+func (a *App) IdentitySettings() *Identity {
+	out := &Identity{Mode: identity.Required}
+	if a.IdentitySecret != "" {
+		out.Keys = append(out.Keys, IdentityKey{ID: LegacyIdentityKey, Alg: identity.HMAC, Secret: a.IdentitySecret})
+	}
+	if a.Identity != nil {
+		if a.Identity.Mode != "" {
+			out.Mode = a.Identity.Mode
+		}
+		out.Keys = append(out.Keys, a.Identity.Keys...)
+	}
+	return out
+}
+
+// WithIdentity is a copy of the app that has these settings.
+func (a *App) WithIdentity(i *Identity) *App {
+	c := *a
+	c.IdentitySecret, c.Identity = "", i
+	return &c
+}
+
+func (i *Identity) validate() error {
+	if i.Mode != "" && !i.Mode.Valid() {
+		return engage.Errorf(engage.Invalid, "mode", `must be "off", "optional" or "required", is %q`, i.Mode)
+	}
+	if len(i.Keys) > identity.MaxKeys {
+		return engage.Errorf(engage.TooLarge, "keys", "at most %d, got %d", identity.MaxKeys, len(i.Keys))
+	}
+	for n, k := range i.Keys {
+		at := fmt.Sprintf("keys[%d]", n)
+		if slices.ContainsFunc(i.Keys[:n], func(other IdentityKey) bool { return other.ID == k.ID }) {
+			return engage.Errorf(engage.Conflict, at+".id", "the app has another key of this id")
+		}
+		check := identity.Key{ID: k.ID, Alg: k.Alg, Public: k.PublicKey}
+		if k.Alg.Shared() { // what is sealed was checked when it was
+			if k.Secret == "" {
+				return engage.Errorf(engage.Invalid, at+".secret", "is required")
+			}
+			check.Secret = engage.Secret(strings.Repeat("x", k.Alg.MinSecret()))
+		}
+		if err := check.Validate(); err != nil {
+			return engage.At(at, err)
+		}
+	}
+	return nil
+}
+
+// NewIdentitySecret is a fresh secret for HMAC or HS256; the text is the key.
+func NewIdentitySecret() engage.Secret { return engage.Secret(random(32)) }
+
+// NewIdentityKeyID is a fresh id for a key.
+func NewIdentityKeyID() string { return "k" + random(4) }
+
 // Validate checks the app.
 func (a *App) Validate() error {
+	if err := a.IdentitySettings().validate(); err != nil {
+		return engage.At("identity", err)
+	}
 	switch {
 	case !engage.ValidID(a.ID):
 		return engage.Errorf(engage.Invalid, "id", "must be 1 to 100 of a-z, A-Z, 0-9, '.', '_', '-'")
