@@ -154,6 +154,7 @@ func (v *itemCheck) body(kind Kind) {
 	case KindIdentify:
 		v.name("identify.user_id", i.Identify.UserId)
 		v.chars("identify.hmac", i.Identify.Hmac, 0, 64)
+		v.chars("identify.jwt", i.Identify.Jwt, 0, MaxJWTChars)
 		v.object("identify.traits_json", i.Identify.TraitsJson)
 	case KindPreferences:
 		v.preferences(i.Preferences)
@@ -238,6 +239,9 @@ func (v *itemCheck) permissions(at string, p *sdkpb.Permissions) {
 	v.knownEnum(at+".location", p.Location)
 	v.knownEnum(at+".precision", p.Precision)
 	v.knownEnum(at+".notifications", p.Notifications)
+	v.knownEnum(at+".bluetooth", p.Bluetooth)
+	v.knownEnum(at+".background_refresh", p.BackgroundRefresh)
+	v.knownEnum(at+".battery_optimised", p.BatteryOptimised)
 }
 
 // enum must be said and known.

@@ -84,6 +84,7 @@ const (
 	MaxUnackedFrames   = 500        // numbered frames that the server holds for a phone
 	MaxUnackedBytes    = 64 << 10   // of them, as protobuf
 	MaxPushTokenChars  = 4096       //
+	MaxJWTChars        = 4096       // of identify.jwt
 	DefaultCredit      = 500        // items in flight per session
 	MaxQueueItems      = 10_000     // kept on the phone while it is offline
 	MaxQueueBytes      = 10_000_000 // likewise, of items as protobuf
