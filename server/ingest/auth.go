@@ -225,13 +225,15 @@ func (g *Gateway) greet(ctx context.Context, h *sdkpb.Hello, from netip.Addr, se
 // sessionBody is the body of an engage.KindSession entry.
 type sessionBody struct {
 	App   string `json:"app"`
-	Hello []byte `json:"hello"` // sdkpb.Hello without app key and device token
+	Hello []byte `json:"hello"` // sdkpb.Hello without app key, device token, and what the phone has
 	// Session is the id of the socket, whose end will be told; empty: it will not.
 	Session string `json:"session,omitempty"`
 }
 
 func (g *Gateway) logSession(ctx context.Context, who *greeted, h *sdkpb.Hello, session string) error {
 	h.AppKey, h.DeviceToken = "", ""
+	// What the phone has concerns its session alone.
+	h.Resume, h.ConfigEtag, h.RegionsEtag, h.InboxCursor = nil, "", "", nil
 	hello, err := proto.Marshal(h)
 	if err != nil {
 		return fmt.Errorf("encode hello: %w", err)

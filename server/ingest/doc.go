@@ -6,9 +6,10 @@
 // Reading order: ports.go (what it needs of the others), gateway.go (lifecycle),
 // judge.go (what may enter the log), install.go (what it remembers of an
 // install), watch.go and watched.go (what its phone should watch, and why not
-// more), session.go and outbound.go (one websocket), post.go (the POSTs),
-// stall.go (when the log does not answer), sessions.go (the door for the deliver
-// stage).
+// more), session.go and outbound.go (one websocket), resume.go (what outlives
+// it), inbox.go, config.go and token.go (what else a phone asks for), post.go (the
+// POSTs and GETs), stall.go (when the log does not answer), limit.go and goaway.go
+// (when there are too many), sessions.go (the door for the deliver stage).
 //
 // # A session costs one goroutine
 //
@@ -35,6 +36,45 @@
 // The entry of a session holds the id of its socket, and when the socket has ended,
 // or was given up as dead, an entry follows what it brought that says so. An older session ends after a newer one of its install has
 // begun, under its own id. A POST is no session.
+//
+// # Resume
+//
+// For an SDK of the capability resume the gateway numbers what must not be lost, and
+// keeps it, encoded, with the install until the phone says that it has it: so it
+// outlives the session, for a day at most, while the install is remembered
+// (Limits.MaxInstalls) and there is room (500 frames and 64 KiB an install,
+// Limits.MaxUnacked in all). A phone that takes what it is sent costs one small
+// struct, one without the capability a nil pointer.
+//
+// For a phone whose session has broken this is kept, and comes when it resumes:
+// what it was sent and had not taken; in-app messages only while they can be
+// claimed. Nothing is added while it is away, because what changes then can be
+// found out when it is back: the set of regions is planned anew, the config compared
+// by its etag, the inbox asked for by hello's cursor (an SDK that has none is sent
+// the waiting messages again, if anything came). What is newer takes the place of
+// what was kept of its kind. In-app messages for a phone that is not there are not
+// taken at all: they go as a push at once.
+//
+// What falls out of the bounds raises a floor, and who has taken less than the floor
+// is told resumed: false and everything anew. So is everybody after a restart.
+//
+// # Inbox
+//
+// The deliver stage says whose inbox has changed (Sessions.InboxChanged). A few
+// workers, who exist while there is something to do, then ask for the changes since
+// the cursor that the phone was last given, and send them. Per session one question
+// is under way at a time, the phone's own included, so that the answers' cursors
+// follow each other.
+//
+// # Crowds
+//
+// Everybody may come at the same moment: after a restart, after an outage of a
+// network. Sockets are bounded (Limits.MaxSessions), and so are the hellos that are
+// answered at a time (Limits.MaxHellos) and those that wait for their turn; whoever
+// is beyond is told a time of its own, one after the other (Limits.ReturnRate), and
+// none of them has cost a look into the store. At the end of Run all phones that
+// know goaway are given such times too. When there is no room for another socket,
+// phones whose app is in the background are asked to make some.
 //
 // # What phones watch
 //

@@ -38,7 +38,14 @@ type Limits struct {
 	MaxSessions int // open sockets, those before hello included; 100,000
 	MaxPosts    int // POSTs under way, each with at most one body in memory; 256
 	MaxInstalls int // remembered beyond those that are connected; 100,000
-	Credit      int // items in flight per session; sdkproto.DefaultCredit
+	// MaxUnacked bounds the frames that are held for phones which have not
+	// acknowledged them, of all installs together, in bytes as protobuf; beyond it a
+	// phone that loses its session gets the state anew. 64 MiB.
+	MaxUnacked int64
+	// MaxHellos is how many hellos of sockets are answered at a time; 256. Eight times
+	// as many wait for their turn, and who comes beyond is told to come back.
+	MaxHellos int
+	Credit    int // items in flight per session; sdkproto.DefaultCredit
 	// RegisterRate is how many installs one address may register per second, and
 	// RegisterBurst how many at once; 10 and 1,000. The address is the one that the
 	// connection comes from (of IPv6 its /64): behind a proxy that hides it, all
@@ -50,6 +57,11 @@ type Limits struct {
 	// refused whole, and the phone waits and sends it again.
 	ItemRate  float64
 	ItemBurst int
+	// AppItemRate and AppItemBurst are the same for all installs of one app together;
+	// 100,000 and 1,000,000. They keep one app's crowd from taking what others of the
+	// same server need. Who is beyond them is told a time of its own.
+	AppItemRate  float64
+	AppItemBurst int
 	// TokenAge is from when on a phone is offered another device token in the place of
 	// the one that it has; 30 days.
 	TokenAge time.Duration
@@ -94,6 +106,19 @@ func (l *Limits) setDefaults() {
 		l.ItemBurst = 2000
 	}
 	l.ItemBurst = max(l.ItemBurst, sdkproto.MaxBatchItems)
+	if l.AppItemRate <= 0 {
+		l.AppItemRate = 100_000
+	}
+	if l.AppItemBurst <= 0 {
+		l.AppItemBurst = 1_000_000
+	}
+	l.AppItemBurst = max(l.AppItemBurst, sdkproto.MaxBatchItems)
+	if l.MaxUnacked <= 0 {
+		l.MaxUnacked = 64 << 20
+	}
+	if l.MaxHellos <= 0 {
+		l.MaxHellos = 256
+	}
 	if l.TokenAge <= 0 {
 		l.TokenAge = 30 * 24 * time.Hour
 	}
@@ -131,6 +156,11 @@ type Gateway struct {
 	posts         chan struct{} // holds one token per POST under way
 	ready         chan struct{}
 	revision      atomic.Uint64 // grows with every change of the catalog
+	inboxes       inboxes
+	crowded       atomic.Int64  // sockets that were refused for want of room, since the last tick
+	hellos        chan struct{} // holds one token per hello of a socket that is being answered
+	helloQueue    atomic.Int64  // hellos that wait for one, or have one
+	apps          paces
 
 	mu      sync.Mutex
 	started bool
@@ -155,19 +185,21 @@ func New(o Options) (*Gateway, error) {
 	o.Limits.setDefaults()
 	g := &Gateway{
 		o: o, log: o.Logger,
-		sessions:      newSessions(),
 		registrations: newRegistrations(o.Limits.RegisterRate, o.Limits.RegisterBurst),
 		wheel:         newWheel(),
 		stalls:        stalls{after: o.Limits.StallAfter, most: o.Limits.MaxWaiting},
 		returns:       returns{least: o.Limits.RetryAfter, every: time.Duration(float64(time.Second) / o.Limits.ReturnRate)},
 		complaints:    rate.NewLimiter(1, 20),
 		posts:         make(chan struct{}, o.Limits.MaxPosts),
+		hellos:        make(chan struct{}, o.Limits.MaxHellos),
+		apps:          newPaces(o.Limits.AppItemRate, o.Limits.AppItemBurst),
 		ready:         make(chan struct{}),
 		sockets:       map[*session]struct{}{},
 	}
-	g.installs = newInstalls(o.Installs, o.Limits.MaxInstalls, &g.stalls.slots)
+	g.installs = newInstalls(o.Installs, o.Limits.MaxInstalls, o.Limits.MaxUnacked, &g.stalls.slots)
+	g.sessions = newSessions(g)
 	var err error
-	if g.metrics, err = newMetrics(o.Registerer, g.LogHealth); err != nil {
+	if g.metrics, err = newMetrics(o.Registerer, g.LogHealth, g.installs.unacked.Load); err != nil {
 		return nil, err
 	}
 	g.upgrader = websocket.Upgrader{
@@ -195,6 +227,9 @@ func (g *Gateway) Routes() http.Handler {
 	mux.HandleFunc("GET "+sdkproto.PathWS, g.serveSocket)
 	mux.HandleFunc("POST "+sdkproto.PathBatch, g.serveBatch)
 	mux.HandleFunc("POST "+sdkproto.PathInstall, g.serveInstall)
+	mux.HandleFunc("POST "+sdkproto.PathToken, g.serveToken)
+	mux.HandleFunc("GET "+sdkproto.PathConfig, g.serveConfig)
+	mux.HandleFunc("GET "+sdkproto.PathInbox, g.serveInbox)
 	mux.HandleFunc("OPTIONS /sdk/v1/", func(w http.ResponseWriter, _ *http.Request) {
 		allowOrigins(w)
 		w.WriteHeader(http.StatusNoContent)
@@ -203,7 +238,8 @@ func (g *Gateway) Routes() http.Handler {
 }
 
 // Run serves until ctx ends, which is no error. Then it refuses what is new,
-// answers what was taken, closes all sessions with 4001, and has joined
+// answers what was taken, asks all phones to go and come back at times of their own,
+// closes their sessions with 4001, and has joined
 // everything when it returns: the log is not called any more.
 func (g *Gateway) Run(ctx context.Context) error {
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
@@ -230,7 +266,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	g.serving = false
 	g.mu.Unlock()
 	for _, s := range g.allSockets() {
-		s.close(sdkproto.CloseShutdown, "", patiently)
+		s.leave(goawayShutdown)
 	}
 	joined := make(chan struct{})
 	go func() {
@@ -282,6 +318,8 @@ func (g *Gateway) follow(ctx context.Context, changed <-chan struct{}) {
 		}
 		before = now
 		revision := g.revision.Add(1)
+		// Anew: who has come since may have planned by the revision before.
+		all = g.sessions.all()
 		for _, s := range all { // first who may be here at all
 			s.followApp()
 		}
@@ -290,7 +328,7 @@ func (g *Gateway) follow(ctx context.Context, changed <-chan struct{}) {
 				return
 			}
 			if c := news[s.in.key.workspace]; !c.known || !s.in.unmoved(c.circles, revision) {
-				s.tellRegions(false)
+				s.tellRegions()
 			}
 		}
 	}
@@ -304,7 +342,7 @@ type change struct {
 
 // work turns the wheel until ctx ends.
 func (g *Gateway) work(ctx context.Context) {
-	stalled := false
+	stalled, turns := false, uint64(0)
 	tick, stop := g.o.Clock.At(g.o.Clock.Now().Add(tickEvery))
 	for {
 		select {
@@ -314,6 +352,11 @@ func (g *Gateway) work(ctx context.Context) {
 		case <-tick:
 			g.wheel.turn()
 			stalled = g.watch(stalled)
+			g.shed()
+			g.inboxes.retry() //nolint:contextcheck // a worker lives as long as the gateway, not as its clock
+			if turns++; turns%sweepEvery == 0 || g.installs.crowded() {
+				g.installs.sweep(g.o.Clock.Now())
+			}
 			tick, stop = g.o.Clock.At(g.o.Clock.Now().Add(tickEvery))
 		}
 	}
@@ -346,6 +389,7 @@ func (g *Gateway) reserve() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.reserved >= g.o.Limits.MaxSessions {
+		g.crowded.Add(1)
 		return g.unavailable("too many connections")
 	}
 	g.reserved++

@@ -100,6 +100,10 @@ type install struct {
 	through uint64
 	view    view
 	watch   watch
+
+	// downMu guards what was sent under numbers; it may be taken with mu.
+	downMu sync.Mutex
+	down   *downlink // nil for an SDK that does not resume
 }
 
 // greeted is what a hello says.
@@ -136,14 +140,18 @@ type installs struct {
 	source Installs
 	most   int
 	slots  *[engage.Slots]slot
+	// unacked counts the bytes of frames that phones have not acknowledged, and
+	// mostUnacked bounds them.
+	unacked     atomic.Int64
+	mostUnacked int64
 
 	mu     sync.Mutex
 	byKey  map[installKey]*install
 	unused *list.List // of *install, the most recently used first
 }
 
-func newInstalls(source Installs, most int, slots *[engage.Slots]slot) *installs {
-	return &installs{source: source, most: most, slots: slots, byKey: map[installKey]*install{}, unused: list.New()}
+func newInstalls(source Installs, most int, mostUnacked int64, slots *[engage.Slots]slot) *installs {
+	return &installs{source: source, most: most, mostUnacked: mostUnacked, slots: slots, byKey: map[installKey]*install{}, unused: list.New()}
 }
 
 func (x *installs) slotOf(workspace, id string) *slot {
@@ -182,8 +190,30 @@ func (x *installs) release(in *install) {
 	for x.unused.Len() > x.most {
 		old, _ := x.unused.Remove(x.unused.Back()).(*install)
 		delete(x.byKey, old.key)
+		old.downMu.Lock()
+		x.forgetDown(old)
+		old.downMu.Unlock()
 	}
 }
+
+// missed notes that there is something for the inbox of an install without a
+// session.
+func (x *installs) missed(key installKey) {
+	x.mu.Lock()
+	in := x.byKey[key]
+	x.mu.Unlock()
+	if in == nil {
+		return
+	}
+	in.downMu.Lock()
+	defer in.downMu.Unlock()
+	if in.down != nil {
+		in.down.missed = true
+	}
+}
+
+// crowded reports whether what phones have not acknowledged is near its bound.
+func (x *installs) crowded() bool { return x.unacked.Load() > x.mostUnacked-x.mostUnacked/10 }
 
 func (in *install) load(ctx context.Context, source Installs) error {
 	in.mu.Lock()

@@ -12,7 +12,7 @@ import (
 // BenchmarkJudge is what the gateway does to an item between the decoder and the
 // log.
 func BenchmarkJudge(b *testing.B) {
-	m, err := newMetrics(nil, nil)
+	m, err := newMetrics(nil, nil, nil)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"container/list"
+	"context"
 	"math"
 	"net/netip"
 	"sync"
@@ -95,9 +96,74 @@ func (g *Gateway) mayRegister(from netip.Addr) error {
 	return nil
 }
 
-// mayBring refuses a batch of an install that sends items too fast; nothing of
-// it was taken.
-func (g *Gateway) mayBring(in *install, items int) *sdkproto.Error {
+// helloQueues is how many times Limits.MaxHellos hellos wait for their turn.
+const helloQueues = 8
+
+// admit waits for a hello's turn, within ctx: so many phones that come at once are
+// served one after the other, and the store and the log are not asked for more than
+// they can do in time. Who would wait for long is told when to come again. The
+// caller calls leave when the hello is answered.
+func (g *Gateway) admit(ctx context.Context) (leave func(), e *sdkproto.Error) {
+	refuse := func() *sdkproto.Error {
+		g.helloQueue.Add(-1)
+		g.metrics.limited.WithLabelValues("hellos").Inc()
+		return g.busy("too many phones come at once")
+	}
+	if g.helloQueue.Add(1) > int64((1+helloQueues)*cap(g.hellos)) {
+		return nil, refuse()
+	}
+	select {
+	case g.hellos <- struct{}{}:
+	case <-ctx.Done():
+		return nil, refuse()
+	}
+	return func() {
+		<-g.hellos
+		g.helloQueue.Add(-1)
+	}, nil
+}
+
+// paces are token buckets by app. There are few apps: none is forgotten.
+type paces struct {
+	every rate.Limit
+	burst int
+	byApp *sync.Map // *rate.Limiter by appKey
+}
+
+type appKey struct{ workspace, app string }
+
+func newPaces(perSecond float64, burst int) paces {
+	return paces{rate.Limit(perSecond), burst, new(sync.Map)}
+}
+
+func (x *paces) of(app *App) *rate.Limiter {
+	key := appKey{app.Workspace, app.ID}
+	if l, ok := x.byApp.Load(key); ok {
+		return l.(*rate.Limiter) //nolint:forcetypeassert // nothing else is stored
+	}
+	l, _ := x.byApp.LoadOrStore(key, rate.NewLimiter(x.every, x.burst))
+	return l.(*rate.Limiter) //nolint:forcetypeassert // as above
+}
+
+// mayBring refuses a batch of an install or an app that sends items too fast;
+// nothing of it was taken.
+func (g *Gateway) mayBring(in *install, app *App, items int) *sdkproto.Error {
+	if e := g.mayPass(in, items); e != nil {
+		return e
+	}
+	now := g.o.Clock.Now()
+	if wait := spend(g.apps.of(app), items, now); wait > 0 {
+		g.metrics.limited.WithLabelValues("app_items").Inc()
+		e := sdkproto.Errorf(sdkproto.ErrRate, "batch.items", "too many items of one app")
+		// A whole crowd is told: one after the other.
+		e.RetryAfter = g.returns.wait(now, min(wait, longestWait/2))
+		return e
+	}
+	return nil
+}
+
+// mayPass refuses what an install sends too fast.
+func (g *Gateway) mayPass(in *install, items int) *sdkproto.Error {
 	in.paceOnce.Do(func() {
 		in.pace = rate.NewLimiter(rate.Limit(g.o.Limits.ItemRate), g.o.Limits.ItemBurst)
 	})

@@ -20,6 +20,8 @@ type metrics struct {
 	closes   *prometheus.CounterVec
 	limited  *prometheus.CounterVec
 	waits    *prometheus.CounterVec
+	resumes  *prometheus.CounterVec
+	goaways  *prometheus.CounterVec
 	endsLost prometheus.Counter
 	ack      *prometheus.HistogramVec
 	clocks   *prometheus.CounterVec
@@ -27,7 +29,7 @@ type metrics struct {
 	byHow    map[sdkproto.How]prometheus.Counter
 }
 
-func newMetrics(reg prometheus.Registerer, health func() LogHealth) (*metrics, error) {
+func newMetrics(reg prometheus.Registerer, health func() LogHealth, unacked func() int64) (*metrics, error) {
 	counter := func(name, help, label string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "footfall", Subsystem: "ingest", Name: name, Help: help}, []string{label})
 	}
@@ -43,7 +45,9 @@ func newMetrics(reg prometheus.Registerer, health func() LogHealth) (*metrics, e
 		rejects: counter("rejects_total", "Items refused.", "code"),
 		errors:  counter("errors_total", "Errors told to phones, on sockets and POSTs.", "code"),
 		closes:  counter("closes_total", "Sockets closed by the server.", "code"),
-		limited: counter("limited_total", "Hellos and batches refused because one address or install asked too fast.", "what"),
+		limited: counter("limited_total", "Hellos and batches refused because an address, an install, an app or all phones together asked too fast.", "what"),
+		resumes: counter("resumes_total", "Hellos of sockets of SDKs that resume: resumed, refused (the state came anew), or not asked.", "how"),
+		goaways: counter("goaways_total", "Phones asked to go.", "reason"),
 		endsLost: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: "footfall", Subsystem: "ingest", Name: "session_ends_lost_total", Help: "Ends of sessions that the log did not take: until a later session, those installs count as there for as long as situate believes in silence.",
 		}),
@@ -74,13 +78,15 @@ func newMetrics(reg prometheus.Registerer, health func() LogHealth) (*metrics, e
 		return m, nil
 	}
 	for _, c := range []prometheus.Collector{
-		m.sessions, m.frames, m.items, m.rejects, m.errors, m.closes, m.limited, m.waits, m.endsLost, m.clocks, m.ack,
+		m.sessions, m.frames, m.items, m.rejects, m.errors, m.closes, m.limited, m.waits, m.resumes, m.goaways, m.endsLost, m.clocks, m.ack,
 		gauge("log_silent_seconds", "For how long the log has answered nothing to those who have waited longest; 0 when nobody waits.",
 			func() float64 { return health().Silent.Seconds() }),
 		gauge("log_stalled_slots", "In how many slots of keys the log does not answer and phones are told to wait.",
 			func() float64 { return float64(health().Stalled) }),
 		gauge("log_waiting_bytes", "About the memory of what the log has taken and not answered.",
 			func() float64 { return float64(health().Bytes) }),
+		gauge("unacked_bytes", "Frames that phones have not acknowledged, held so that they can resume.",
+			func() float64 { return float64(unacked()) }),
 	} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("ingest: metrics: %w", err)
@@ -106,6 +112,18 @@ func (m *metrics) rejected(code string) { m.rejects.WithLabelValues(code).Inc() 
 func (m *metrics) failed(code sdkproto.ErrorCode) { m.errors.WithLabelValues(code.Info().Name).Inc() }
 
 func (m *metrics) closing(code sdkproto.CloseCode) { m.closes.WithLabelValues(code.Info().Name).Inc() }
+
+// resuming counts a hello of an SDK that resumes.
+func (m *metrics) resuming(asked, resumed bool) {
+	how := "not_asked"
+	if asked {
+		how = "refused"
+	}
+	if resumed {
+		how = "resumed"
+	}
+	m.resumes.WithLabelValues(how).Inc()
+}
 
 // now begins a latency.
 func (m *metrics) now() time.Time {

@@ -41,10 +41,29 @@ func (g *Gateway) serveInstall(w http.ResponseWriter, r *http.Request) {
 	g.servePost(w, r, g.postInstall)
 }
 
-// servePost does what is common to the POSTs: admission, encoding, time.
-func (g *Gateway) servePost(w http.ResponseWriter, r *http.Request,
-	handle func(context.Context, *http.Request, sdkproto.Codec) (*sdkpb.BatchReply, error),
-) {
+func (g *Gateway) serveToken(w http.ResponseWriter, r *http.Request) { g.servePost(w, r, g.postToken) }
+
+func (g *Gateway) serveConfig(w http.ResponseWriter, r *http.Request) { g.serveGet(w, r, g.getConfig) }
+
+func (g *Gateway) serveInbox(w http.ResponseWriter, r *http.Request) { g.serveGet(w, r, g.getInbox) }
+
+// handler answers a request that is admitted.
+type handler func(context.Context, *http.Request, sdkproto.Codec) (*sdkpb.BatchReply, error)
+
+// serveGet serves a GET, whose answer is of the first known type of its Accept, or
+// JSON.
+func (g *Gateway) serveGet(w http.ResponseWriter, r *http.Request, handle handler) {
+	codec := sdkproto.CodecFor(strings.Split(r.Header.Get("Accept"), ",")...)
+	if codec == nil {
+		codec = sdkproto.JSON{}
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	allowOrigins(w)
+	g.serve(w, r, codec, handle)
+}
+
+// servePost serves a POST, whose answer is of its own type.
+func (g *Gateway) servePost(w http.ResponseWriter, r *http.Request, handle handler) {
 	allowOrigins(w)
 	codec := sdkproto.CodecFor(r.Header.Get("Content-Type"))
 	if codec == nil {
@@ -52,6 +71,11 @@ func (g *Gateway) servePost(w http.ResponseWriter, r *http.Request,
 			"must be %s or %s", sdkproto.ContentTypePB, sdkproto.ContentTypeJSON), "post")
 		return
 	}
+	g.serve(w, r, codec, handle)
+}
+
+// serve does what is common to POSTs and GETs: admission and time.
+func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, codec sdkproto.Codec, handle handler) {
 	life, err := g.enter()
 	if err != nil {
 		g.refuseError(r.Context(), w, codec, err, "post")
@@ -97,7 +121,7 @@ func (g *Gateway) reply(w http.ResponseWriter, codec sdkproto.Codec, status int,
 	body, err := codec.Marshal(reply)
 	if err != nil { // a message whose text is not UTF-8: the ack matters more
 		g.log.Error("answer cannot be encoded", "error", err)
-		reply.Messages = nil
+		reply.Messages, reply.Inbox = nil, nil
 		if body, err = codec.Marshal(reply); err != nil {
 			w.WriteHeader(http.StatusInternalServerError)
 			return
@@ -134,13 +158,23 @@ func (g *Gateway) postInstall(ctx context.Context, r *http.Request, codec sdkpro
 	if h.GetLifecycle() == sdkpb.Lifecycle_STATE_UNSPECIFIED {
 		h.Lifecycle = sdkpb.Lifecycle_STATE_BACKGROUND // only a socket implies the foreground
 	}
+	phone := has{config: h.GetConfigEtag(), regions: h.GetRegionsEtag(), cursor: h.InboxCursor}
 	who, err := g.greet(ctx, h, addressOf(r.RemoteAddr), "")
 	if err != nil {
 		return nil, err
 	}
 	defer g.installs.release(who.in)
+	if token := g.renew(ctx, &who.app, who.in.key.install, who.due); token != "" {
+		who.token = token
+	}
 	reply := &sdkpb.BatchReply{HelloOk: g.helloOk(&who, "")}
-	g.enclose(ctx, reply, who.in, g.asks(&who.app, who.caps, true))
+	a := g.asks(&who.app, who.caps, true)
+	a.has = phone.regions
+	g.encloseRegions(ctx, reply, who.in, a)
+	if who.caps.config {
+		g.encloseConfig(reply, who.in, &who.app, phone.config)
+	}
+	g.encloseInbox(ctx, reply, who.in, who.caps, phone.cursor)
 	return reply, nil
 }
 
@@ -152,20 +186,83 @@ func bearer(r *http.Request) string {
 	return ""
 }
 
-// postBatch takes the batch of a woken app.
-func (g *Gateway) postBatch(ctx context.Context, r *http.Request, codec sdkproto.Codec) (*sdkpb.BatchReply, error) {
-	start := g.metrics.now()
+// caller is who asks, as the headers say.
+type caller struct {
+	app     App
+	install string
+	due     bool // its token should be replaced
+}
+
+// identify authenticates the headers of a request.
+func (g *Gateway) identify(ctx context.Context, r *http.Request) (caller, error) {
 	app, err := g.app(r.Header.Get(sdkproto.HeaderAppKey))
 	if err != nil {
-		return nil, err
+		return caller{}, err
 	}
 	id := r.Header.Get(sdkproto.HeaderInstall)
 	if !sdkproto.ValidInstallID(id) {
-		return nil, sdkproto.Errorf(sdkproto.ErrMalformed, sdkproto.HeaderInstall, "must be an install id")
+		return caller{}, sdkproto.Errorf(sdkproto.ErrMalformed, sdkproto.HeaderInstall, "must be an install id")
 	}
-	if _, err := g.authenticate(ctx, &app, id, bearer(r)); err != nil {
+	due, err := g.authenticate(ctx, &app, id, bearer(r))
+	return caller{app, id, due}, err
+}
+
+// ask acquires the install of who asks something that costs as much as some items.
+func (g *Gateway) ask(ctx context.Context, who caller, cost int, field string) (*install, error) {
+	in, err := g.installs.acquire(ctx, who.app.Workspace, who.install)
+	if err != nil {
 		return nil, err
 	}
+	if e := g.mayAsk(in, cost, field); e != nil {
+		g.installs.release(in)
+		return nil, e
+	}
+	return in, nil
+}
+
+// getConfig answers GET /sdk/v1/config.
+func (g *Gateway) getConfig(ctx context.Context, r *http.Request, _ sdkproto.Codec) (*sdkpb.BatchReply, error) {
+	who, err := g.identify(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	c := who.app.Config
+	if c == nil {
+		c = readme
+	}
+	return &sdkpb.BatchReply{Config: c}, nil
+}
+
+// getInbox answers GET /sdk/v1/inbox?cursor=.
+func (g *Gateway) getInbox(ctx context.Context, r *http.Request, _ sdkproto.Codec) (*sdkpb.BatchReply, error) {
+	who, err := g.identify(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	cursor := r.URL.Query().Get("cursor")
+	if e := checkCursor("cursor", cursor); e != nil {
+		return nil, e
+	}
+	in, err := g.ask(ctx, who, syncCost, "inbox")
+	if err != nil {
+		return nil, err
+	}
+	defer g.installs.release(in)
+	x, err := g.inboxSince(ctx, in, cursor, maxInboxBytes)
+	if err != nil {
+		return nil, err
+	}
+	return &sdkpb.BatchReply{Inbox: x}, nil
+}
+
+// postBatch takes the batch of a woken app.
+func (g *Gateway) postBatch(ctx context.Context, r *http.Request, codec sdkproto.Codec) (*sdkpb.BatchReply, error) {
+	start := g.metrics.now()
+	who, err := g.identify(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	app, id := who.app, who.install
 	b := new(sdkpb.Batch)
 	if err := body(r, codec, sdkproto.MaxBodyBytes, b); err != nil {
 		return nil, err
@@ -183,7 +280,7 @@ func (g *Gateway) postBatch(ctx context.Context, r *http.Request, codec sdkproto
 		return nil, err
 	}
 	defer g.installs.release(in)
-	if e := g.mayBring(in, len(b.GetItems())); e != nil {
+	if e := g.mayBring(in, &app, len(b.GetItems())); e != nil {
 		return nil, e
 	}
 	ack := &sdkpb.Ack{BatchId: b.GetBatchId()}
@@ -201,30 +298,36 @@ func (g *Gateway) postBatch(ctx context.Context, r *http.Request, codec sdkproto
 	if a := b.GetRegionsAck(); a != nil {
 		in.acknowledged(a)
 	}
+	c := capsOfHeader(r.Header.Get(sdkproto.HeaderCaps))
 	// An answer to an earlier attempt may have been lost with a set of regions in
 	// it; a batch without items asks for what is new.
 	again := b.GetAttempt() > 1 || len(b.GetItems()) == 0
-	g.enclose(ctx, reply, in, g.asks(&app, capsOfHeader(r.Header.Get(sdkproto.HeaderCaps)), again))
+	g.encloseRegions(ctx, reply, in, g.asks(&app, c, again))
+	if b.ConfigEtag != nil {
+		g.encloseConfig(reply, in, &app, b.GetConfigEtag())
+	}
+	g.encloseInbox(ctx, reply, in, c, b.InboxCursor)
+	if token := g.renew(ctx, &app, id, who.due); token != "" {
+		reply.NewToken = &sdkpb.NewToken{DeviceToken: token}
+	}
 	return reply, nil
 }
 
-// enclose adds what the phone should know to an answer.
-func (g *Gateway) enclose(ctx context.Context, reply *sdkpb.BatchReply, in *install, a *asking) {
+// encloseRegions adds the set that the phone should watch to an answer, in the place
+// of one that a session would bring again.
+func (g *Gateway) encloseRegions(ctx context.Context, reply *sdkpb.BatchReply, in *install, a *asking) {
 	a.post = true
 	in.mu.Lock()
-	reply.Regions = g.regionsOf(ctx, in, a)
-	in.mu.Unlock()
-	messages, err := g.o.Deliveries.Inbox(ctx, in.key.workspace, in.key.install)
-	if err != nil {
-		g.inboxFailed(ctx, in, err)
-		return
+	defer in.mu.Unlock()
+	if reply.Regions = g.regionsOf(ctx, in, a); reply.Regions != nil {
+		g.installs.told(in, topicRegions)
 	}
-	size := 0
-	for i, m := range messages {
-		if size += proto.Size(m); size > maxInboxBytes {
-			messages = messages[:i]
-			break
-		}
+}
+
+// encloseConfig adds the config to an answer, likewise, if it is another than the
+// phone has.
+func (g *Gateway) encloseConfig(reply *sdkpb.BatchReply, in *install, app *App, etag string) {
+	if reply.Config = configFor(app, etag); reply.Config != nil {
+		g.installs.told(in, topicConfig)
 	}
-	reply.Messages = messages
 }

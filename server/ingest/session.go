@@ -46,6 +46,7 @@ type session struct {
 
 	alive liveness
 	slot  uint64 // of the wheel, guarded by it
+	mail  mailbox
 
 	mu       sync.Mutex
 	opened   bool // hello_ok is queued
@@ -131,6 +132,7 @@ func (s *session) end() {
 	s.g.wheel.forget(s)
 	if s.in != nil {
 		s.g.sessions.remove(s)
+		s.in.detach(s)
 		s.g.logEnd(s.in, s.id)
 		s.g.installs.release(s.in)
 	}
@@ -238,6 +240,9 @@ func (s *session) message(kind int, r io.Reader) {
 
 func (s *session) receive(f *sdkpb.Frame) {
 	bad := sdkproto.CheckFrame(f)
+	if s.in != nil && f.GetDownAck() > 0 {
+		s.acknowledged(f.GetDownAck())
+	}
 	if s.in == nil {
 		if bad != nil || f.Hello == nil {
 			s.fail(sdkproto.Errorf(sdkproto.ErrNoHello, "", "the first frame must be hello"))
@@ -262,13 +267,19 @@ func (s *session) receive(f *sdkpb.Frame) {
 	case f.RegionsAck != nil:
 		name = "regions_ack"
 		if s.in.acknowledged(f.RegionsAck) {
-			s.tellRegions(false)
+			s.tellRegions()
 		}
 	case f.Ping != nil:
 		name = "ping"
 		s.push(&sdkpb.Frame{Re: f.GetId(), Pong: &sdkpb.Pong{}})
 	case f.Pong != nil:
 		name = "pong"
+	case f.InboxSync != nil:
+		name = "inbox_sync"
+		s.inboxSync(f.GetId(), f.InboxSync.GetCursor())
+	case f.TokenRefresh != nil:
+		name = "token_refresh"
+		s.tokenRefresh(f.GetId())
 	default:
 		s.complain(f.GetId(), sdkproto.Errorf(sdkproto.ErrMalformed, "", "a frame that only the server sends, or a second hello"))
 	}
@@ -281,65 +292,136 @@ func (s *session) hello(f *sdkpb.Frame) {
 	s.g.wheel.greeted(s)
 	ctx, cancel := context.WithTimeout(s.life, askWithin)
 	defer cancel()
+	leave, e := s.g.admit(ctx)
+	if e != nil {
+		s.fail(e)
+		return
+	}
+	defer leave()
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // crypto/rand never fails
 	s.id = hex.EncodeToString(b[:])
+	h := has{f.Hello.GetResume(), f.Hello.GetConfigEtag(), f.Hello.GetRegionsEtag(), f.Hello.InboxCursor}
 	who, err := s.g.greet(ctx, f.Hello, s.from, s.id)
 	if err != nil {
 		s.fail(s.g.answer(s.life, err, "hello"))
 		return
 	}
+	if token := s.g.renew(ctx, &who.app, who.in.key.install, who.due); token != "" {
+		who.token = token
+	}
 	s.in = who.in
 	s.appKey = who.key
 	s.app.Store(&who.app)
 	s.caps = who.caps
-	welcome := &sdkpb.Frame{Re: f.GetId(), HelloOk: s.g.helloOk(&who, s.id)}
 	s.g.sessions.put(s)
 	s.g.wheel.opened(s)
+	w := s.welcome(f.GetId(), &who, &h)
+	s.followApp() // a change that came before put has missed this session
+	switch {
+	case h.cursor != nil:
+		s.openInbox(ctx, *h.cursor)
+	case w.cursor != "":
+		s.openInbox(ctx, w.cursor)
+	case !s.caps.inbox && w.messages:
+		s.tellMessages(ctx)
+	}
+}
+
+// has is what a hello says that the phone has.
+type has struct {
+	resume          *sdkpb.Resume
+	config, regions string  // etags
+	cursor          *string // of the inbox; nil asks for nothing
+}
+
+// welcomed is what a session begins with beside what it was told.
+type welcomed struct {
+	cursor   string // of an inbox that was sent again; empty means of none
+	messages bool   // messages may wait for an SDK that does not ask by cursor
+}
+
+// welcome answers the hello, and tells what the phone lacks: when it resumes the
+// frames that it had not taken, and what has changed since; else what its etags do
+// not show that it has. Until it returns nobody else tells the phone anything, so
+// that numbers go out in their order.
+func (s *session) welcome(re uint64, who *greeted, h *has) (w welcomed) {
+	in, x := s.in, s.g.installs
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.downMu.Lock()
+	defer in.downMu.Unlock()
+	ok := s.g.helloOk(who, s.id)
+	w.messages = true
+	regions, config := h.regions, h.config
+	if s.caps.resume {
+		ok.Resumed = x.resume(in, s, h.resume, s.g.o.Clock.Now())
+		d := in.down
+		ok.Epoch = d.epoch
+		if ok.Resumed {
+			w.messages, d.missed = d.missed, false
+			if h.cursor != nil { // it is answered as of now
+				d.drop(x, func(k *kept) bool { return k.topic == topicInbox })
+			}
+			if etag, waits := d.pending(topicRegions); waits {
+				regions = etag
+			}
+			if etag, waits := d.pending(topicConfig); waits {
+				config = etag
+			}
+		}
+		s.g.metrics.resuming(h.resume != nil, ok.Resumed)
+	} else {
+		x.forgetDown(in)
+	}
+	welcome := &sdkpb.Frame{Re: re, HelloOk: ok}
 	s.mu.Lock()
 	s.opened = true
 	s.pushLocked(welcome, proto.Size(welcome))
 	s.mu.Unlock()
-	s.followApp() // a change that came before put has missed this session
-	s.tellRegions(true)
-	s.tellInbox(ctx)
+
+	a := s.g.asks(&who.app, s.caps, regions == "" || regions != in.watch.etag)
+	a.has = regions
+	newRegions := s.g.regionsOf(s.life, in, a)
+	var newConfig *sdkpb.Config
+	if s.caps.config {
+		newConfig = configFor(&who.app, config)
+	}
+	if ok.Resumed {
+		in.down.drop(x, func(k *kept) bool {
+			return k.topic == topicRegions && newRegions != nil || k.topic == topicConfig && newConfig != nil
+		})
+		w.cursor = s.replay()
+	}
+	if newConfig != nil {
+		s.tellLocked(configFrame(newConfig))
+	}
+	if newRegions != nil {
+		s.tellLocked(regionsFrame(newRegions))
+	}
+	return w
 }
 
-// tellRegions sends the set to watch if it is another than before, or again.
-// The install stays locked until the set is queued, so that of two the later one
-// is the last that the phone hears.
-func (s *session) tellRegions(again bool) {
+func regionsFrame(r *sdkpb.Regions) (*sdkpb.Frame, number) {
+	return &sdkpb.Frame{Regions: r}, number{topic: topicRegions, etag: r.GetEtag()}
+}
+
+// tellRegions sends the set to watch if it is another than before. The install
+// stays locked until the set is queued, so that of two the later one is the last
+// that the phone hears.
+func (s *session) tellRegions() {
 	s.in.mu.Lock()
 	defer s.in.mu.Unlock()
-	if r := s.g.regionsOf(s.life, s.in, s.g.asks(s.app.Load(), s.caps, again)); r != nil {
-		s.push(&sdkpb.Frame{Regions: r})
+	if r := s.g.regionsOf(s.life, s.in, s.g.asks(s.app.Load(), s.caps, false)); r != nil {
+		s.tell(regionsFrame(r))
 	}
 }
 
-// tellInbox sends the waiting inbox messages, as far as there is room: the
-// others come with the next hello.
-func (s *session) tellInbox(ctx context.Context) {
-	messages, err := s.g.o.Deliveries.Inbox(ctx, s.in.key.workspace, s.in.key.install)
-	if err != nil {
-		s.g.inboxFailed(ctx, s.in, err)
-		return
-	}
-	for _, m := range messages {
-		f := &sdkpb.Frame{Message: m}
-		if !s.offer(f, proto.Size(f)) {
-			return
-		}
-	}
-}
-
-func (g *Gateway) inboxFailed(ctx context.Context, in *install, err error) {
-	if ctx.Err() == nil {
-		g.log.WarnContext(ctx, "inbox not read", "install", in.key.install, "error", err)
-	}
-}
-
-// followApp takes the app as it is now, and closes if it is no more.
+// followApp takes the app as it is now, and closes if it is no more. The install
+// is locked so that of two changes the later one is the last that the phone hears.
 func (s *session) followApp() {
+	s.in.mu.Lock()
+	defer s.in.mu.Unlock()
 	before := s.app.Load()
 	app, err := s.g.app(s.appKey)
 	if err == nil && (app.Workspace != before.Workspace || app.ID != before.ID) {
@@ -350,6 +432,12 @@ func (s *session) followApp() {
 		return
 	}
 	s.app.Store(&app)
+	if !s.caps.config {
+		return
+	}
+	if c := configFor(&app, before.Config.GetEtag()); c != nil {
+		s.tell(configFrame(c))
+	}
 }
 
 // batch judges a batch and has the good items logged; the ack follows when they
@@ -368,7 +456,7 @@ func (s *session) batch(re uint64, b *sdkpb.Batch) {
 		s.complain(re, sdkproto.Errorf(sdkproto.ErrCredit, "batch.items", "more than %d items in flight", s.g.o.Limits.Credit))
 		return
 	}
-	if e := s.g.mayBring(s.in, len(b.Items)); e != nil {
+	if e := s.g.mayBring(s.in, s.app.Load(), len(b.Items)); e != nil {
 		s.g.metrics.failed(e.Code)
 		s.arrive(len(b.Items), e.Frame(re))
 		return
@@ -393,7 +481,7 @@ func (s *session) batch(re uint64, b *sdkpb.Batch) {
 		landed(err)
 		return
 	}
-	s.tellRegions(false)
+	s.tellRegions()
 }
 
 // mayTake refuses a batch that the log could not take now, and what was on its
@@ -477,7 +565,10 @@ func checkBatch(b *sdkpb.Batch) *sdkproto.Error {
 	if len(b.GetBatchId()) > 4*sdkproto.MaxIDChars {
 		return sdkproto.Errorf(sdkproto.ErrMalformed, "batch.batch_id", "at most %d characters", sdkproto.MaxIDChars)
 	}
-	return nil
+	if len(b.GetConfigEtag()) > sdkproto.MaxIDChars {
+		return sdkproto.Errorf(sdkproto.ErrMalformed, "batch.config_etag", "at most %d characters", sdkproto.MaxIDChars)
+	}
+	return checkCursor("batch.inbox_cursor", b.GetInboxCursor())
 }
 
 // maxRejectBytes is what the rejects of one ack may take before they lose what

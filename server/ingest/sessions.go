@@ -3,8 +3,6 @@ package ingest
 import (
 	"sync"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/footfall-engage/footfall/sdkproto"
 	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
 )
@@ -15,21 +13,47 @@ type installKey struct{ workspace, install string }
 // Sessions are the open sockets by install. Its methods may be called from any
 // goroutine.
 type Sessions struct {
+	g    *Gateway
 	mu   sync.RWMutex
 	open map[installKey]*session
 }
 
-func newSessions() *Sessions { return &Sessions{open: map[installKey]*session{}} }
+func newSessions(g *Gateway) *Sessions { return &Sessions{g: g, open: map[installKey]*session{}} }
 
 // Offer hands a message to the install's phone: true when it has an open session
-// in the foreground whose queue took it. The phone may still lose it.
+// in the foreground whose queue took it. The phone may still lose it; one that
+// resumes within sdkproto.ClaimWithin gets an in-app message again. A phone that
+// keeps its inbox hears of an inbox message by InboxChanged.
 func (x *Sessions) Offer(workspace, install string, m *sdkpb.Message) bool {
+	inbox := m.GetKind() == sdkpb.Message_KIND_INBOX
 	s := x.find(workspace, install)
-	if s == nil || s.in.background.Load() {
+	switch {
+	case s == nil && inbox:
+		x.InboxChanged(workspace, install)
+		return false
+	case s == nil:
+		return false
+	case inbox && s.caps.inbox:
+		x.g.inboxes.add(s)
+		return s.isOpen()
+	case s.in.background.Load():
 		return false
 	}
-	f := &sdkpb.Frame{Message: m}
-	return s.offer(f, proto.Size(f))
+	return s.offerMessage(m)
+}
+
+// InboxChanged says that the inbox which the install's phone shows is another than
+// it was: a message is new, was read or is gone, or the person is another. Without a
+// session, or without the capability inbox, the phone hears of it when it next says
+// hello. It does not block; many changes at once are told together.
+func (x *Sessions) InboxChanged(workspace, install string) {
+	s := x.find(workspace, install)
+	switch {
+	case s == nil:
+		x.g.installs.missed(installKey{workspace, install})
+	case s.caps.inbox:
+		x.g.inboxes.add(s)
+	}
 }
 
 // Online reports whether the install has an open session in the foreground.

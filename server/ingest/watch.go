@@ -31,7 +31,10 @@ const (
 )
 
 // caps are the capabilities of an SDK that the gateway knows.
-type caps struct{ bubble, beacons bool }
+type caps struct{ bubble, beacons, resume, inbox, config, goaway bool }
+
+// watching are those that matter to what is watched.
+func (c caps) watching() caps { return caps{bubble: c.bubble, beacons: c.beacons} }
 
 func capsOf(said []string) caps {
 	var c caps
@@ -41,6 +44,14 @@ func capsOf(said []string) caps {
 			c.bubble = true
 		case sdkproto.CapBeacons:
 			c.beacons = true
+		case sdkproto.CapResume:
+			c.resume = true
+		case sdkproto.CapInbox:
+			c.inbox = true
+		case sdkproto.CapConfig:
+			c.config = true
+		case sdkproto.CapGoaway:
+			c.goaway = true
 		}
 	}
 	return c
@@ -57,11 +68,20 @@ func capsOfHeader(h string) caps {
 
 func (c caps) names() []string {
 	var out []string
-	if c.bubble {
-		out = append(out, sdkproto.CapBubble)
-	}
-	if c.beacons {
-		out = append(out, sdkproto.CapBeacons)
+	for _, x := range [...]struct {
+		said bool
+		name string
+	}{
+		{c.bubble, sdkproto.CapBubble},
+		{c.beacons, sdkproto.CapBeacons},
+		{c.resume, sdkproto.CapResume},
+		{c.inbox, sdkproto.CapInbox},
+		{c.config, sdkproto.CapConfig},
+		{c.goaway, sdkproto.CapGoaway},
+	} {
+		if x.said {
+			out = append(out, x.name)
+		}
 	}
 	return out
 }
@@ -155,8 +175,9 @@ type asking struct {
 	now      time.Time
 	app      *App
 	caps     caps
-	again    bool // tell it whatever it was told before
-	post     bool // the answer to a POST: who has not acknowledged the set may not have it
+	again    bool   // tell it whatever it was told before
+	post     bool   // the answer to a POST: who has not acknowledged the set may not have it
+	has      string // the etag of the set that it says it watches: that one is not told again
 }
 
 // regions is the set that the phone should watch now; nil means the one that it
@@ -190,6 +211,9 @@ func (in *install) regions(a *asking) (*sdkpb.Regions, error) {
 func (in *install) none(a *asking) *sdkpb.Regions {
 	in.watch.begin()
 	in.watch.etag, in.watch.at = noRegions, a.now
+	if a.has == noRegions {
+		return nil
+	}
 	return &sdkpb.Regions{Etag: noRegions}
 }
 
@@ -215,7 +239,7 @@ func (in *install) nearest(a *asking) *sdkpb.Regions {
 		})
 	}
 	w.bubble = geo.Circle{}
-	return in.tell(a, in.plan(), out, a.again)
+	return in.tell(a, in.plan(), out, a.again, false)
 }
 
 // planned is the set of a phone that knows bubbles.
@@ -232,7 +256,8 @@ func (in *install) planned(a *asking) (*sdkpb.Regions, error) {
 	if left && v.positionAt.Before(v.leftAt) {
 		return nil, nil // around where it was there is nothing to plan: the next position tells
 	}
-	again := a.again || old || left || a.post && w.etag != "" && !w.acked
+	anew := old || left || a.post && w.etag != "" && !w.acked
+	again := a.again || anew
 	if !again && !w.again && in.holds(a) {
 		return nil, nil
 	}
@@ -259,7 +284,7 @@ func (in *install) planned(a *asking) (*sdkpb.Regions, error) {
 	w.bubble, w.lookedM = plan.Bubble, plan.LookedM
 	// Whoever has left the bubble registers it again, even where it is the same: the
 	// OS says nothing more of one that was left.
-	out = in.tell(a, asked, out, again)
+	out = in.tell(a, asked, out, again, anew)
 	w.answered = v.leftAt
 	return out, nil
 }
@@ -296,9 +321,9 @@ func (in *install) unmoved(changed []geo.Circle, revision uint64) bool {
 	return true
 }
 
-// tell keeps what the set is made of; nil means that the phone has it already,
-// unless always.
-func (in *install) tell(a *asking, made geo.Slots, r *sdkpb.Regions, always bool) *sdkpb.Regions {
+// tell keeps what the set is made of; nil means that the phone has it already: it
+// was told, unless always, or it says so, unless it is to register all anew.
+func (in *install) tell(a *asking, made geo.Slots, r *sdkpb.Regions, always, anew bool) *sdkpb.Regions {
 	w := &in.watch
 	r.Etag = etagOf(r)
 	same := w.etag == r.Etag
@@ -307,11 +332,15 @@ func (in *install) tell(a *asking, made geo.Slots, r *sdkpb.Regions, always bool
 	if same && !always {
 		return nil
 	}
-	w.acked = false
+	w.acked = w.acked && same
 	w.ids = make([]string, len(r.Regions))
 	for i, x := range r.Regions {
 		w.ids[i] = x.Id
 	}
+	if r.Etag == a.has && !anew {
+		return nil
+	}
+	w.acked = false
 	return r
 }
 
@@ -395,7 +424,7 @@ func shortened(s string) string {
 
 // asks is the question of a phone that is there.
 func (g *Gateway) asks(app *App, c caps, again bool) *asking {
-	return &asking{catalog: g.o.Catalog, revision: g.revision.Load(), now: g.o.Clock.Now(), app: app, caps: c, again: again}
+	return &asking{catalog: g.o.Catalog, revision: g.revision.Load(), now: g.o.Clock.Now(), app: app, caps: c.watching(), again: again}
 }
 
 // regionsOf is in.regions, whose error is logged: the phone keeps what it has.
