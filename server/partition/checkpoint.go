@@ -37,6 +37,7 @@ func (p *Partition) snapshot() *snapshot {
 	}
 	p.flight = p.dirty
 	p.saving = s.pos.position
+	p.saves = len(s.states) + len(s.writes)
 	p.dirty = map[string]engage.State{}
 	p.writes = map[writeKey]write{}
 	p.timers.dirty = map[timerKey]*timer{}
@@ -110,6 +111,21 @@ func (s *snapshot) commit(ctx context.Context) error {
 		return fmt.Errorf("commit states up to %d: %w", s.pos.Seq, err)
 	}
 	return s.p.o.Fault(FaultStatesAfter)
+}
+
+// A save of many states is followed by a longer time until the next: savePace for each,
+// at most saveRarely times CheckpointEvery.
+const (
+	savePace   = 2 * time.Millisecond
+	saveRarely = 5
+)
+
+// saveAfter is how long after a save the next one begins. A state is encoded and
+// written whole, and a busy install's changes with every message: of saves that follow
+// each other slower, each saves the work of several. What it costs is read sooner
+// than it was written by so much, and replayed after a crash.
+func (p *Partition) saveAfter() time.Duration {
+	return min(p.o.CheckpointEvery+time.Duration(p.saves)*savePace, saveRarely*p.o.CheckpointEvery)
 }
 
 // checkpoint begins to save the states beside the loop, unless nothing changed

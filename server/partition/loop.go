@@ -126,7 +126,7 @@ func (p *Partition) loop(stop, ctx context.Context, g *errgroup.Group) error {
 		if len(msgs) > 0 {
 			select {
 			case <-tick.C:
-				tick.Reset(p.o.CheckpointEvery)
+				tick.Reset(p.saveAfter())
 				err = p.checkpoint(both)
 			case err = <-p.saved:
 				err = p.checkpointed(both, err)
@@ -140,7 +140,7 @@ func (p *Partition) loop(stop, ctx context.Context, g *errgroup.Group) error {
 			case <-due.at(p.o.Clock, p.dueTime()):
 			case <-p.o.Configs.Changed():
 			case <-tick.C:
-				tick.Reset(p.o.CheckpointEvery)
+				tick.Reset(p.saveAfter())
 				err = p.checkpoint(both)
 			case err = <-p.saved:
 				err = p.checkpointed(both, err)

@@ -139,11 +139,13 @@ type Options struct {
 	// the entry on, by collection; those of others live until they are deleted.
 	Keep map[string]time.Duration
 
-	CheckpointEvery time.Duration // 0 means 500 ms
-	MaxAttempts     int           // before quarantine; 0 means 3
-	MaxOutstanding  int           // outputs under way before the loop waits; 0 means 20000
-	MaxStates       int           // states kept in memory when clean; 0 means 50000
-	MaxBatch        int           // records applied per commit; 0 means 256
+	// CheckpointEvery is how often the states are saved, if something changed; 0 means
+	// 500 ms. Where many change, it is up to five times as rarely: see saveAfter.
+	CheckpointEvery time.Duration
+	MaxAttempts     int // before quarantine; 0 means 3
+	MaxOutstanding  int // outputs under way before the loop waits; 0 means 20000
+	MaxStates       int // states kept in memory when clean; 0 means 50000
+	MaxBatch        int // records applied per commit; 0 means 256
 	// StopWithin is how long a partition that is asked to stop still waits for a log
 	// or a store that does not answer; 0 means 5 s. What it cannot save then is
 	// applied again at the next start.
@@ -224,6 +226,7 @@ type Partition struct {
 	savedOn  string // build of the state position that was loaded
 	dirtyPos bool
 	saving   position // of the save under way
+	saves    int      // states and documents in the newest save
 	// Versions of the position documents, by which a commit is fenced.
 	outVersion, statesVersion int64
 	savedPos                  position // of the last one that succeeded
