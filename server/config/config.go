@@ -200,6 +200,9 @@ type Limits struct {
 	// hundred times as many at once.
 	RegistrationsPerS int
 	Posts             int // POSTs under way, each with at most one body in memory
+	// AppItemsPerS is how many items the phones of one app may bring together per
+	// second; ten times as many at once.
+	AppItemsPerS int
 }
 
 // Secrets of the process itself.
@@ -247,7 +250,7 @@ func Default() Config {
 		Store:         Store{MongoDB: MongoDB{Database: "footfall"}},
 		Weather:       Weather{Provider: MetNorway},
 		Live:          Live{MaxAgeS: 900, HeatMin: 5},
-		Limits:        Limits{Sessions: 100_000, RegistrationsPerS: 10, Posts: 256},
+		Limits:        Limits{Sessions: 100_000, RegistrationsPerS: 10, Posts: 256, AppItemsPerS: 100_000},
 	}
 }
 

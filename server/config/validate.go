@@ -81,6 +81,7 @@ func (c *Config) Validate() error {
 	between("limits.sessions", c.Limits.Sessions, 1, 10_000_000)
 	between("limits.registrations_per_s", c.Limits.RegistrationsPerS, 1, 1_000_000)
 	between("limits.posts", c.Limits.Posts, 1, 100_000)
+	between("limits.app_items_per_s", c.Limits.AppItemsPerS, 100, 100_000_000)
 
 	if c.Secrets.Key != "" {
 		if _, err := ParseKey(c.Secrets.Key); err != nil {
