@@ -8,7 +8,6 @@ import (
 
 	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
 	"github.com/footfall-engage/footfall/server/api"
-	"github.com/footfall-engage/footfall/server/catalog"
 	"github.com/footfall-engage/footfall/server/decide"
 	"github.com/footfall-engage/footfall/server/deliver"
 	"github.com/footfall-engage/footfall/server/engage"
@@ -33,7 +32,7 @@ func (a *App) openEdges(places *configs[*situate.Config]) error {
 	}); err != nil {
 		return fmt.Errorf("deliver: %w", err)
 	}
-	a.router.accept, a.router.shown = a.deliver.Accept, a.deliver.Displayed
+	a.router.accept, a.router.receipt = a.deliver.Accept, a.deliver.Receipt
 	r := reads{a}
 	if a.handler, err = api.New(api.Options{
 		Catalog: adopted{a.catalog, a}, Sealer: a.sealer, Compile: decide.Compile,
@@ -50,13 +49,14 @@ func (a *App) openEdges(places *configs[*situate.Config]) error {
 func (a *App) gatewayOptions(places *configs[*situate.Config]) ingest.Options {
 	limits := a.o.Config.Limits
 	return ingest.Options{
-		Catalog:     &sdkCatalog{a: a, places: places, secrets: map[catalog.Sealed]engage.Secret{}},
+		Catalog:     &sdkCatalog{a: a, places: places},
 		Credentials: credentials{a.hot}, Installs: installs{a.states},
 		Log:        &sdkLog{r: a.router, faulty: a.o.FaultyLog},
 		Deliveries: &phones{a: a}, Clock: a.o.Clock, Logger: a.log, Registerer: a.registry,
 		Limits: ingest.Limits{
 			MaxSessions: limits.Sessions, MaxPosts: limits.Posts,
 			RegisterRate: float64(limits.RegistrationsPerS), RegisterBurst: 100 * limits.RegistrationsPerS,
+			AppItemRate: float64(limits.AppItemsPerS), AppItemBurst: 10 * limits.AppItemsPerS,
 		},
 	}
 }
@@ -70,9 +70,8 @@ func (p *phones) Claim(ctx context.Context, workspace, install, delivery string)
 }
 
 // InboxSince implements ingest.Deliveries.
-func (p *phones) InboxSince(ctx context.Context, workspace, install, _ string, _ int) (*sdkpb.Inbox, error) {
-	all, err := p.Inbox(ctx, workspace, install)
-	return &sdkpb.Inbox{Full: true, Messages: all}, err
+func (p *phones) InboxSince(ctx context.Context, workspace, install, cursor string, limit int) (*sdkpb.Inbox, error) {
+	return p.a.deliver.InboxSince(ctx, workspace, engage.ProfileID(workspace, install), cursor, limit)
 }
 
 // Inbox implements ingest.Deliveries. Until identity merges are built, an

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -18,8 +19,9 @@ import (
 //
 // A delivery is the document "<workspace>/<delivery>" of the system's part of
 // "deliveries", since lanes run over all workspaces; its index is (lane, due_us).
-// An inbox item is the document "<profile>/<delivery>" of the workspace's part of
-// "inbox".
+// What is in a person's inbox is the document "<profile>" of the workspace's part of
+// "inbox", put on its version; what a message in it says is "<profile>/<delivery>",
+// which is written once. Builds until issue 4 wrote these alone.
 type ledger struct{ hot store.Store }
 
 func deliveryKey(workspace, id string) store.Key {
@@ -66,56 +68,139 @@ func (l ledger) Get(ctx context.Context, workspace, id string) (deliver.Record, 
 // happens; if one of them lost its race, each for itself.
 func (l ledger) Write(ctx context.Context, writes []deliver.Write) ([]bool, error) {
 	won := make([]bool, len(writes))
-	var all store.Batch
-	for _, w := range writes {
-		if err := add(&all, w); err != nil {
-			return nil, err
-		}
-	}
-	err := l.hot.Apply(ctx, all)
+	err := l.apply(ctx, writes)
 	if err == nil {
 		for i := range won {
 			won[i] = true
 		}
 		return won, nil
 	}
-	if !errors.Is(err, store.ErrVersion) || len(writes) == 1 {
-		if errors.Is(err, store.ErrVersion) {
-			return won, nil
-		}
+	if !errors.Is(err, store.ErrVersion) {
 		return nil, fmt.Errorf("write deliveries: %w", err)
 	}
-	for i, w := range writes {
-		var one store.Batch
-		if err := add(&one, w); err != nil {
-			return nil, err
-		}
-		switch err := l.hot.Apply(ctx, one); {
-		case err == nil:
-			won[i] = true
-		case !errors.Is(err, store.ErrVersion):
+	for i := range writes {
+		if won[i], err = l.writeOne(ctx, writes[i]); err != nil {
 			return nil, fmt.Errorf("write delivery: %w", err)
 		}
 	}
 	return won, nil
 }
 
-func add(b *store.Batch, w deliver.Write) error {
-	b.Puts = append(b.Puts, store.Put{
-		Collection: "deliveries", Key: deliveryKey(w.Workspace, w.ID), Body: w.Body, Expires: w.Expires, If: w.If,
-	})
-	if w.Inbox != nil {
-		body, err := json.Marshal(inboxDoc{1, w.Inbox.At.UnixMicro(), w.Inbox.Body})
-		if err != nil {
-			return fmt.Errorf("encode inbox item: %w", err)
+// writeOne writes until its record has, or another has been written in its place:
+// that somebody else changes the inbox does not end it.
+func (l ledger) writeOne(ctx context.Context, w deliver.Write) (won bool, err error) {
+	for {
+		err := l.apply(ctx, []deliver.Write{w})
+		if !errors.Is(err, store.ErrVersion) {
+			return err == nil, err
 		}
-		b.Puts = append(b.Puts, store.Put{
-			Collection: "inbox", Key: inboxKey(w.Inbox.Workspace, w.Inbox.Profile, w.Inbox.Delivery),
-			Body: body, Expires: w.Inbox.Expires, If: store.AnyVersion,
-		})
+		if w.Inbox == nil {
+			return false, nil
+		}
+		have := int64(0)
+		switch doc, err := l.hot.Get(ctx, "deliveries", deliveryKey(w.Workspace, w.ID)); {
+		case err == nil:
+			have = doc.Version
+		case !errors.Is(err, store.ErrNotFound):
+			return false, err
+		}
+		if have != w.If {
+			return false, nil
+		}
 	}
-	if w.Unbox != "" {
-		b.Deletes = append(b.Deletes, store.Delete{Collection: "inbox", Key: inboxKey(w.Workspace, w.Unbox, w.ID)})
+}
+
+// ChangeInbox implements deliver.Ledger.
+func (l ledger) ChangeInbox(ctx context.Context, c *deliver.InboxChange) error {
+	for {
+		var b store.Batch
+		if err := l.addInboxes(ctx, &b, []*deliver.InboxChange{c}); err != nil {
+			return err
+		}
+		if len(b.Puts)+len(b.Deletes) == 0 {
+			return nil
+		}
+		if err := l.hot.Apply(ctx, b); !errors.Is(err, store.ErrVersion) {
+			return err
+		}
+	}
+}
+
+// apply writes all or nothing.
+func (l ledger) apply(ctx context.Context, writes []deliver.Write) error {
+	var b store.Batch
+	var inboxes []*deliver.InboxChange
+	for _, w := range writes {
+		b.Puts = append(b.Puts, store.Put{
+			Collection: "deliveries", Key: deliveryKey(w.Workspace, w.ID), Body: w.Body, Expires: w.Expires, If: w.If,
+		})
+		if w.Inbox != nil {
+			inboxes = append(inboxes, w.Inbox)
+		}
+	}
+	if err := l.addInboxes(ctx, &b, inboxes); err != nil {
+		return err
+	}
+	return l.hot.Apply(ctx, b)
+}
+
+// inboxBatch is what is to be written of one inbox.
+type inboxBatch struct {
+	key     store.Key
+	version int64 // of the head that was read
+	state   deliver.InboxState
+	expires time.Time
+	changed bool
+	items   map[string]*deliver.InboxItem // by delivery; nil: removed
+}
+
+// addInboxes adds what the changes make of the inboxes that are there.
+func (l ledger) addInboxes(ctx context.Context, b *store.Batch, changes []*deliver.InboxChange) error {
+	var all []*inboxBatch
+	for _, c := range changes {
+		key := store.Key{Workspace: c.Workspace, ID: c.Profile}
+		i := slices.IndexFunc(all, func(x *inboxBatch) bool { return x.key == key })
+		if i < 0 {
+			state, version, err := l.inbox(ctx, c.Workspace, c.Profile)
+			if err != nil {
+				return err
+			}
+			i = len(all)
+			all = append(all, &inboxBatch{key: key, version: version, state: state, items: map[string]*deliver.InboxItem{}})
+		}
+		x := all[i]
+		edit, err := c.Apply(x.state)
+		if err != nil {
+			return fmt.Errorf("change inbox of %s: %w", c.Profile, err)
+		}
+		if edit.Head == nil {
+			continue
+		}
+		x.state, x.expires, x.changed = deliver.InboxState{Head: edit.Head}, edit.Expires, true
+		if edit.Put != nil {
+			x.items[edit.Put.Delivery] = edit.Put
+		}
+		for _, id := range edit.Remove {
+			x.items[id] = nil
+		}
+	}
+	for _, x := range all {
+		if !x.changed {
+			continue
+		}
+		b.Puts = append(b.Puts, store.Put{Collection: "inbox", Key: x.key, Body: x.state.Head, Expires: x.expires, If: x.version})
+		for _, id := range slices.Sorted(maps.Keys(x.items)) {
+			it, key := x.items[id], inboxKey(x.key.Workspace, x.key.ID, id)
+			if it == nil {
+				b.Deletes = append(b.Deletes, store.Delete{Collection: "inbox", Key: key})
+				continue
+			}
+			body, err := json.Marshal(inboxDoc{1, it.At.UnixMicro(), it.Body})
+			if err != nil {
+				return fmt.Errorf("encode inbox item: %w", err)
+			}
+			b.Puts = append(b.Puts, store.Put{Collection: "inbox", Key: key, Body: body, Expires: it.Expires, If: store.AnyVersion})
+		}
 	}
 	return nil
 }
@@ -166,40 +251,79 @@ func (l ledger) Lanes(ctx context.Context) ([]string, error) {
 }
 
 // Inbox implements deliver.Ledger.
-func (l ledger) Inbox(ctx context.Context, workspace, profile string) ([]deliver.InboxItem, error) {
-	var out []deliver.InboxItem
-	err := l.hot.Iterate(ctx, "inbox", store.Query{Workspace: workspace, IDPrefix: profile + "/"}, func(d store.Doc) error {
-		var doc inboxDoc
-		if err := json.Unmarshal(d.Body, &doc); err != nil {
-			return fmt.Errorf("decode inbox item %s: %w", d.ID, err)
-		}
-		out = append(out, deliver.InboxItem{
-			Workspace: workspace, Profile: profile, Delivery: strings.TrimPrefix(d.ID, profile+"/"),
-			At: time.UnixMicro(doc.AtUS).UTC(), Expires: d.Expires, Body: doc.Item,
-		})
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read inbox: %w", err)
-	}
-	slices.SortStableFunc(out, func(a, b deliver.InboxItem) int {
-		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Delivery, b.Delivery))
-	})
-	return out, nil
+func (l ledger) Inbox(ctx context.Context, workspace, profile string) (deliver.InboxState, error) {
+	state, _, err := l.inbox(ctx, workspace, profile)
+	return state, err
 }
 
-// Trim implements deliver.Ledger.
-func (l ledger) Trim(ctx context.Context, workspace, profile string, keep int) error {
-	items, err := l.Inbox(ctx, workspace, profile)
-	if err != nil || len(items) <= keep {
+// inbox also returns the version of the head, 0 for none.
+func (l ledger) inbox(ctx context.Context, workspace, profile string) (state deliver.InboxState, version int64, err error) {
+	head, err := l.hot.Get(ctx, "inbox", store.Key{Workspace: workspace, ID: profile})
+	if err == nil {
+		return deliver.InboxState{Head: head.Body}, head.Version, nil
+	}
+	if !errors.Is(err, store.ErrNotFound) {
+		return state, 0, fmt.Errorf("read inbox: %w", err)
+	}
+	err = l.hot.Iterate(ctx, "inbox", store.Query{Workspace: workspace, IDPrefix: profile + "/"}, func(d store.Doc) error {
+		it, err := inboxItem(workspace, profile, d)
+		state.Items = append(state.Items, it)
+		return err
+	})
+	if err != nil {
+		return state, 0, fmt.Errorf("read inbox: %w", err)
+	}
+	slices.SortStableFunc(state.Items, func(a, b deliver.InboxItem) int {
+		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Delivery, b.Delivery))
+	})
+	return state, 0, nil
+}
+
+func inboxItem(workspace, profile string, d store.Doc) (deliver.InboxItem, error) {
+	var doc inboxDoc
+	if err := json.Unmarshal(d.Body, &doc); err != nil {
+		return deliver.InboxItem{}, fmt.Errorf("decode inbox item %s: %w", d.ID, err)
+	}
+	return deliver.InboxItem{
+		Workspace: workspace, Profile: profile, Delivery: strings.TrimPrefix(d.ID, profile+"/"),
+		At: time.UnixMicro(doc.AtUS).UTC(), Expires: d.Expires, Body: doc.Item,
+	}, nil
+}
+
+// fewItems are read one by one, which is quicker than to find them.
+const fewItems = 3
+
+// InboxItems implements deliver.Ledger.
+func (l ledger) InboxItems(ctx context.Context, workspace, profile string, deliveries []string) ([]deliver.InboxItem, error) {
+	var out []deliver.InboxItem
+	add := func(d store.Doc) error {
+		it, err := inboxItem(workspace, profile, d)
+		out = append(out, it)
 		return err
 	}
-	var b store.Batch
-	for _, it := range items[:len(items)-keep] {
-		b.Deletes = append(b.Deletes, store.Delete{Collection: "inbox", Key: inboxKey(workspace, profile, it.Delivery)})
+	if len(deliveries) > fewItems {
+		err := l.hot.Iterate(ctx, "inbox", store.Query{Workspace: workspace, IDPrefix: profile + "/"}, func(d store.Doc) error {
+			if !slices.Contains(deliveries, strings.TrimPrefix(d.ID, profile+"/")) {
+				return nil
+			}
+			return add(d)
+		})
+		if err != nil {
+			return nil, fmt.Errorf("read inbox items: %w", err)
+		}
+		return out, nil
 	}
-	if err := l.hot.Apply(ctx, b); err != nil {
-		return fmt.Errorf("trim inbox: %w", err)
+	for _, id := range deliveries {
+		doc, err := l.hot.Get(ctx, "inbox", inboxKey(workspace, profile, id))
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err == nil {
+			err = add(doc)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read inbox item: %w", err)
+		}
 	}
-	return nil
+	return out, nil
 }

@@ -18,7 +18,7 @@ import (
 type router struct {
 	in, act []*partition.Partition
 	accept  func(ctx context.Context, sends []engage.Send) error
-	shown   func(ctx context.Context, workspace, delivery string) error
+	receipt func(ctx context.Context, workspace string, r engage.ReceiptItem) error
 	weather *weatherFeed
 }
 
@@ -51,7 +51,7 @@ func (r *router) Deliver(ctx context.Context, dest string, entries []engage.Entr
 			if err := json.Unmarshal(e.Body, &receipt); err != nil {
 				return fmt.Errorf("decode receipt: %w", err)
 			}
-			if err := r.shown(ctx, e.Workspace(), receipt.Message); err != nil {
+			if err := r.receipt(ctx, e.Workspace(), receipt); err != nil {
 				return err
 			}
 		}

@@ -226,11 +226,6 @@ func (d *Deliverer) tell(l *lane, r *delivery) {
 	defer d.free(l)
 	ctx := d.flights
 	ws, profile := r.Send.Workspace, r.Send.Profile
-	if r.State == inboxed {
-		if err := d.o.Ledger.Trim(ctx, ws, profile, maxInbox); err != nil {
-			d.log.WarnContext(ctx, "trim inbox", "workspace", ws, "profile", profile, "error", err)
-		}
-	}
 	if d.fault(FaultTelling) != nil {
 		return
 	}

@@ -2,9 +2,7 @@ package deliver
 
 import (
 	"context"
-	"fmt"
 
-	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
 	"github.com/footfall-engage/footfall/server/engage"
 )
 
@@ -66,53 +64,4 @@ func (d *Deliverer) Claim(ctx context.Context, workspace, install, id string) (o
 			return true, "", nil
 		}
 	}
-}
-
-// Displayed says that a phone has displayed the message: it leaves the inbox and
-// is not sent again. An unknown delivery is no error.
-func (d *Deliverer) Displayed(ctx context.Context, workspace, id string) error {
-	for k := (key{workspace, id}); ; {
-		r, err := d.reread(ctx, k)
-		if err != nil {
-			return err
-		}
-		if r == nil || r.Displayed || r.State == done {
-			return nil
-		}
-		c := &change{r: r, unbox: r.State == inboxed}
-		r.Displayed = true
-		if r.State != sending { // the attempt's answer ends that
-			r.shown()
-		}
-		won, err := d.commit(ctx, []*change{c})
-		if err != nil {
-			return err
-		}
-		if won[0] {
-			return nil
-		}
-	}
-}
-
-// Inbox returns the messages that wait for the person, oldest first, at most 100:
-// those that are neither expired nor displayed.
-func (d *Deliverer) Inbox(ctx context.Context, workspace, profile string) ([]*sdkpb.Message, error) {
-	items, err := d.o.Ledger.Inbox(ctx, workspace, profile)
-	if err != nil {
-		return nil, fmt.Errorf("read inbox: %w", err)
-	}
-	now := d.clock.Now()
-	var out []*sdkpb.Message
-	for _, it := range items {
-		if !now.Before(it.Expires) {
-			continue
-		}
-		m, err := readInboxItem(it)
-		if err != nil {
-			d.log.ErrorContext(ctx, "inbox item left out", "workspace", workspace, "delivery", it.Delivery, "error", err)
-			continue
-		}
-		out = append(out, m)
-	}
-	return out[max(len(out)-maxInbox, 0):], nil
 }

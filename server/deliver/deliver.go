@@ -30,6 +30,16 @@
 // stays for at least a day after its end, so that a send that is handed over
 // again is recognised.
 //
+// # The inbox
+//
+// What is in a person's inbox stands in one record, the head, in which each change
+// has the next number: a message came, was read, or is gone (dismissed, expired, one
+// more than a hundred). It is written together with the delivery that changes it, on
+// its version, so that changes which race follow one another. A phone that keeps the
+// inbox asks InboxSince with the cursor of its last answer, and is told what has a
+// higher number; no clock is asked but for what has expired. A message that was
+// displayed stays, and is read; Inbox, for phones that keep none, has the unread.
+//
 // # Waiting and giving up
 //
 // A provider that says "not now" is asked again when it said, else after 1 s,
@@ -85,6 +95,10 @@ type Sessions interface {
 	// Offer hands the message to the install's open session and reports whether
 	// there was one that took it. It must not block.
 	Offer(workspace, install string, m *sdkpb.Message) bool
+	// InboxChanged says that the inbox of the install's person has changed, other than
+	// by expiry: Deliverer.InboxSince has more. It must not block, and may be called
+	// for installs that have no session.
+	InboxChanged(workspace, install string)
 }
 
 // Senders finds the way to a push provider.
@@ -137,6 +151,7 @@ type Deliverer struct {
 	log     *slog.Logger
 	clock   clock.Clock
 	metrics *metrics
+	process string // names this process in inboxes
 
 	mu      sync.Mutex
 	ran     bool // Run was called
@@ -181,7 +196,7 @@ func New(o Options) (*Deliverer, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	d := &Deliverer{
-		o: o, log: o.Logger, clock: o.Clock, metrics: newMetrics(),
+		o: o, log: o.Logger, clock: o.Clock, metrics: newMetrics(), process: random(4),
 		lanes: map[string]*lane{}, held: map[key]*hold{}, fresh: map[key]chan struct{}{}, bad: map[key]bool{},
 	}
 	if o.Metrics != nil {
@@ -353,12 +368,10 @@ func (d *Deliverer) first(ctx context.Context, s *engage.Send, owned bool) *chan
 // change of a delivery, to be committed, and what follows from it.
 type change struct {
 	r      *delivery
-	inbox  *InboxItem // to put
-	unbox  bool       // remove the item
-	phones []string   // installs whose open sessions are handed the inbox message
-	flight *flight    // the attempt that r records; nil when none is made
-	owned  bool       // we hold the delivery
-	keep   bool       // a flight settles: it goes on holding when the write fails or loses
+	box    *boxing // of the person's inbox; nil: none
+	flight *flight // the attempt that r records; nil when none is made
+	owned  bool    // we hold the delivery
+	keep   bool    // a flight settles: it goes on holding when the write fails or loses
 }
 
 // commit writes the changes and starts what follows from those that won. An
@@ -376,9 +389,10 @@ func (d *Deliverer) commit(ctx context.Context, changes []*change) (won []bool, 
 		if err != nil {
 			return nil, d.abandon(changes, err)
 		}
-		writes[i] = Write{Record: rec, If: c.r.version, Inbox: c.inbox}
-		if c.unbox {
-			writes[i].Unbox = c.r.Send.Profile
+		writes[i] = Write{Record: rec, If: c.r.version}
+		if c.box != nil {
+			c.box.now = now
+			writes[i].Inbox = d.inboxChange(c.r.Send.Workspace, c.r.Send.Profile, c.box)
 		}
 	}
 	if err := d.dead(); err != nil {
@@ -404,14 +418,8 @@ func (d *Deliverer) commit(ctx context.Context, changes []*change) (won []bool, 
 // follow starts what a committed change leads to.
 func (d *Deliverer) follow(ctx context.Context, c *change) {
 	r := c.r
-	if len(c.phones) > 0 {
-		if m, err := readInboxItem(*c.inbox); err == nil {
-			for _, install := range c.phones {
-				if d.o.Sessions.Offer(r.Send.Workspace, install, m) {
-					break
-				}
-			}
-		}
+	if c.box != nil {
+		d.announce(r.Send.Workspace, c.box)
 	}
 	if c.flight != nil {
 		go d.fly(c.flight)

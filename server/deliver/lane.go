@@ -369,7 +369,7 @@ func (d *Deliverer) step(ctx context.Context, l *lane, r *delivery, now time.Tim
 		r.wait(pushLane(a), now)
 	case d.refuse(ctx, r, now):
 	case r.State == granted:
-		d.inbox(ctx, c, "not_displayed", engage.ReasonNotDisplayed, now)
+		d.inbox(ctx, c, detailNotDisplayed, engage.ReasonNotDisplayed, now)
 	default:
 		before := r.Lane
 		d.push(ctx, c, now, false)

@@ -20,11 +20,14 @@ type Ledger interface {
 	Due(ctx context.Context, lane string, limit int) ([]Record, error)
 	// Lanes returns the names of the lanes that have records, in any order.
 	Lanes(ctx context.Context) ([]string, error)
-	// Inbox returns the items of a profile that are not expired, in the order of
-	// At, then of delivery.
-	Inbox(ctx context.Context, workspace, profile string) ([]InboxItem, error)
-	// Trim removes the oldest items of a profile's inbox but for the newest keep.
-	Trim(ctx context.Context, workspace, profile string, keep int) error
+	// Inbox returns a person's inbox as it was written last.
+	Inbox(ctx context.Context, workspace, profile string) (InboxState, error)
+	// InboxItems returns those of the person's items that are there and not expired,
+	// in any order.
+	InboxItems(ctx context.Context, workspace, profile string, deliveries []string) ([]InboxItem, error)
+	// ChangeInbox makes a change without a record. An error means that it is not
+	// known whether it was made.
+	ChangeInbox(ctx context.Context, c *InboxChange) error
 }
 
 // Record is a delivery as the ledger sees it.
@@ -49,15 +52,38 @@ type Write struct {
 	// If is the version that must be there; 0 means none, which is also met by an
 	// expired record.
 	If int64
-	// Inbox is put together with the record, replacing the delivery's earlier
-	// item; nil means nothing.
-	Inbox *InboxItem
-	// Unbox names the profile from whose inbox the delivery's item is removed
-	// together with the write; empty means nothing.
-	Unbox string
+	// Inbox is made together with the record, or neither; nil changes nothing.
+	Inbox *InboxChange
 }
 
-// InboxItem is a message that waits in a person's inbox.
+// InboxChange is a change of one person's inbox.
+type InboxChange struct {
+	Workspace, Profile string
+	// Apply says what is to be written, from what is there. When somebody else
+	// changes the inbox meanwhile it is called again; the last call counts. Of several
+	// changes of one inbox in one Write, each is given what the one before it made.
+	Apply func(InboxState) (InboxEdit, error)
+}
+
+// InboxState is a person's inbox as the ledger sees it.
+type InboxState struct {
+	// Head says what is in the inbox: a JSON object with its format version in "v";
+	// nil when there is none, or none any more.
+	Head []byte
+	// Items of a person without a head, which earlier builds kept, in the order of At,
+	// then of delivery; those that are expired may be missing.
+	Items []InboxItem
+}
+
+// InboxEdit is what becomes of an inbox.
+type InboxEdit struct {
+	Head    []byte    // replaces the one that was there; nil: nothing is written at all
+	Expires time.Time // of the head
+	Put     *InboxItem
+	Remove  []string // deliveries whose items go; one that is not there is no error
+}
+
+// InboxItem is a message in a person's inbox. It is written once.
 type InboxItem struct {
 	Workspace string
 	Profile   string

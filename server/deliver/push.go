@@ -20,6 +20,8 @@ const (
 	detailNoToken      = "no_token"      // no device gave one
 	detailTokenDead    = "token_dead"    // the provider says that it is dead
 	detailNoCredential = "no_credential" // the app has none for the provider
+	detailNotDisplayed = "not_displayed" // a phone was granted, and did not say that it has shown it
+	detailNotShown     = "not_shown"     // a phone was granted, and says that it could not
 )
 
 // progress orders the details by how far a device came.
@@ -151,11 +153,11 @@ func (d *Deliverer) inbox(ctx context.Context, c *change, detail string, otherwi
 		r.finish(engage.DeliveryOutcome{State: engage.DeliveryFailed, Reason: otherwise, Detail: detail}, now)
 		return
 	}
-	c.inbox = item
+	c.box = &boxing{item: item}
 	for _, dev := range byUse(r.Send.Devices) {
-		c.phones = append(c.phones, dev.Install)
+		c.box.to = append(c.box.to, dev.Install)
 	}
-	r.State = inboxed
+	r.State, r.Boxed = inboxed, true
 	r.Send.Devices, r.Send.Data = nil, nil
 	r.tell(engage.DeliveryOutcome{State: engage.DeliveryInboxed, Channel: string(engage.Inbox), Detail: detail}, now)
 }

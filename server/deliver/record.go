@@ -56,6 +56,8 @@ type delivery struct {
 	Outcome   *engage.DeliveryOutcome `json:"outcome,omitempty"`
 	Told      bool                    `json:"told,omitempty"`      // decide has Outcome
 	Displayed bool                    `json:"displayed,omitempty"` // a phone has said so
+	Boxed     bool                    `json:"boxed,omitempty"`     // it was put into the inbox
+	Dismissed bool                    `json:"dismissed,omitempty"` // a phone has said so
 	UpdatedAt time.Time               `json:"updated_at"`
 
 	version int64 // in the ledger; 0 for none
@@ -219,11 +221,12 @@ type boxed struct {
 	DeepLink string            `json:"deep_link,omitempty"`
 	ImageURL string            `json:"image_url,omitempty"`
 	Data     map[string]string `json:"data,omitempty"`
+	SentMS   int64             `json:"sent_ms,omitempty"` // when it was decided; absent in items of earlier builds
 }
 
 func (d *delivery) inboxItem(now time.Time) (*InboxItem, error) {
 	s := &d.Send
-	body, err := json.Marshal(boxed{inboxV1, s.Campaign, s.Title, s.Body, s.DeepLink, s.ImageURL, s.Data})
+	body, err := json.Marshal(boxed{inboxV1, s.Campaign, s.Title, s.Body, s.DeepLink, s.ImageURL, s.Data, sentMS(s)})
 	if err != nil {
 		return nil, fmt.Errorf("encode inbox item %s: %w", s.Delivery, err)
 	}
@@ -242,10 +245,13 @@ func readInboxItem(it InboxItem) (*sdkpb.Message, error) {
 	if b.V != inboxV1 {
 		return nil, fmt.Errorf("inbox item %s: version %d", it.Delivery, b.V)
 	}
+	if b.SentMS == 0 {
+		b.SentMS = it.At.UnixMilli()
+	}
 	return &sdkpb.Message{
 		MessageId: it.Delivery, Kind: sdkpb.Message_KIND_INBOX, Title: b.Title, Body: b.Body,
 		DeepLink: b.DeepLink, ImageUrl: b.ImageURL, Data: b.Data,
-		ExpiresMs: it.Expires.UnixMilli(), CampaignId: b.Campaign,
+		ExpiresMs: it.Expires.UnixMilli(), CampaignId: b.Campaign, SentMs: b.SentMS,
 	}, nil
 }
 
@@ -253,8 +259,17 @@ func inAppMessage(s *engage.Send) *sdkpb.Message {
 	return &sdkpb.Message{
 		MessageId: s.Delivery, Kind: sdkpb.Message_KIND_IN_APP, Title: s.Title, Body: s.Body,
 		DeepLink: s.DeepLink, ImageUrl: s.ImageURL, Data: s.Data,
-		ExpiresMs: s.ExpiresAt.UnixMilli(), CampaignId: s.Campaign,
+		ExpiresMs: s.ExpiresAt.UnixMilli(), CampaignId: s.Campaign, SentMs: sentMS(s),
 	}
+}
+
+// sentMS is when the message was made, by whatever way it goes; 0 when a send of an
+// earlier build does not say.
+func sentMS(s *engage.Send) int64 {
+	if s.DecidedAt.IsZero() {
+		return 0
+	}
+	return s.DecidedAt.UnixMilli()
 }
 
 func pushMessage(d *delivery, dev *engage.Device) channels.Message {

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 	"time"
 
@@ -82,10 +83,38 @@ func TestFirstVersionsOfRecordsStayReadable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	item.Body = golden(t, "inbox-v1.json", item.Body)
-	m, err := readInboxItem(*item)
-	if err != nil || m.MessageId != "d1" || m.Title != "Umbrella?" || m.Data["sku"] != "7" || m.ExpiresMs != item.Expires.UnixMilli() {
-		t.Errorf("read %v, %v", m, err)
+	// Builds until issue 4 did not say when a message was sent.
+	first, err := os.ReadFile(filepath.Join("testdata", "inbox-v1.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, body := range [][]byte{first, golden(t, "inbox-v1-sent.json", item.Body)} {
+		item.Body = body
+		m, err := readInboxItem(*item)
+		if err != nil || m.MessageId != "d1" || m.Title != "Umbrella?" || m.Data["sku"] != "7" ||
+			m.ExpiresMs != item.Expires.UnixMilli() || m.SentMs != d.UpdatedAt.UnixMilli() || m.Display != nil {
+			t.Errorf("read %v, %v", m, err)
+		}
+	}
+
+	b := &box{V: boxV1, Epoch: "0011223344556677"}
+	b.put("d1", d.Send.ExpiresAt, "aabbccdd")
+	b.put("d2", d.Send.ExpiresAt, "aabbccdd")
+	b.read("d1", "aabbccdd")
+	b.remove("d2", d.UpdatedAt, "00112233")
+	b.Floor, b.Installs = 1, []string{"install-1"}
+	body, err := json.Marshal(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back2, err := readBox(golden(t, "box-v1.json", body))
+	if err != nil || !reflect.DeepEqual(back2, b) {
+		t.Errorf("read %+v, %v; want %+v", back2, err, b)
+	}
+	for _, bad := range []string{"", "{", "[]", "{}", `{"v":1}`, `{"v":2,"epoch":"00","runs":[{}]}`} {
+		if _, err := readBox([]byte(bad)); !errors.Is(err, errBox) {
+			t.Errorf("inbox %q: %v", bad, err)
+		}
 	}
 }
 

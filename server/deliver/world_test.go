@@ -187,11 +187,28 @@ func send(id string, devices ...engage.Device) engage.Send {
 	}
 }
 
-// sessions are open or not; what they are offered is kept as "install/kind/id".
+// sessions are open or not; what they are offered is kept as "install/kind/id", and
+// of which installs the inbox has changed.
 type sessions struct {
 	mu      sync.Mutex
 	open    map[string]bool
 	offered []string
+	changed []string
+}
+
+func (s *sessions) InboxChanged(workspace, install string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.changed = append(s.changed, workspace+"/"+install)
+}
+
+// told are the installs whose inbox has changed since it was asked last.
+func (s *sessions) told() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := s.changed
+	s.changed = nil
+	return out
 }
 
 func (s *sessions) set(installs ...string) {

@@ -198,6 +198,10 @@ const (
 	ReceiptDelivered = "delivered"
 	ReceiptDisplayed = "displayed"
 	ReceiptOpened    = "opened"
+	ReceiptAction    = "action"    // a button of it was pressed
+	ReceiptDismissed = "dismissed" // the person put it away
+	ReceiptConverted = "converted" // the app says that it led to what it was for
+	ReceiptFailed    = "failed"    // the app could not show it
 )
 
 // Counts per campaign and arm.

@@ -1,8 +1,11 @@
 package delivertest
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -13,6 +16,9 @@ import (
 
 // RunLedger is the contract of deliver.Ledger. open makes an empty one whose
 // records expire by the clock.
+//
+// The ledger has a method PutItem(deliver.InboxItem), which writes an item as
+// builds did that kept no head.
 func RunLedger(t *testing.T, open func(t *testing.T, c clock.Clock) deliver.Ledger) {
 	start := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 	for _, test := range []struct {
@@ -25,8 +31,10 @@ func RunLedger(t *testing.T, open func(t *testing.T, c clock.Clock) deliver.Ledg
 		{"lanes are in order of due time, across workspaces", (*ledgerTest).lanes},
 		{"finished records expire, and may then be written anew", (*ledgerTest).expiry},
 		{"workspaces do not see each other", (*ledgerTest).workspaces},
-		{"inbox items come and go with their records", (*ledgerTest).inbox},
-		{"the oldest of an inbox are trimmed", (*ledgerTest).trim},
+		{"an inbox changes with its record", (*ledgerTest).inbox},
+		{"changes of one inbox in one write follow each other", (*ledgerTest).chain},
+		{"of racing changes of an inbox none is lost", (*ledgerTest).raceInbox},
+		{"items of earlier builds are handed over once", (*ledgerTest).adopt},
 	} {
 		t.Run(test.fact, func(t *testing.T) {
 			c := clock.NewManual(start)
@@ -51,6 +59,11 @@ func (t *ledgerTest) record(workspace, id, lane string, after time.Duration) del
 	r.Due = t.clock.Now().Add(after)
 	r.Body = fmt.Appendf(nil, `{"v":1,"id":%q,"lane":%q,"due_us":%d}`, id, lane, r.Due.UnixMicro())
 	return r
+}
+
+// old writes an item as earlier builds did.
+func (t *ledgerTest) old(it *deliver.InboxItem) {
+	t.l.(interface{ PutItem(it deliver.InboxItem) }).PutItem(*it) //nolint:forcetypeassert // RunLedger demands it
 }
 
 func (t *ledgerTest) write(ws ...deliver.Write) []bool {
@@ -203,22 +216,42 @@ func (t *ledgerTest) expiry() {
 
 func (t *ledgerTest) workspaces() {
 	t.want("same id in two", t.write(
-		deliver.Write{Record: t.record("v", "a", "", 0), Inbox: t.item("v", "ada", "a", 0)},
-		deliver.Write{Record: t.record("w", "a", "", 0), Inbox: t.item("w", "ada", "a", 0)},
+		deliver.Write{Record: t.record("v", "a", "", 0), Inbox: t.add("v", "ada", "a")},
+		deliver.Write{Record: t.record("w", "a", "", 0), Inbox: t.add("w", "ada", "a")},
 	), []bool{true, true})
-	t.write(deliver.Write{Record: t.record("v", "a", "", 0), If: 1, Unbox: "ada"})
-	t.want("unboxed", t.box("v", "ada"), []string(nil))
-	t.want("the other's", t.box("w", "ada"), []string{"a"})
+	t.write(deliver.Write{Record: t.record("v", "a", "", 0), If: 1, Inbox: t.drop("v", "ada", "a")})
+	t.want("removed", t.box("v", "ada"), "+a-a []")
+	t.want("the other's", t.box("w", "ada"), "+a [a]")
 	if got, _ := t.get("w", "a"); got.Version != 1 {
 		t.Errorf("the other's record has version %d", got.Version)
 	}
-	if err := t.l.Trim(t.Context(), "v", "ada", 0); err != nil {
-		t.Fatal(err)
-	}
-	t.want("trimmed elsewhere", t.box("w", "ada"), []string{"a"})
 	if _, ok := t.get("u", "a"); ok {
 		t.Error("a third workspace sees it")
 	}
+}
+
+// The heads of these tests list what has been done: {"v":1,"did":"+a+b-a"}.
+func (t *ledgerTest) change(workspace, profile, did string, put *deliver.InboxItem, remove ...string) *deliver.InboxChange {
+	return &deliver.InboxChange{Workspace: workspace, Profile: profile, Apply: func(was deliver.InboxState) (deliver.InboxEdit, error) {
+		var h struct {
+			V   int    `json:"v"`
+			Did string `json:"did"`
+		}
+		if was.Head != nil {
+			if len(was.Items) > 0 {
+				t.Errorf("a head and items: %v", was)
+			}
+			if err := json.Unmarshal(was.Head, &h); err != nil {
+				return deliver.InboxEdit{}, err
+			}
+		}
+		for _, it := range was.Items {
+			h.Did += "=" + it.Delivery
+		}
+		h.V, h.Did = 1, h.Did+did
+		head, err := json.Marshal(h)
+		return deliver.InboxEdit{Head: head, Expires: t.clock.Now().Add(24 * time.Hour), Put: put, Remove: remove}, err
+	}}
 }
 
 func (t *ledgerTest) item(workspace, profile, id string, after time.Duration) *deliver.InboxItem {
@@ -229,51 +262,136 @@ func (t *ledgerTest) item(workspace, profile, id string, after time.Duration) *d
 	}
 }
 
-func (t *ledgerTest) box(workspace, profile string) (ids []string) {
+func (t *ledgerTest) add(workspace, profile, id string) *deliver.InboxChange {
+	return t.change(workspace, profile, "+"+id, t.item(workspace, profile, id, 0))
+}
+
+func (t *ledgerTest) drop(workspace, profile, id string) *deliver.InboxChange {
+	return t.change(workspace, profile, "-"+id, nil, id)
+}
+
+// box is what an inbox's head says and which of the items a, b, c, d, e are there.
+func (t *ledgerTest) box(workspace, profile string) string {
 	t.Helper()
-	items, err := t.l.Inbox(t.Context(), workspace, profile)
+	state, err := t.l.Inbox(t.Context(), workspace, profile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, it := range items {
-		if want := fmt.Sprintf(`{"v":1,"id":%q}`, it.Delivery); it.Workspace != workspace || it.Profile != profile || string(it.Body) != want {
-			t.Errorf("item %+v", it)
+	var h struct{ Did string }
+	if state.Head != nil {
+		if err := json.Unmarshal(state.Head, &h); err != nil {
+			t.Fatal(err)
 		}
-		ids = append(ids, it.Delivery)
 	}
-	return ids
+	both := [2][]string{}
+	for i, ask := range [][]string{{"a", "b", "c", "d", "e"}, {"a", "b"}} { // many, and few
+		items, err := t.l.InboxItems(t.Context(), workspace, profile, ask)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, it := range items {
+			if want := fmt.Sprintf(`{"v":1,"id":%q}`, it.Delivery); it.Workspace != workspace || it.Profile != profile || string(it.Body) != want {
+				t.Errorf("item %+v", it)
+			}
+			both[i] = append(both[i], it.Delivery)
+		}
+		slices.Sort(both[i])
+	}
+	if few := slices.DeleteFunc(slices.Clone(both[0]), func(id string) bool { return id > "b" }); !slices.Equal(few, both[1]) {
+		t.Errorf("of all there are %v, of a and b alone %v", both[0], both[1])
+	}
+	return fmt.Sprint(h.Did, " ", both[0])
 }
 
 func (t *ledgerTest) inbox() {
+	t.want("nobody's", t.box("w", "nobody"), " []")
 	t.write(
-		deliver.Write{Record: t.record("w", "second", "x", 0), Inbox: t.item("w", "ada", "second", time.Microsecond)},
-		deliver.Write{Record: t.record("w", "first", "x", 0), Inbox: t.item("w", "ada", "first", 0)},
-		deliver.Write{Record: t.record("w", "bob's", "x", 0), Inbox: t.item("w", "ada2", "bob's", 0)},
+		deliver.Write{Record: t.record("w", "a", "x", 0), Inbox: t.add("w", "ada", "a")},
+		deliver.Write{Record: t.record("w", "c", "x", 0), Inbox: t.add("w", "ada2", "c")},
 	)
-	t.want("items", t.box("w", "ada"), []string{"first", "second"})
-	t.want("lost write", t.write(deliver.Write{Record: t.record("w", "first", "", 0), If: 5, Unbox: "ada", Inbox: t.item("w", "ada", "third", 0)}), []bool{false})
-	t.want("after a lost write", t.box("w", "ada"), []string{"first", "second"})
-	t.write(deliver.Write{Record: t.record("w", "first", "x", 0), If: 1, Inbox: t.item("w", "ada", "first", 2*time.Microsecond)})
-	t.want("put again", t.box("w", "ada"), []string{"second", "first"})
-	t.write(deliver.Write{Record: t.record("w", "first", "", 0), If: 2, Unbox: "ada"})
-	t.want("unboxed", t.box("w", "ada"), []string{"second"})
-	t.write(deliver.Write{Record: t.record("w", "first", "", 0), If: 3, Unbox: "ada"})
-	t.want("unboxed twice", t.box("w", "ada"), []string{"second"})
+	t.write(deliver.Write{Record: t.record("w", "b", "x", 0), Inbox: t.add("w", "ada", "b")})
+	t.want("items", t.box("w", "ada"), "+a+b [a b]")
+	t.want("lost write", t.write(deliver.Write{Record: t.record("w", "a", "", 0), If: 5, Inbox: t.drop("w", "ada", "b")}), []bool{false})
+	t.want("after a lost write", t.box("w", "ada"), "+a+b [a b]")
+	t.write(deliver.Write{Record: t.record("w", "a", "", 0), If: 1, Inbox: t.drop("w", "ada", "a")})
+	t.want("removed", t.box("w", "ada"), "+a+b-a [b]")
+	t.want("without a record", t.l.ChangeInbox(t.Context(), t.drop("w", "ada", "a")), nil)
+	t.want("removed twice", t.box("w", "ada"), "+a+b-a-a [b]")
+	nothing := &deliver.InboxChange{Workspace: "w", Profile: "bob", Apply: func(deliver.InboxState) (deliver.InboxEdit, error) {
+		return deliver.InboxEdit{}, nil
+	}}
+	t.want("no change", t.l.ChangeInbox(t.Context(), nothing), nil)
+	if s, err := t.l.Inbox(t.Context(), "w", "bob"); err != nil || s.Head != nil || len(s.Items) > 0 {
+		t.Errorf("an inbox without a change: %v, %v", s, err)
+	}
+	refused := errors.New("no")
+	bad := &deliver.InboxChange{Workspace: "w", Profile: "ada", Apply: func(deliver.InboxState) (deliver.InboxEdit, error) {
+		return deliver.InboxEdit{}, refused
+	}}
+	if err := t.l.ChangeInbox(t.Context(), bad); !errors.Is(err, refused) {
+		t.Errorf("a change that cannot be made: %v", err)
+	}
+	if _, err := t.l.Write(t.Context(), []deliver.Write{{Record: t.record("w", "a", "", 0), If: 2, Inbox: bad}}); !errors.Is(err, refused) {
+		t.Errorf("with its record: %v", err)
+	}
+	if got, _ := t.get("w", "a"); got.Version != 2 {
+		t.Errorf("the record has version %d", got.Version)
+	}
 	t.clock.Advance(2 * time.Hour)
-	t.want("expired", t.box("w", "ada"), []string(nil))
-	t.want("nobody's", t.box("w", "nobody"), []string(nil))
+	t.want("items expire", t.box("w", "ada"), "+a+b-a-a []")
+	t.clock.Advance(23 * time.Hour)
+	t.want("heads too", t.box("w", "ada"), " []")
+	t.write(deliver.Write{Record: t.record("w", "d", "", 0), Inbox: t.add("w", "ada", "d")})
+	t.want("anew", t.box("w", "ada"), "+d [d]")
 }
 
-func (t *ledgerTest) trim() {
-	for i := range 5 {
-		id := fmt.Sprintf("d%d", i)
-		t.write(deliver.Write{Record: t.record("w", id, "", 0), Inbox: t.item("w", "ada", id, time.Duration(i)*time.Second)})
+func (t *ledgerTest) chain() {
+	t.write(deliver.Write{Record: t.record("w", "a", "", 0), Inbox: t.add("w", "ada", "a")})
+	won := t.write(
+		deliver.Write{Record: t.record("w", "b", "", 0), Inbox: t.add("w", "ada", "b")},
+		deliver.Write{Record: t.record("w", "a", "", 0), If: 1, Inbox: t.drop("w", "ada", "a")},
+		deliver.Write{Record: t.record("w", "c", "", 0), Inbox: t.add("w", "ada", "c")},
+	)
+	t.want("won", won, []bool{true, true, true})
+	t.want("in one write", t.box("w", "ada"), "+a+b-a+c [b c]")
+	won = t.write(
+		deliver.Write{Record: t.record("w", "d", "", 0), Inbox: t.add("w", "ada", "d")},
+		deliver.Write{Record: t.record("w", "a", "", 0), If: 1, Inbox: t.drop("w", "ada", "b")},
+		deliver.Write{Record: t.record("w", "e", "", 0), Inbox: t.add("w", "ada", "e")},
+	)
+	t.want("won", won, []bool{true, false, true})
+	t.want("where one lost", t.box("w", "ada"), "+a+b-a+c+d+e [b c d e]")
+}
+
+func (t *ledgerTest) raceInbox() {
+	const n = 16
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			id := fmt.Sprintf("r%02d", i)
+			if won, err := t.l.Write(t.Context(), []deliver.Write{{Record: t.record("w", id, "", 0), Inbox: t.add("w", "ada", id)}}); err != nil || !won[0] {
+				t.Errorf("write: %v, %v", won, err)
+			}
+			if err := t.l.ChangeInbox(t.Context(), t.change("w", "ada", "!", nil)); err != nil {
+				t.Error(err)
+			}
+		})
 	}
-	for _, keep := range []int{5, 3} {
-		if err := t.l.Trim(t.Context(), "w", "ada", keep); err != nil {
-			t.Fatal(err)
-		}
-		t.want("kept", len(t.box("w", "ada")), keep)
+	wg.Wait()
+	did := t.box("w", "ada")
+	t.want("changes", []int{strings.Count(did, "+r"), strings.Count(did, "!")}, []int{n, n})
+}
+
+func (t *ledgerTest) adopt() {
+	t.old(t.item("w", "ada", "b", time.Second))
+	t.old(t.item("w", "ada", "a", 2*time.Second))
+	t.old(t.item("w", "ada2", "c", 0))
+	t.want("without a head", t.box("w", "ada"), " [a b]")
+	state, err := t.l.Inbox(t.Context(), "w", "ada")
+	if err != nil || len(state.Items) != 2 || state.Items[0].Delivery != "b" {
+		t.Errorf("state %v, %v", state, err)
 	}
-	t.want("kept", t.box("w", "ada"), []string{"d2", "d3", "d4"})
+	t.write(deliver.Write{Record: t.record("w", "d", "", 0), Inbox: t.add("w", "ada", "d")})
+	t.want("with one", t.box("w", "ada"), "=b=a+d [a b d]")
+	t.want("another's", t.box("w", "ada2"), " [c]")
 }

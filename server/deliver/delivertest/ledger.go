@@ -5,6 +5,7 @@ package delivertest
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -22,12 +23,18 @@ type Ledger struct {
 	mu      sync.Mutex
 	records map[key]deliver.Record
 	lanes   map[string][]entry // in order
-	inbox   map[key][]deliver.InboxItem
+	heads   map[key]head       // of inboxes
+	items   map[key][]deliver.InboxItem
 	fail    error
 	writes  int
 }
 
 type key struct{ workspace, id string }
+
+type head struct {
+	body    []byte
+	expires time.Time
+}
 
 type entry struct {
 	due time.Time
@@ -41,8 +48,24 @@ func (e entry) compare(o entry) int {
 // NewLedger makes an empty ledger whose records expire by the clock.
 func NewLedger(c clock.Clock) *Ledger {
 	return &Ledger{
-		clock: c, records: map[key]deliver.Record{}, lanes: map[string][]entry{}, inbox: map[key][]deliver.InboxItem{},
+		clock: c, records: map[key]deliver.Record{}, lanes: map[string][]entry{}, heads: map[key]head{}, items: map[key][]deliver.InboxItem{},
 	}
+}
+
+// Clone is a copy, as a backup is one.
+func (l *Ledger) Clone() *Ledger {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := NewLedger(l.clock)
+	maps.Copy(c.records, l.records)
+	maps.Copy(c.heads, l.heads)
+	for k, v := range l.lanes {
+		c.lanes[k] = slices.Clone(v)
+	}
+	for k, v := range l.items {
+		c.items[k] = slices.Clone(v)
+	}
+	return c
 }
 
 // Fail makes every call fail with err, and work again with nil.
@@ -96,6 +119,11 @@ func (l *Ledger) Write(_ context.Context, writes []deliver.Write) ([]bool, error
 		if ok != (w.If != 0) || ok && old.Version != w.If {
 			continue
 		}
+		if w.Inbox != nil {
+			if err := l.changeInbox(w.Inbox); err != nil {
+				return nil, err
+			}
+		}
 		won[i] = true
 		l.writes++
 		l.unlist(k)
@@ -107,17 +135,6 @@ func (l *Ledger) Write(_ context.Context, writes []deliver.Write) ([]bool, error
 			e := entry{r.Due, k}
 			at, _ := slices.BinarySearchFunc(l.lanes[r.Lane], e, entry.compare)
 			l.lanes[r.Lane] = slices.Insert(l.lanes[r.Lane], at, e)
-		}
-		if w.Unbox != "" {
-			l.unbox(key{w.Workspace, w.Unbox}, w.ID)
-		}
-		if w.Inbox != nil {
-			p := key{w.Inbox.Workspace, w.Inbox.Profile}
-			l.unbox(p, w.Inbox.Delivery)
-			l.inbox[p] = append(l.inbox[p], *w.Inbox)
-			slices.SortFunc(l.inbox[p], func(a, b deliver.InboxItem) int {
-				return cmp.Or(a.At.Compare(b.At), strings.Compare(a.Delivery, b.Delivery))
-			})
 		}
 	}
 	return won, nil
@@ -138,8 +155,52 @@ func (l *Ledger) unlist(k key) {
 	}
 }
 
-func (l *Ledger) unbox(profile key, delivery string) {
-	l.inbox[profile] = slices.DeleteFunc(l.inbox[profile], func(it deliver.InboxItem) bool { return it.Delivery == delivery })
+// ChangeInbox implements deliver.Ledger.
+func (l *Ledger) ChangeInbox(_ context.Context, c *deliver.InboxChange) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.fail != nil {
+		return l.fail
+	}
+	return l.changeInbox(c)
+}
+
+func (l *Ledger) changeInbox(c *deliver.InboxChange) error {
+	k := key{c.Workspace, c.Profile}
+	edit, err := c.Apply(l.inbox(k))
+	if err != nil || edit.Head == nil {
+		return err
+	}
+	l.heads[k] = head{slices.Clone(edit.Head), edit.Expires}
+	if edit.Put != nil {
+		l.putItem(*edit.Put)
+	}
+	l.items[k] = slices.DeleteFunc(l.items[k], func(it deliver.InboxItem) bool { return slices.Contains(edit.Remove, it.Delivery) })
+	return nil
+}
+
+// PutItem writes an item as builds did that kept no head.
+func (l *Ledger) PutItem(it deliver.InboxItem) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.putItem(it)
+}
+
+// RemoveItem loses an item.
+func (l *Ledger) RemoveItem(workspace, profile, delivery string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k := key{workspace, profile}
+	l.items[k] = slices.DeleteFunc(l.items[k], func(it deliver.InboxItem) bool { return it.Delivery == delivery })
+}
+
+func (l *Ledger) putItem(it deliver.InboxItem) {
+	k := key{it.Workspace, it.Profile}
+	l.items[k] = slices.DeleteFunc(l.items[k], func(old deliver.InboxItem) bool { return old.Delivery == it.Delivery })
+	l.items[k] = append(l.items[k], it)
+	slices.SortFunc(l.items[k], func(a, b deliver.InboxItem) int {
+		return cmp.Or(a.At.Compare(b.At), strings.Compare(a.Delivery, b.Delivery))
+	})
 }
 
 // Due implements deliver.Ledger.
@@ -170,23 +231,30 @@ func (l *Ledger) Lanes(context.Context) ([]string, error) {
 }
 
 // Inbox implements deliver.Ledger.
-func (l *Ledger) Inbox(_ context.Context, workspace, profile string) ([]deliver.InboxItem, error) {
+func (l *Ledger) Inbox(_ context.Context, workspace, profile string) (deliver.InboxState, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := l.clock.Now()
-	out := slices.DeleteFunc(slices.Clone(l.inbox[key{workspace, profile}]), func(it deliver.InboxItem) bool {
-		return !now.Before(it.Expires)
-	})
-	return out, l.fail
+	return l.inbox(key{workspace, profile}), l.fail
 }
 
-// Trim implements deliver.Ledger.
-func (l *Ledger) Trim(_ context.Context, workspace, profile string, keep int) error {
+func (l *Ledger) inbox(k key) deliver.InboxState {
+	if h, ok := l.heads[k]; ok && l.clock.Now().Before(h.expires) {
+		return deliver.InboxState{Head: slices.Clone(h.body)}
+	}
+	return deliver.InboxState{Items: l.there(k)}
+}
+
+// there are the items that are not expired.
+func (l *Ledger) there(k key) []deliver.InboxItem {
+	now := l.clock.Now()
+	return slices.DeleteFunc(slices.Clone(l.items[k]), func(it deliver.InboxItem) bool { return !now.Before(it.Expires) })
+}
+
+// InboxItems implements deliver.Ledger.
+func (l *Ledger) InboxItems(_ context.Context, workspace, profile string, deliveries []string) ([]deliver.InboxItem, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p := key{workspace, profile}
-	if n := len(l.inbox[p]); n > keep {
-		l.inbox[p] = slices.Delete(l.inbox[p], 0, n-keep)
-	}
-	return l.fail
+	return slices.DeleteFunc(l.there(key{workspace, profile}), func(it deliver.InboxItem) bool {
+		return !slices.Contains(deliveries, it.Delivery)
+	}), l.fail
 }
