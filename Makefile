@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help bootstrap compiler tools generate build demo test lint check-generated smoke test-mongo mongo-uri bench soak clean
+.PHONY: help bootstrap compiler tools generate build demo test test-ts lint check-generated smoke test-mongo mongo-uri bench soak clean
 
 # The pinned tools come before what the machine has.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
@@ -25,8 +25,15 @@ compiler:
 tools:
 	@deploy/bootstrap.sh --build --tools --quiet
 
-generate: tools ## write the generated code anew (sdkproto/sdkpb)
+# What package-lock.json names; only when that has changed.
+ts_modules := sdkproto/ts/node_modules/.package-lock.json
+$(ts_modules): sdkproto/ts/package.json sdkproto/ts/package-lock.json
+	cd sdkproto/ts && npm ci
+	@touch $@
+
+generate: tools $(ts_modules) ## write the generated code anew (sdkproto/sdkpb, sdkproto/ts/src/gen)
 	cd sdkproto && buf generate
+	cd sdkproto/ts && npm run --silent generate
 
 build: compiler ## bin/footfall and bin/footfall-lab
 	@mkdir -p bin
@@ -37,18 +44,24 @@ demo: build ## the real server, simulated providers and a synthetic town; live p
 
 # The quick checks come first, the tests last: what stands at the end is go
 # test's own report.
-test: bootstrap check-generated lint smoke ## everything: generated code, lint, demo smoke, tests with the race detector
+test: bootstrap check-generated lint smoke test-ts ## everything: generated code, lint, demo smoke, TypeScript, tests with the race detector
 	go test -race -timeout $(strip $(TIMEOUT)) ./...
 
+test-ts: build $(ts_modules) ## the TypeScript SDK: vectors, units, a phone cut off 1,000 times, size of the bundle
+	cd sdkproto/ts && npm run --silent test
+
 # golangci-lint runs gofumpt, goimports and go vet among the others.
-lint: tools ## formatting, vet and the rules of .golangci.yml
+lint: tools $(ts_modules) ## formatting, vet and the rules of .golangci.yml; types and rules of the TypeScript
 	cd sdkproto && buf lint
 	golangci-lint run ./...
+	cd sdkproto/ts && npm run --silent lint
 
-check-generated: tools ## is the committed generated code what the pinned tools make?
+check-generated: tools $(ts_modules) ## is the committed generated code what the pinned tools make?
 	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && \
 	  (cd sdkproto && buf generate --output "$$tmp") && \
-	  { diff -r "$$tmp/sdkpb" sdkproto/sdkpb >&2 || { echo "sdkproto/sdkpb is not what the .proto files say: run make generate" >&2; exit 1; }; }
+	  { diff -r "$$tmp/sdkpb" sdkproto/sdkpb >&2 || { echo "sdkproto/sdkpb is not what the .proto files say: run make generate" >&2; exit 1; }; } && \
+	  (cd sdkproto && buf generate --template ts/buf.gen.yaml --output "$$tmp" && node ts/scripts/compact.mjs "$$tmp/ts/src/gen") && \
+	  { diff -r "$$tmp/ts/src/gen" sdkproto/ts/src/gen >&2 || { echo "sdkproto/ts/src/gen is not what the .proto files say: run make generate" >&2; exit 1; }; }
 
 # Thirty seconds of the town on any free port; exit status 1 when the audit finds
 # anything lost or doubled.
@@ -89,4 +102,4 @@ soak: build ## long: every fuzz target for FUZZTIME, the tests five times in shu
 	bin/footfall-lab demo --people 300 --duration 5m --json --port 0 --nats --kill nats,server
 
 clean: ## remove what was built (not .tools, not data)
-	rm -rf bin coverage.out
+	rm -rf bin coverage.out sdkproto/ts/build sdkproto/ts/dist
