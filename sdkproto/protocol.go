@@ -87,6 +87,7 @@ const (
 	MaxJWTChars        = 4096       // of identify.jwt
 	DefaultCredit      = 500        // items in flight per session
 	MaxQueueItems      = 10_000     // kept on the phone while it is offline
+	MaxInboxMessages   = 100        // kept for a person, the newest
 	MaxQueueBytes      = 10_000_000 // likewise, of items as protobuf
 )
 

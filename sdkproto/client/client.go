@@ -9,9 +9,11 @@
 // open connection costs two goroutines (the caller's of Run, and a writer), a
 // backgrounded client none.
 //
-// Reading order: Options, Client, queue.go (what waits and what is in flight),
-// session.go (one websocket), post.go (the POSTs), message.go (claim, grant,
-// shown once).
+// Reading order: Options, Client, store.go and filestore.go (what outlives the
+// process), queue.go (what waits and what is in flight), session.go (one
+// websocket), post.go (the POSTs and GETs), token.go, numbered.go (what the server
+// sends is taken once), message.go (claim, grant, shown once), inbox.go,
+// tracking.go.
 package client
 
 import (
@@ -24,6 +26,7 @@ import (
 	mathrand "math/rand/v2"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -47,8 +50,10 @@ type Options struct {
 	SDK        string // name/version; empty means this package's
 
 	Codec sdkproto.Codec // nil means Protobuf
-	// Caps is what the host does beyond the first version: sdkproto.CapBubble if its
-	// OnRegions registers the bubble, sdkproto.CapBeacons if it looks for beacons.
+	// Caps is what client and host do beyond the first version. The client does what
+	// sdkproto.CapResume, CapInbox, CapConfig and CapGoaway ask for, if they are named
+	// here; Features names all four. CapBubble is for a host whose OnRegions registers
+	// the bubble, CapBeacons for one that looks for beacons.
 	Caps        []string
 	PushTarget  *sdkpb.PushTarget  // nil means none yet
 	Permissions *sdkpb.Permissions // nil says nothing
@@ -67,18 +72,33 @@ type Options struct {
 	BackoffMax time.Duration // 0 means 300 s
 	DeadAfter  time.Duration // silence beyond the ping interval that makes the server dead; 0 means 10 s
 	FlushAfter time.Duration // how long an item may wait for company on the socket; 0 sends at once
-	MaxQueue   int           // beyond it the oldest fix or beacon heard is dropped, then the oldest event; 0 means 10,000
+	AckAfter   time.Duration // how long the server's numbered frames may wait for a frame to be acknowledged by; 0 means 2 s
+	// Beyond MaxQueue items or MaxQueueBytes the oldest fix or beacon heard is
+	// dropped, then the oldest event; 0 means 10,000, and 10 MB as protobuf.
+	MaxQueue      int
+	MaxQueueBytes int
 
 	// DisableDedupe shows a message as often as it comes. For sabotage in the lab.
 	DisableDedupe bool
 
+	// HostShows: the host says by Shown and Gone what becomes of an in-app message
+	// that OnMessage gave it; until Gone no other is claimed. Otherwise it counts as
+	// shown, and as gone, when OnMessage returns.
+	HostShows bool
+
 	// The callbacks run on the goroutine that received what they tell. They may
-	// enqueue; they must not call Run, Foreground, Background or Close. Nil means
-	// nobody listens.
+	// enqueue; they must not wait for the server (Run, Background, Close, PostBatch,
+	// SyncInbox, RefreshToken). Nil means nobody listens.
 
 	// OnMessage shows a granted in-app message or takes an inbox message, once
 	// per message id.
 	OnMessage func(*sdkpb.Message)
+	OnInbox   func()              // Inbox has changed
+	OnConfig  func(*sdkpb.Config) // another config is in force; Tracking says what follows
+	// OnIdentity is told that the server has refused the proof of who somebody is
+	// (sdkproto.RejectIdentity, RejectExpired): the host asks its server for another
+	// and identifies again. Until then the client goes on anonymously.
+	OnIdentity func(*sdkpb.Identify, *sdkpb.Reject)
 	// OnRegions registers the whole set with the OS, its bubble too, and returns what
 	// it refused.
 	OnRegions func(*sdkpb.Regions) []*sdkpb.RegionFailure
@@ -109,6 +129,8 @@ type TerminalError struct {
 	Close  sdkproto.CloseCode // 0 when an error came instead
 	Err    sdkproto.ErrorCode // 0 when only a close code came
 	Reason string
+
+	shown string // the device token that was refused, if one was
 }
 
 // Error implements error.
@@ -138,8 +160,10 @@ type Client struct {
 	wake    chan struct{} // the writer has something to look at
 	regLock chan struct{} // holds one token: who registers
 
+	postLock chan struct{} // holds one token: whose POST of items is under way
+
 	mu    sync.Mutex
-	token string
+	kept  Saved // what the store has, but for the items and the ids shown
 	perms *sdkpb.Permissions
 	push  *sdkpb.PushTarget
 	queue queue
@@ -147,6 +171,7 @@ type Client struct {
 	// there is nothing to tell the server.
 	heard   *sdkpb.RegionsAck
 	shown   shownSet
+	display display
 	session *session           // nil without an open one
 	cancel  context.CancelFunc // of the running loop; nil when none runs
 	done    chan struct{}      // closed when it has returned
@@ -187,8 +212,8 @@ func New(o Options) (*Client, error) {
 	o.setDefaults()
 	c := &Client{
 		opts: o, base: base, codec: o.Codec, http: o.HTTPClient, log: o.Logger,
-		token: "", perms: o.Permissions, push: o.PushTarget,
-		wake: make(chan struct{}, 1), regLock: make(chan struct{}, 1),
+		perms: o.Permissions, push: o.PushTarget,
+		wake: make(chan struct{}, 1), regLock: make(chan struct{}, 1), postLock: make(chan struct{}, 1),
 	}
 	d := *o.Dialer
 	d.Subprotocols = []string{c.codec.Subprotocol()}
@@ -197,11 +222,12 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("client: load store: %w", err)
 	}
-	c.token = saved.Token
 	c.queue.load(saved)
 	for _, id := range saved.Shown {
 		c.shown.add(id)
 	}
+	saved.Items, saved.Shown = nil, nil
+	c.kept = saved
 	return c, nil
 }
 
@@ -245,8 +271,14 @@ func (o *Options) setDefaults() {
 	if o.DeadAfter <= 0 {
 		o.DeadAfter = sdkproto.DeadAfter
 	}
+	if o.AckAfter <= 0 {
+		o.AckAfter = 2 * time.Second
+	}
 	if o.MaxQueue <= 0 {
 		o.MaxQueue = sdkproto.MaxQueueItems
+	}
+	if o.MaxQueueBytes <= 0 {
+		o.MaxQueueBytes = sdkproto.MaxQueueBytes
 	}
 	if o.SDK == "" {
 		o.SDK = "footfall-go/1.0"
@@ -269,7 +301,37 @@ func (c *Client) InstallID() string { return c.opts.InstallID }
 func (c *Client) Registered() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.token != ""
+	return c.kept.Token != ""
+}
+
+// Features are the capabilities that the client has by itself, for Options.Caps.
+func Features() []string {
+	return []string{sdkproto.CapResume, sdkproto.CapInbox, sdkproto.CapConfig, sdkproto.CapGoaway}
+}
+
+func (c *Client) has(capability string) bool { return slices.Contains(c.opts.Caps, capability) }
+
+// keep makes a change durable and has it take effect. Called with the lock.
+func (c *Client) keep(x Change) error {
+	if x.empty() {
+		return nil
+	}
+	if err := c.opts.Store.Apply(x); err != nil {
+		return fmt.Errorf("client: keep state: %w", err)
+	}
+	x.Shown = "" // it has a set of its own
+	c.kept.apply(x)
+	return nil
+}
+
+// keepOrWarn is keep for what takes effect in this process anyway. Called with the
+// lock.
+func (c *Client) keepOrWarn(x Change) {
+	if err := c.keep(x); err != nil {
+		c.log.Warn("keep state", "install", c.opts.InstallID, "error", err)
+		x.Shown = ""
+		c.kept.apply(x)
+	}
 }
 
 // Pending is the number of items that are neither acknowledged nor refused.
@@ -427,10 +489,9 @@ func (c *Client) loop(ctx context.Context) (err error) {
 			attempt, reregistered = 0, false
 		}
 		if terminal, ok := errors.AsType[*TerminalError](err); ok {
-			if terminal.Action() != sdkproto.ActReregister || reregistered || !c.forgetToken(ctx) {
+			if terminal.Action() != sdkproto.ActReregister || !c.tokenRefused(ctx, terminal.shown, &reregistered) {
 				return err
 			}
-			reregistered = true
 			continue
 		}
 		wait := c.backoff(attempt, err)
@@ -446,6 +507,9 @@ func (c *Client) loop(ctx context.Context) (err error) {
 // after a server's wish, that and a little jitter.
 func (c *Client) backoff(attempt int, err error) time.Duration {
 	if after, ok := errors.AsType[*RetryError](err); ok && after.After > 0 {
+		if after.exact {
+			return after.After
+		}
 		return after.After + time.Duration(c.opts.Rand()*float64(max(after.After/4, c.opts.BackoffMin)))
 	}
 	most := c.opts.BackoffMax
@@ -472,45 +536,58 @@ func (c *Client) state(s State, err error) {
 	}
 }
 
-// forgetToken reports whether there was one to forget.
-func (c *Client) forgetToken(ctx context.Context) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	had := c.token != ""
-	c.token = ""
-	if err := c.opts.Store.SetToken(""); err != nil {
-		c.log.WarnContext(ctx, "forget device token", "install", c.opts.InstallID, "error", err)
-	}
-	return had
-}
-
-// hello is the identification of now.
-func (c *Client) hello(state sdkpb.Lifecycle_State) *sdkpb.Hello {
+// hello is the identification of now, and the token that it shows.
+func (c *Client) hello(state sdkpb.Lifecycle_State) (*sdkpb.Hello, string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	o := &c.opts
-	return &sdkpb.Hello{
-		AppKey: o.AppKey, InstallId: o.InstallID, DeviceToken: c.token,
+	h := &sdkpb.Hello{
+		AppKey: o.AppKey, InstallId: o.InstallID, DeviceToken: c.kept.Token,
 		ProtoMin: sdkproto.ProtoMin, ProtoMax: sdkproto.ProtoMax, Sdk: o.SDK,
 		Platform: o.Platform, OsVersion: o.OSVersion, AppVersion: o.AppVersion,
 		BootId: o.BootID, WallMs: o.Clock().UnixMilli(), MonoMs: o.Mono().Milliseconds(),
 		TimeZone: o.TimeZone, Locale: o.Locale, Caps: o.Caps,
 		Permissions: c.perms, PushTarget: c.push, Lifecycle: state,
+		RegionsEtag: c.kept.Regions.GetEtag(),
 	}
+	if c.has(sdkproto.CapConfig) {
+		h.ConfigEtag = c.kept.Config.GetEtag()
+	}
+	if c.has(sdkproto.CapInbox) {
+		h.InboxCursor = new(c.inboxCursor())
+	}
+	if c.has(sdkproto.CapResume) && state == sdkpb.Lifecycle_STATE_FOREGROUND {
+		h.Resume = c.kept.Resume
+	}
+	return h, c.kept.Token
 }
 
-// welcome takes what hello_ok says for longer than a session.
-func (c *Client) welcome(ctx context.Context, ok *sdkpb.HelloOk) error {
+// welcome takes what hello_ok says for longer than a session. Shown is the token
+// that hello showed; socket says that numbered frames may follow.
+func (c *Client) welcome(ctx context.Context, ok *sdkpb.HelloOk, shown string, socket bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if ok.ServerMs != 0 {
 		c.skew = time.UnixMilli(ok.ServerMs).Sub(c.opts.Clock())
 	}
-	if t := ok.NewDeviceToken; t != "" {
-		if err := c.opts.Store.SetToken(t); err != nil {
-			return fmt.Errorf("client: keep device token: %w", err)
+	var x Change
+	switch {
+	case ok.NewDeviceToken != "":
+		x.Tokens = c.rotated(ok.NewDeviceToken, shown)
+	case shown == c.kept.Token && c.kept.OldToken != "":
+		x.Tokens = &Tokens{Token: shown}
+	}
+	if socket && c.has(sdkproto.CapResume) {
+		x.Resume = &sdkpb.Resume{Session: ok.Session, Epoch: ok.Epoch}
+		switch {
+		case ok.Epoch == "":
+			x.Resume = new(sdkpb.Resume)
+		case ok.Epoch == c.kept.Resume.GetEpoch():
+			x.Resume.LastSeq = c.kept.Resume.GetLastSeq()
 		}
-		c.token = t
+	}
+	if err := c.keep(x); err != nil {
+		return err
 	}
 	if ok.ThroughSeq >= c.queue.next && ok.ThroughSeq > 0 {
 		c.log.WarnContext(ctx, "storage was lost: items are renumbered", "install", c.opts.InstallID, "through_seq", ok.ThroughSeq)

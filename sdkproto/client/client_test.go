@@ -715,11 +715,11 @@ type failingStore struct {
 	fail bool
 }
 
-func (s *failingStore) Append(i *sdkpb.Item) error {
+func (s *failingStore) Append(items ...*sdkpb.Item) error {
 	if s.fail {
 		return errors.New("disk full")
 	}
-	return s.MemStore.Append(i)
+	return s.MemStore.Append(items...)
 }
 
 func TestNothingIsSentBeforeTheStoreHasIt(t *testing.T) {

@@ -3,8 +3,10 @@ package client_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"runtime"
 	"sync"
 	"testing"
@@ -18,7 +20,13 @@ import (
 	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(storeChild); dir != "" {
+		fmt.Fprintln(os.Stderr, runStoreChild(dir))
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const bound = 20 * time.Second // of every wait in these tests
 

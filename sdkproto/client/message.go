@@ -45,7 +45,7 @@ func (c *Client) markShown(ctx context.Context, id string) bool {
 	if c.shown.has(id) {
 		return c.opts.DisableDedupe
 	}
-	if err := c.opts.Store.SetShown(id); err != nil {
+	if err := c.keep(Change{Shown: id}); err != nil {
 		c.log.WarnContext(ctx, "keep shown message", "install", c.opts.InstallID, "message", id, "error", err)
 	}
 	c.shown.add(id)
@@ -62,17 +62,87 @@ func (c *Client) wanted(m *sdkpb.Message) bool {
 	return c.opts.DisableDedupe || !c.shown.has(m.MessageId)
 }
 
-// takeInbox hands an inbox message to the host, once per id.
-func (c *Client) takeInbox(ctx context.Context, m *sdkpb.Message) {
-	if !c.wanted(m) || !c.markShown(ctx, m.MessageId) {
-		return
+// claim is one that waits for its grant.
+type claim struct {
+	message *sdkpb.Message
+	at      time.Duration // when it was made, by Mono
+}
+
+// claimLost is how long an answer to a claim may take before it holds up no other.
+const claimLost = 10 * time.Second
+
+// display is what an in-app message has to respect. Guarded by Client.mu.
+type display struct {
+	quiet   bool   // the host wants none
+	showing string // id of the one that the host shows; empty means none
+	said    bool   // that it is displayed
+	ended   bool   // one has gone before
+	goneAt  time.Duration
+}
+
+// showable reports whether an in-app message could be shown now. Called with the
+// lock.
+func (c *Client) showable(s *session) bool {
+	d := &c.display
+	if d.quiet || d.showing != "" || c.queue.away {
+		return false
 	}
-	if c.opts.OnMessage != nil {
-		c.opts.OnMessage(m)
+	now, gap := c.opts.Mono(), time.Duration(c.kept.Config.GetInAppGapMs())*time.Millisecond
+	if gap > 0 && d.ended && now-d.goneAt < gap {
+		return false
 	}
-	// Delivered, not displayed: the person has not opened the inbox. The host
-	// says when.
-	c.Receipt(m.MessageId, sdkpb.Receipt_STATE_DELIVERED, "inbox")
+	if !c.opts.HostShows && gap == 0 {
+		return true // a message is gone as soon as it is shown
+	}
+	for _, x := range s.claims {
+		if now-x.at < claimLost {
+			return false // that one may be shown first
+		}
+	}
+	return true
+}
+
+// SetQuiet says that the host wants no in-app messages now, during a checkout say,
+// or wants them again.
+func (c *Client) SetQuiet(quiet bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.display.quiet = quiet
+}
+
+// Shown says that the person can see the in-app message that OnMessage gave, which
+// enqueues its receipt. For Options.HostShows.
+func (c *Client) Shown(messageID string) {
+	c.mu.Lock()
+	first := c.display.showing == messageID && !c.display.said
+	if first {
+		c.display.said = true
+	}
+	c.mu.Unlock()
+	if first {
+		c.Receipt(messageID, sdkpb.Receipt_STATE_DISPLAYED, "in_app")
+	}
+}
+
+// Gone says that the in-app message is not on the screen any more, or was never
+// shown: from now on another may be.
+func (c *Client) Gone(messageID string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.display.showing == messageID {
+		c.display.showing = ""
+		c.display.ended, c.display.goneAt = true, c.opts.Mono()
+	}
+}
+
+func (c *Client) receiveGrant(ctx context.Context, s *session, re uint64, g *sdkpb.Grant) {
+	c.mu.Lock()
+	x, ok := s.claims[re]
+	delete(s.claims, re)
+	c.mu.Unlock()
+	if ok && g.Granted && g.MessageId == x.message.MessageId {
+		c.show(ctx, x.message)
+	}
 }
 
 // show shows a granted in-app message.
@@ -80,10 +150,17 @@ func (c *Client) show(ctx context.Context, m *sdkpb.Message) {
 	if !c.wanted(m) || !c.markShown(ctx, m.MessageId) {
 		return
 	}
+	byHost := c.opts.HostShows && c.opts.OnMessage != nil
+	c.mu.Lock()
+	c.display.showing, c.display.said = m.MessageId, false
+	c.mu.Unlock()
 	if c.opts.OnMessage != nil {
 		c.opts.OnMessage(m)
 	}
-	c.Receipt(m.MessageId, sdkpb.Receipt_STATE_DISPLAYED, "in_app")
+	if !byHost {
+		c.Shown(m.MessageId)
+		c.Gone(m.MessageId)
+	}
 }
 
 // PushReceived tells that the OS handed over a push with the message's id; via

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -36,27 +37,28 @@ func (c *Client) Register(ctx context.Context) error {
 	if err := c.patience(); err != nil {
 		return err
 	}
-	body, err := c.codec.Marshal(c.hello(sdkpb.Lifecycle_STATE_BACKGROUND))
+	hello, _ := c.hello(sdkpb.Lifecycle_STATE_BACKGROUND)
+	body, err := c.codec.Marshal(hello)
 	if err != nil {
 		return fmt.Errorf("client: register: %w", err)
 	}
-	reply, err := c.post(ctx, sdkproto.PathInstall, body)
+	reply, shown, err := c.post(ctx, sdkproto.PathInstall, body)
 	if err != nil {
 		return fmt.Errorf("client: register: %w", err)
 	}
 	if reply.GetHelloOk().GetNewDeviceToken() == "" {
 		return errors.New("client: register: the answer holds no device token")
 	}
-	if err := c.welcome(ctx, reply.HelloOk); err != nil {
+	if err := c.welcome(ctx, reply.HelloOk, shown, false); err != nil {
 		return err
 	}
-	c.takeReply(ctx, reply)
-	return nil
+	return c.takeReply(ctx, reply, shown)
 }
 
-// PostBatch is what a woken app does: one POST of what waits and is not on its
-// way by the socket, at most 500 items, within 10 s; also with nothing to say,
-// because the answer brings regions and inbox messages. It registers first where
+// PostBatch is what a woken app does: one POST of what is not acknowledged yet, at
+// most 500 items, within 10 s; also with nothing to say, because the answer brings
+// regions, inbox and config. What is on its way by the socket goes with it, so that
+// nothing later overtakes it: an item takes effect once. It registers first where
 // that is needed. A batch that is refused as a whole is halved and posted again
 // until the bad item stands alone and is given up.
 //
@@ -66,6 +68,12 @@ func (c *Client) Register(ctx context.Context) error {
 func (c *Client) PostBatch(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, sdkproto.PostWithin)
 	defer cancel()
+	select { // one at a time, so that a later one does not overtake
+	case c.postLock <- struct{}{}:
+		defer func() { <-c.postLock }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	reregistered := false
 	for {
 		if err := c.Register(ctx); err != nil {
@@ -75,9 +83,8 @@ func (c *Client) PostBatch(ctx context.Context) error {
 			return err
 		}
 		again, err := c.postOnce(ctx)
-		if terminal, ok := errors.AsType[*TerminalError](err); ok && terminal.Action() == sdkproto.ActReregister && !reregistered {
-			reregistered = true
-			c.forgetToken(ctx)
+		if terminal, ok := errors.AsType[*TerminalError](err); ok && terminal.Action() == sdkproto.ActReregister &&
+			c.tokenRefused(ctx, terminal.shown, &reregistered) {
 			continue
 		}
 		if err != nil || !again {
@@ -102,30 +109,39 @@ func (c *Client) postOnce(ctx context.Context) (again bool, err error) {
 	c.mu.Lock()
 	err = c.queue.save(c.opts.Store)
 	heard := c.heard
-	body, f, done := c.encodeBatch(sdkproto.MaxBatchItems, sdkproto.MaxBodyBytes, func(b *sdkpb.Batch) ([]byte, error) {
+	fill := func(b *sdkpb.Batch) *sdkpb.Batch {
 		b.RegionsAck = heard
-		return c.codec.Marshal(b)
+		if c.has(sdkproto.CapConfig) {
+			b.ConfigEtag = new(c.kept.Config.GetEtag())
+		}
+		if c.has(sdkproto.CapInbox) {
+			b.InboxCursor = new(c.inboxCursor())
+		}
+		return b
+	}
+	body, f, done := c.encodeBatch(byPost, sdkproto.MaxBatchItems, sdkproto.MaxBodyBytes, func(b *sdkpb.Batch) ([]byte, error) {
+		return c.codec.Marshal(fill(b))
 	})
 	if f == nil {
 		f = &flight{}
 		b := c.queue.batch(nil)
 		f.batchID = b.BatchId
 		b.SentMs, b.SentMonoMs, b.BootId = c.opts.Clock().UnixMilli(), c.opts.Mono().Milliseconds(), c.opts.BootID
-		b.RegionsAck = heard
 		if err == nil {
-			body, err = c.codec.Marshal(b)
+			body, err = c.codec.Marshal(fill(b))
 		}
 	}
+	leaves := c.queue.leaves()
 	c.mu.Unlock()
 	c.finishIfAny(done)
 	if err != nil {
 		c.giveBack(f)
 		return false, err
 	}
-	reply, err := c.post(ctx, sdkproto.PathBatch, body)
+	reply, shown, err := c.post(ctx, sdkproto.PathBatch, body)
 	if r, ok := errors.AsType[*refusedError](err); ok && (len(f.entries) > 1 || len(f.entries) == 1 && !r.bare) {
 		c.mu.Lock()
-		done = c.queue.bisect(f.entries, r.reject(), r.reason)
+		done = c.queue.bisect(byPost, f.entries, r.reject(), r.reason)
 		c.mu.Unlock()
 		c.finish(done)
 		return true, nil
@@ -136,7 +152,7 @@ func (c *Client) postOnce(ctx context.Context) (again bool, err error) {
 	}
 	if reply.Ack == nil {
 		c.giveBack(f)
-		c.takeReply(ctx, reply)
+		_ = c.takeReply(ctx, reply, shown)
 		return false, errors.New("client: the answer holds no ack")
 	}
 	c.mu.Lock()
@@ -144,7 +160,7 @@ func (c *Client) postOnce(ctx context.Context) (again bool, err error) {
 		c.heard = nil
 	}
 	searching := c.queue.most > 0
-	done = c.queue.settle(f.entries, reply.Ack.Rejects)
+	done = c.queue.settle(byPost, f.entries, reply.Ack.Rejects)
 	if ms := reply.Ack.RetryAfterMs; ms > 0 {
 		c.notBefore = c.opts.Mono() + time.Duration(ms)*time.Millisecond
 	}
@@ -154,40 +170,94 @@ func (c *Client) postOnce(ctx context.Context) (again bool, err error) {
 	left := len(c.queue.entries) > len(f.entries)
 	c.mu.Unlock()
 	c.finish(done)
-	c.takeReply(ctx, reply)
+	if leaves {
+		reply.Inbox = nil // maybe of who has left; the next one is asked for from the beginning
+	}
+	if err := c.takeReply(ctx, reply, shown); err != nil {
+		return false, err
+	}
 	// While a bad item is searched for, its neighbours go on.
 	return searching && left && !done.again, nil
 }
 
 func (c *Client) giveBack(f *flight) {
 	c.mu.Lock()
-	land(f.entries)
+	land(byPost, f.entries)
 	c.mu.Unlock()
 	c.kick()
 }
 
-func (c *Client) takeReply(ctx context.Context, r *sdkpb.BatchReply) {
+// takeReply takes what an answer brings beside its ack. Shown is the token of the
+// request. The error is the store's, or that of asking for the rest of the inbox.
+func (c *Client) takeReply(ctx context.Context, r *sdkpb.BatchReply, shown string) error {
+	if r.NewToken != nil {
+		if err := c.takeToken(r.NewToken, shown); err != nil {
+			return err
+		}
+	}
 	if r.Regions != nil {
 		ack := c.takeRegions(r.Regions)
 		c.mu.Lock()
 		c.heard = ack
+		if ack != nil {
+			c.keepOrWarn(Change{Regions: r.Regions})
+		}
 		c.mu.Unlock()
+	}
+	if r.Config != nil {
+		if err := c.takeConfig(r.Config, nil); err != nil {
+			return err
+		}
 	}
 	for _, m := range r.Messages {
 		if m.GetKind() == sdkpb.Message_KIND_INBOX {
-			c.takeInbox(ctx, m)
+			c.arrived(ctx, m)
 		}
+	}
+	if r.Inbox != nil {
+		if err := c.takeInbox(ctx, r.Inbox, nil); err != nil {
+			return err
+		}
+		if r.Inbox.More {
+			return c.SyncInbox(ctx)
+		}
+	}
+	return nil
+}
+
+// get asks for what a path holds.
+func (c *Client) get(ctx context.Context, path string, query url.Values) (*sdkpb.BatchReply, error) {
+	if err := c.patience(); err != nil {
+		return nil, err
+	}
+	reregistered := true // a GET does not register; the next PostBatch does
+	for {
+		u := c.url(path, false)
+		if len(query) > 0 {
+			u += "?" + query.Encode()
+		}
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
+		if err != nil {
+			return nil, fmt.Errorf("client: request: %w", err)
+		}
+		reply, shown, err := c.do(req)
+		if terminal, ok := errors.AsType[*TerminalError](err); ok && terminal.Action() == sdkproto.ActReregister &&
+			c.tokenRefused(ctx, shown, &reregistered) {
+			continue
+		}
+		return reply, err
 	}
 }
 
-// post sends a body and reads the answer. A status that is not 200 is an error.
-func (c *Client) post(ctx context.Context, path string, body []byte) (*sdkpb.BatchReply, error) {
+// post sends a body and reads the answer. Shown is the token that it showed. A
+// status that is not 200 is an error.
+func (c *Client) post(ctx context.Context, path string, body []byte) (reply *sdkpb.BatchReply, shown string, err error) {
 	zipped := len(body) > gzipAbove
 	if zipped {
 		var b bytes.Buffer
 		z, err := gzip.NewWriterLevel(&b, gzip.BestSpeed)
 		if err != nil {
-			return nil, fmt.Errorf("compress: %w", err)
+			return nil, "", fmt.Errorf("compress: %w", err)
 		}
 		_, _ = z.Write(body) // a bytes.Buffer takes everything
 		_ = z.Close()
@@ -198,31 +268,37 @@ func (c *Client) post(ctx context.Context, path string, body []byte) (*sdkpb.Bat
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url(path, false), bytes.NewReader(body))
 	if err != nil {
-		return nil, fmt.Errorf("client: request: %w", err)
+		return nil, "", fmt.Errorf("client: request: %w", err)
 	}
 	req.Header.Set("Content-Type", c.codec.ContentType())
+	if zipped {
+		req.Header.Set("Content-Encoding", "gzip")
+	}
+	return c.do(req)
+}
+
+// do sends a request with the phone's credentials and reads the answer.
+func (c *Client) do(req *http.Request) (reply *sdkpb.BatchReply, shown string, err error) {
 	req.Header.Set("Accept", c.codec.ContentType())
 	req.Header.Set(sdkproto.HeaderAppKey, c.opts.AppKey)
 	req.Header.Set(sdkproto.HeaderInstall, c.opts.InstallID)
 	if len(c.opts.Caps) > 0 {
 		req.Header.Set(sdkproto.HeaderCaps, strings.Join(c.opts.Caps, ","))
 	}
-	if zipped {
-		req.Header.Set("Content-Encoding", "gzip")
-	}
 	c.mu.Lock()
-	if c.token != "" {
-		req.Header.Set(sdkproto.HeaderAuthorization, sdkproto.BearerPrefix+c.token)
-	}
+	shown = c.kept.Token
 	c.mu.Unlock()
+	if shown != "" {
+		req.Header.Set(sdkproto.HeaderAuthorization, sdkproto.BearerPrefix+shown)
+	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("client: %w", err)
+		return nil, shown, fmt.Errorf("client: %w", err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, sdkproto.MaxBodyBytes+1))
 	if err != nil {
-		return nil, fmt.Errorf("client: read answer: %w", err)
+		return nil, shown, fmt.Errorf("client: read answer: %w", err)
 	}
 	if resp.StatusCode != http.StatusOK {
 		err := c.httpError(resp, answer)
@@ -231,19 +307,27 @@ func (c *Client) post(ctx context.Context, path string, body []byte) (*sdkpb.Bat
 			c.notBefore = c.opts.Mono() + later.After
 			c.mu.Unlock()
 		}
-		return nil, err
+		if t, ok := errors.AsType[*TerminalError](err); ok {
+			t.shown = shown
+		}
+		return nil, shown, err
 	}
-	reply := new(sdkpb.BatchReply)
 	if len(answer) > sdkproto.MaxBodyBytes {
-		return nil, fmt.Errorf("client: answer of more than %d bytes", sdkproto.MaxBodyBytes)
+		return nil, shown, fmt.Errorf("client: answer of more than %d bytes", sdkproto.MaxBodyBytes)
 	}
+	reply = new(sdkpb.BatchReply)
 	if err := c.unmarshal(resp, answer, reply); err != nil {
-		return nil, fmt.Errorf("client: answer: %w", err)
+		return nil, shown, fmt.Errorf("client: answer: %w", err)
 	}
 	if reply.Error != nil {
-		return nil, frameError(reply.Error)
+		err := frameError(reply.Error)
+		if t, ok := errors.AsType[*TerminalError](err); ok {
+			t.shown = shown
+		}
+		return nil, shown, err
 	}
-	return reply, nil
+	c.tokenAccepted(shown)
+	return reply, shown, nil
 }
 
 func (c *Client) unmarshal(resp *http.Response, body []byte, m proto.Message) error {

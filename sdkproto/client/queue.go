@@ -19,7 +19,8 @@ type entry struct {
 	size     int32 // as protobuf
 	attempts uint32
 	saved    bool // the store has it; only then it may be sent
-	flying   bool // sent, and not yet answered
+	onSocket bool // sent on the session, and not yet answered
+	onPost   bool // sent by the POST under way
 	gone     bool // acknowledged, refused or dropped
 }
 
@@ -30,11 +31,36 @@ type flight struct {
 	entries []*entry
 }
 
+// way is one on which items travel, in order. An item on one is still taken by the
+// other, so that nothing later overtakes it there.
+type way bool
+
+const (
+	bySocket way = false
+	byPost   way = true
+)
+
+func (e *entry) flies(w way) bool {
+	if w == byPost {
+		return e.onPost
+	}
+	return e.onSocket
+}
+
+func (e *entry) fly(w way, flying bool) {
+	if w == byPost {
+		e.onPost = flying
+	} else {
+		e.onSocket = flying
+	}
+}
+
 // queue holds the items in the order of their seq. Guarded by Client.mu.
 type queue struct {
 	entries []*entry
 	next    uint64 // seq of the next item
 	batches uint64 // minted so far, for batch ids
+	bytes   int    // of all entries
 	// most is how many items a batch may have while a batch that was refused as
 	// a whole is searched for its bad item; 0 means no search.
 	most int
@@ -50,10 +76,21 @@ func newEntry(item *sdkpb.Item, saved bool) *entry {
 func (q *queue) load(s Saved) {
 	q.next = max(s.NextSeq, 1)
 	for _, i := range s.Items {
-		q.entries = append(q.entries, newEntry(i, true))
+		q.add(i, true)
 		q.next = max(q.next, i.Seq+1)
 		q.hear(i)
 	}
+}
+
+func (q *queue) add(i *sdkpb.Item, saved bool) {
+	e := newEntry(i, saved)
+	q.entries = append(q.entries, e)
+	q.bytes += int(e.size)
+}
+
+// leaves reports whether a logout has not reached the server yet.
+func (q *queue) leaves() bool {
+	return slices.ContainsFunc(q.entries, func(e *entry) bool { return !e.gone && e.item.Logout != nil })
 }
 
 // hear notes what an item says of the app's state.
@@ -69,10 +106,17 @@ func (q *queue) save(s Store) error {
 	for i > 0 && !q.entries[i-1].saved {
 		i--
 	}
+	if i == len(q.entries) {
+		return nil
+	}
+	items := make([]*sdkpb.Item, 0, len(q.entries)-i)
 	for _, e := range q.entries[i:] {
-		if err := s.Append(e.item); err != nil {
-			return fmt.Errorf("client: keep item: %w", err)
-		}
+		items = append(items, e.item)
+	}
+	if err := s.Append(items...); err != nil {
+		return fmt.Errorf("client: keep item: %w", err)
+	}
+	for _, e := range q.entries[i:] {
 		e.saved = true
 	}
 	return nil
@@ -90,7 +134,7 @@ func (q *queue) renumber(s Store, first uint64) {
 		item.Seq = first
 		item.ItemId = strconv.FormatUint(first, 10)
 		first++
-		e.item, e.saved, e.flying = item, false, false
+		e.item, e.saved, e.onSocket, e.onPost = item, false, false, false
 	}
 	q.next = first
 	// A store that fails here is asked again before anything is sent.
@@ -100,9 +144,9 @@ func (q *queue) renumber(s Store, first uint64) {
 	_ = q.save(s)
 }
 
-// take chooses the oldest items that are not on their way, at most n items and
-// about size bytes, and marks them as flying.
-func (q *queue) take(n, size int) []*entry {
+// take chooses the oldest items that are not on this way already, at most n items
+// and about size bytes, and marks them.
+func (q *queue) take(w way, n, size int) []*entry {
 	if q.most > 0 {
 		n = min(n, q.most)
 	}
@@ -111,14 +155,14 @@ func (q *queue) take(n, size int) []*entry {
 		if len(out) >= n || !e.saved {
 			break
 		}
-		if e.flying || e.gone {
+		if e.flies(w) || e.gone {
 			continue
 		}
 		size -= int(e.size) + 4
 		if size < 0 && len(out) > 0 {
 			break
 		}
-		e.flying = true
+		e.fly(w, true)
 		out = append(out, e)
 	}
 	return out
@@ -139,9 +183,9 @@ func (q *queue) batch(es []*entry) *sdkpb.Batch {
 }
 
 // land gives back what was not answered.
-func land(es []*entry) {
+func land(w way, es []*entry) {
 	for _, e := range es {
-		e.flying = false
+		e.fly(w, false)
 	}
 }
 
@@ -154,7 +198,7 @@ type settled struct {
 }
 
 // settle applies an ack to the batch that it answers.
-func (q *queue) settle(es []*entry, rejects []*sdkpb.Reject) settled {
+func (q *queue) settle(w way, es []*entry, rejects []*sdkpb.Reject) settled {
 	var bad map[uint64]*sdkpb.Reject
 	if len(rejects) > 0 {
 		bad = make(map[uint64]*sdkpb.Reject, len(rejects))
@@ -164,7 +208,7 @@ func (q *queue) settle(es []*entry, rejects []*sdkpb.Reject) settled {
 	}
 	var s settled
 	for _, e := range es {
-		e.flying = false
+		e.fly(w, false)
 		if e.gone {
 			continue
 		}
@@ -190,13 +234,13 @@ func (q *queue) settle(es []*entry, rejects []*sdkpb.Reject) settled {
 
 // bisect answers a batch that was refused as a whole: the next ones have half
 // its size; a batch of one is refused for good.
-func (q *queue) bisect(es []*entry, code sdkproto.RejectCode, reason string) settled {
-	land(es)
+func (q *queue) bisect(w way, es []*entry, code sdkproto.RejectCode, reason string) settled {
+	land(w, es)
 	switch len(es) {
 	case 0:
 		return settled{}
 	case 1:
-		return q.settle(es, []*sdkpb.Reject{sdkproto.NewReject(es[0].item, code, "", "%s", reason)})
+		return q.settle(w, es, []*sdkpb.Reject{sdkproto.NewReject(es[0].item, code, "", "%s", reason)})
 	}
 	q.most = len(es) / 2
 	return settled{again: true}
@@ -204,7 +248,12 @@ func (q *queue) bisect(es []*entry, code sdkproto.RejectCode, reason string) set
 
 // compact forgets what is gone.
 func (q *queue) compact() {
-	q.entries = slices.DeleteFunc(q.entries, func(e *entry) bool { return e.gone })
+	q.entries = slices.DeleteFunc(q.entries, func(e *entry) bool {
+		if e.gone {
+			q.bytes -= int(e.size)
+		}
+		return e.gone
+	})
 	if len(q.entries) == 0 {
 		q.entries = nil // an idle phone holds no memory for its queue
 	}
@@ -213,12 +262,9 @@ func (q *queue) compact() {
 // spill drops the oldest fix or beacon heard, else the oldest event, if there is one that is not
 // on its way: never a receipt or what the person said.
 func (q *queue) spill() *entry {
-	for _, droppable := range []func(*sdkpb.Item) bool{
-		func(i *sdkpb.Item) bool { return i.Location != nil || i.Beacon != nil && !i.Beacon.Lost },
-		func(i *sdkpb.Item) bool { return i.Event != nil },
-	} {
+	for _, droppable := range []func(*sdkpb.Item) bool{tellsWhere, func(i *sdkpb.Item) bool { return i.Event != nil }} {
 		for _, e := range q.entries {
-			if !e.flying && !e.gone && droppable(e.item) {
+			if !e.onSocket && !e.onPost && !e.gone && droppable(e.item) {
 				e.gone = true
 				return e
 			}
@@ -227,24 +273,68 @@ func (q *queue) spill() *entry {
 	return nil
 }
 
+// tellsWhere: it is a fix, or a beacon heard.
+func tellsWhere(i *sdkpb.Item) bool { return i.Location != nil || i.Beacon != nil && !i.Beacon.Lost }
+
+// forgetAged drops fixes, beacons heard and events of more than 30 days ago, which
+// the server would refuse. It is called when they would be sent, not before: a clock
+// that is wrong after a restart may be right again by then.
+func (c *Client) forgetAged() {
+	now := c.opts.Clock()
+	var dropped []*sdkpb.Item
+	c.mu.Lock()
+	for _, e := range c.queue.entries {
+		if e.gone || e.onSocket || e.onPost || !tellsWhere(e.item) && e.item.Event == nil {
+			continue
+		}
+		age := now.Sub(time.UnixMilli(e.item.OccurredMs))
+		if e.item.MonoMs > 0 && e.item.BootId == c.opts.BootID {
+			age = c.opts.Mono() - time.Duration(e.item.MonoMs)*time.Millisecond
+		}
+		if age > sdkproto.MaxAge {
+			e.gone = true
+			dropped = append(dropped, e.item)
+		}
+	}
+	c.forget(dropped)
+	c.mu.Unlock()
+	c.tellDropped(dropped)
+}
+
+// forget takes items that are gone out of store and queue. Called with the lock.
+func (c *Client) forget(items []*sdkpb.Item) {
+	if len(items) == 0 {
+		return
+	}
+	seqs := make([]uint64, 0, len(items))
+	for _, i := range items {
+		seqs = append(seqs, i.Seq)
+	}
+	if err := c.opts.Store.Remove(seqs); err != nil {
+		// They are sent again after a restart, and taken for repeats.
+		c.log.Warn("forget items", "install", c.opts.InstallID, "error", err)
+	}
+	c.queue.compact()
+}
+
+func (c *Client) tellDropped(items []*sdkpb.Item) {
+	if c.opts.OnDropped != nil {
+		for _, i := range items {
+			c.opts.OnDropped(i)
+		}
+	}
+}
+
 // finish removes what an answer settled from queue and store, and tells the
 // host. It is called without the lock.
 func (c *Client) finish(s settled) {
 	if len(s.acked)+len(s.refused) > 0 {
-		seqs := make([]uint64, 0, len(s.acked)+len(s.refused))
-		for _, i := range s.acked {
-			seqs = append(seqs, i.Seq)
-		}
-		for _, i := range s.refused {
-			seqs = append(seqs, i.Seq)
-		}
 		c.mu.Lock()
-		if err := c.opts.Store.Remove(seqs); err != nil {
-			// They are sent again after a restart, and taken for repeats.
-			c.log.Warn("forget items", "install", c.opts.InstallID, "error", err)
-		}
-		c.queue.compact()
+		c.forget(slices.Concat(s.acked, s.refused))
 		c.mu.Unlock()
+	}
+	if slices.ContainsFunc(s.acked, func(i *sdkpb.Item) bool { return i.Logout != nil }) {
+		c.askAnew()
 	}
 	if c.opts.OnAcked != nil {
 		for _, i := range s.acked {
@@ -255,6 +345,10 @@ func (c *Client) finish(s settled) {
 		c.log.Info("item refused", "install", c.opts.InstallID, "seq", i.Seq, "code", s.rejects[n].Code, "field", s.rejects[n].Field)
 		if c.opts.OnReject != nil {
 			c.opts.OnReject(i, s.rejects[n])
+		}
+		if code := sdkproto.RejectCode(s.rejects[n].Code); i.Identify != nil && c.opts.OnIdentity != nil &&
+			(code == sdkproto.RejectIdentity || code == sdkproto.RejectExpired) {
+			c.opts.OnIdentity(i.Identify, s.rejects[n])
 		}
 	}
 	// Only now, so that who waits for it has heard of every ack.
@@ -281,7 +375,8 @@ func (c *Client) Enqueue(item *sdkpb.Item) uint64 {
 			item.BootId = c.opts.BootID
 		}
 	}
-	var dropped *entry
+	var dropped []*sdkpb.Item
+	size := proto.Size(item)
 	c.mu.Lock()
 	seq := c.queue.next
 	c.queue.next++
@@ -289,24 +384,33 @@ func (c *Client) Enqueue(item *sdkpb.Item) uint64 {
 	if item.ItemId == "" {
 		item.ItemId = strconv.FormatUint(seq, 10)
 	}
-	if len(c.queue.entries) >= c.opts.MaxQueue {
-		if dropped = c.queue.spill(); dropped != nil {
-			if dropped.saved {
-				_ = c.opts.Store.Remove([]uint64{dropped.item.Seq}) // sent after a restart, at worst
-			}
-			c.queue.compact()
+	var lost []*sdkpb.Item // of the dropped, those that the store has
+	for len(c.queue.entries)-len(dropped) >= c.opts.MaxQueue || c.queue.bytes+size > c.opts.MaxQueueBytes {
+		e := c.queue.spill()
+		if e == nil {
+			break
+		}
+		size -= int(e.size)
+		dropped = append(dropped, e.item)
+		if e.saved {
+			lost = append(lost, e.item)
 		}
 	}
-	c.queue.entries = append(c.queue.entries, newEntry(item, false))
+	c.forget(lost)
+	if len(dropped) > len(lost) {
+		c.queue.compact()
+	}
+	c.queue.add(item, false)
 	c.queue.hear(item)
 	if err := c.queue.save(c.opts.Store); err != nil {
 		c.log.Warn("keep item", "install", c.opts.InstallID, "seq", seq, "error", err)
 	}
+	if item.Logout != nil {
+		c.becomeNobody()
+	}
 	c.mu.Unlock()
 	c.kick()
-	if dropped != nil && c.opts.OnDropped != nil {
-		c.opts.OnDropped(dropped.item)
-	}
+	c.tellDropped(dropped)
 	return seq
 }
 
@@ -349,6 +453,36 @@ func (c *Client) Beacon(b *sdkpb.Beacon, at time.Time) uint64 {
 // Identify enqueues who uses the install, with the app server's proof.
 func (c *Client) Identify(userID, hmac string) uint64 {
 	return c.Enqueue(&sdkpb.Item{Identify: &sdkpb.Identify{UserId: userID, Hmac: hmac}})
+}
+
+// IdentifyJWT is Identify with a signed token as the proof.
+func (c *Client) IdentifyJWT(userID, jwt string) uint64 {
+	return c.Enqueue(&sdkpb.Item{Identify: &sdkpb.Identify{UserId: userID, Jwt: jwt}})
+}
+
+// Logout enqueues that the person has left the app. The inbox is empty at once; what
+// the server brings afterwards is another's.
+func (c *Client) Logout() uint64 { return c.Enqueue(&sdkpb.Item{Logout: &sdkpb.Logout{}}) }
+
+// becomeNobody forgets what is the person's. Called with the lock.
+func (c *Client) becomeNobody() {
+	if c.kept.Inbox != nil {
+		c.keepOrWarn(Change{Inbox: &sdkpb.Inbox{Full: true}})
+	}
+	if c.session != nil {
+		clear(c.session.claims) // a message for them is not shown any more
+	}
+}
+
+// askAnew asks for the inbox of whoever uses the app after a logout.
+func (c *Client) askAnew() {
+	c.mu.Lock()
+	if s := c.session; s != nil && c.has(sdkproto.CapInbox) && !c.queue.leaves() {
+		s.lastID++
+		s.out = append(s.out, &sdkpb.Frame{Id: s.lastID, InboxSync: &sdkpb.InboxSync{}})
+	}
+	c.mu.Unlock()
+	c.kick()
 }
 
 // SetPreferences enqueues answers by topic; those to other topics stay.

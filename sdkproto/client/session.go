@@ -20,6 +20,8 @@ import (
 type RetryError struct {
 	After time.Duration // 0 means the client's own backoff
 	Err   error
+
+	exact bool // After is a time of this phone's own: nothing is added
 }
 
 // Error implements error.
@@ -34,6 +36,7 @@ func (e *RetryError) Unwrap() error { return e.Err }
 // Client.mu.
 type session struct {
 	conn       *websocket.Conn
+	shown      string // the device token of hello
 	frameBytes int
 	batchItems int
 	silence    time.Duration // that makes the server dead
@@ -43,10 +46,20 @@ type session struct {
 	lastID  uint64
 	out     []*sdkpb.Frame // control frames that wait for the writer
 	flights []*flight
-	claims  map[uint64]*sdkpb.Message // by the id of the claim's frame
-	pause   time.Time                 // no batch before; zero means none
-	fresh   time.Time                 // when the oldest waiting item was noticed, for FlushAfter
-	fatal   error                     // what the server said before it closed
+	claims  map[uint64]claim       // by the id of the claim's frame
+	asked   map[uint64]chan answer // likewise
+	pages   int                    // of the inbox, followed in a row
+	ackBy   time.Time              // when the newest numbered frame must be acknowledged; zero means none
+	leave   *leave                 // the server said goaway
+	pause   time.Time              // no batch before; zero means none
+	fresh   time.Time              // when the oldest waiting item was noticed, for FlushAfter
+	fatal   error                  // what the server said before it closed
+}
+
+// leave is how the client follows a goaway.
+type leave struct {
+	why   error     // with the delay
+	until time.Time // acks are waited for
 }
 
 // Deadlines of the socket.
@@ -55,6 +68,8 @@ const (
 	writeWait = 10 * time.Second
 	// pauseWithout is the pause after a retryable refusal that names none.
 	pauseWithout = time.Second
+	// leaveWithin is how long acks are waited for after a goaway.
+	leaveWithin = 10 * time.Second
 )
 
 // runSession is one connection from dial to close. Opened says that hello was
@@ -82,9 +97,6 @@ func (c *Client) runSession(ctx context.Context) (opened bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	c.mu.Lock()
-	c.session = s
-	c.mu.Unlock()
 	c.state(Open, nil)
 
 	writerDone := make(chan struct{})
@@ -110,10 +122,12 @@ func (c *Client) end(s *session, err error) error {
 	var done settled
 	c.mu.Lock()
 	c.session = nil
+	asked := s.asked
+	s.asked, s.claims = nil, nil
 	var lost []*entry
 	for _, f := range s.flights {
 		lost = append(lost, f.entries...)
-		land(f.entries)
+		land(bySocket, f.entries)
 	}
 	malformed := code == sdkproto.CloseMalformed
 	if tooLarge := code == sdkproto.CloseTooLarge || code == websocket.CloseMessageTooBig; malformed || tooLarge {
@@ -121,18 +135,32 @@ func (c *Client) end(s *session, err error) error {
 		if tooLarge {
 			reject = sdkproto.RejectTooLarge
 		}
-		done = c.queue.bisect(lost, reject, "the server closed the connection over a batch of this item alone")
+		done = c.queue.bisect(bySocket, lost, reject, "the server closed the connection over a batch of this item alone")
 	}
 	fatal := s.fatal
 	c.mu.Unlock()
+	for _, ch := range asked {
+		ch <- answer{err: errSessionEnded}
+	}
 	c.finish(done)
 	if fatal != nil {
-		return fatal
+		return s.showed(fatal)
 	}
 	if code.Terminal() {
-		return &TerminalError{Close: code, Reason: ce.Text}
+		return &TerminalError{Close: code, Reason: ce.Text, shown: s.shown}
+	}
+	if s.leave != nil {
+		return s.leave.why
 	}
 	return fmt.Errorf("client: connection lost: %w", err)
+}
+
+// showed adds to a terminal error which token it may be about.
+func (s *session) showed(err error) error {
+	if t, ok := errors.AsType[*TerminalError](err); ok {
+		t.shown = s.shown
+	}
+	return err
 }
 
 func (c *Client) dial(ctx context.Context) (*websocket.Conn, error) {
@@ -153,14 +181,24 @@ func (c *Client) dial(ctx context.Context) (*websocket.Conn, error) {
 
 // greet exchanges hello and hello_ok.
 func (c *Client) greet(ctx context.Context, conn *websocket.Conn) (*session, error) {
+	if !c.Registered() {
+		// Nobody else asks for a token meanwhile: it would take the place of this one.
+		select {
+		case c.regLock <- struct{}{}:
+			defer func() { <-c.regLock }()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 	_ = conn.SetReadDeadline(time.Now().Add(helloWait))
 	_ = conn.SetWriteDeadline(time.Now().Add(writeWait))
-	if err := c.send(conn, &sdkpb.Frame{Id: 1, Hello: c.hello(sdkpb.Lifecycle_STATE_FOREGROUND)}); err != nil {
+	hello, shown := c.hello(sdkpb.Lifecycle_STATE_FOREGROUND)
+	if err := c.send(conn, &sdkpb.Frame{Id: 1, Hello: hello}); err != nil {
 		return nil, fmt.Errorf("client: send hello: %w", err)
 	}
 	conn.SetReadLimit(sdkproto.MaxFrameBytes)
 	s := &session{
-		conn: conn, lastID: 1, credit: sdkproto.DefaultCredit, frameBytes: sdkproto.MaxFrameBytes,
+		conn: conn, shown: shown, lastID: 1, credit: sdkproto.DefaultCredit, frameBytes: sdkproto.MaxFrameBytes,
 		batchItems: sdkproto.MaxBatchItems, silence: sdkproto.PingEvery + c.opts.DeadAfter,
 	}
 	_, msg, err := conn.ReadMessage()
@@ -175,11 +213,14 @@ func (c *Client) greet(ctx context.Context, conn *websocket.Conn) (*session, err
 		return nil, errors.New("client: answer to hello is neither hello_ok nor error")
 	}
 	if e := frames[0].Error; e != nil {
-		return nil, frameError(e)
+		return nil, s.showed(frameError(e))
 	}
 	ok := frames[0].HelloOk
-	if err := c.welcome(ctx, ok); err != nil {
+	if err := c.welcome(ctx, ok, shown, true); err != nil {
 		return nil, err
+	}
+	if shown == "" {
+		s.shown = ok.NewDeviceToken // by which the server knows this session
 	}
 	if ok.Credit > 0 {
 		s.credit = int(ok.Credit)
@@ -201,6 +242,10 @@ func (c *Client) greet(ctx context.Context, conn *websocket.Conn) (*session, err
 		}
 		return err
 	})
+	c.forgetAged()
+	c.mu.Lock()
+	c.session = s
+	c.mu.Unlock()
 	// The server may have sent more along with hello_ok.
 	for _, f := range frames[1:] {
 		c.receive(ctx, s, f)
@@ -252,31 +297,101 @@ func (c *Client) receive(ctx context.Context, s *session, f *sdkpb.Frame) {
 		c.log.DebugContext(ctx, "frame ignored", "install", c.opts.InstallID, "error", err)
 		return
 	}
+	c.mu.Lock()
+	at, old := c.position(f)
+	if at != nil || old {
+		c.owe(s)
+	}
+	c.mu.Unlock()
+	if old {
+		c.kick() // it is acknowledged again: the ack may have been lost
+		return
+	}
+	var err error // of the store
 	switch {
 	case f.Ack != nil:
 		c.receiveAck(s, f.Re, f.Ack)
 	case f.Message != nil:
 		c.receiveMessage(ctx, s, f.Message)
+		err = c.took(at)
 	case f.Grant != nil:
-		c.mu.Lock()
-		m := s.claims[f.Re]
-		delete(s.claims, f.Re)
-		c.mu.Unlock()
-		if m != nil && f.Grant.Granted && f.Grant.MessageId == m.MessageId {
-			c.show(ctx, m)
-		}
+		c.receiveGrant(ctx, s, f.Re, f.Grant)
 	case f.Regions != nil:
-		if ack := c.takeRegions(f.Regions); ack != nil {
-			c.mu.Lock()
-			c.heard = nil // of a set that is no more
-			c.mu.Unlock()
-			c.queueFrame(s, &sdkpb.Frame{RegionsAck: ack})
+		err = c.receiveRegions(s, f.Regions, at)
+	case f.Inbox != nil:
+		err = c.takeInbox(ctx, f.Inbox, at)
+		if !c.answered(s, f.Re, answer{frame: f, err: err}) && err == nil {
+			c.nextPage(s, f.Inbox)
 		}
+	case f.Config != nil:
+		err = c.takeConfig(f.Config, at)
+	case f.NewToken != nil:
+		err = c.takeToken(f.NewToken, s.shown)
+		c.answered(s, f.Re, answer{frame: f, err: err})
+	case f.Goaway != nil:
+		c.receiveGoaway(s, f.Goaway)
 	case f.Ping != nil:
 		c.queueFrame(s, &sdkpb.Frame{Re: f.Id, Pong: &sdkpb.Pong{}})
 	case f.Error != nil:
 		c.receiveError(s, f.Re, f.Error)
+	default:
+		err = c.took(at) // of a kind that this version does not know
 	}
+	if err != nil {
+		// What was not kept must not be acknowledged, nor anything after it.
+		c.mu.Lock()
+		s.ackBy = time.Time{}
+		s.fatal = &RetryError{Err: err}
+		c.mu.Unlock()
+	}
+	if at != nil {
+		c.kick()
+	}
+}
+
+// took keeps the number of a frame that brought nothing else to keep.
+func (c *Client) took(at *sdkpb.Resume) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.keep(Change{Resume: at})
+}
+
+func (c *Client) receiveRegions(s *session, r *sdkpb.Regions, at *sdkpb.Resume) error {
+	ack := c.takeRegions(r)
+	if ack == nil {
+		return c.took(at)
+	}
+	c.mu.Lock()
+	c.heard = nil // of a set that is no more
+	err := c.keep(Change{Regions: r, Resume: at})
+	c.mu.Unlock()
+	c.queueFrame(s, &sdkpb.Frame{RegionsAck: ack})
+	return err
+}
+
+// nextPage asks for the rest of an inbox that nobody waits for.
+func (c *Client) nextPage(s *session, came *sdkpb.Inbox) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.pages++; !came.More || s.pages > mostPages {
+		s.pages = 0
+		return
+	}
+	s.lastID++
+	s.out = append(s.out, &sdkpb.Frame{Id: s.lastID, InboxSync: &sdkpb.InboxSync{Cursor: c.inboxCursor()}})
+	c.kick()
+}
+
+func (c *Client) receiveGoaway(s *session, g *sdkpb.Goaway) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.leave = &leave{
+		why: &RetryError{
+			After: time.Duration(g.ReconnectAfterMs) * time.Millisecond, exact: true, Err: fmt.Errorf("the server said goaway: %s", g.Reason),
+		},
+		until: time.Now().Add(leaveWithin),
+	}
+	c.kick()
 }
 
 func (c *Client) queueFrame(s *session, f *sdkpb.Frame) {
@@ -289,17 +404,21 @@ func (c *Client) queueFrame(s *session, f *sdkpb.Frame) {
 func (c *Client) receiveMessage(ctx context.Context, s *session, m *sdkpb.Message) {
 	switch m.Kind {
 	case sdkpb.Message_KIND_INBOX:
-		c.takeInbox(ctx, m)
+		c.arrived(ctx, m)
 	case sdkpb.Message_KIND_IN_APP:
 		if !c.wanted(m) {
 			return
 		}
 		c.mu.Lock()
+		if !c.showable(s) {
+			c.mu.Unlock()
+			return // it goes as a push
+		}
 		s.lastID++
 		if s.claims == nil {
-			s.claims = make(map[uint64]*sdkpb.Message)
+			s.claims = make(map[uint64]claim)
 		}
-		s.claims[s.lastID] = m
+		s.claims[s.lastID] = claim{message: m, at: c.opts.Mono()}
 		s.out = append(s.out, &sdkpb.Frame{Id: s.lastID, Claim: &sdkpb.Claim{MessageId: m.MessageId}})
 		c.mu.Unlock()
 		c.kick()
@@ -324,7 +443,7 @@ func (c *Client) receiveAck(s *session, re uint64, ack *sdkpb.Ack) {
 	var done settled
 	c.mu.Lock()
 	if f := s.arrived(re, ack.BatchId); f != nil {
-		done = c.queue.settle(f.entries, ack.Rejects)
+		done = c.queue.settle(bySocket, f.entries, ack.Rejects)
 	}
 	if ack.Credit != nil {
 		s.credit = int(*ack.Credit)
@@ -349,6 +468,7 @@ func (c *Client) receiveError(s *session, re uint64, e *sdkpb.Error) {
 	code := sdkproto.ErrorCode(e.Code)
 	after := time.Duration(e.RetryAfterMs) * time.Millisecond
 	var done settled
+	c.answered(s, re, answer{err: sdkproto.Errorf(code, e.Field, "%s", e.Reason)})
 	c.mu.Lock()
 	delete(s.claims, re) // not granted
 	f := s.arrived(re, "")
@@ -356,12 +476,12 @@ func (c *Client) receiveError(s *session, re uint64, e *sdkpb.Error) {
 	if f != nil {
 		entries = f.entries
 	}
-	land(entries)
+	land(bySocket, entries)
 	switch act := code.Info().Action; act {
 	case sdkproto.ActBisect:
-		done = c.queue.bisect(entries, sdkproto.RejectInvalid, e.Reason)
+		done = c.queue.bisect(bySocket, entries, sdkproto.RejectInvalid, e.Reason)
 	case sdkproto.ActHalve:
-		done = c.queue.bisect(entries, sdkproto.RejectTooLarge, e.Reason)
+		done = c.queue.bisect(bySocket, entries, sdkproto.RejectTooLarge, e.Reason)
 	case sdkproto.ActWait, sdkproto.ActBackoff:
 		if f == nil && re == 0 && act == sdkproto.ActBackoff && code != sdkproto.ErrRate {
 			s.fatal = frameError(e) // the session, not a batch
@@ -462,6 +582,10 @@ func (c *Client) write(s *session, readerDone <-chan struct{}) {
 	for {
 		msg, done, wait := c.compose(s)
 		c.finishIfAny(done)
+		if wait < 0 { // all is said
+			c.bye(s, readerDone)
+			return
+		}
 		if len(msg) > 0 {
 			_ = s.conn.SetWriteDeadline(time.Now().Add(writeWait))
 			if err := s.conn.WriteMessage(c.messageType(), msg); err != nil {
@@ -489,6 +613,20 @@ func (c *Client) write(s *session, readerDone <-chan struct{}) {
 	}
 }
 
+// bye closes a connection that the server wants to end.
+func (c *Client) bye(s *session, readerDone <-chan struct{}) {
+	end := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
+	_ = s.conn.WriteControl(websocket.CloseMessage, end, time.Now().Add(writeWait))
+	patience := time.NewTimer(time.Second)
+	defer patience.Stop()
+	select {
+	case <-readerDone: // it has seen the server's close
+	case <-patience.C:
+		_ = s.conn.Close()
+		<-readerDone
+	}
+}
+
 func (c *Client) finishIfAny(s settled) {
 	if len(s.acked)+len(s.refused) > 0 {
 		c.finish(s)
@@ -497,25 +635,63 @@ func (c *Client) finishIfAny(s settled) {
 
 // compose is the next websocket message: the control frames that wait, then one
 // batch, within the frame limit. Without one, wait says when to look again; 0
-// means when woken.
+// means when woken, less that the session should be closed.
 func (c *Client) compose(s *session) (msg []byte, done settled, wait time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for len(s.out) > 0 {
+	if msg = c.composeControl(s); len(msg) > 0 {
+		return msg, done, 0
+	}
+	if s.leave != nil {
+		if left := time.Until(s.leave.until); len(s.flights) > 0 && left > 0 {
+			return nil, done, left
+		}
+		return nil, done, -1
+	}
+	msg, done, wait = c.composeBatch(s)
+	if len(msg) > 0 {
+		return msg, done, 0
+	}
+	if !s.ackBy.IsZero() {
+		wait = sooner(wait, max(time.Until(s.ackBy), 1))
+	}
+	return nil, done, wait
+}
+
+// sooner is the shorter of two waits, of which 0 is none.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b < a {
+		return b
+	}
+	return a
+}
+
+// composeControl is all control frames that wait and fit. Called with the lock.
+func (c *Client) composeControl(s *session) (msg []byte) {
+	if !s.ackBy.IsZero() && len(s.out) == 0 && (s.leave != nil || !time.Now().Before(s.ackBy)) {
+		s.lastID++
+		s.out = append(s.out, &sdkpb.Frame{Id: s.lastID, Ping: &sdkpb.Ping{}}) // to say it in
+	}
+	for n := 0; len(s.out) > 0 && n < sdkproto.MaxFramesPerWSMsg; n++ {
+		c.stamp(s, s.out[0])
 		longer, err := c.codec.AppendFrame(msg, s.out[0])
 		if err != nil || len(longer) > s.frameBytes {
 			if len(msg) > 0 && err == nil {
-				return msg, done, 0
+				return msg
 			}
 			longer = msg // one that can never be sent
 		}
 		msg = longer
 		s.out = s.out[1:]
 	}
-	s.out = nil
-	if len(msg) > 0 {
-		return msg, done, 0
+	if len(s.out) == 0 {
+		s.out = nil
 	}
+	return msg
+}
+
+// composeBatch is the next batch. Called with the lock.
+func (c *Client) composeBatch(s *session) (msg []byte, done settled, wait time.Duration) {
 	if err := c.queue.save(c.opts.Store); err != nil {
 		c.log.Warn("keep item", "install", c.opts.InstallID, "error", err)
 		wait = pauseWithout
@@ -534,13 +710,18 @@ func (c *Client) compose(s *session) (msg []byte, done settled, wait time.Durati
 		return nil, done, wait
 	}
 	var f *flight
-	msg, f, done = c.encodeBatch(n, s.frameBytes, func(b *sdkpb.Batch) ([]byte, error) {
-		return sdkproto.EncodeFrame(c.codec, &sdkpb.Frame{Id: s.lastID + 1, Batch: b})
+	msg, f, done = c.encodeBatch(bySocket, n, s.frameBytes, func(b *sdkpb.Batch) ([]byte, error) {
+		frame := &sdkpb.Frame{Id: s.lastID + 1, Batch: b}
+		if !s.ackBy.IsZero() {
+			frame.DownAck = c.kept.Resume.GetLastSeq()
+		}
+		return sdkproto.EncodeFrame(c.codec, frame)
 	})
 	if f == nil {
 		return nil, done, wait
 	}
 	s.lastID++
+	s.ackBy = time.Time{}
 	f.id = s.lastID
 	s.flights = append(s.flights, f)
 	s.flying += len(f.entries)
@@ -551,7 +732,7 @@ func (c *Client) compose(s *session) (msg []byte, done settled, wait time.Durati
 // linger is how long items still wait for company.
 func (c *Client) linger(s *session) time.Duration {
 	if c.opts.FlushAfter <= 0 || c.drained != nil ||
-		!slices.ContainsFunc(c.queue.entries, func(e *entry) bool { return !e.flying && !e.gone }) {
+		!slices.ContainsFunc(c.queue.entries, func(e *entry) bool { return !e.onSocket && !e.gone }) {
 		return 0
 	}
 	if s.fresh.IsZero() {
@@ -562,14 +743,14 @@ func (c *Client) linger(s *session) time.Duration {
 
 // encodeBatch takes at most n items that fit limit when encoded. Items that no
 // message can carry are refused on the way. Called with the lock.
-func (c *Client) encodeBatch(n, limit int, encode func(*sdkpb.Batch) ([]byte, error)) ([]byte, *flight, settled) {
+func (c *Client) encodeBatch(w way, n, limit int, encode func(*sdkpb.Batch) ([]byte, error)) ([]byte, *flight, settled) {
 	var done settled
 	size := limit - 256 // batch and frame around the items
 	if !c.codec.Binary() {
 		size /= 3 // JSON is longer; what does not fit is halved below
 	}
 	for {
-		es := c.queue.take(n, size)
+		es := c.queue.take(w, n, size)
 		if len(es) == 0 {
 			return nil, nil, done
 		}
@@ -579,7 +760,7 @@ func (c *Client) encodeBatch(n, limit int, encode func(*sdkpb.Batch) ([]byte, er
 		if err == nil && len(msg) <= limit {
 			return msg, &flight{batchID: b.BatchId, entries: es}, done
 		}
-		land(es)
+		land(w, es)
 		if len(es) > 1 {
 			n = len(es) / 2
 			continue
@@ -588,7 +769,7 @@ func (c *Client) encodeBatch(n, limit int, encode func(*sdkpb.Batch) ([]byte, er
 		if err != nil {
 			code, reason = sdkproto.RejectInvalid, "cannot be encoded: text that is not UTF-8"
 		}
-		bad := c.queue.settle(es, []*sdkpb.Reject{sdkproto.NewReject(es[0].item, code, "", "%s", reason)})
+		bad := c.queue.settle(w, es, []*sdkpb.Reject{sdkproto.NewReject(es[0].item, code, "", "%s", reason)})
 		done.refused = append(done.refused, bad.refused...)
 		done.rejects = append(done.rejects, bad.rejects...)
 	}
