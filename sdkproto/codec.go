@@ -97,6 +97,9 @@ func (Protobuf) Binary() bool { return true }
 
 // AppendFrame implements Codec.
 func (Protobuf) AppendFrame(msg []byte, f *sdkpb.Frame) ([]byte, error) {
+	if longer, done := appendAck(msg, f); done {
+		return longer, nil
+	}
 	msg = binary.AppendUvarint(msg, uint64(proto.Size(f)))
 	return proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(msg, f)
 }
@@ -117,6 +120,10 @@ func (Protobuf) DecodeFrames(msg []byte, limit int) ([]*sdkpb.Frame, error) {
 		}
 		raw := msg[k : k+int(n)]
 		msg = msg[k+int(n):]
+		if f := decodeSingle(raw); f != nil {
+			out = append(out, f)
+			continue
+		}
 		if err := checkItemCount(raw, frameBatch, batchItems); err != nil {
 			return out, err
 		}

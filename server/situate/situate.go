@@ -202,8 +202,8 @@ func (s *step) sessionEnd() error {
 }
 
 func (s *step) item() error {
-	var item sdkpb.Item
-	if err := proto.Unmarshal(s.e.Body, &item); err != nil {
+	item, err := sdkproto.UnmarshalItem(s.e.Body)
+	if err != nil {
 		return fmt.Errorf("item: %w", err)
 	}
 	if !s.in.Accepted.Add(item.GetSeq()) {
@@ -213,7 +213,7 @@ func (s *step) item() error {
 	if s.e.At.After(s.in.Device.SeenAt) {
 		s.in.Device.SeenAt = s.e.At
 	}
-	kind, reject := sdkproto.ItemBody(&item)
+	kind, reject := sdkproto.ItemBody(item)
 	if reject != nil {
 		return engage.Errorf(engage.Unsupported, "item", "%s", reject.GetReason())
 	}

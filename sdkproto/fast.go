@@ -1,0 +1,316 @@
+package sdkproto
+
+import (
+	"math"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
+)
+
+// What follows is a short way for what a server reads and writes most: a frame with a
+// batch of one position, and its ack. Whatever is not exactly that is left to the
+// general way, which decides: a field that is not known here, or comes twice, or is of
+// another type, text that is not UTF-8, numbers that do not end.
+
+// single is a frame of one position, in one piece of memory.
+type single struct {
+	frame sdkpb.Frame
+	batch sdkpb.Batch
+	one   oneItem
+	items [1]*sdkpb.Item
+}
+
+// oneItem is an item that is a position.
+type oneItem struct {
+	item     sdkpb.Item
+	location sdkpb.Location
+	given    [3]float64 // speed, bearing, altitude
+}
+
+// Field numbers of what the short way knows.
+const (
+	frameID, frameRe, frameSeq, frameDownAck protowire.Number = 1, 2, 3, 4
+	frameAck                                 protowire.Number = 13
+
+	batchID, batchAttempt, batchSentMs, batchSentMonoMs, batchBootID protowire.Number = 1, 2, 3, 4, 6
+
+	itemID, itemSeq, itemOccurredMs, itemMonoMs, itemBootID, itemLocation protowire.Number = 1, 2, 3, 4, 5, 10
+
+	locationLat, locationLng, locationAccuracyM, locationSpeedMPS, locationBearing, locationAltitudeM, locationMocked protowire.Number = 1, 2, 3, 4, 5, 6, 7
+
+	ackBatchID, ackThroughSeq, ackCredit, ackServerMs, ackRetryAfterMs protowire.Number = 1, 2, 4, 5, 6
+)
+
+// field is one of a message; its bytes are n of value, in raw.
+type field struct {
+	num    protowire.Number
+	typ    protowire.Type
+	number uint64 // of a varint, or the bits of a double
+	from   int    // of bytes: where they begin, and end, in raw
+	to     int
+}
+
+// next reads the field at a place and gives that of the one after it; false where the
+// general way must decide.
+func next(raw string, at, end int) (f field, after int, ok bool) {
+	tag, at, ok := varint(raw, at, end)
+	if !ok || tag>>3 == 0 || tag>>3 > 100 {
+		return f, 0, false
+	}
+	f.num, f.typ = protowire.Number(tag>>3), protowire.Type(tag&7)
+	switch f.typ {
+	case protowire.VarintType:
+		f.number, at, ok = varint(raw, at, end)
+		return f, at, ok
+	case protowire.Fixed64Type:
+		if end-at < 8 {
+			return f, 0, false
+		}
+		for i := range 8 {
+			f.number |= uint64(raw[at+i]) << (8 * i)
+		}
+		return f, at + 8, true
+	case protowire.BytesType:
+		n, at, ok := varint(raw, at, end)
+		if !ok || n > uint64(end-at) {
+			return f, 0, false
+		}
+		f.from, f.to = at, at+int(n)
+		return f, f.to, true
+	}
+	return f, 0, false
+}
+
+// varint of at most nine bytes; of the few numbers that need ten, the general way
+// knows what they may be.
+func varint(raw string, at, end int) (v uint64, after int, ok bool) {
+	for shift := 0; shift < 63 && at < end; shift += 7 {
+		b := raw[at]
+		at++
+		v |= uint64(b&0x7f) << shift
+		if b < 0x80 {
+			return v, at, true
+		}
+	}
+	return 0, 0, false
+}
+
+// text takes the bytes of a field as it, if it is.
+func (f *field) text(raw string, into *string) bool {
+	s := raw[f.from:f.to]
+	if f.typ != protowire.BytesType || !utf8.ValidString(s) {
+		return false
+	}
+	*into = s
+	return true
+}
+
+func (f *field) int(into *int64) bool {
+	*into = int64(f.number)
+	return f.typ == protowire.VarintType
+}
+
+func (f *field) uint(into *uint64) bool {
+	*into = f.number
+	return f.typ == protowire.VarintType
+}
+
+func (f *field) double(into *float64) bool {
+	*into = math.Float64frombits(f.number)
+	return f.typ == protowire.Fixed64Type
+}
+
+// maxSingle bounds what the short way looks at, so that a large item, or a frame of many,
+// does not pay for it.
+const maxSingle = 512
+
+// decodeSingle reads a frame with a batch of one position; nil for any other. Its texts
+// share one copy of raw.
+func decodeSingle(b []byte) *sdkpb.Frame {
+	if len(b) > maxSingle {
+		return nil
+	}
+	s := &single{}
+	raw := string(b)
+	var f field
+	var ok bool
+	for at := 0; at < len(raw); {
+		if f, at, ok = next(raw, at, len(raw)); !ok {
+			return nil
+		}
+		switch f.num {
+		case frameID:
+			ok = f.uint(&s.frame.Id)
+		case frameRe:
+			ok = f.uint(&s.frame.Re)
+		case frameSeq:
+			ok = f.uint(&s.frame.Seq)
+		case frameDownAck:
+			ok = f.uint(&s.frame.DownAck)
+		case frameBatch:
+			ok = f.typ == protowire.BytesType && s.frame.Batch == nil && s.decodeBatch(raw, f.from, f.to)
+			s.frame.Batch = &s.batch
+		default:
+			ok = false
+		}
+		if !ok {
+			return nil
+		}
+	}
+	if s.frame.Batch == nil {
+		return nil
+	}
+	return &s.frame
+}
+
+func (s *single) decodeBatch(raw string, at, end int) bool {
+	var f field
+	var ok bool
+	for at < end {
+		if f, at, ok = next(raw, at, end); !ok {
+			return false
+		}
+		switch f.num {
+		case batchID:
+			ok = f.text(raw, &s.batch.BatchId)
+		case batchAttempt:
+			s.batch.Attempt = uint32(f.number)
+			ok = f.typ == protowire.VarintType
+		case batchSentMs:
+			ok = f.int(&s.batch.SentMs)
+		case batchSentMonoMs:
+			ok = f.int(&s.batch.SentMonoMs)
+		case batchItems:
+			ok = f.typ == protowire.BytesType && s.batch.Items == nil && s.one.decode(raw, f.from, f.to)
+			s.items[0] = &s.one.item
+			s.batch.Items = s.items[:]
+		case batchBootID:
+			ok = f.text(raw, &s.batch.BootId)
+		default:
+			ok = false
+		}
+		if !ok {
+			return false
+		}
+	}
+	return s.batch.Items != nil
+}
+
+func (o *oneItem) decode(raw string, at, end int) bool {
+	var f field
+	var ok bool
+	for at < end {
+		if f, at, ok = next(raw, at, end); !ok {
+			return false
+		}
+		switch f.num {
+		case itemID:
+			ok = f.text(raw, &o.item.ItemId)
+		case itemSeq:
+			ok = f.uint(&o.item.Seq)
+		case itemOccurredMs:
+			ok = f.int(&o.item.OccurredMs)
+		case itemMonoMs:
+			ok = f.int(&o.item.MonoMs)
+		case itemBootID:
+			ok = f.text(raw, &o.item.BootId)
+		case itemLocation:
+			ok = f.typ == protowire.BytesType && o.item.Location == nil && o.decodeLocation(raw, f.from, f.to)
+			o.item.Location = &o.location
+		default:
+			ok = false
+		}
+		if !ok {
+			return false
+		}
+	}
+	return o.item.Location != nil
+}
+
+func (o *oneItem) decodeLocation(raw string, at, end int) bool {
+	l := &o.location
+	var f field
+	var ok bool
+	for at < end {
+		if f, at, ok = next(raw, at, end); !ok {
+			return false
+		}
+		switch f.num {
+		case locationLat:
+			ok = f.double(&l.Lat)
+		case locationLng:
+			ok = f.double(&l.Lng)
+		case locationAccuracyM:
+			ok = f.double(&l.AccuracyM)
+		case locationSpeedMPS:
+			ok = f.double(&o.given[0])
+			l.SpeedMps = &o.given[0]
+		case locationBearing:
+			ok = f.double(&o.given[1])
+			l.BearingDeg = &o.given[1]
+		case locationAltitudeM:
+			ok = f.double(&o.given[2])
+			l.AltitudeM = &o.given[2]
+		case locationMocked:
+			l.Mocked = f.number != 0
+			ok = f.typ == protowire.VarintType
+		default:
+			ok = false
+		}
+		if !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// UnmarshalItem decodes an item. The error is that of package proto.
+func UnmarshalItem(b []byte) (*sdkpb.Item, error) {
+	if len(b) <= maxSingle {
+		if o := (&oneItem{}); o.decode(string(b), 0, len(b)) {
+			return &o.item, nil
+		}
+	}
+	item := &sdkpb.Item{}
+	return item, proto.Unmarshal(b, item)
+}
+
+// appendAck adds a frame that only acknowledges, with its length before it; false for
+// any other, of which nothing is added.
+func appendAck(msg []byte, f *sdkpb.Frame) ([]byte, bool) {
+	a := f.Ack
+	if a == nil || len(a.Rejects) > 0 || !utf8.ValidString(a.BatchId) || CheckFrame(f) != nil ||
+		len(f.ProtoReflect().GetUnknown()) > 0 || len(a.ProtoReflect().GetUnknown()) > 0 {
+		return msg, false
+	}
+	var body [256]byte // more than an ack is, without its batch_id
+	b := body[:0]
+	number := func(num protowire.Number, v uint64) {
+		if v != 0 {
+			b = protowire.AppendVarint(protowire.AppendTag(b, num, protowire.VarintType), v)
+		}
+	}
+	if a.BatchId != "" {
+		b = protowire.AppendString(protowire.AppendTag(b, ackBatchID, protowire.BytesType), a.BatchId)
+	}
+	number(ackThroughSeq, a.ThroughSeq)
+	if a.Credit != nil { // 0 says something
+		b = protowire.AppendVarint(protowire.AppendTag(b, ackCredit, protowire.VarintType), uint64(*a.Credit))
+	}
+	number(ackServerMs, uint64(a.ServerMs))
+	number(ackRetryAfterMs, uint64(a.RetryAfterMs))
+	ack := b
+
+	var head [64]byte
+	b = head[:0]
+	number(frameID, f.Id)
+	number(frameRe, f.Re)
+	number(frameSeq, f.Seq)
+	number(frameDownAck, f.DownAck)
+	b = protowire.AppendVarint(protowire.AppendTag(b, frameAck, protowire.BytesType), uint64(len(ack)))
+	msg = protowire.AppendVarint(msg, uint64(len(b)+len(ack)))
+	return append(append(msg, b...), ack...), true
+}

@@ -1,0 +1,229 @@
+package sdkproto
+
+import (
+	"bytes"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
+)
+
+func fixFrame() *sdkpb.Frame {
+	return &sdkpb.Frame{Id: 7, DownAck: 1 << 40, Batch: &sdkpb.Batch{
+		BatchId: "b-1", Attempt: 3, SentMs: 1_780_000_000_123, SentMonoMs: 77_000, BootId: "boot é",
+		Items: []*sdkpb.Item{{
+			ItemId: "item-1", Seq: 9_000, OccurredMs: 1_780_000_000_100, MonoMs: 76_990, BootId: "boot é",
+			Location: &sdkpb.Location{
+				Lat: 52.37, Lng: -4.89, AccuracyM: 8, SpeedMps: new(0.0), BearingDeg: new(359.9), AltitudeM: new(math.Copysign(0, -1)), Mocked: true,
+			},
+		}},
+	}}
+}
+
+func encoded(tb testing.TB, m proto.Message) []byte {
+	tb.Helper()
+	b, err := proto.Marshal(m)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return b
+}
+
+// agree fails unless the short way gives nothing, or what the general way gives.
+func agree(tb testing.TB, b []byte) (short bool) {
+	tb.Helper()
+	got := decodeSingle(b)
+	var want sdkpb.Frame
+	err := proto.Unmarshal(b, &want)
+	if got != nil && (err != nil || !proto.Equal(got, &want)) {
+		tb.Fatalf("%x: the short way gives %v, the general way %v, %v", b, got, &want, err)
+	}
+	item, shortErr := UnmarshalItem(b)
+	var wantItem sdkpb.Item
+	if err := proto.Unmarshal(b, &wantItem); (err == nil) != (shortErr == nil) || err == nil && !proto.Equal(item, &wantItem) {
+		tb.Fatalf("%x: UnmarshalItem gives %v, %v; the general way %v, %v", b, item, shortErr, &wantItem, err)
+	}
+	return got != nil
+}
+
+func TestTheShortWayGivesWhatTheGeneralWayGives(t *testing.T) {
+	whole := encoded(t, fixFrame())
+	if !agree(t, whole) {
+		t.Fatal("a frame of one position did not go the short way")
+	}
+	if !agree(t, encoded(t, &sdkpb.Frame{Batch: &sdkpb.Batch{Items: []*sdkpb.Item{{Location: &sdkpb.Location{}}}}})) {
+		t.Error("an empty position did not go the short way")
+	}
+	item := encoded(t, fixFrame().Batch.Items[0])
+	agree(t, item)
+	for _, change := range []func(*sdkpb.Frame){
+		func(f *sdkpb.Frame) { f.Ping = &sdkpb.Ping{} },
+		func(f *sdkpb.Frame) { f.Batch = nil },
+		func(f *sdkpb.Frame) { f.Batch.Items = nil },
+		func(f *sdkpb.Frame) { f.Batch.Items = append(f.Batch.Items, f.Batch.Items[0]) },
+		func(f *sdkpb.Frame) { f.Batch.RegionsAck = &sdkpb.RegionsAck{} },
+		func(f *sdkpb.Frame) { f.Batch.InboxCursor = new("") },
+		func(f *sdkpb.Frame) { f.Batch.Items[0].Event = &sdkpb.Event{Name: "x"} },
+		func(f *sdkpb.Frame) { f.Batch.Items[0].Location = nil },
+		func(f *sdkpb.Frame) { f.Batch.Items[0].ItemId = string(bytes.Repeat([]byte("x"), 600)) },
+		func(f *sdkpb.Frame) {
+			f.Batch.Items[0].Location.ProtoReflect().SetUnknown(protoreflect.RawFields(protowire.AppendVarint(protowire.AppendTag(nil, 90, protowire.VarintType), 1)))
+		},
+	} {
+		f := fixFrame()
+		change(f)
+		if agree(t, encoded(t, f)) {
+			t.Errorf("%v went the short way", f)
+		}
+	}
+	// A field twice, a message twice, negative and bad text.
+	for _, more := range [][]byte{
+		protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), 12),
+		protowire.AppendBytes(protowire.AppendTag(nil, 12, protowire.BytesType), []byte{}),
+		protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), math.MaxUint64),
+		protowire.AppendFixed64(protowire.AppendTag(nil, 1, protowire.Fixed64Type), 1),
+		{0x08, 0x80},
+		{0x00},
+		{0x0b, 0x0c},
+	} {
+		agree(t, append(bytes.Clone(whole), more...))
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	short := 0
+	for range 20_000 {
+		b := bytes.Clone(whole)
+		if r.IntN(4) == 0 {
+			b = bytes.Clone(item)
+		}
+		for range 1 + r.IntN(3) {
+			switch i := r.IntN(len(b)); r.IntN(3) {
+			case 0:
+				b[i] = byte(r.Uint32())
+			case 1:
+				b = append(b[:i], b[i+1:]...)
+			default:
+				b = append(b[:i:i], append([]byte{byte(r.Uint32())}, b[i:]...)...)
+			}
+		}
+		if agree(t, b) {
+			short++
+		}
+	}
+	if short < 100 {
+		t.Errorf("only %d of the broken frames went the short way: this compares nothing", short)
+	}
+}
+
+func FuzzShortWay(f *testing.F) {
+	f.Add(encoded(f, fixFrame()))
+	f.Add(encoded(f, fixFrame().Batch.Items[0]))
+	f.Fuzz(func(t *testing.T, b []byte) { agree(t, b) })
+}
+
+func TestAnAckIsEncodedAsEveryFrameIs(t *testing.T) {
+	acks := []*sdkpb.Ack{
+		{},
+		{ThroughSeq: 5},
+		{BatchId: "b", ThroughSeq: math.MaxUint64, Credit: new(uint32(0)), ServerMs: -1, RetryAfterMs: math.MaxUint32},
+		{ServerMs: 1_780_000_000_123, Credit: new(uint32(500))},
+		{Rejects: []*sdkpb.Reject{{Seq: 1}}},
+		{BatchId: string(bytes.Repeat([]byte("é"), 200))},
+	}
+	frames := []*sdkpb.Frame{{Ack: acks[1], Ping: &sdkpb.Ping{}}, {Ping: &sdkpb.Ping{}}, {}}
+	for _, a := range acks {
+		frames = append(frames, &sdkpb.Frame{Ack: a}, &sdkpb.Frame{Id: 1, Re: 1 << 60, Seq: 300, DownAck: 4, Ack: a})
+	}
+	// Every field that an ack has, whenever it comes to be, is either written or left to
+	// the general way.
+	fields := (&sdkpb.Ack{}).ProtoReflect().Descriptor().Fields()
+	for i := range fields.Len() {
+		fd, a := fields.Get(i), &sdkpb.Ack{}
+		if fd.IsList() || fd.Message() != nil {
+			continue
+		}
+		a.ProtoReflect().Set(fd, some(fd))
+		frames = append(frames, &sdkpb.Frame{Ack: a})
+	}
+	fields = (&sdkpb.Frame{}).ProtoReflect().Descriptor().Fields()
+	for i := range fields.Len() {
+		fd, f := fields.Get(i), &sdkpb.Frame{Ack: &sdkpb.Ack{ThroughSeq: 3}}
+		if fd.Message() != nil {
+			f.ProtoReflect().Set(fd, f.ProtoReflect().NewField(fd))
+		} else {
+			f.ProtoReflect().Set(fd, some(fd))
+		}
+		frames = append(frames, f)
+	}
+	for _, f := range frames {
+		got, err := Protobuf{}.AppendFrame([]byte("before"), f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := protowire.AppendBytes([]byte("before"), encoded(t, f)); !bytes.Equal(got, want) {
+			t.Errorf("%v: %x, want %x", f, got, want)
+		}
+	}
+	if _, err := (Protobuf{}).AppendFrame(nil, &sdkpb.Frame{Ack: &sdkpb.Ack{BatchId: "\xff"}}); err == nil {
+		t.Error("text that is not UTF-8 was encoded")
+	}
+}
+
+// some is a value of a field that is not its default.
+func some(fd protoreflect.FieldDescriptor) protoreflect.Value {
+	switch fd.Kind() {
+	case protoreflect.StringKind:
+		return protoreflect.ValueOfString("x")
+	case protoreflect.Uint32Kind:
+		return protoreflect.ValueOfUint32(300)
+	case protoreflect.Int64Kind:
+		return protoreflect.ValueOfInt64(300)
+	case protoreflect.BoolKind:
+		return protoreflect.ValueOfBool(true)
+	}
+	return protoreflect.ValueOfUint64(300)
+}
+
+func BenchmarkDecodeFix(b *testing.B) {
+	msg, err := Protobuf{}.AppendFrame(nil, fixFrame())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("short", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if frames, err := (Protobuf{}).DecodeFrames(msg, 0); err != nil || len(frames) != 1 {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("general", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if proto.Unmarshal(msg[2:], &sdkpb.Frame{}) != nil {
+				b.Fatal("not a frame")
+			}
+		}
+	})
+}
+
+func BenchmarkEncodeAck(b *testing.B) {
+	f := &sdkpb.Frame{Re: 1000, Ack: &sdkpb.Ack{ThroughSeq: 1000, ServerMs: 1_780_000_000_123}}
+	buf := make([]byte, 0, 100)
+	b.Run("short", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			buf, _ = Protobuf{}.AppendFrame(buf[:0], f)
+		}
+	})
+	b.Run("general", func(b *testing.B) {
+		for b.Loop() {
+			buf = protowire.AppendVarint(buf[:0], uint64(proto.Size(f)))
+			buf, _ = proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(buf, f)
+		}
+	})
+}
