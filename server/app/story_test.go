@@ -38,7 +38,7 @@ import (
 // story is a whole server with its providers on loopback ports, and a clock that
 // the test advances. Campaigns are made through the API, phones are real clients.
 type story struct {
-	t     *testing.T
+	t     testing.TB
 	dir   string
 	start time.Time
 	clock *clock.Manual
@@ -66,7 +66,7 @@ var (
 
 const identitySecret = "an identity secret for the test"
 
-func newStory(t *testing.T, adjust ...func(*app.Options)) *story {
+func newStory(t testing.TB, adjust ...func(*app.Options)) *story {
 	t.Helper()
 	s := &story{t: t, dir: t.TempDir(), start: time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC), keys: map[string]string{}}
 	s.clock = clock.NewManual(s.start)
@@ -108,14 +108,14 @@ func newStory(t *testing.T, adjust ...func(*app.Options)) *story {
 	return s
 }
 
-func closing(t *testing.T, c io.Closer) {
+func closing(t testing.TB, c io.Closer) {
 	if err := c.Close(); err != nil {
 		t.Error(err)
 	}
 }
 
 // writePEM writes the simulator's authority where an operator would.
-func writePEM(t *testing.T, path string, sim *apnssim.Server) {
+func writePEM(t testing.TB, path string, sim *apnssim.Server) {
 	t.Helper()
 	if err := os.WriteFile(path, sim.CertificatePEM(), 0o600); err != nil {
 		t.Fatal(err)
