@@ -489,7 +489,9 @@ export class Engine {
   /** Takes what hello_ok says for longer than a session. Rejects when the store does. */
   private async welcome(ok: HelloOk, shown: string): Promise<void> {
     this.hearClock(ok.serverMs);
-    if (ok.newDeviceToken !== "") await this.keepToken(ok.newDeviceToken);
+    const other = ok.newDeviceToken;
+    // Beside the one that was shown: that is good until the new one is.
+    if (other !== "" && other !== shown) await this.keepToken(other, shown);
     else await this.tokenTaken(shown);
     const through = Number(ok.throughSeq);
     if (through > 0 && through >= this.queue.next) await this.queue.renumber(through);

@@ -190,6 +190,8 @@ export class Footfall {
   private proofs = 0;
   /** Logouts that the server does not know of yet. */
   private leaving = 0;
+  /** What came of an inbox meanwhile, and may have been the next person's. */
+  private missed = false;
   private postTimer: unknown;
   private identityNeeded: ((userId: string, why: string) => Proof | undefined | Promise<Proof | undefined>) | undefined;
   private userId = "";
@@ -273,13 +275,11 @@ export class Footfall {
         },
         acked: (i) => {
           if (i.identify) this.proofs = 0;
-          if (i.logout) this.leaving--;
-          // Another person's inbox: only now does the server know of them.
-          if (i.logout || i.identify) this.engine.syncInbox();
+          if (i.logout) this.left();
           o.onAcked?.(i);
         },
         rejected: (item, r) => {
-          if (item.logout) this.leaving--;
+          if (item.logout) this.left();
           if (r.code === "identity_invalid" || r.code === "identity_expired") {
             void this.proveAgain(item.identify?.userId ?? "", r.reason);
           }
@@ -315,7 +315,11 @@ export class Footfall {
         granted: (id) => this.messages.granted(id),
         denied: (id) => this.messages.denied(id),
         inbox: async (i) => {
-          if (this.leaving > 0) return; // of the person who left; asked for again after the ack
+          // Of the person who left, or what continues a cursor that was theirs.
+          if (this.leaving > 0 || (!i.full && this.inboxStore.cursor === "")) {
+            this.missed = true;
+            return;
+          }
           await this.inboxStore.take(i);
           this.engine.known.inboxCursor = this.inboxStore.cursor;
         },
@@ -465,6 +469,13 @@ export class Footfall {
     await this.ports.storage.set("user", undefined);
     await this.inboxStore.forget();
     this.engine.known.inboxCursor = "";
+  }
+
+  /** The server knows of a logout: the next inbox is the next person's. */
+  private left(): void {
+    if (--this.leaving > 0 || !this.missed) return;
+    this.missed = false;
+    this.engine.syncInbox();
   }
 
   /**
@@ -654,6 +665,11 @@ export class Footfall {
    */
   async wake(): Promise<void> {
     if (this.engine.state !== "open") await this.engine.post();
+  }
+
+  /** Asks for another device token, for an app that fears that its own was read. */
+  async refreshToken(): Promise<void> {
+    await this.engine.refreshToken();
   }
 
   /**
