@@ -46,6 +46,10 @@ type armResultsView struct {
 	Delivered int64  `json:"delivered"`
 	Displayed int64  `json:"displayed"`
 	Opened    int64  `json:"opened"`
+	Acted     int64  `json:"acted"`
+	Dismissed int64  `json:"dismissed"`
+	Converted int64  `json:"converted"`
+	NotShown  int64  `json:"not_shown"`
 	Expired   int64  `json:"expired"`
 	Failed    int64  `json:"failed"`
 }
@@ -69,6 +73,10 @@ type totalsView struct {
 	Delivered  int64 `json:"delivered"`
 	Displayed  int64 `json:"displayed"`
 	Opened     int64 `json:"opened"`
+	Acted      int64 `json:"acted"`
+	Dismissed  int64 `json:"dismissed"`
+	Converted  int64 `json:"converted"`
+	NotShown   int64 `json:"not_shown"`
 	Expired    int64 `json:"expired"`
 	Failed     int64 `json:"failed"`
 }
@@ -87,6 +95,10 @@ func (t *totalsView) add(c engage.Counts) {
 	t.Delivered += c.Delivered
 	t.Displayed += c.Displayed
 	t.Opened += c.Opened
+	t.Acted += c.Acted
+	t.Dismissed += c.Dismissed
+	t.Converted += c.Converted
+	t.NotShown += c.NotShown
 	t.Expired += c.Expired
 	t.Failed += c.Failed
 }
@@ -107,6 +119,10 @@ var meanings = map[string]string{
 	"delivered":  "The phone's SDK reported that it has the message. Phones that report nothing are not counted.",
 	"displayed":  "The phone reported that the message was displayed, not that it was read.",
 	"opened":     "The phone reported that the message was opened.",
+	"acted":      "The phone reported that a button of the message was pressed.",
+	"dismissed":  "The phone reported that the person put the message away.",
+	"converted":  "The app reported that the message led to what it was for. It would perhaps have come about anyway.",
+	"not_shown":  "The app reported that it could not show the message, which went into the inbox then.",
 	"expired":    "The message's time was over before it was accepted or shown.",
 	"failed":     "Delivery was given up: the provider refused, the credential does not work, or every attempt went wrong.",
 }
@@ -160,6 +176,7 @@ func (s *server) getResults(ctx context.Context, who caller, in *byID) (*answere
 		out.Arms = append(out.Arms, armResultsView{
 			Arm: arm, Control: arm == engage.HoldoutArm, Decided: n.Decided, HeldOut: n.HeldOut,
 			Pending: pending(n), Sent: n.Sent, Accepted: n.Accepted, InApp: n.InApp, Inboxed: n.Inboxed, Delivered: n.Delivered, Displayed: n.Displayed, Opened: n.Opened, Expired: n.Expired, Failed: n.Failed,
+			Acted: n.Acted, Dismissed: n.Dismissed, Converted: n.Converted, NotShown: n.NotShown,
 		})
 	}
 	for _, n := range tallies {

@@ -372,7 +372,23 @@ func receiptWords(receipts []string) string {
 	if len(receipts) == 0 {
 		return ""
 	}
-	return " The phone reported it " + strings.Join(receipts, ", ") + "."
+	var words []string
+	for _, r := range receipts {
+		words = append(words, receiptState(r))
+	}
+	return " The phone reported it " + strings.Join(words, ", ") + "."
+}
+
+// receiptState is what a phone reports a message, as it stands in a sentence.
+func receiptState(state string) string {
+	switch state {
+	case engage.ReceiptAction:
+		return "acted upon"
+	case engage.ReceiptFailed:
+		return "not shown"
+	default:
+		return state
+	}
 }
 
 // triggerWords says what moment it was, with the place's name where it is known.
@@ -467,10 +483,14 @@ func timelineWords(e *engage.TimelineEntry, placeName func(string) string) strin
 	case engage.KindReceipt:
 		var r engage.ReceiptItem
 		if json.Unmarshal(e.Data, &r) == nil {
-			return fmt.Sprintf("The phone reported message %s %s", shortID(r.Message), r.State)
+			return fmt.Sprintf("The phone reported message %s %s", shortID(r.Message), receiptState(r.State))
 		}
 	case engage.KindDevice:
 		return "The phone or its permissions changed"
+	case engage.KindDeviceGone:
+		return "The person logged out of the app on this phone"
+	case engage.KindClaimed:
+		return "The app named a user without proof"
 	case engage.KindTraits:
 		return "Attributes were set"
 	case engage.KindBound:

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 
 	"github.com/footfall-engage/footfall/geo"
@@ -18,7 +19,7 @@ import (
 type router struct {
 	in, act []*partition.Partition
 	accept  func(ctx context.Context, sends []engage.Send) error
-	receipt func(ctx context.Context, workspace string, r engage.ReceiptItem) error
+	receipt func(ctx context.Context, workspace, profile string, r engage.ReceiptItem) error
 	weather *weatherFeed
 }
 
@@ -51,7 +52,7 @@ func (r *router) Deliver(ctx context.Context, dest string, entries []engage.Entr
 			if err := json.Unmarshal(e.Body, &receipt); err != nil {
 				return fmt.Errorf("decode receipt: %w", err)
 			}
-			if err := r.receipt(ctx, e.Workspace(), receipt); err != nil {
+			if err := r.receipt(ctx, e.Workspace(), strings.TrimPrefix(engage.IDOf(e.Key), "p:"), receipt); err != nil {
 				return err
 			}
 		}

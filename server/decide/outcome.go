@@ -82,7 +82,14 @@ func (s *step) onReceipt() error {
 		return err
 	}
 	d := s.change(r.Message)
-	if d == nil || slices.Contains(d.Receipts, r.State) {
+	if d == nil {
+		// A message can be read or put away in the inbox when its decision is long
+		// forgotten here. deliver, which knows whose it is, sees to that; a message that
+		// it does not know, or not as this person's, it leaves alone.
+		s.tellDeliver(r.State)
+		return nil
+	}
+	if slices.Contains(d.Receipts, r.State) {
 		return nil
 	}
 	var add engage.Counts
@@ -93,11 +100,20 @@ func (s *step) onReceipt() error {
 		add.Displayed = 1
 	case engage.ReceiptOpened:
 		add.Opened = 1
+	case engage.ReceiptAction:
+		add.Acted = 1
+	case engage.ReceiptDismissed:
+		add.Dismissed = 1
+	case engage.ReceiptConverted:
+		add.Converted = 1
+	case engage.ReceiptFailed:
+		add.NotShown = 1
 	default:
 		return nil // a state of another version: it stands in the timeline, and says nothing here
 	}
 	d.Receipts = append(slices.Clone(d.Receipts), r.State)
-	confirmed := r.State == engage.ReceiptDisplayed || r.State == engage.ReceiptOpened
+	// Whoever opened, used or put away a message had it before their eyes.
+	confirmed := r.State != engage.ReceiptDelivered && r.State != engage.ReceiptFailed
 	if confirmed && !d.State.Terminal() {
 		d.State = engage.Sent
 		add.Sent = 1
@@ -111,12 +127,18 @@ func (s *step) onReceipt() error {
 			add.Accepted = 1
 		}
 	}
-	if confirmed {
-		// deliver need not wait for it, or keep it in the inbox, any longer.
-		s.tx.Emit("displayed", engage.Entry{Kind: engage.KindReceipt, Key: s.key, Body: s.e.Body})
-	}
+	s.tellDeliver(r.State)
 	s.keep(d)
 	return s.m.Meter.Add(s.tx, s.ws, d.Campaign, d.Arm, add)
+}
+
+// tellDeliver hands the receipt on: deliver need not wait for a message that was
+// displayed, marks it as read in the inbox, or takes out what was dismissed. That a
+// phone has a message says nothing new to it.
+func (s *step) tellDeliver(state string) {
+	if state != engage.ReceiptDelivered {
+		s.tx.Emit("displayed", engage.Entry{Kind: engage.KindReceipt, Key: s.key, Body: s.e.Body})
+	}
 }
 
 // expire ends a delivery that nobody confirmed in time.

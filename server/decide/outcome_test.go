@@ -2,6 +2,7 @@ package decide_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -72,6 +73,10 @@ func TestOneTerminalStateInEveryOrderOfArrival(t *testing.T) {
 		{"delivered", receipt("ada", id, sec, "delivered", "fcm"), ""},
 		{"displayed", receipt("ada", id, sec, "displayed", "in_app"), engage.Sent},
 		{"opened", receipt("ada", id, sec, "opened", "fcm"), engage.Sent},
+		{"action", receipt("ada", id, sec, "action", "inbox"), engage.Sent},
+		{"dismissed", receipt("ada", id, sec, "dismissed", "inbox"), engage.Sent},
+		{"converted", receipt("ada", id, sec, "converted", "in_app"), engage.Sent},
+		{"could not be shown", receipt("ada", id, sec, "failed", "in_app"), ""},
 		{"timer", engage.Entry{}, engage.Expired},
 	}
 	timer := w.Timers()[0]
@@ -110,7 +115,8 @@ func TestOneTerminalStateInEveryOrderOfArrival(t *testing.T) {
 		}
 		f.checkCounts()
 		c := f.counts("x")["a"]
-		if c.Decided != 1 || c.Sent+c.Failed+c.Expired > 1 || c.Accepted+c.InApp > 1 || c.Inboxed > 1 || c.Delivered > 1 || c.Displayed > 1 || c.Opened > 1 {
+		if c.Decided != 1 || c.Sent+c.Failed+c.Expired > 1 || c.Accepted+c.InApp > 1 || c.Inboxed > 1 || c.Delivered > 1 || c.Displayed > 1 || c.Opened > 1 ||
+			c.Acted > 1 || c.Dismissed > 1 || c.Converted > 1 || c.NotShown > 1 {
 			t.Fatalf("%v: counted twice: %+v", names, c)
 		}
 		if t.Failed() {
@@ -167,6 +173,15 @@ func TestWhatAnOutcomeLeavesInTheDecision(t *testing.T) {
 		{"read in the inbox", func(id string) []engage.Entry {
 			return []engage.Entry{outcome("ada", id, sec, engage.DeliveryInboxed, "inbox", ""), receipt("ada", id, 2*sec, "opened", "inbox")}
 		}, "sent  inbox why", func(c engage.Counts) int64 { return c.Inboxed }},
+		{"put away in the inbox", func(id string) []engage.Entry {
+			return []engage.Entry{outcome("ada", id, sec, engage.DeliveryInboxed, "inbox", ""), receipt("ada", id, 2*sec, "dismissed", "inbox"), receipt("ada", id, 3*sec, "dismissed", "inbox")}
+		}, "sent  inbox why", func(c engage.Counts) int64 { return c.Dismissed }},
+		{"used", func(id string) []engage.Entry {
+			return []engage.Entry{receipt("ada", id, sec, "action", "in_app"), receipt("ada", id, 2*sec, "action", "in_app"), receipt("ada", id, 2*sec, "converted", "")}
+		}, "sent  in_app ", func(c engage.Counts) int64 { return c.Acted * c.Converted }},
+		{"not shown", func(id string) []engage.Entry {
+			return []engage.Entry{outcome("ada", id, sec, engage.DeliveryGranted, "in_app", ""), receipt("ada", id, 2*sec, "failed", "in_app")}
+		}, "pending  in_app why", func(c engage.Counts) int64 { return c.NotShown }},
 		{"shown by a push before its provider's word arrived", func(id string) []engage.Entry {
 			return []engage.Entry{receipt("ada", id, sec, "displayed", "apns"), outcome("ada", id, 2*sec, engage.DeliveryAccepted, "apns", "")}
 		}, "sent  apns ", func(c engage.Counts) int64 { return c.Accepted }},
@@ -204,6 +219,48 @@ func TestWhatAnOutcomeLeavesInTheDecision(t *testing.T) {
 	w.wantVerdicts("x pending")
 	w.fireUntil(time.Hour + time.Minute)
 	w.wantVerdicts("x expired not_displayed")
+	w.checkCounts()
+}
+
+// deliver hears once of each thing that a phone says of a message, but of what it
+// knows anyway; also of a message whose decision is forgotten.
+func TestDeliverHearsWhatAPhoneSays(t *testing.T) {
+	w := newWorld(t, offer("x"))
+	w.meet("ada")
+	w.apply(enters("ada", "cafe", "v1", 0))
+	id := w.decisions()[0].Delivery
+	w.Take()
+	heard := func() (out []string) {
+		for _, o := range w.Take() {
+			if o.To != "displayed" {
+				continue
+			}
+			var r engage.ReceiptItem
+			if err := json.Unmarshal(o.Entry.Body, &r); err != nil {
+				t.Fatal(err)
+			}
+			if o.Entry.Key != person("ada") {
+				t.Errorf("said of %s", o.Entry.Key)
+			}
+			out = append(out, r.Message+" "+r.State)
+		}
+		return out
+	}
+	var want []string
+	for i, state := range []string{"delivered", "failed", "displayed", "opened", "action", "converted", "dismissed"} {
+		at := time.Duration(i+1) * sec
+		w.apply(receipt("ada", id, at, state, "inbox"), receipt("ada", id, at, state, "inbox"))
+		if state != "delivered" {
+			want = append(want, id+" "+state)
+		}
+	}
+	if got := heard(); !slices.Equal(got, want) {
+		t.Errorf("of a message: %q, want %q", got, want)
+	}
+	w.apply(receipt("ada", "forgotten", sec, "delivered", "inbox"), receipt("ada", "forgotten", sec, "dismissed", "inbox"))
+	if got := heard(); !slices.Equal(got, []string{"forgotten dismissed"}) {
+		t.Errorf("of one that is forgotten: %q", got)
+	}
 	w.checkCounts()
 }
 
@@ -277,7 +334,7 @@ func fate(r *rand.Rand, who, delivery string, at time.Duration) []engage.Entry {
 			}[r.IntN(6)]
 			es = append(es, outcome(who, delivery, at, state, []string{"fcm", "in_app", "inbox"}[r.IntN(3)], engage.ReasonExhausted))
 		} else {
-			state := []string{"delivered", "displayed", "opened", "dismissed"}[r.IntN(4)]
+			state := []string{"delivered", "displayed", "opened", "dismissed", "action", "converted", "failed"}[r.IntN(7)]
 			es = append(es, receipt(who, delivery, at, state, []string{"fcm", "in_app", "inbox", ""}[r.IntN(4)]))
 		}
 	}

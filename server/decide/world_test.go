@@ -286,7 +286,9 @@ func (w *world) checkCounts() {
 			w.Errorf("campaign %s: accepted %d and in-app %d of %d sent", c, sum.Accepted, sum.InApp, sum.Sent)
 		}
 		r := receipts[c]
-		if sum.Delivered != r[engage.ReceiptDelivered] || sum.Displayed != r[engage.ReceiptDisplayed] || sum.Opened != r[engage.ReceiptOpened] {
+		if sum.Delivered != r[engage.ReceiptDelivered] || sum.Displayed != r[engage.ReceiptDisplayed] || sum.Opened != r[engage.ReceiptOpened] ||
+			sum.Acted != r[engage.ReceiptAction] || sum.Dismissed != r[engage.ReceiptDismissed] ||
+			sum.Converted != r[engage.ReceiptConverted] || sum.NotShown != r[engage.ReceiptFailed] {
 			w.Errorf("campaign %s: receipts counted %+v, kept %v", c, sum, r)
 		}
 	}

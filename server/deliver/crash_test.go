@@ -109,7 +109,7 @@ func crashStory(w *world, n int) (crashed string) {
 			return err == nil
 		})
 		if granted["claimed"] > 0 {
-			_ = w.d.Receipt(w.Context(), "shop", engage.ReceiptItem{Message: "claimed", State: engage.ReceiptDisplayed})
+			_ = w.d.Receipt(w.Context(), "shop", "ada", engage.ReceiptItem{Message: "claimed", State: engage.ReceiptDisplayed})
 		}
 	}
 	pass := func(d time.Duration) {

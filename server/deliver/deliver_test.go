@@ -98,7 +98,7 @@ func TestClaimInTimeIsGrantedOnceAndNeverPushed(t *testing.T) {
 		w.want("foreign after it", w.claim("b", "d1"), "elsewhere")
 		w.pass(30 * time.Second)
 		w.want("told", w.told.list(), []string{"d1 granted in_app a 0"})
-		if err := w.d.Receipt(t.Context(), "shop", engage.ReceiptItem{Message: "d1", State: engage.ReceiptDisplayed}); err != nil {
+		if err := w.d.Receipt(t.Context(), "shop", "ada", engage.ReceiptItem{Message: "d1", State: engage.ReceiptDisplayed}); err != nil {
 			t.Fatal(err)
 		}
 		w.pass(time.Hour)
@@ -188,13 +188,13 @@ func TestGrantWithoutAReceiptEndsInTheInbox(t *testing.T) {
 		w.want("told", w.told.list(), []string{"d1 granted in_app a 0", "d1 inboxed inbox not_displayed 0"})
 		w.want("the open session gets it", w.sessions.took(), []string{"a/in_app/d1", "a/inbox/d1"})
 		for range 2 {
-			if err := w.d.Receipt(t.Context(), "shop", engage.ReceiptItem{Message: "d1", State: engage.ReceiptDisplayed}); err != nil {
+			if err := w.d.Receipt(t.Context(), "shop", "ada", engage.ReceiptItem{Message: "d1", State: engage.ReceiptDisplayed}); err != nil {
 				t.Fatal(err)
 			}
 		}
 		w.want("inbox after the receipt", w.inbox("ada"), []string(nil))
 		w.want("attempts", w.senders.attempts(), []string(nil))
-		if err := w.d.Receipt(t.Context(), "shop", engage.ReceiptItem{Message: "nothing", State: engage.ReceiptDisplayed}); err != nil {
+		if err := w.d.Receipt(t.Context(), "shop", "ada", engage.ReceiptItem{Message: "nothing", State: engage.ReceiptDisplayed}); err != nil {
 			t.Error(err)
 		}
 		w.end()
@@ -527,7 +527,7 @@ func TestReceiptStopsARetryAndEmptiesTheInbox(t *testing.T) {
 		w.start()
 		w.senders.say(channels.Outcome{Kind: channels.RetryAfter, Ambiguous: true, Reason: "connection_lost"})
 		w.accept(send("d1", phone("a")))
-		if err := w.d.Receipt(t.Context(), "shop", engage.ReceiptItem{Message: "d1", State: engage.ReceiptDisplayed}); err != nil {
+		if err := w.d.Receipt(t.Context(), "shop", "ada", engage.ReceiptItem{Message: "d1", State: engage.ReceiptDisplayed}); err != nil {
 			t.Fatal(err)
 		}
 		w.pass(time.Minute)
@@ -539,7 +539,7 @@ func TestReceiptStopsARetryAndEmptiesTheInbox(t *testing.T) {
 			return channels.Outcome{Kind: channels.RetryAfter, Ambiguous: true}, nil
 		})
 		w.accept(send("d2", phone("a")))
-		if err := w.d.Receipt(t.Context(), "shop", engage.ReceiptItem{Message: "d2", State: engage.ReceiptDisplayed}); err != nil {
+		if err := w.d.Receipt(t.Context(), "shop", "ada", engage.ReceiptItem{Message: "d2", State: engage.ReceiptDisplayed}); err != nil {
 			t.Fatal(err)
 		}
 		close(gate)
@@ -627,7 +627,7 @@ func TestLedgerThatFailsLosesAndRepeatsNothing(t *testing.T) {
 		if _, _, err := w.d.Claim(t.Context(), "shop", "a", "d1"); !errors.Is(err, down) {
 			t.Errorf("Claim: %v", err)
 		}
-		if err := w.d.Receipt(t.Context(), "shop", engage.ReceiptItem{Message: "d1", State: engage.ReceiptDisplayed}); !errors.Is(err, down) {
+		if err := w.d.Receipt(t.Context(), "shop", "ada", engage.ReceiptItem{Message: "d1", State: engage.ReceiptDisplayed}); !errors.Is(err, down) {
 			t.Errorf("Displayed: %v", err)
 		}
 		if _, err := w.d.Inbox(t.Context(), "shop", "ada"); !errors.Is(err, down) {

@@ -104,8 +104,9 @@ func (d *Deliverer) announce(workspace string, x *boxing) {
 // says so. A message that was displayed, opened, acted upon, converted or dismissed
 // is not sent again; in the inbox it is read then, or gone if it was dismissed. One
 // that a phone was granted and failed to show goes into the inbox at once. Another
-// state, or a delivery that is not known (any more), is no error.
-func (d *Deliverer) Receipt(ctx context.Context, workspace string, said engage.ReceiptItem) error {
+// state, or a delivery that is not known (any more), is no error. A message of
+// another person than the one whose phone says so is left alone.
+func (d *Deliverer) Receipt(ctx context.Context, workspace, profile string, said engage.ReceiptItem) error {
 	switch said.State {
 	case engage.ReceiptDisplayed, engage.ReceiptOpened, engage.ReceiptAction, engage.ReceiptConverted, engage.ReceiptDismissed, engage.ReceiptFailed:
 	default:
@@ -113,7 +114,7 @@ func (d *Deliverer) Receipt(ctx context.Context, workspace string, said engage.R
 	}
 	for k := (key{workspace, said.Message}); ; {
 		r, err := d.reread(ctx, k)
-		if err != nil || r == nil {
+		if err != nil || r == nil || r.Send.Profile != profile {
 			return err
 		}
 		c := &change{r: r}

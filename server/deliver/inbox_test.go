@@ -48,7 +48,7 @@ func (b *box) add(profile, id string) {
 
 func (b *box) say(id, state string) {
 	b.Helper()
-	if err := b.d.Receipt(b.Context(), "shop", engage.ReceiptItem{Message: id, State: state}); err != nil {
+	if err := b.d.Receipt(b.Context(), "shop", "ada", engage.ReceiptItem{Message: id, State: state}); err != nil {
 		b.Fatal(err)
 	}
 }
@@ -127,6 +127,9 @@ func TestACursorIsToldWhatHasChanged(t *testing.T) {
 	b.want("gone", b.since("ada", second, lots), "-a -b")
 	b.want("all of it for an old one", b.since("ada", first, lots), "+c -a -b")
 	b.say("nothing", engage.ReceiptDismissed)
+	if err := b.d.Receipt(t.Context(), "shop", "bob", engage.ReceiptItem{Message: "c", State: engage.ReceiptDismissed}); err != nil {
+		t.Error(err) // another person's phone says so
+	}
 	b.say("c", "8")
 	b.want("a whole one", b.since("ada", "", lots), "full +c")
 	b.restart()
@@ -315,7 +318,7 @@ func TestPhonesHearThatTheInboxHasChanged(t *testing.T) {
 		w.want("who has no inbox of its own", w.sessions.took(), []string{"b/inbox/d1"})
 		say := func(state string) {
 			t.Helper()
-			if err := w.d.Receipt(t.Context(), "shop", engage.ReceiptItem{Message: "d1", State: state, Install: "a"}); err != nil {
+			if err := w.d.Receipt(t.Context(), "shop", "ada", engage.ReceiptItem{Message: "d1", State: state, Install: "a"}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -342,7 +345,7 @@ func TestAGrantThatAPhoneCouldNotUseEndsInTheInboxAtOnce(t *testing.T) {
 		w.want("claim", w.claim("a", "d1"), "granted")
 		say := func(install string) {
 			t.Helper()
-			if err := w.d.Receipt(t.Context(), "shop", engage.ReceiptItem{Message: "d1", State: engage.ReceiptFailed, Install: install}); err != nil {
+			if err := w.d.Receipt(t.Context(), "shop", "ada", engage.ReceiptItem{Message: "d1", State: engage.ReceiptFailed, Install: install}); err != nil {
 				t.Fatal(err)
 			}
 			w.settle()
@@ -425,7 +428,7 @@ func inboxCrash(w *world, n int) (crashed bool) {
 	for i, state := range []string{engage.ReceiptDisplayed, engage.ReceiptDismissed} {
 		for range 2 {
 			do(func() error {
-				return w.d.Receipt(w.Context(), "shop", engage.ReceiptItem{Message: ids[i], State: state})
+				return w.d.Receipt(w.Context(), "shop", "ada", engage.ReceiptItem{Message: ids[i], State: state})
 			})
 		}
 	}

@@ -147,7 +147,7 @@ type Decision struct {
 	Detail    string        `json:"detail,omitempty"`   // the provider's reason, why not push
 	DueAt     *time.Time    `json:"due_at,omitempty"`   // while pending: when it is decided at the latest
 	UpdatedAt time.Time     `json:"updated_at"`         // log time
-	Receipts  []string      `json:"receipts,omitempty"` // delivered, displayed, opened, in order of arrival
+	Receipts  []string      `json:"receipts,omitempty"` // delivered, displayed, …, each once, in order of arrival
 }
 
 // Send is decide's order to deliver one message.
@@ -216,6 +216,10 @@ type Counts struct {
 	Delivered  int64            `json:"delivered"` // the phone said so
 	Displayed  int64            `json:"displayed"`
 	Opened     int64            `json:"opened"`
+	Acted      int64            `json:"acted,omitempty"`     // a button of it was pressed
+	Dismissed  int64            `json:"dismissed,omitempty"` // the person put it away
+	Converted  int64            `json:"converted,omitempty"` // the app said so
+	NotShown   int64            `json:"not_shown,omitempty"` // the app said that it could not
 	Expired    int64            `json:"expired"`
 	Failed     int64            `json:"failed"`
 }

@@ -265,7 +265,9 @@ func tellInbox(t *testing.T, c *clock.Manual, l deliver.Ledger, seed uint64) {
 			id := ids[max(len(ids)-1-r.IntN(40), 0)]
 			state := []string{engage.ReceiptDisplayed, engage.ReceiptOpened, engage.ReceiptAction, engage.ReceiptDismissed, engage.ReceiptDelivered}[r.IntN(5)]
 			before := find(id)
-			until(func() error { return d.Receipt(t.Context(), "shop", engage.ReceiptItem{Message: id, State: state}) })
+			until(func() error {
+				return d.Receipt(t.Context(), "shop", "ada", engage.ReceiptItem{Message: id, State: state})
+			})
 			switch {
 			case before < 0 || state == engage.ReceiptDelivered:
 			case state == engage.ReceiptDismissed:
@@ -350,7 +352,7 @@ func raceInbox(t *testing.T, c clock.Clock, l deliver.Ledger) {
 				}
 				state := []string{"", engage.ReceiptDisplayed, engage.ReceiptDismissed}[n%3]
 				for range 2 {
-					if err := d.Receipt(t.Context(), "shop", engage.ReceiptItem{Message: id, State: state}); err != nil {
+					if err := d.Receipt(t.Context(), "shop", "ada", engage.ReceiptItem{Message: id, State: state}); err != nil {
 						t.Error(err)
 					}
 				}
