@@ -93,6 +93,9 @@ func (w *world) Profile(_ context.Context, ws, id string) (json.RawMessage, erro
 func (w *world) ProfileOf(_ context.Context, ws, identifier string) (string, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if install, ok := strings.CutPrefix(identifier, "install:"); ok {
+		return engage.ProfileID(ws, install), nil
+	}
 	if id, ok := w.bindings[ws][identifier]; ok {
 		return id, nil
 	}

@@ -84,7 +84,7 @@ type People interface {
 	// not shown.
 	Profile(ctx context.Context, workspace, id string) (json.RawMessage, error)
 	// ProfileOf is the id of the profile that an identifier, "user_id:ada", is
-	// bound to.
+	// bound to, or whose an install, "install:…", is now.
 	ProfileOf(ctx context.Context, workspace, identifier string) (string, error)
 	// Profiles lists persons by id, each as Profile gives it.
 	Profiles(ctx context.Context, workspace, cursor string, limit int) (Page[json.RawMessage], error)

@@ -47,6 +47,7 @@ type personInput struct {
 type personView struct {
 	ID          string                            `json:"id"`
 	Identifiers []string                          `json:"identifiers" nullable:"false" doc:"Such as user_id:ada"`
+	Claimed     string                            `json:"claimed_unproven,omitempty" doc:"Whom the app said this is, such as user_id:ada, without proof: it may be anybody. Absent: nobody, or the person is known"`
 	Attributes  map[string]any                    `json:"attributes"`
 	Preferences map[string]engage.Attitude        `json:"preferences" doc:"By topic: like or dislike"`
 	Consents    map[engage.Purpose]engage.Consent `json:"consents" doc:"By purpose; no answer means no"`
@@ -69,6 +70,9 @@ type deviceView struct {
 	Location      string    `json:"location_permission,omitempty"`
 	Precision     string    `json:"precision_permission,omitempty"`
 	Notifications string    `json:"notification_permission,omitempty"`
+	Bluetooth     string    `json:"bluetooth,omitempty" enum:"on,off" doc:"May the app look for beacons? Absent here and below: the phone has not said"`
+	Background    string    `json:"background_refresh,omitempty" enum:"on,off" doc:"May the app run in the background at all?"`
+	Battery       string    `json:"battery_optimised,omitempty" enum:"on,off" doc:"Does the system hold the app back to spare the battery?"`
 	Lifecycle     string    `json:"lifecycle,omitempty"`
 	SeenAt        time.Time `json:"seen_at"`
 	Push          *pushView `json:"push,omitempty" doc:"Absent: the app gave no push token. The token itself is never shown"`
@@ -90,7 +94,7 @@ func viewPerson(raw json.RawMessage) (*personView, error) {
 		return nil, fmt.Errorf("decode profile: %w", err)
 	}
 	v := &personView{
-		ID: p.ID, Identifiers: p.Identifiers, Attributes: p.Attributes, Preferences: p.Preferences, Consents: p.Consents,
+		ID: p.ID, Identifiers: p.Identifiers, Claimed: p.Claimed, Attributes: p.Attributes, Preferences: p.Preferences, Consents: p.Consents,
 		Devices: []deviceView{}, Arms: p.Arms, Visits: p.Visits, LastVisitAt: p.LastVisitAt, FirstSeen: p.FirstSeen, LastSeen: p.LastSeen,
 	}
 	if v.Identifiers == nil {
@@ -100,7 +104,8 @@ func viewPerson(raw json.RawMessage) (*personView, error) {
 		x := deviceView{
 			Install: d.Install, App: d.App, Platform: d.Platform, OSVersion: d.OSVersion, AppVersion: d.AppVersion,
 			TimeZone: d.TimeZone, Locale: d.Locale, Location: d.Location, Precision: d.Precision,
-			Notifications: d.Notifications, Lifecycle: d.Lifecycle, SeenAt: d.SeenAt,
+			Notifications: d.Notifications, Bluetooth: d.Bluetooth, Background: d.Background, Battery: d.Battery,
+			Lifecycle: d.Lifecycle, SeenAt: d.SeenAt,
 		}
 		if d.Push != nil {
 			x.Push = &pushView{Provider: d.Push.Provider, Environment: d.Push.Environment, Dead: d.Push.Dead, At: d.Push.At}
@@ -112,15 +117,13 @@ func viewPerson(raw json.RawMessage) (*personView, error) {
 
 // find resolves what a caller calls a person to the profile's id.
 func (s *server) find(ctx context.Context, who caller, id string) (string, error) {
-	kind, rest, named := strings.Cut(id, ":")
+	_, rest, named := strings.Cut(id, ":")
 	switch {
 	case !named:
 		return id, nil
 	case rest == "":
 		return "", engage.Errorf(engage.Invalid, "id", "must be a profile id, user_id:… or install:…")
-	case kind == "install":
-		return engage.ProfileID(who.workspace, rest), nil
-	default:
+	default: // an install's, too, which may have had several persons
 		return s.o.People.ProfileOf(ctx, who.workspace, id)
 	}
 }

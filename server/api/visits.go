@@ -82,7 +82,7 @@ type visitView struct {
 	ConfirmedS float64         `json:"confirmed_s" doc:"Of it, seconds that evidence without long gaps vouches for"`
 	Fences     []string        `json:"fences" nullable:"false" doc:"Geofences that were entered"`
 	Evidence   string          `json:"evidence" enum:"fix,os_region,beacon" doc:"Of its beginning"`
-	Ended      engage.VisitEnd `json:"ended,omitempty" enum:"exit,silence,beacon_lost,removed,consent,withdrawn" doc:"By what. Withdrawn: late evidence showed that there was no such visit"`
+	Ended      engage.VisitEnd `json:"ended,omitempty" enum:"exit,silence,beacon_lost,removed,consent,logout,withdrawn" doc:"By what. Withdrawn: late evidence showed that there was no such visit"`
 	Stale      bool            `json:"stale,omitempty" doc:"Its beginning reached the server too late to send anything for it"`
 	Flags      []string        `json:"flags,omitempty" nullable:"false" doc:"Why its evidence is doubtful: mocked, speed, teleport"`
 }

@@ -68,6 +68,13 @@ func (r reads) Profile(ctx context.Context, workspace, id string) (json.RawMessa
 
 // ProfileOf implements api.People.
 func (r reads) ProfileOf(ctx context.Context, workspace, identifier string) (string, error) {
+	if install, ok := strings.CutPrefix(identifier, "install:"); ok {
+		in, err := readInstall(ctx, r.a.states, workspace, install)
+		if err != nil || in == nil {
+			return engage.ProfileID(workspace, install), err
+		}
+		return in.Profile, nil
+	}
 	doc, err := r.a.states.Get(ctx, "state_act", store.Key{Workspace: workspace, ID: "d:" + identifier})
 	if err != nil {
 		return "", notFound(err, "identifier", "person with this identifier")

@@ -14,6 +14,7 @@ import (
 	"github.com/footfall-engage/footfall/server/catalog"
 	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/eventlog"
+	"github.com/footfall-engage/footfall/server/identity"
 	"github.com/footfall-engage/footfall/server/ingest"
 	"github.com/footfall-engage/footfall/server/situate"
 	"github.com/footfall-engage/footfall/server/store"
@@ -24,11 +25,17 @@ type sdkCatalog struct {
 	a      *App
 	places *configs[*situate.Config]
 
-	mu      sync.Mutex
-	secrets map[catalog.Sealed]engage.Secret // opened ones
+	mu        sync.Mutex
+	verifiers map[string]verifier // by the public key of the app
 
 	compiling sync.Mutex            // also guards fences
 	fences    map[string]*sdkFences // the newest, by workspace
+}
+
+// verifier of an app as it was.
+type verifier struct {
+	of *catalog.App
+	is *identity.Verifier
 }
 
 // App implements ingest.Catalog.
@@ -37,23 +44,42 @@ func (c *sdkCatalog) App(key string) (ingest.App, bool) {
 	if app == nil {
 		return ingest.App{}, false
 	}
-	out := ingest.App{Workspace: app.Workspace, ID: app.ID, Platform: app.Platform, Disabled: app.Disabled}
-	if app.IdentitySecret == "" {
-		return out, true
-	}
+	return ingest.App{
+		Workspace: app.Workspace, ID: app.ID, Platform: app.Platform, Disabled: app.Disabled, Identity: c.verifier(app),
+	}, true
+}
+
+// verifier judges the identifications of an app. It is made anew when the app has
+// changed, which the catalogue's snapshots show by another pointer.
+func (c *sdkCatalog) verifier(app *catalog.App) *identity.Verifier {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	secret, ok := c.secrets[app.IdentitySecret]
-	if !ok {
-		var err error
-		if secret, err = c.a.sealer.Open(app.IdentitySecret); err != nil {
-			c.a.log.Error("open identity secret", "app", app.ID, "error", err)
-			return out, true // identify is refused; the rest works
-		}
-		c.secrets[app.IdentitySecret] = secret
+	if have, ok := c.verifiers[app.Key]; ok && have.of == app {
+		return have.is
 	}
-	out.IdentitySecret = secret
-	return out, true
+	settings := app.IdentitySettings()
+	var keys []identity.Key
+	for _, k := range settings.Keys {
+		secret, err := c.a.sealer.Open(k.Secret)
+		key := identity.Key{ID: k.ID, Alg: k.Alg, Secret: secret, Public: k.PublicKey}
+		if err == nil {
+			err = key.Validate()
+		}
+		if err != nil { // what it would prove is refused; the rest works
+			c.a.log.Error("identity key cannot be used", "app", app.ID, "key", k.ID, "error", err)
+			continue
+		}
+		keys = append(keys, key)
+	}
+	v, err := identity.New(app.ID, settings.Mode, keys)
+	if err != nil { // nothing is proven by a nil verifier, and what is not is refused
+		c.a.log.Error("identity settings cannot be used", "app", app.ID, "error", err)
+	}
+	if c.verifiers == nil {
+		c.verifiers = map[string]verifier{}
+	}
+	c.verifiers[app.Key] = verifier{app, v}
+	return v
 }
 
 // Changed implements ingest.Catalog.

@@ -103,6 +103,8 @@ func (m Machine) Apply(tx engage.Tx, e engage.Entry) error {
 		return m.weather(tx, e)
 	case engage.KindIdentify:
 		return identify(tx, e)
+	case engage.KindClaimed:
+		return m.claimed(tx, e)
 	}
 	s, err := m.person(tx, e.Key, e)
 	if err != nil {
@@ -129,6 +131,13 @@ func (m Machine) Apply(tx engage.Tx, e engage.Entry) error {
 		s.p.SetDevice(d)
 		d.Push = nil // no token in the timeline
 		return s.timeline(d.Install, d)
+	case engage.KindDeviceGone:
+		var gone engage.DeviceGone
+		if err := read(e, &gone); err != nil {
+			return err
+		}
+		s.p.RemoveDevice(gone.Install)
+		return s.timeline(gone.Install, gone)
 	case engage.KindPreferences:
 		var answers map[string]engage.Attitude
 		if err := read(e, &answers); err != nil {

@@ -201,6 +201,30 @@ func identify(tx engage.Tx, e engage.Entry) error {
 	return nil
 }
 
+// claimed notes what an app says of its user without proof, on a profile of whom
+// nothing else says who it is. A person who is known is not even looked at twice:
+// nothing about them changes, their history included.
+func (m Machine) claimed(tx engage.Tx, e engage.Entry) error {
+	st, err := tx.Load(e.Key)
+	if err != nil {
+		return err
+	}
+	if p, there := st.(*Person); there && len(p.Identifiers) > 0 {
+		return nil
+	}
+	var id engage.Identify
+	if err := read(e, &id); err != nil {
+		return err
+	}
+	s, err := m.person(tx, e.Key, e)
+	if err != nil {
+		return err
+	}
+	s.p.Seen(e.At)
+	s.p.Claim(id.Identifier)
+	return s.timeline(id.Install, id)
+}
+
 // Cell is what this partition knows of a weather cell: key "_/w:<cell>@<partition>".
 type Cell struct {
 	V       int             `json:"v"` // 1

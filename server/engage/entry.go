@@ -23,7 +23,8 @@ type Kind string
 const (
 	KindSession    Kind = "session"     // sdkpb.Hello, without key and token, and the session's id
 	KindSessionEnd Kind = "session_end" // JSON SessionEnd
-	KindItem       Kind = "item"        // sdkpb.Item
+	KindItem       Kind = "item"        // sdkpb.Item; an identify is one that was proven
+	KindUnproven   Kind = "unproven"    // sdkpb.Item, an identify that nobody has proven
 	KindTokenDead  Kind = "token_dead"  // JSON TokenDead
 
 	KindDevice      Kind = "device"       // JSON Device
@@ -34,6 +35,8 @@ const (
 	KindIdentify    Kind = "identify"     // JSON Identify; at the identifier's key
 	KindBound       Kind = "bound"        // JSON Identify; at the profile's key
 	KindBindRefused Kind = "bind_refused" // JSON Identify; at the profile's key
+	KindClaimed     Kind = "claimed"      // JSON Identify, unproven; at the profile's key
+	KindDeviceGone  Kind = "device_gone"  // JSON DeviceGone
 	KindTraits      Kind = "traits"       // JSON object of attributes
 	KindOutcome     Kind = "outcome"      // JSON DeliveryOutcome
 
@@ -79,6 +82,12 @@ type Identify struct {
 	Install    string `json:"install"`
 	Proven     bool   `json:"proven"`
 	Code       Code   `json:"code,omitempty"` // why it was refused
+}
+
+// DeviceGone tells a profile that an install is another person's from now on.
+type DeviceGone struct {
+	Install string `json:"install"`
+	Reason  string `json:"reason"` // "logout"
 }
 
 // Source says which record made an entry, so that it takes effect once however

@@ -1,6 +1,7 @@
 package engage
 
 import (
+	"encoding/binary"
 	"time"
 
 	"github.com/footfall-engage/footfall/geo"
@@ -47,6 +48,9 @@ type Device struct {
 	Location      string      `json:"location_permission,omitempty"`     // none, when_in_use, always
 	Precision     string      `json:"precision_permission,omitempty"`    // precise, reduced
 	Notifications string      `json:"notification_permission,omitempty"` // undetermined, provisional, granted, denied
+	Bluetooth     string      `json:"bluetooth,omitempty"`               // on, off, as the next two: may the app look for beacons?
+	Background    string      `json:"background_refresh,omitempty"`      // may it run in the background at all?
+	Battery       string      `json:"battery_optimised,omitempty"`       // does the OS hold it back to spare the battery?
 	Push          *PushTarget `json:"push,omitempty"`                    // nil means none was given
 	Lifecycle     string      `json:"lifecycle,omitempty"`               // foreground, background
 	SeenAt        time.Time   `json:"seen_at"`                           // log time
@@ -90,3 +94,11 @@ const WeatherResolution = 5
 
 // MaxStaleWeather is how long after FreshUntil a weather is still served.
 const MaxStaleWeather = 3 * time.Hour
+
+// LogoutProfileID is the id of the profile that an install mints when a person logs
+// out of it by the item seq. Whenever that item arrives, it is the same.
+func LogoutProfileID(workspace, install string, seq uint64) string {
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], seq)
+	return hashID("profile after logout", workspace, install, string(b[:]))
+}

@@ -12,6 +12,7 @@ const (
 	EndedByBeacon     VisitEnd = "beacon_lost" // the beacon alone had shown the install there, and is no longer seen
 	EndedByRemoval    VisitEnd = "removed"     // the place's last geofence around the install was removed
 	EndedByConsent    VisitEnd = "consent"     // the person withdrew the consent to location
+	EndedByLogout     VisitEnd = "logout"      // the person left the app, and their consent with them
 	EndedByWithdrawal VisitEnd = "withdrawn"   // late evidence showed that there was no such visit
 )
 

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,6 +28,7 @@ import (
 	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
 	"github.com/footfall-engage/footfall/server/clock"
 	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/identity"
 	"github.com/footfall-engage/footfall/server/ingest"
 )
 
@@ -37,6 +40,23 @@ const (
 )
 
 var noon = time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
+
+// hush is the identity secret of the app for Android, hushToken that for its tokens.
+const (
+	hush      = "hush, little baby"
+	hushToken = "do not say a word, mockingbird; do not"
+)
+
+// verifier is that of an app with both.
+func verifier(app string, mode identity.Mode) *identity.Verifier {
+	v, err := identity.New(app, mode, []identity.Key{
+		{ID: "h", Alg: identity.HMAC, Secret: hush}, {ID: "t", Alg: identity.HS256, Secret: hushToken},
+	})
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
 
 // catalog is a fake: a hundred places on a line to the north of the equator's
 // beginning.
@@ -55,7 +75,7 @@ func north(lat, m float64) float64 { return lat + m/110_574 }
 func newCatalog() *catalog {
 	return &catalog{
 		apps: map[string]ingest.App{
-			android: {Workspace: ws, ID: "shop-android", Platform: "android", IdentitySecret: "hush"},
+			android: {Workspace: ws, ID: "shop-android", Platform: "android", Identity: verifier("shop-android", identity.Required)},
 			ios:     {Workspace: ws, ID: "shop-ios", Platform: "ios"},
 			off:     {Workspace: ws, ID: "old", Platform: "android", Disabled: true},
 		},
@@ -296,9 +316,25 @@ func (l *eventLog) hellos(t testing.TB, install string) []*sdkpb.Hello {
 
 // deliveries is a fake ledger: what is in grants may be shown.
 type deliveries struct {
-	mu     sync.Mutex
-	grants map[string]bool
-	inbox  []*sdkpb.Message
+	mu      sync.Mutex
+	grants  map[string]bool
+	inbox   []*sdkpb.Message
+	changes []change // of the inbox that is asked for by cursor, in their order
+	asked   int      // for it
+	failing int      // so many questions for it fail
+}
+
+// change of an inbox: a message, or the id of one that is gone. The cursor is "c" and
+// how many of them the phone knows.
+type change struct {
+	message *sdkpb.Message
+	gone    string
+}
+
+func (d *deliveries) post(changes ...change) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.changes = append(d.changes, changes...)
 }
 
 func (d *deliveries) Claim(_ context.Context, _, _, id string) (bool, string, error) {
@@ -311,10 +347,33 @@ func (d *deliveries) Claim(_ context.Context, _, _, id string) (bool, string, er
 	return granted, "late", nil
 }
 
-func (d *deliveries) InboxSince(context.Context, string, string, string, int) (*sdkpb.Inbox, error) {
+func (d *deliveries) InboxSince(_ context.Context, _, _, cursor string, limit int) (*sdkpb.Inbox, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return &sdkpb.Inbox{Full: true, Messages: d.inbox}, nil
+	d.asked++
+	if d.failing > 0 {
+		d.failing--
+		return nil, errors.New("the store is away")
+	}
+	from, err := strconv.Atoi(strings.TrimPrefix(cursor, "c"))
+	x := &sdkpb.Inbox{Full: err != nil || from > len(d.changes)}
+	if x.Full {
+		from = 0
+	}
+	for size := 0; from < len(d.changes); from++ {
+		c := d.changes[from]
+		if size += proto.Size(c.message) + len(c.gone); size > limit {
+			x.More = true
+			break
+		}
+		if c.message == nil {
+			x.Gone = append(x.Gone, c.gone)
+		} else {
+			x.Messages = append(x.Messages, c.message)
+		}
+	}
+	x.Cursor = fmt.Sprint("c", from)
+	return x, nil
 }
 
 func (d *deliveries) Inbox(context.Context, string, string) ([]*sdkpb.Message, error) {
@@ -572,6 +631,12 @@ func (w *world) postRaw(path string, body []byte, header map[string]string) (*sd
 	for k, v := range header {
 		req.Header.Set(k, v)
 	}
+	return w.answered(req)
+}
+
+// answered makes a request and reads its answer.
+func (w *world) answered(req *http.Request) (*sdkpb.BatchReply, int) {
+	w.t.Helper()
 	resp, err := w.http.Do(req)
 	if err != nil {
 		w.t.Fatal(err)

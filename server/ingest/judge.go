@@ -1,9 +1,6 @@
 package ingest
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -12,6 +9,7 @@ import (
 	"github.com/footfall-engage/footfall/sdkproto"
 	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
 	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/identity"
 )
 
 const (
@@ -47,7 +45,11 @@ func (g *Gateway) judge(v *view, in *install, app *App, b *sdkpb.Batch, received
 		}
 		g.metrics.accepted(x.kind)
 		accepted = append(accepted, item)
-		entries = append(entries, engage.Entry{Kind: engage.KindItem, Key: in.entryKey, Occurred: x.at})
+		kind := engage.KindItem
+		if x.unproven {
+			kind = engage.KindUnproven
+		}
+		entries = append(entries, engage.Entry{Kind: kind, Key: in.entryKey, Occurred: x.at})
 		size += proto.Size(item)
 	}
 	// One piece of memory for all bodies; the log owns it from here.
@@ -76,6 +78,8 @@ type verdict struct {
 	at     time.Time    // corrected, of an observation; zero of what the person said
 	how    sdkproto.How // at was found; empty where it was not asked
 	reject *sdkpb.Reject
+	// unproven: it is an identification that nobody has proven.
+	unproven bool
 }
 
 func (v *view) judge(app *App, item *sdkpb.Item, b *sdkpb.Batch, received time.Time) verdict {
@@ -92,6 +96,7 @@ func (v *view) judge(app *App, item *sdkpb.Item, b *sdkpb.Batch, received time.T
 	}
 	var at time.Time
 	var how sdkproto.How
+	unproven := false
 	if kind.Observation() {
 		at, how = sdkproto.CorrectedTime(item, b, received)
 	}
@@ -116,9 +121,9 @@ func (v *view) judge(app *App, item *sdkpb.Item, b *sdkpb.Batch, received time.T
 			v.allowed = permissions{item.GetSeq(), p.GetLocation(), p.GetPrecision()}
 		}
 	case sdkproto.KindIdentify:
-		reject = identity(app, item)
+		unproven, reject = identify(app, item, received)
 	}
-	return verdict{kind, at, how, reject}
+	return verdict{kind, at, how, reject, unproven}
 }
 
 // location judges a position, and what can only be known where positions may be.
@@ -193,24 +198,20 @@ func (v *view) consent(item *sdkpb.Item) {
 	}
 }
 
-// identity refuses an identification without proof, and takes the proof out of
-// the item: it does not expire, and nobody behind the gateway needs it.
-func identity(app *App, item *sdkpb.Item) *sdkpb.Reject {
+// identify judges an identification by its proof, at the server's time, and takes the
+// proof out of it: nobody behind the gateway needs one, and one that does not expire
+// must not lie about.
+func identify(app *App, item *sdkpb.Item, received time.Time) (unproven bool, _ *sdkpb.Reject) {
 	i := item.GetIdentify()
-	if app.IdentitySecret == "" {
-		return sdkproto.NewReject(item, sdkproto.RejectIdentity, "identify.hmac", "the app has no identity secret, so nothing can be proven")
+	proven, fault := app.Identity.Judge(identity.Proof{UserID: i.GetUserId(), HMAC: i.GetHmac(), JWT: i.GetJwt()}, received)
+	if fault != nil {
+		code := sdkproto.RejectIdentity
+		if fault.Expired {
+			code = sdkproto.RejectExpired
+		}
+		return false, sdkproto.NewReject(item, code, fault.Field, "%s", fault.Reason)
 	}
-	given, err := hex.DecodeString(i.GetHmac())
-	if err != nil || len(given) != sha256.Size || !hmac.Equal(given, identityProof(app, i.GetUserId())) {
-		return sdkproto.NewReject(item, sdkproto.RejectIdentity, "identify.hmac",
-			`must be hex HMAC-SHA256(identity secret, "v1\0" + app id + "\0" + user_id)`)
-	}
-	i.Hmac = ""
-	return nil
-}
-
-func identityProof(app *App, userID string) []byte {
-	h := hmac.New(sha256.New, []byte(app.IdentitySecret.Reveal()))
-	h.Write([]byte("v1\x00" + app.ID + "\x00" + userID))
-	return h.Sum(nil)
+	i.Hmac, i.Jwt = "", ""
+	i.ProtoReflect().SetUnknown(nil) // a proof of a later version, perhaps
+	return !proven, nil
 }

@@ -206,35 +206,6 @@ func TestWithoutPreciseConsentOnlyTheCellEntersTheLog(t *testing.T) {
 	}
 }
 
-func TestAnUnprovenIdentityIsRefused(t *testing.T) {
-	w := newWorld(t, ingest.Limits{})
-	head := auth("phone-00001", w.token("phone-00001"))
-	identify := func(hmac string) *sdkpb.Item {
-		return &sdkpb.Item{Seq: 1, Identify: &sdkpb.Identify{UserId: "ada", Hmac: hmac}}
-	}
-	good := proof("hush", "shop-android", "ada")
-	for name, h := range map[string]string{
-		"none": "", "not hex": "zz", "short": good[:62], "of another": proof("hush", "shop-android", "bob"),
-		"of another app": proof("hush", "shop-ios", "ada"), "of another secret": proof("", "shop-android", "ada"),
-	} {
-		if got := w.judgements(head, batch(identify(h))); got[1] != "identity_invalid identify.hmac" {
-			t.Errorf("%s: %q", name, got[1])
-		}
-	}
-	if got := w.judgements(head, batch(identify(good))); got[1] != "" {
-		t.Errorf("good: %q", got[1])
-	}
-	// Without a secret in the app nothing can be proven, whatever is shown.
-	h := hello("iphone-0001")
-	h.AppKey, h.Platform = ios, sdkpb.Platform_PLATFORM_IOS
-	reply, _ := w.post(sdkproto.PathInstall, h, nil)
-	head = auth("iphone-0001", reply.HelloOk.NewDeviceToken)
-	head[sdkproto.HeaderAppKey] = ios
-	if got := w.judgements(head, batch(identify(proof("", "shop-ios", "ada")))); got[1] != "identity_invalid identify.hmac" {
-		t.Errorf("without a secret: %q", got[1])
-	}
-}
-
 // One bad item never fails its batch.
 func TestBadItemsAreRejectedOneByOne(t *testing.T) {
 	w := newWorld(t, ingest.Limits{})

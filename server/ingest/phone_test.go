@@ -49,7 +49,7 @@ func TestARealClientIsServed(t *testing.T) {
 		if _, err := p.Track("product_viewed", map[string]any{"sku": "umbrella"}); err != nil {
 			t.Fatal(err)
 		}
-		p.Identify("ada", proof("hush", "shop-android", "ada"))
+		p.Identify("ada", proof(hush, "shop-android", "ada"))
 		p.SetPreferences(map[string]sdkpb.Preferences_Attitude{"fashion": sdkpb.Preferences_ATTITUDE_LIKE})
 		p.SetPermissions(&sdkpb.Permissions{Notifications: sdkpb.Permissions_NOTIFICATIONS_GRANTED})
 		if err := p.Foreground(t.Context()); err != nil {
@@ -126,7 +126,7 @@ func TestARealClientIsServed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, secret := range []string{saved.Token, pushToken, "hush", "0.123456", "0.000321"} {
+		for _, secret := range []string{saved.Token, pushToken, hush, proof(hush, "shop-android", "ada"), "0.123456", "0.000321"} {
 			if strings.Contains(w.logs.String(), secret) {
 				t.Errorf("the log lines hold %q", secret)
 			}

@@ -7,6 +7,7 @@ import (
 	"github.com/footfall-engage/footfall/geo"
 	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
 	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/identity"
 )
 
 // App is a shopping app as its key names it.
@@ -15,8 +16,9 @@ type App struct {
 	ID        string
 	Platform  string // android, ios, web; a hello of another platform is refused
 	Disabled  bool
-	// IdentitySecret proves users; empty means that the app cannot identify.
-	IdentitySecret engage.Secret
+	// Identity judges who proves to be which user; nil means that the app has no key
+	// and wants a proof, so that nobody can.
+	Identity *identity.Verifier
 	// Config is what its SDKs are to do; nil means what the specification says.
 	Config *sdkpb.Config
 }

@@ -26,9 +26,12 @@ const (
 // the first: the functions that change one replace its maps and lists, and never
 // write into them.
 type Profile struct {
-	Workspace   string                            `json:"workspace"`
-	ID          string                            `json:"id"`
-	Identifiers []string                          `json:"identifiers,omitempty"` // "user_id:ada", sorted
+	Workspace   string   `json:"workspace"`
+	ID          string   `json:"id"`
+	Identifiers []string `json:"identifiers,omitempty"` // "user_id:ada", sorted
+	// Claimed is the identifier that the app of an install named last without proof, of
+	// a person whom nobody knows. It is for people to look at: nothing else heeds it.
+	Claimed     string                            `json:"claimed,omitempty"`
 	Attributes  map[string]any                    `json:"attributes,omitempty"`
 	Preferences map[string]engage.Attitude        `json:"preferences,omitempty"` // by topic
 	Consents    map[engage.Purpose]engage.Consent `json:"consents,omitempty"`
@@ -62,6 +65,14 @@ func (p *Profile) SetDevice(d engage.Device) {
 	p.Devices = with(p.Devices, d.Install, d)
 	for len(p.Devices) > MaxDevices {
 		delete(p.Devices, p.DevicesByUse()[len(p.Devices)-1].Install)
+	}
+}
+
+// RemoveDevice forgets an install, which is another person's from now on.
+func (p *Profile) RemoveDevice(install string) {
+	if _, there := p.Devices[install]; there {
+		p.Devices = cloneOf(p.Devices)
+		delete(p.Devices, install)
 	}
 }
 
@@ -143,8 +154,19 @@ func fold[V any](m map[string]V, changes map[string]change[V], limit int) (map[s
 	return out, leftOut
 }
 
-// Bind adds an identifier.
+// Claim notes an identifier that nobody has proven, and reports whether it did: of
+// somebody who is known it changes nothing.
+func (p *Profile) Claim(identifier string) bool {
+	if len(p.Identifiers) > 0 {
+		return false
+	}
+	p.Claimed = identifier
+	return true
+}
+
+// Bind adds an identifier. What was claimed before is of no more interest.
 func (p *Profile) Bind(identifier string) {
+	p.Claimed = ""
 	if i, found := slices.BinarySearch(p.Identifiers, identifier); !found {
 		p.Identifiers = slices.Insert(slices.Clone(p.Identifiers), i, identifier)
 	}

@@ -15,7 +15,9 @@ import (
 type Install struct {
 	V        int                               `json:"v"` // 2
 	Install  string                            `json:"install"`
-	Profile  string                            `json:"profile"` // minted from the install
+	Profile  string                            `json:"profile"`          // whose it is: minted from the install, or from the logout of From
+	From     uint64                            `json:"from,omitempty"`   // seq of the logout since which it is Profile's; 0: it always was
+	Before   []Owner                           `json:"before,omitempty"` // whose it was before, the first one first
 	Accepted Intervals                         `json:"accepted"`
 	Device   engage.Device                     `json:"device"`
 	Consents map[engage.Purpose]engage.Consent `json:"consents"`
@@ -28,6 +30,7 @@ type Install struct {
 	Session  string                            `json:"session,omitempty"` // of the socket that is open, as far as the log says
 	Said     map[engage.Purpose]uint64         `json:"said,omitempty"`    // seq of each answer in Consents
 	Since    map[engage.Purpose]uint64         `json:"since,omitempty"`   // of a yes that repeats: seq of the first of them, see since
+	Orphans  uint64                            `json:"orphans,omitempty"` // items of so early a person that nobody remembers whose they are; dropped
 	Refused  uint64                            `json:"refused,omitempty"` // positions dropped for want of consent
 	Doubted  uint64                            `json:"doubted,omitempty"` // entered regions whose own fix was clearly elsewhere, or did not say that an outline was entered; dropped
 }
@@ -46,9 +49,9 @@ const now = math.MaxUint64
 func (in *Install) granted(p engage.Purpose) bool { return in.Consents[p].Granted }
 
 // grantedAt reports whether the person agrees now, and did when the item of that seq
-// was made.
+// was made. What somebody else made before a logout is nobody's to agree to any more.
 func (in *Install) grantedAt(p engage.Purpose, seq uint64) bool {
-	return in.granted(p) && seq >= in.since(p)
+	return in.granted(p) && seq >= in.since(p) && seq >= in.From
 }
 
 // since is the seq of the answer from which on a consent stands that does. What the

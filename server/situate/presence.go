@@ -313,15 +313,15 @@ func (s *step) recordVisit(v *geo.Visit, why engage.VisitEnd) {
 }
 
 // endVisits ends what is open: the person withdrew the consent to location.
-func (s *step) endVisits() { s.endBy(s.in.Tracker.End(s.e.At)) }
+func (s *step) endVisits() { s.endBy(s.in.Tracker.End(s.e.At), engage.EndedByConsent) }
 
 // forgetPositions ends what stands on positions alone: the person withdrew the
 // consent to precise ones.
-func (s *step) forgetPositions() { s.endBy(s.in.Tracker.ForgetPositions()) }
+func (s *step) forgetPositions() { s.endBy(s.in.Tracker.ForgetPositions(), engage.EndedByConsent) }
 
-func (s *step) endBy(visits []geo.Visit) {
+func (s *step) endBy(visits []geo.Visit, why engage.VisitEnd) {
 	for i := range visits {
-		s.recordVisit(&visits[i], engage.EndedByConsent)
+		s.recordVisit(&visits[i], why)
 	}
 	s.recordTracks(s.in.Tracks.Open())
 	s.in.Tracks = engage.Tracks{}

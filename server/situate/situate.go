@@ -41,6 +41,15 @@
 // in force. Without location_precise a fix is kept as a coarse
 // cell and makes no transitions. Withdrawing the last location consent ends the
 // open visits and forgets the position; tracks up to then are history.
+//
+// # Logout
+//
+// A logout gives the install to a new profile from its seq on: no consent goes over,
+// so the visits end and the position is forgotten. Late items of lower seq are the
+// earlier person's: what they say goes to that profile and changes nothing of the
+// install, and positions among them are dropped, since the consent that they need is
+// gone from here. The phone itself (push token, permissions) stays, whoever says
+// something of it.
 package situate
 
 import (
@@ -88,7 +97,7 @@ func (Machine) Apply(tx engage.Tx, e engage.Entry) error {
 	switch e.Kind {
 	case engage.KindWeather:
 		return applyWeather(tx, e)
-	case engage.KindSession, engage.KindSessionEnd, engage.KindItem, engage.KindTokenDead, engage.KindTimer:
+	case engage.KindSession, engage.KindSessionEnd, engage.KindItem, engage.KindUnproven, engage.KindTokenDead, engage.KindTimer:
 	default:
 		return engage.Errorf(engage.Unsupported, "kind", "situate knows no entry of kind %q", e.Kind)
 	}
@@ -99,7 +108,7 @@ func (Machine) Apply(tx engage.Tx, e engage.Entry) error {
 	if in == nil {
 		return nil
 	}
-	s := step{tx: tx, e: e, in: in, ws: e.Workspace(), config: &workspace{}}
+	s := step{tx: tx, e: e, in: in, ws: e.Workspace(), config: &workspace{}, profile: in.Profile}
 	if c, _ := tx.Config(); c != nil {
 		if w := c.(*Config).workspaces[s.ws]; w != nil { //nolint:forcetypeassert // app gives partitions of this kind nothing else
 			s.config = w
@@ -150,6 +159,9 @@ type step struct {
 	ws     string
 	config *workspace // never nil
 	seq    uint64     // of the item
+	// profile is whom the entry is about: the install's, but for a late item that
+	// was made before a logout.
+	profile string
 }
 
 // Session is the body of a KindSession entry: hello, as far as it matters here.
@@ -217,6 +229,13 @@ func (s *step) item() error {
 	if reject != nil {
 		return engage.Errorf(engage.Unsupported, "item", "%s", reject.GetReason())
 	}
+	if s.e.Kind == engage.KindUnproven && kind != sdkproto.KindIdentify {
+		return engage.Errorf(engage.Unsupported, "item", "an item of kind %q proves nothing", kind)
+	}
+	if s.profile = s.in.profileAt(s.seq); s.profile == "" {
+		s.in.Orphans++
+		return nil
+	}
 	switch kind {
 	case sdkproto.KindLocation:
 		return s.location(item.GetLocation())
@@ -228,6 +247,8 @@ func (s *step) item() error {
 		return s.event(item.GetEvent())
 	case sdkproto.KindIdentify:
 		return s.identify(item.GetIdentify())
+	case sdkproto.KindLogout:
+		return s.logout()
 	case sdkproto.KindPreferences:
 		return s.preferences(item.GetPreferences())
 	case sdkproto.KindConsent:
@@ -302,11 +323,15 @@ func (s *step) event(ev *sdkpb.Event) error {
 	return s.forward(engage.KindTrigger, t)
 }
 
-// identify goes to the owner of the identifier. An identification whose proof
-// ingest did not verify does not come this far.
+// identify goes to the owner of the identifier. One that nobody has proven goes to
+// the install's own profile alone, and without its traits: whether that is of somebody
+// who is known only the profile's owner knows.
 func (s *step) identify(i *sdkpb.Identify) error {
 	id := engage.Identify{
-		Identifier: "user_id:" + i.GetUserId(), Profile: s.in.Profile, Install: s.in.Install, Proven: true,
+		Identifier: "user_id:" + i.GetUserId(), Profile: s.profile, Install: s.in.Install, Proven: s.e.Kind == engage.KindItem,
+	}
+	if !id.Proven {
+		return s.forward(engage.KindClaimed, id)
 	}
 	if err := s.send(engage.IdentifierKey(s.ws, id.Identifier), engage.KindIdentify, id); err != nil {
 		return err
@@ -335,6 +360,12 @@ func (s *step) preferences(p *sdkpb.Preferences) error {
 func (s *step) consent(c *sdkpb.Consent) error {
 	purpose := engage.Purpose(enumName(c.GetPurpose().String(), "PURPOSE_"))
 	answer := engage.Consent{Granted: c.GetGranted(), TextVersion: c.GetTextVersion(), Source: c.GetSource(), At: s.e.At}
+	if s.seq < s.in.From {
+		if !s.in.saidBefore(purpose, s.seq) {
+			return nil
+		}
+		return s.forward(engage.KindConsent, map[engage.Purpose]engage.Consent{purpose: answer})
+	}
 	if !s.in.setConsent(purpose, answer, s.seq) {
 		return nil
 	}
@@ -392,16 +423,21 @@ func (s *step) permissions(p *sdkpb.Permissions) {
 	d.Location = enumName(p.GetLocation().String(), "LOCATION_")
 	d.Precision = enumName(p.GetPrecision().String(), "PRECISION_")
 	d.Notifications = enumName(p.GetNotifications().String(), "NOTIFICATIONS_")
+	d.Bluetooth = enumName(p.GetBluetooth().String(), "SETTING_")
+	d.Background = enumName(p.GetBackgroundRefresh().String(), "SETTING_")
+	d.Battery = enumName(p.GetBatteryOptimised().String(), "SETTING_")
 }
 
+// forwardDevice tells whose install it is now what is known of the phone, whoever
+// said it.
 func (s *step) forwardDevice() error {
 	s.in.Device.SeenAt = s.e.At
-	return s.forward(engage.KindDevice, s.in.Device)
+	return s.send(engage.ProfileKey(s.ws, s.in.Profile), engage.KindDevice, s.in.Device)
 }
 
-// forward sends a value to the profile's partition.
+// forward sends a value to the partition of whom the entry is about.
 func (s *step) forward(kind engage.Kind, v any) error {
-	return s.send(engage.ProfileKey(s.ws, s.in.Profile), kind, v)
+	return s.send(engage.ProfileKey(s.ws, s.profile), kind, v)
 }
 
 func (s *step) send(key string, kind engage.Kind, v any) error {

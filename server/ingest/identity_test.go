@@ -1,0 +1,142 @@
+package ingest_test
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/footfall-engage/footfall/sdkproto"
+	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
+	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/identity"
+	"github.com/footfall-engage/footfall/server/ingest"
+)
+
+// token is a JWT of the app for Android that was made at a time, for half an hour.
+func token(t *testing.T, app, user string, at time.Time) string {
+	t.Helper()
+	x := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
+		"sub": user, "aud": app, "iat": at.Unix(), "exp": at.Add(30 * time.Minute).Unix(),
+	})
+	x.Header["kid"] = "t"
+	text, err := x.SignedString([]byte(hushToken))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// An identification is taken by the mode of its app, and what was shown for it stays
+// at the gateway. (identity has the proofs themselves.)
+func TestAnIdentificationIsTakenByTheModeOfItsApp(t *testing.T) {
+	type want map[identity.Mode]string // kind of the entry, or code and field of the reject
+	taken, claimed := string(engage.KindItem), string(engage.KindUnproven)
+	for _, c := range []struct {
+		name string
+		item *sdkpb.Identify
+		want want
+	}{
+		{"nothing", &sdkpb.Identify{}, want{"required": "identity_invalid identify", "optional": claimed, "off": claimed}},
+		{"a good hmac", &sdkpb.Identify{Hmac: proof(hush, "shop-android", "ada")}, want{"required": taken, "optional": taken, "off": claimed}},
+		{"a good token", &sdkpb.Identify{Jwt: token(t, "shop-android", "ada", noon)}, want{"required": taken, "optional": taken, "off": claimed}},
+		{"hmac of another", &sdkpb.Identify{Hmac: proof(hush, "shop-android", "bob")}, want{"required": "identity_invalid identify.hmac", "optional": "identity_invalid identify.hmac", "off": claimed}},
+		{"not hex", &sdkpb.Identify{Hmac: "zz"}, want{"required": "identity_invalid identify.hmac", "optional": "identity_invalid identify.hmac", "off": claimed}},
+		{"token of another app", &sdkpb.Identify{Jwt: token(t, "shop-ios", "ada", noon)}, want{"required": "identity_invalid identify.jwt.aud", "optional": "identity_invalid identify.jwt.aud", "off": claimed}},
+		{"an old token", &sdkpb.Identify{Jwt: token(t, "shop-android", "ada", noon.Add(-time.Hour))}, want{"required": "identity_expired identify.jwt.exp", "optional": "identity_expired identify.jwt.exp", "off": claimed}},
+	} {
+		for mode, want := range c.want {
+			t.Run(c.name+", "+string(mode), func(t *testing.T) {
+				w := newWorld(t, ingest.Limits{})
+				w.catalog.change(func() {
+					a := w.catalog.apps[android]
+					a.Identity = verifier(a.ID, mode)
+					w.catalog.apps[android] = a
+				})
+				head := auth("phone-00001", w.token("phone-00001"))
+				i := proto.CloneOf(c.item)
+				i.UserId, i.TraitsJson = "ada", `{"a":1}`
+				// A proof of a later version, in a field that this one does not know.
+				i.ProtoReflect().SetUnknown(protowire.AppendString(protowire.AppendTag(nil, 99, protowire.BytesType), "passkey-of-ada"))
+				got := w.judgements(head, batch(&sdkpb.Item{Seq: 1, Identify: i}))[1]
+				w.log.mu.Lock()
+				defer w.log.mu.Unlock()
+				for _, e := range w.log.entries {
+					if e.Kind != engage.KindItem && e.Kind != engage.KindUnproven {
+						continue
+					}
+					got = string(e.Kind)
+					var item sdkpb.Item
+					if err := proto.Unmarshal(e.Body, &item); err != nil || item.Identify.GetUserId() != "ada" || item.Identify.GetTraitsJson() == "" {
+						t.Errorf("logged %v, %v", &item, err)
+					}
+					for _, secret := range []string{c.item.GetHmac(), c.item.GetJwt(), "passkey"} {
+						if secret != "" && bytes.Contains(e.Body, []byte(secret)) {
+							t.Errorf("the proof is in the log: %v", &item)
+						}
+					}
+				}
+				if got != want {
+					t.Errorf("%q, want %q", got, want)
+				}
+				for _, secret := range []string{c.item.GetHmac(), c.item.GetJwt()} {
+					if len(secret) > 10 && bytes.Contains([]byte(w.logs.String()), []byte(secret)) {
+						t.Error("the proof is in a log line")
+					}
+				}
+			})
+		}
+	}
+}
+
+// Without a key nothing can be proven, whatever is shown.
+func TestAnAppWithoutKeysIdentifiesNobody(t *testing.T) {
+	w := newWorld(t, ingest.Limits{})
+	h := hello("iphone-0001")
+	h.AppKey, h.Platform = ios, sdkpb.Platform_PLATFORM_IOS
+	reply, _ := w.post(sdkproto.PathInstall, h, nil)
+	head := auth("iphone-0001", reply.HelloOk.NewDeviceToken)
+	head[sdkproto.HeaderAppKey] = ios
+	for i, id := range []*sdkpb.Identify{{}, {Hmac: proof("", "shop-ios", "ada")}, {Jwt: token(t, "shop-ios", "ada", noon)}} {
+		id.UserId = "ada"
+		if got := w.judgements(head, batch(&sdkpb.Item{Seq: uint64(i + 1), Identify: id})); got[uint64(i+1)] != "identity_invalid identify" {
+			t.Errorf("%d: %v", i, got)
+		}
+	}
+}
+
+// A session takes another mode, or other keys, as soon as they are in force.
+func TestAnOpenSessionFollowsTheIdentitySettings(t *testing.T) {
+	w := newWorld(t, ingest.Limits{})
+	p := w.phone("phone-00001", nil, nil)
+	if err := p.Foreground(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	refused := func() (n int) {
+		p.do(func() { n = len(p.rejects) })
+		return n
+	}
+	p.Identify("ada", "")
+	until(t, "a reject", func() bool { return refused() == 1 })
+	w.catalog.change(func() {
+		a := w.catalog.apps[android]
+		a.Identity = verifier(a.ID, identity.Optional)
+		w.catalog.apps[android] = a
+	})
+	until(t, "the new mode", func() bool {
+		p.Identify("ada", "")
+		until(t, "answer", func() bool { return p.Pending() == 0 })
+		w.log.mu.Lock()
+		defer w.log.mu.Unlock()
+		for _, e := range w.log.entries {
+			if e.Kind == engage.KindUnproven {
+				return true
+			}
+		}
+		return false
+	})
+	p.Close()
+}
