@@ -242,7 +242,8 @@ func (s *step) timeline(install string, data any) error {
 		occurred = s.e.At
 	}
 	at := s.tx.Position()
-	id := fmt.Sprintf("p:%s/%020d/%s.%d.%d.%d", s.p.ID, s.e.At.UnixNano(), at.Partition, at.Incarnation, at.Seq, at.Index)
+	// Digits in front, because ids are sorted as text.
+	id := fmt.Sprintf("p:%s/%020d/%s.%d.%020d.%06d", s.p.ID, s.e.At.UnixNano(), at.Partition, at.Incarnation, at.Seq, at.Index)
 	s.tx.Record("timeline", s.ws, id, engage.TimelineEntry{
 		V: 1, Profile: s.p.ID, At: s.e.At, OccurredAt: occurred, Kind: s.e.Kind, Install: install, Data: body,
 	})
