@@ -2,6 +2,7 @@ package sdkproto_test
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"regexp"
 	"strings"
@@ -61,9 +62,7 @@ func messagesOf(all protoreflect.MessageDescriptors) map[string]protoreflect.Mes
 		}
 		name := strings.TrimPrefix(string(m.FullName()), "footfall.sdk.v1.")
 		out[name] = m
-		for n, inner := range messagesOf(m.Messages()) {
-			out[n] = inner
-		}
+		maps.Copy(out, messagesOf(m.Messages()))
 	}
 	return out
 }

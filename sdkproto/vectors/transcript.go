@@ -186,9 +186,11 @@ func (s *Script) Fill(pattern any) any {
 
 // Match compares what came, as JSON values, with a pattern, and binds variables if
 // all of it fits.
-func (s *Script) Match(pattern, actual any) error {
+func (s *Script) Match(pattern, actual any) error { return s.try("", pattern, actual) }
+
+func (s *Script) try(path string, pattern, actual any) error {
 	before := maps.Clone(s.bound)
-	err := s.match("", pattern, actual)
+	err := s.match(path, pattern, actual)
 	if err != nil {
 		s.bound = before
 	}
@@ -256,7 +258,7 @@ func (s *Script) matchList(path string, p []any, actual any) error {
 		return nil
 	case strings.HasSuffix(path, "items"):
 		for _, item := range p {
-			for len(a) > 0 && s.match(path, item, a[0]) != nil && Extra(a[0]) {
+			for len(a) > 0 && s.try(path, item, a[0]) != nil && Extra(a[0]) {
 				a = a[1:]
 			}
 			if len(a) == 0 {
