@@ -29,6 +29,7 @@ func (s *server) registerApps() {
 		summary: "Get an app",
 	}, s.getApp)
 	s.registerIdentity()
+	s.registerSDKConfig()
 }
 
 type appBody struct {

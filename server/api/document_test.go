@@ -196,6 +196,7 @@ var samples = map[string]string{
 	"create-app":          `{"id":"other-app","name":"Other","platform":"ios"}`,
 	"create-key":          `{"name":"script","role":"viewer"}`,
 	"put-identity":        `{"mode":"off"}`,
+	"put-sdk-config":      `{"tracking":"efficient"}`,
 	"create-identity-key": `{"alg":"HS256"}`,
 	"retry-quarantined":   `{"id":"in/0/000001/00000000000000000007/000000"}`,
 }

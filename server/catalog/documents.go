@@ -70,6 +70,8 @@ type App struct {
 	Identity       *Identity `json:"identity,omitempty"` // nil: the mode is required, and there is no other key
 	FCM            *FCM      `json:"fcm,omitempty"`
 	APNs           *APNs     `json:"apns,omitempty"`
+	// SDK is what its SDKs are told; nil: nothing but the protocol's specification.
+	SDK *SDKConfig `json:"sdk,omitempty"`
 
 	UpdatedAt time.Time `json:"updated_at"`
 }
@@ -164,6 +166,9 @@ func NewIdentityKeyID() string { return "k" + random(4) }
 func (a *App) Validate() error {
 	if err := a.IdentitySettings().validate(); err != nil {
 		return engage.At("identity", err)
+	}
+	if err := a.SDK.Validate(); err != nil {
+		return engage.At("sdk", err)
 	}
 	switch {
 	case !engage.ValidID(a.ID):
