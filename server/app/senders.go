@@ -35,9 +35,28 @@ type senders struct {
 type senderKey struct{ workspace, app, provider string }
 
 type sender struct {
-	version int64 // of the app that it was made from
+	of pushCredential // that it was made from
 	channels.Sender
 	close func() error
+}
+
+// pushCredential is what a sender depends on of an app: what else is changed there
+// disturbs no push.
+type pushCredential struct {
+	fcm    catalog.FCM
+	apns   catalog.APNs
+	bundle string
+}
+
+func credentialOf(app *catalog.App, provider string) pushCredential {
+	switch {
+	case provider == string(channels.FCM) && app.FCM != nil:
+		return pushCredential{fcm: *app.FCM}
+	case provider == string(channels.APNs) && app.APNs != nil:
+		return pushCredential{apns: *app.APNs, bundle: app.BundleID}
+	default:
+		return pushCredential{}
+	}
 }
 
 func newSenders(c *catalog.Catalog, s *catalog.Sealer, p config.Providers, clk clock.Clock, log *slog.Logger) (*senders, error) {
@@ -67,7 +86,8 @@ func (x *senders) Sender(_ context.Context, workspace, appID, provider string) (
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	old := x.made[key]
-	if old != nil && old.version == app.Version {
+	of := credentialOf(app, provider)
+	if old != nil && old.of == of {
 		return old, name, nil
 	}
 	s, err := x.make(app, provider)
@@ -101,7 +121,7 @@ func (x *senders) make(app *catalog.App, provider string) (*sender, error) {
 		if err != nil {
 			return nil, fmt.Errorf("FCM sender of app %s: %w", app.ID, err)
 		}
-		return &sender{app.Version, s, s.Close}, nil
+		return &sender{credentialOf(app, provider), s, s.Close}, nil
 	case string(channels.APNs):
 		if app.APNs == nil {
 			return nil, engage.Errorf(engage.NotFound, "apns", "app %q has no APNs credential", app.ID)
@@ -118,7 +138,7 @@ func (x *senders) make(app *catalog.App, provider string) (*sender, error) {
 		if err != nil {
 			return nil, fmt.Errorf("APNs sender of app %s: %w", app.ID, err)
 		}
-		return &sender{app.Version, s, s.Close}, nil
+		return &sender{credentialOf(app, provider), s, s.Close}, nil
 	default:
 		return nil, engage.Errorf(engage.Unsupported, "provider", "unknown push provider %q", provider)
 	}
