@@ -10,7 +10,6 @@ import (
 	"github.com/footfall-engage/footfall/server/api"
 	"github.com/footfall-engage/footfall/server/decide"
 	"github.com/footfall-engage/footfall/server/deliver"
-	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/ingest"
 	"github.com/footfall-engage/footfall/server/situate"
 )
@@ -28,7 +27,7 @@ func (a *App) openEdges(places *configs[*situate.Config]) error {
 	}
 	if a.deliver, err = deliver.New(deliver.Options{
 		Ledger: ledger{a.hot}, Sessions: a.gateway.Sessions(), Senders: a.senders,
-		Outcomes: outcomes{a.router}, Permits: permits{a.states}, Clock: a.o.Clock, Logger: a.log, Metrics: a.registry,
+		Outcomes: outcomes{a.router}, Permits: permits{a.states}, Owners: a.gateway, Clock: a.o.Clock, Logger: a.log, Metrics: a.registry,
 	}); err != nil {
 		return fmt.Errorf("deliver: %w", err)
 	}
@@ -71,11 +70,19 @@ func (p *phones) Claim(ctx context.Context, workspace, install, delivery string)
 
 // InboxSince implements ingest.Deliveries.
 func (p *phones) InboxSince(ctx context.Context, workspace, install, cursor string, limit int) (*sdkpb.Inbox, error) {
-	return p.a.deliver.InboxSince(ctx, workspace, engage.ProfileID(workspace, install), cursor, limit)
+	profile, err := p.a.gateway.Owner(ctx, workspace, install)
+	if err != nil {
+		return nil, err
+	}
+	return p.a.deliver.InboxSince(ctx, workspace, profile, cursor, limit)
 }
 
 // Inbox implements ingest.Deliveries. Until identity merges are built, an
-// install's inbox is that of the profile it minted.
+// install's inbox is that of the profile that it, or its last logout, minted.
 func (p *phones) Inbox(ctx context.Context, workspace, install string) ([]*sdkpb.Message, error) {
-	return p.a.deliver.Inbox(ctx, workspace, engage.ProfileID(workspace, install))
+	profile, err := p.a.gateway.Owner(ctx, workspace, install)
+	if err != nil {
+		return nil, err
+	}
+	return p.a.deliver.Inbox(ctx, workspace, profile)
 }

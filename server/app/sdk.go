@@ -24,6 +24,7 @@ import (
 type sdkCatalog struct {
 	a      *App
 	places *configs[*situate.Config]
+	sdk    sdkConfigs
 
 	mu        sync.Mutex
 	verifiers map[string]verifier // by the public key of the app
@@ -46,6 +47,7 @@ func (c *sdkCatalog) App(key string) (ingest.App, bool) {
 	}
 	return ingest.App{
 		Workspace: app.Workspace, ID: app.ID, Platform: app.Platform, Disabled: app.Disabled, Identity: c.verifier(app),
+		Config: c.sdk.config(app),
 	}, true
 }
 
@@ -160,6 +162,7 @@ func (i installs) Install(ctx context.Context, workspace, install string) (inges
 		return ingest.Install{}, err
 	}
 	out := ingest.Install{
+		Profile: in.Profile, From: in.From,
 		Consents: map[engage.Purpose]bool{}, Background: in.Device.Lifecycle == "background", Platform: in.Device.Platform,
 		Location:  sdkpb.Permissions_Location(sdkpb.Permissions_Location_value["LOCATION_"+strings.ToUpper(in.Device.Location)]),
 		Precision: sdkpb.Permissions_Precision(sdkpb.Permissions_Precision_value["PRECISION_"+strings.ToUpper(in.Device.Precision)]),

@@ -9,7 +9,7 @@ import (
 // Why a claim is refused, as the protocol names it.
 const (
 	claimUnknown   = "unknown"   // no such message in this workspace
-	claimElsewhere = "elsewhere" // it was offered to another install
+	claimElsewhere = "elsewhere" // it was offered to another install, or to the person before a logout
 	claimLate      = "late"      // it goes another way by now, or was granted before
 	claimExpired   = "expired"
 )
@@ -43,11 +43,16 @@ func (d *Deliverer) Claim(ctx context.Context, workspace, install, id string) (o
 		if err != nil {
 			return false, "", err
 		}
+		if r == nil || r.Offer == nil {
+			return false, claimUnknown, nil
+		}
+		owns, err := d.owns(ctx, &r.Send, install)
+		if err != nil {
+			return false, "", err
+		}
 		now := d.clock.Now()
 		switch {
-		case r == nil || r.Offer == nil:
-			return false, claimUnknown, nil
-		case r.Offer.Install != install:
+		case r.Offer.Install != install || !owns:
 			return false, claimElsewhere, nil
 		case r.expired(now):
 			return false, claimExpired, nil

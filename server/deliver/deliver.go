@@ -126,6 +126,14 @@ type Permits interface {
 	Permit(ctx context.Context, s *engage.Send) (engage.Reason, error)
 }
 
+// Owners is asked before each offer, attempt and claim whose a phone is: since the
+// decision its person may have logged out, and nothing of theirs may reach the next.
+type Owners interface {
+	// Owner is the id of the profile whose the install is now. It should be quick. An
+	// error means that nobody can tell: the phone is left alone meanwhile.
+	Owner(ctx context.Context, workspace, install string) (profile string, err error)
+}
+
 // Options of New. Those without a default are required.
 type Options struct {
 	Ledger      Ledger
@@ -133,6 +141,7 @@ type Options struct {
 	Senders     Senders
 	Outcomes    Outcomes
 	Permits     Permits // nil means that the decision is enough
+	Owners      Owners  // nil means that phones stay with whom they were decided for
 	Clock       clock.Clock
 	Logger      *slog.Logger          // nil logs nothing
 	Metrics     prometheus.Registerer // nil registers nothing
@@ -354,6 +363,9 @@ func (d *Deliverer) first(ctx context.Context, s *engage.Send, owned bool) *chan
 	if allows(s, engage.InApp) {
 		m := inAppMessage(s)
 		for _, dev := range byUse(s.Devices) {
+			if owns, err := d.owns(ctx, s, dev.Install); err != nil || !owns {
+				continue // push finds out again, and waits
+			}
 			if d.o.Sessions.Offer(s.Workspace, dev.Install, m) {
 				r.State, r.Offer = offered, &offer{dev.Install, now.Add(claimWithin)}
 				r.wait(laneTimer, r.Offer.Until)
@@ -419,7 +431,7 @@ func (d *Deliverer) commit(ctx context.Context, changes []*change) (won []bool, 
 func (d *Deliverer) follow(ctx context.Context, c *change) {
 	r := c.r
 	if c.box != nil {
-		d.announce(r.Send.Workspace, c.box)
+		d.announce(ctx, r.Send.Workspace, c.box)
 	}
 	if c.flight != nil {
 		go d.fly(c.flight)

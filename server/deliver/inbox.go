@@ -79,7 +79,7 @@ func (d *Deliverer) inboxChange(workspace, profile string, x *boxing) *InboxChan
 
 // announce tells open sessions of a change that was made: those of phones that keep
 // an inbox, and of the others one that takes a new message.
-func (d *Deliverer) announce(workspace string, x *boxing) {
+func (d *Deliverer) announce(ctx context.Context, workspace string, x *boxing) {
 	if !x.changed {
 		return
 	}
@@ -94,7 +94,8 @@ func (d *Deliverer) announce(workspace string, x *boxing) {
 		return
 	}
 	for _, install := range x.to {
-		if d.o.Sessions.Offer(workspace, install, m) {
+		owns, err := d.owns(ctx, &engage.Send{Workspace: workspace, Profile: x.item.Profile}, install)
+		if err == nil && owns && d.o.Sessions.Offer(workspace, install, m) {
 			return
 		}
 	}

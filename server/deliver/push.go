@@ -16,6 +16,7 @@ const (
 	detailNoSession    = "no_session"    // in-app only, and no session was open
 	detailNoClaim      = "no_claim"      // in-app only, and no phone claimed it
 	detailNoDevice     = "no_device"     // the person has none
+	detailLoggedOut    = "logged_out"    // the person has left the app on it
 	detailNoPermission = "no_permission" // the OS would not show it
 	detailNoToken      = "no_token"      // no device gave one
 	detailTokenDead    = "token_dead"    // the provider says that it is dead
@@ -25,7 +26,7 @@ const (
 )
 
 // progress orders the details by how far a device came.
-var progress = []string{detailNoDevice, detailNoPermission, detailNoToken, detailTokenDead, detailNoCredential}
+var progress = []string{detailNoDevice, detailLoggedOut, detailNoPermission, detailNoToken, detailTokenDead, detailNoCredential}
 
 func pushLane(a *attempt) string { return lanePush + string(a.Provider) + "/" + a.Credential }
 
@@ -58,6 +59,16 @@ func (d *delivery) reach(dev *engage.Device) string {
 	default:
 		return ""
 	}
+}
+
+// owns reports whether the install is still the person's for whom the send was
+// decided.
+func (d *Deliverer) owns(ctx context.Context, s *engage.Send, install string) (bool, error) {
+	if d.o.Owners == nil {
+		return true, nil
+	}
+	profile, err := d.o.Owners.Owner(ctx, s.Workspace, install)
+	return profile == s.Profile, err
 }
 
 // refuse ends the delivery if it must not go out any more, and reports it.
@@ -108,6 +119,17 @@ func (d *Deliverer) push(ctx context.Context, c *change, now time.Time, fair boo
 		}
 	}
 	for _, dev := range byUse(r.Send.Devices) {
+		owns, err := d.owns(ctx, &r.Send, dev.Install)
+		if err != nil {
+			d.log.WarnContext(ctx, "nobody knows whose the phone is, so it waits", "workspace", r.Send.Workspace, "install", dev.Install, "error", err)
+			r.State = waiting
+			r.wait(laneTimer, now.Add(afterError))
+			return
+		}
+		if !owns {
+			further(detailLoggedOut)
+			continue
+		}
 		if why := r.reach(&dev); why != "" {
 			further(why)
 			continue

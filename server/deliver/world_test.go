@@ -38,6 +38,7 @@ type world struct {
 	senders  *senders
 	told     *outcomes
 	permits  deliver.Permits
+	owners   deliver.Owners
 	fault    func(string) error
 	inFlight int
 	logs     *bytes.Buffer
@@ -85,7 +86,7 @@ func (w *world) make() {
 	w.metrics = prometheus.NewRegistry()
 	var err error
 	if w.d, err = deliver.New(deliver.Options{
-		Ledger: w.ledger, Sessions: w.sessions, Senders: w.senders, Outcomes: w.told, Permits: w.permits,
+		Ledger: w.ledger, Sessions: w.sessions, Senders: w.senders, Outcomes: w.told, Permits: w.permits, Owners: w.owners,
 		Clock: w.clock, Logger: slog.New(slog.NewTextHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Metrics: w.metrics, MaxInFlight: w.inFlight, Fault: w.fault,
 	}); err != nil {

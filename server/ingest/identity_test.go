@@ -140,3 +140,59 @@ func TestAnOpenSessionFollowsTheIdentitySettings(t *testing.T) {
 	})
 	p.Close()
 }
+
+// From a logout on the install is another's: no consent of the person before holds,
+// at once, and what was made before it changes nothing.
+func TestALogoutIsInForceAtTheDoor(t *testing.T) {
+	w := newWorld(t, ingest.Limits{})
+	w.installs.known["phone-00001"] = ingest.Install{Consents: everything()}
+	head := auth("phone-00001", w.token("phone-00001"))
+	owner := func() string {
+		p, err := w.gateway.Owner(t.Context(), ws, "phone-00001")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	first, second := engage.ProfileID(ws, "phone-00001"), engage.LogoutProfileID(ws, "phone-00001", 10)
+	if owner() != first {
+		t.Error("not the install's own profile")
+	}
+	logout := func(seq uint64) *sdkpb.Item { return &sdkpb.Item{Seq: seq, Logout: &sdkpb.Logout{}} }
+	precise := sdkpb.Consent_PURPOSE_LOCATION_PRECISE
+	location := sdkpb.Consent_PURPOSE_LOCATION_BACKGROUND // the app is in the background
+	got := w.judgements(head, batch(
+		fix(1, 1, 1), consent(2, location, true), logout(10), fix(11, 1, 1), consent(3, location, true), fix(12, 1, 1), logout(9),
+	))
+	for seq, want := range map[uint64]string{1: "", 2: "", 10: "", 11: "consent_missing location", 3: "", 12: "consent_missing location", 9: ""} {
+		if got[seq] != want {
+			t.Errorf("item %d: %q, want %q", seq, got[seq], want)
+		}
+	}
+	if owner() != second {
+		t.Error("the install has not changed hands")
+	}
+	got = w.judgements(head, batch(consent(13, location, true), consent(14, precise, true), fix(15, 1, 1), fix(4, 1, 1)))
+	if got[15] != "" || got[4] != "consent_missing location" {
+		t.Errorf("after the next person agreed: %v", got)
+	}
+
+	// A process that has not met the install reads whose it is.
+	w.installs.mu.Lock()
+	w.installs.known["phone-00002"] = ingest.Install{Consents: everything(), Profile: "p-2", From: 20}
+	w.installs.mu.Unlock()
+	p, err := w.gateway.Owner(t.Context(), ws, "phone-00002")
+	if err != nil || p != "p-2" {
+		t.Errorf("%q, %v", p, err)
+	}
+	head = auth("phone-00002", w.token("phone-00002"))
+	got = w.judgements(head, batch(consent(19, location, false), fix(21, 1, 1), fix(18, 1, 1), logout(12), logout(22), fix(23, 1, 1)))
+	for seq, want := range map[uint64]string{19: "", 21: "", 18: "consent_missing location", 12: "", 22: "", 23: "consent_missing location"} {
+		if got[seq] != want {
+			t.Errorf("item %d of the other: %q, want %q", seq, got[seq], want)
+		}
+	}
+	if p, err := w.gateway.Owner(t.Context(), ws, "phone-00002"); err != nil || p != engage.LogoutProfileID(ws, "phone-00002", 22) {
+		t.Errorf("%q, %v", p, err)
+	}
+}

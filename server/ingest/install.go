@@ -26,7 +26,7 @@ var purposes = [...]engage.Purpose{
 
 // answer is the newest known answer to a purpose.
 type answer struct {
-	seq     uint64 // of its item; 0 means from before this process
+	seq     uint64 // of its item; that of the last logout, or 0, means from before this process
 	granted bool
 }
 
@@ -44,6 +44,28 @@ type view struct {
 	speedMPS   float64   // 0 means not given, too
 	positioned bool
 	leftAt     time.Time // when the OS last said that the bubble was left, as positionAt; zero means never
+
+	profile string // whose the install is
+	from    uint64 // seq of the logout since which it is; 0 means that it always was
+}
+
+// logout gives the install to another profile from an item's seq on. What is said of
+// consents with a lower seq is an earlier person's, and no answer of this one.
+func (v *view) logout(profile string, seq uint64) {
+	if seq <= v.from {
+		return // it came after a later one
+	}
+	v.profile, v.from = profile, seq
+	for i := range v.answers {
+		if a := &v.answers[i]; a.seq <= seq {
+			*a = answer{seq: seq}
+		}
+	}
+	v.forgetPosition()
+}
+
+func (v *view) forgetPosition() {
+	v.positioned, v.position, v.positionAt, v.accuracyM, v.speedMPS = false, geo.Point{}, time.Time{}, 0, 0
 }
 
 // permissions are what the person allows in the OS, as far as regions need it.
@@ -83,8 +105,10 @@ type install struct {
 	key      installKey
 	entryKey string // of its log entries
 	slot     *slot  // of its key
-	// background is that of view, for who must not wait.
+	// background and profile are those of view, for who must not wait; profile is nil
+	// before the install is loaded.
 	background atomic.Bool
+	profile    atomic.Pointer[string]
 
 	paceOnce sync.Once
 	pace     *rate.Limiter // of its items
@@ -128,11 +152,63 @@ func (in *install) allow(p permissions) {
 	}
 }
 
-// take makes a judged view the one in effect. Called with in.mu.
-func (in *install) take(v *view) {
+// take makes a judged view the one in effect, and reports whether the install is
+// another person's by it. Called with in.mu.
+func (in *install) take(v *view) (loggedOut bool) {
 	in.allow(v.allowed)
+	loggedOut = in.view.profile != v.profile
 	in.view = *v
 	in.background.Store(v.background)
+	if loggedOut {
+		profile := v.profile
+		in.profile.Store(&profile)
+	}
+	return loggedOut
+}
+
+// left drops what the phone was sent for the person who has logged out, so that it is
+// not sent again. Called with in.mu.
+func (x *installs) left(in *install) {
+	for _, t := range []topic{topicInbox, topicMessage, topicInApp} {
+		x.told(in, t)
+	}
+}
+
+// owner is the profile whose an install is, by the newest that this process has given
+// to the log; ok is false for one that it does not remember.
+func (x *installs) owner(workspace, id string) (profile string, ok bool) {
+	x.mu.Lock()
+	in := x.byKey[installKey{workspace, id}]
+	x.mu.Unlock()
+	if in == nil {
+		return "", false
+	}
+	p := in.profile.Load()
+	if p == nil {
+		return "", false
+	}
+	return *p, true
+}
+
+// Owner is the profile whose an install is. A logout counts as soon as the log has
+// taken it, before the phone has heard so.
+func (g *Gateway) Owner(ctx context.Context, workspace, install string) (string, error) {
+	if p, ok := g.installs.owner(workspace, install); ok {
+		return p, nil
+	}
+	known, err := g.o.Installs.Install(ctx, workspace, install)
+	if err != nil {
+		return "", fmt.Errorf("whose install: %w", err)
+	}
+	return known.profileOf(workspace, install), nil
+}
+
+// profileOf is the profile of an install that may not be known.
+func (known *Install) profileOf(workspace, install string) string {
+	if known.Profile != "" {
+		return known.Profile
+	}
+	return engage.ProfileID(workspace, install)
 }
 
 // installs remembers installs: those in use, and the most recently used others.
@@ -226,7 +302,11 @@ func (in *install) load(ctx context.Context, source Installs) error {
 		return err
 	}
 	in.loaded, in.through = true, known.ThroughSeq
+	in.view.profile, in.view.from = known.profileOf(in.key.workspace, in.key.install), known.From
+	profile := in.view.profile
+	in.profile.Store(&profile)
 	for i, p := range purposes {
+		in.view.answers[i].seq = known.From
 		if p != "" {
 			in.view.answers[i].granted = known.Consents[p]
 		}

@@ -43,6 +43,9 @@ func (g *Gateway) judge(v *view, in *install, app *App, b *sdkpb.Batch, received
 			j.rejects = append(j.rejects, x.reject)
 			continue
 		}
+		if x.kind == sdkproto.KindLogout {
+			v.logout(engage.LogoutProfileID(in.key.workspace, in.key.install, item.GetSeq()), item.GetSeq())
+		}
 		g.metrics.accepted(x.kind)
 		accepted = append(accepted, item)
 		kind := engage.KindItem
@@ -129,6 +132,9 @@ func (v *view) judge(app *App, item *sdkpb.Item, b *sdkpb.Batch, received time.T
 // location judges a position, and what can only be known where positions may be.
 // The position is nil where the OS attached none.
 func (v *view) location(item *sdkpb.Item, field string, l *sdkpb.Location, at time.Time) *sdkpb.Reject {
+	if item.GetSeq() < v.from {
+		return sdkproto.NewReject(item, sdkproto.RejectConsent, field, "it was made before a logout that is in force")
+	}
 	if !v.mayLocate() {
 		phase := "in the foreground"
 		if v.background {
@@ -190,7 +196,7 @@ func (v *view) consent(item *sdkpb.Item) {
 		return
 	}
 	if !v.located() {
-		v.positioned, v.position, v.positionAt, v.accuracyM, v.speedMPS = false, geo.Point{}, time.Time{}, 0, 0
+		v.forgetPosition()
 	} else if c.GetPurpose() == sdkpb.Consent_PURPOSE_LOCATION_PRECISE && v.positioned {
 		if cell, err := geo.CellOf(v.position, coarseResolution); err == nil {
 			v.position, v.accuracyM, v.speedMPS = cell.Center(), max(v.accuracyM, coarseAccuracyM), 0

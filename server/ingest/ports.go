@@ -80,6 +80,8 @@ type Credentials interface {
 
 // Install is what was known of an install before this process met it.
 type Install struct {
+	Profile    string // whose it is; empty means that it has never been another's than its own
+	From       uint64 // seq of the logout since which it is; 0 means that there was none
 	Consents   map[engage.Purpose]bool
 	Background bool       // the last known phase of the app
 	ThroughSeq uint64     // up to which the server has every item; 0 means not known

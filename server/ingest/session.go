@@ -591,7 +591,9 @@ func (g *Gateway) take(in *install, app *App, b *sdkpb.Batch, received time.Time
 		}
 		var err error
 		if stalled, err = g.append(in, j.entries, landed); err == nil {
-			in.take(&v)
+			if in.take(&v) {
+				g.installs.left(in)
+			}
 		}
 		return false, err
 	}()
