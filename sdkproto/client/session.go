@@ -553,22 +553,19 @@ func (e *refusedError) reject() sdkproto.RejectCode {
 	return sdkproto.RejectInvalid
 }
 
+// codeOfStatus is what a status without a BatchReply means. A proxy or a captive
+// portal says it, not the server: nothing is dropped, no token is forgotten, and
+// nobody stops for it.
 func codeOfStatus(status int) sdkproto.ErrorCode {
 	switch status {
 	case http.StatusBadRequest:
 		return sdkproto.ErrMalformed
-	case http.StatusUnauthorized:
-		return sdkproto.ErrToken
-	case http.StatusForbidden:
-		return sdkproto.ErrBlocked
 	case http.StatusRequestEntityTooLarge:
 		return sdkproto.ErrTooLarge
-	case http.StatusUpgradeRequired:
-		return sdkproto.ErrVersion
 	case http.StatusTooManyRequests:
 		return sdkproto.ErrRate
 	}
-	return sdkproto.ErrInternal // a proxy's 404 or 502 is no reason to lose anything
+	return sdkproto.ErrInternal
 }
 
 // write sends what waits until the reader ends or the connection breaks.

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -63,6 +64,7 @@ type scripted struct {
 	ahead    []incoming    // that came while something else was waited for
 	asked    *asked
 
+	refuse   atomic.Int32 // the HTTP status of the next handshake; 0 takes it
 	mu       sync.Mutex
 	shown    []string
 	rejected []string
@@ -83,6 +85,17 @@ type asked struct {
 }
 
 func play(t *testing.T, tr *vectors.Transcript, codec sdkproto.Codec) {
+	s := newScripted(t, tr, codec)
+	for i := range tr.Steps {
+		if s.step(fmt.Sprintf("step %d", i), &tr.Steps[i]); t.Failed() {
+			return
+		}
+	}
+}
+
+// newScripted is a phone whose app has been started.
+func newScripted(t *testing.T, tr *vectors.Transcript, codec sdkproto.Codec) *scripted {
+	t.Helper()
 	s := &scripted{
 		T: t, Script: vectors.NewScript(tr), tr: tr, codec: codec, store: new(client.MemStore),
 		sockets: make(chan *websocket.Conn), requests: make(chan *asked),
@@ -104,17 +117,20 @@ func play(t *testing.T, tr *vectors.Transcript, codec sdkproto.Codec) {
 		}
 	}
 	s.launch()
-	for i := range tr.Steps {
-		if s.step(fmt.Sprintf("step %d", i), &tr.Steps[i]); t.Failed() {
-			return
-		}
-	}
+	return s
 }
 
 // handler gives sockets and requests to the script.
 func (s *scripted) handler(over <-chan struct{}) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+sdkproto.PathWS, func(w http.ResponseWriter, r *http.Request) {
+		if status := s.refuse.Swap(0); status != 0 {
+			if status == http.StatusTooManyRequests {
+				w.Header().Set("Retry-After", "1")
+			}
+			w.WriteHeader(int(status))
+			return
+		}
 		up := websocket.Upgrader{Subprotocols: []string{s.codec.Subprotocol()}}
 		conn, err := up.Upgrade(w, r, nil)
 		if err != nil {

@@ -125,19 +125,17 @@ export function terminal(code: number): boolean {
   return code >= 4500 && code <= 4999;
 }
 
-/** The error code that a bare HTTP status means; a proxy's 404 or 502 loses nothing. */
+/**
+ * The error code that a status without a BatchReply means. A proxy or a captive
+ * portal says it, not the server: nothing is dropped, no token is forgotten, and
+ * nobody stops for it.
+ */
 export function codeOfStatus(status: number): number {
   switch (status) {
     case 400:
       return 107;
-    case 401:
-      return 101;
-    case 403:
-      return 103;
     case 413:
       return 108;
-    case 426:
-      return 109;
     case 429:
       return 111;
     default:
