@@ -68,6 +68,9 @@ type Config struct {
 	Durability Durability
 	// Partitions of each kind. 0 means one per core, at most 64.
 	Partitions int
+	// GCPercent is by how much the heap may grow before garbage is collected
+	// (runtime/debug.SetGCPercent).
+	GCPercent int
 	// Workspace is the id of the workspace that is made on the first start.
 	Workspace string
 	// RetentionDays that the event log keeps its records.
@@ -242,6 +245,7 @@ func Default() Config {
 		DataDir:       "data",
 		Listen:        "127.0.0.1:8080",
 		Durability:    Process,
+		GCPercent:     200,
 		Workspace:     "default",
 		RetentionDays: 7,
 		HistoryDays:   90,

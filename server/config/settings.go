@@ -40,6 +40,7 @@ func (c *Config) bindings() []binding {
 		{"public_url", &c.PublicURL, `Address under which phones and browsers reach the server, such as "https://engage.example.com". It changes no answer: https:// here says that something in front ends TLS, and silences the warning that an open server would send positions and keys in the clear.`},
 		{"durability", &c.Durability, `What an acknowledged item survives: "process" (the death of the process) or "power" (a power cut: every append is synced, which costs latency).`},
 		{"partitions", &c.Partitions, "Partitions of each kind, 1 to 64. 0 means one per core."},
+		{"gc_percent", &c.GCPercent, "Percent by which the heap may grow over what lives in it before garbage is collected, 20 to 1000. More takes memory and spares CPU time. It is used unless GOGC is set in the environment."},
 		{"workspace", &c.Workspace, "Id of the workspace that is made on the first start."},
 		{"retention_days", &c.RetentionDays, "Days that the event log keeps its records, 1 to 365. Longer explains and rehearses further back and takes more disk."},
 		{"history_days", &c.HistoryDays, "Days that decisions with their traces, and people's timelines, are kept, 1 to 3650. What is older cannot be explained."},

@@ -59,6 +59,7 @@ func (c *Config) Validate() error {
 	webAddress("public_url", c.PublicURL, false)
 	oneOf("durability", string(c.Durability), string(Process), string(Power))
 	between("partitions", c.Partitions, 0, MaxPartitions)
+	between("gc_percent", c.GCPercent, 20, 1000)
 	if !engage.ValidID(c.Workspace) {
 		bad("workspace", "must be 1 to 100 of a-z, A-Z, 0-9, '.', '_', '-', is %q", c.Workspace)
 	}

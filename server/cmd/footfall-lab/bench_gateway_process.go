@@ -330,6 +330,9 @@ func benchGatewayServer() *cobra.Command {
 		}
 		conf.DataDir, conf.Listen = dir, "127.0.0.1:0"
 		conf.Limits.RegistrationsPerS = 1_000_000 // all phones have one address
+		if os.Getenv("GOGC") == "" {              // as `footfall serve` does
+			debug.SetGCPercent(conf.GCPercent)
+		}
 		a, err := app.New(ctx, app.Options{Config: conf, Logger: warnings(cmd.ErrOrStderr()), Version: "bench"})
 		if err != nil {
 			return err

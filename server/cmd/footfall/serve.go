@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -69,6 +70,9 @@ Secrets are never taken from flags.`,
 		log := newLogger(c.errs, conf.Log)
 		for _, w := range conf.Warnings() {
 			log.Warn("configuration", "warning", w)
+		}
+		if c.env("GOGC") == "" { // who sets that knows better
+			debug.SetGCPercent(conf.GCPercent)
 		}
 		a, err := app.New(cmd.Context(), app.Options{Config: conf, Logger: log, Version: version()})
 		if e, ok := errors.AsType[*engage.Error](err); ok && e.Code == engage.Invalid {
