@@ -365,7 +365,10 @@ func (t *Tracker) Apply(w World, e Evidence, now time.Time) Step {
 		}
 		c.at = t.through + 1 // a clock that went back: nothing was heard since, all the same
 	}
-	at, twice := slices.BinarySearchFunc(t.window, c, func(a, b clue) int { return a.compare(&b) })
+	at, twice := len(t.window), false
+	if at > 0 && t.window[at-1].at >= c.at { // almost always it is the newest
+		at, twice = slices.BinarySearchFunc(t.window, c, func(a, b clue) int { return a.compare(&b) })
+	}
 	if twice {
 		return Step{Outcome: Duplicate}
 	}
@@ -577,6 +580,15 @@ func (t *Tracker) Open() []Visit {
 	out := make([]Visit, 0, len(t.live.Stays))
 	for i := range t.live.Stays {
 		out = append(out, t.visit(&t.live.Stays[i]))
+	}
+	return out
+}
+
+// Places are those of the visits that go on, sorted.
+func (t *Tracker) Places() []string {
+	out := make([]string, len(t.live.Stays))
+	for i := range t.live.Stays {
+		out[i] = t.live.Stays[i].Place
 	}
 	return out
 }

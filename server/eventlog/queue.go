@@ -109,6 +109,11 @@ func (p *pile) take(maxEntries, maxBytes int) *record {
 	}
 	q.inRing = false
 	rec := &record{workspace: q.workspace}
+	waiting, calls := 0, min(q.runs.len(), maxEntries)
+	for _, r := range q.runs.all()[:calls] {
+		waiting += len(r.entries)
+	}
+	rec.entries, rec.parts = make([]engage.Entry, 0, min(waiting, maxEntries)), make([]part, 0, calls)
 	size := recordOverhead
 	full := false
 	for !full {

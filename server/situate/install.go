@@ -64,14 +64,7 @@ func (in *Install) since(p engage.Purpose) uint64 {
 }
 
 // Places are those that the install is visiting, sorted.
-func (in *Install) Places() []string {
-	open := in.Tracker.Open()
-	out := make([]string, len(open))
-	for i := range open {
-		out[i] = open[i].Place
-	}
-	return out
-}
+func (in *Install) Places() []string { return in.Tracker.Places() }
 
 // Clone implements engage.State. Maps are shared: whoever changes one replaces it
 // (setConsent), which is rare next to a fix.

@@ -24,7 +24,9 @@ const (
 // heard: a server that dies does not log its end.
 const sessionBelieved = time.Hour
 
-func (s *step) world() world {
+// world is what the tracker sees now. It is asked for once per evidence: each is
+// memory of its own.
+func (s *step) world() geo.World {
 	return world{s.config, s.ws, s.in.Install, s.in.Device.Location != "always"}
 }
 
@@ -40,7 +42,8 @@ func (s *step) observe(ev geo.Evidence) (geo.Step, error) {
 		s.in.Tracker.Freeze()
 		s.in.Edition = s.config.edition
 	}
-	done := s.in.Tracker.Apply(s.world(), ev, s.e.At)
+	w := s.world()
+	done := s.in.Tracker.Apply(w, ev, s.e.At)
 	for i := range done.Told {
 		if err := s.tell(&done.Told[i]); err != nil {
 			return done, err
@@ -49,14 +52,14 @@ func (s *step) observe(ev geo.Evidence) (geo.Step, error) {
 	for i := range done.Visits {
 		s.recordVisit(&done.Visits[i], "")
 	}
-	s.arm()
+	s.arm(w)
 	return done, nil
 }
 
 // arm sets the timer for the next silence that matters. One that is set too early
 // is let ring: then it is set again.
-func (s *step) arm() {
-	due, any := s.in.Tracker.Due(s.world())
+func (s *step) arm(w geo.World) {
+	due, any := s.in.Tracker.Due(w)
 	if soonest := s.e.At.Add(time.Second); due.Before(soonest) {
 		due = soonest // whatever comes of a firing, it does not bring the next one at once
 	}
@@ -82,11 +85,12 @@ func (s *step) timer() error {
 		return engage.Errorf(engage.Unsupported, "timer", "situate knows no timer %q", f.Name)
 	}
 	s.in.Due = time.Time{}
-	if due, any := s.in.Tracker.Due(s.world()); any && !due.After(s.e.At) {
+	w := s.world()
+	if due, any := s.in.Tracker.Due(w); any && !due.After(s.e.At) {
 		_, err := s.observe(geo.Evidence{Source: geo.BySilence, At: s.e.At, Live: s.live()})
 		return err
 	}
-	s.arm()
+	s.arm(w)
 	return nil
 }
 
