@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 
+	"github.com/footfall-engage/footfall/server/ingest"
 	"github.com/footfall-engage/footfall/server/situate"
 )
 
@@ -10,3 +11,6 @@ import (
 func (a *App) InstallState(ctx context.Context, workspace, install string) (*situate.Install, error) {
 	return readInstall(ctx, a.states, workspace, install)
 }
+
+// PhoneSessions are the open sockets.
+func (a *App) PhoneSessions() *ingest.Sessions { return a.gateway.Sessions() }
