@@ -55,6 +55,7 @@ func (a *App) gatewayOptions(places *configs[*situate.Config]) ingest.Options {
 		Limits: ingest.Limits{
 			MaxSessions: limits.Sessions, MaxPosts: limits.Posts,
 			RegisterRate: float64(limits.RegistrationsPerS), RegisterBurst: 100 * limits.RegistrationsPerS,
+			ItemRate: float64(limits.InstallItemsPerS), ItemBurst: 10 * limits.InstallItemsPerS,
 			AppItemRate: float64(limits.AppItemsPerS), AppItemBurst: 10 * limits.AppItemsPerS,
 		},
 	}

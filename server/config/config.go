@@ -203,6 +203,9 @@ type Limits struct {
 	// hundred times as many at once.
 	RegistrationsPerS int
 	Posts             int // POSTs under way, each with at most one body in memory
+	// InstallItemsPerS is how many items one phone may bring per second; ten times as
+	// many at once.
+	InstallItemsPerS int
 	// AppItemsPerS is how many items the phones of one app may bring together per
 	// second; ten times as many at once.
 	AppItemsPerS int
@@ -254,7 +257,7 @@ func Default() Config {
 		Store:         Store{MongoDB: MongoDB{Database: "footfall"}},
 		Weather:       Weather{Provider: MetNorway},
 		Live:          Live{MaxAgeS: 900, HeatMin: 5},
-		Limits:        Limits{Sessions: 100_000, RegistrationsPerS: 10, Posts: 256, AppItemsPerS: 100_000},
+		Limits:        Limits{Sessions: 100_000, RegistrationsPerS: 10, Posts: 256, InstallItemsPerS: 200, AppItemsPerS: 100_000},
 	}
 }
 

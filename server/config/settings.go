@@ -75,6 +75,7 @@ func (c *Config) bindings() []binding {
 		{"limits.sessions", &c.Limits.Sessions, "Open sockets of phones, those before hello included, 1 to 10000000. A phone beyond them is told to come back. Each takes a file descriptor."},
 		{"limits.registrations_per_s", &c.Limits.RegistrationsPerS, "Phones that one address may register per second, 1 to 1000000, and a hundred times as many at once. Behind a proxy that hides addresses all phones share one: raise it to what a busy minute brings."},
 		{"limits.posts", &c.Limits.Posts, "POSTs of phones under way, each with at most one body in memory, 1 to 100000. A phone beyond them is told to come back."},
+		{"limits.install_items_per_s", &c.Limits.InstallItemsPerS, "Items that one phone may bring per second, 50 to 1000000, and ten times as many at once: a backlog goes at this pace. A phone beyond it keeps its items and is told when to come back."},
 		{"limits.app_items_per_s", &c.Limits.AppItemsPerS, "Items that the phones of one app may bring together per second, 100 to 100000000, and ten times as many at once. It keeps the crowd of one app from the others' share of the server; a phone beyond it keeps its items and is told when to come back."},
 
 		{"secrets.key_file", &c.Secrets.KeyFile, "File with the key that encrypts push credentials in the store. Empty means secret.key in data_dir, written on the first start. Back it up: without it the credentials must be entered again."},

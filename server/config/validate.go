@@ -82,6 +82,7 @@ func (c *Config) Validate() error {
 	between("limits.sessions", c.Limits.Sessions, 1, 10_000_000)
 	between("limits.registrations_per_s", c.Limits.RegistrationsPerS, 1, 1_000_000)
 	between("limits.posts", c.Limits.Posts, 1, 100_000)
+	between("limits.install_items_per_s", c.Limits.InstallItemsPerS, 50, 1_000_000)
 	between("limits.app_items_per_s", c.Limits.AppItemsPerS, 100, 100_000_000)
 
 	if c.Secrets.Key != "" {
