@@ -65,7 +65,11 @@ func TestAnInstallThatSendsTooFastLosesNothing(t *testing.T) {
 		if f.Re != 3 || f.Error.GetCode() != uint32(sdkproto.ErrRate) || f.Error.RetryAfterMs != 2000 || f.Error.Field != "batch.items" || !f.Error.Retryable {
 			t.Fatalf("beyond it: %v", f)
 		}
-		if f := send(4, events(401, 200)); f.Ack == nil || f.Ack.ThroughSeq != 600 { // a refusal costs neither credit nor rate
+		if f := send(4, events(801, 1)); f.Error.GetCode() != uint32(sdkproto.ErrRate) || f.Error.RetryAfterMs != 2000 {
+			t.Fatalf("a later one that would fit overtakes it: %v", f)
+		}
+		w.clock.Advance(2 * time.Second)
+		if f := send(5, events(401, 200)); f.Ack == nil || f.Ack.ThroughSeq != 600 { // a refusal costs neither credit nor rate
 			t.Fatalf("what is left of it: %v", f)
 		}
 		head := auth("phone-00002", w.token("phone-00002"))
@@ -76,7 +80,7 @@ func TestAnInstallThatSendsTooFastLosesNothing(t *testing.T) {
 			t.Errorf("a POST beyond it: %d %v", status, reply)
 		}
 		w.clock.Advance(4 * time.Second)
-		if f := send(5, events(601, 400)); f.Ack == nil || f.Ack.ThroughSeq != 1000 {
+		if f := send(6, events(601, 400)); f.Ack == nil || f.Ack.ThroughSeq != 1000 {
 			t.Errorf("in time: %v", f)
 		}
 		if n := len(w.log.items(t, "phone-00001")); n != 1000 {

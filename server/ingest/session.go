@@ -457,7 +457,8 @@ func (s *session) batch(re uint64, b *sdkpb.Batch) {
 		return
 	}
 	if e := s.g.mayBring(s.in, s.app.Load(), len(b.Items)); e != nil {
-		s.g.metrics.failed(e.Code)
+		// What came after it waits too: none may overtake it.
+		s.hold(0, e)
 		s.arrive(len(b.Items), e.Frame(re))
 		return
 	}
