@@ -373,11 +373,17 @@ class Run {
 
   private answer(a: NonNullable<Step["answer"]>): void {
     assert.ok(this.request, "an answer without a request");
-    if (a === "lost") return this.request.fail();
+    if (a === "lost") {
+      this.request.fail();
+      return;
+    }
     const headers = Object.fromEntries(
       Object.entries(a.headers ?? {}).map(([k, v]) => [k.toLowerCase(), this.script.text(v)]),
     );
-    if (!a.body) return this.request.answer(a.status, new Uint8Array(), headers);
+    if (!a.body) {
+      this.request.answer(a.status, new Uint8Array(), headers);
+      return;
+    }
     const reply = fromJson(BatchReplySchema, this.script.fill(a.body) as JsonValue);
     const body = this.codec.encode(BatchReplySchema, reply);
     this.request.answer(a.status, body, { "content-type": this.codec.contentType, ...headers });
