@@ -248,7 +248,7 @@ func Default() Config {
 		DataDir:       "data",
 		Listen:        "127.0.0.1:8080",
 		Durability:    Process,
-		GCPercent:     200,
+		GCPercent:     100,
 		Workspace:     "default",
 		RetentionDays: 7,
 		HistoryDays:   90,
