@@ -100,7 +100,7 @@ func (p *restless) step() {
 		if p.r.IntN(2) == 0 {
 			p.boot++
 			p.up = p.clock.Now()
-			p.clock.Advance(time.Minute)
+			p.clock.Advance(time.Duration(p.r.Int64N(int64(3 * time.Hour))))
 		}
 		p.launch()
 	}
