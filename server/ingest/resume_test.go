@@ -382,28 +382,26 @@ func TestWhatIsHeldIsBounded(t *testing.T) {
 		{"bytes", ingest.Limits{}, 100, 1000, 40, 64 << 10},
 		{"all installs together", ingest.Limits{MaxUnacked: 10_000}, 95, 1000, 90, 10_000},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			w := newWorld(t, c.limits)
-			w.installs.known["phone-00001"] = ingest.Install{}
-			m := w.modern("phone-00001", sdkproto.Protobuf{}, sdkproto.CapResume)
-			fill(t, w, m, c.n, c.bytes)
-			if held := w.measured()["footfall_ingest_unacked_bytes"]; held == 0 || held > c.held {
-				t.Errorf("%v bytes are held", held)
-			}
-			was := m.ok
-			m.last = c.enough
-			if ok := m.resume(nil); !ok.Resumed {
-				t.Errorf("who has taken %d could not resume", c.enough)
-			}
-			m.breaks()
-			m.ok, m.last = was, 1
-			if ok := m.resume(nil); ok.Resumed {
-				t.Error("resumed though frames were given up")
-			}
-			if held := w.measured()["footfall_ingest_unacked_bytes"]; held != 0 {
-				t.Errorf("%v bytes are held of numbers that are no more", held)
-			}
-		})
+		for _, resumes := range []bool{true, false} {
+			t.Run(fmt.Sprint(c.name, " resumes=", resumes), func(t *testing.T) {
+				w := newWorld(t, c.limits)
+				w.installs.known["phone-00001"] = ingest.Install{}
+				m := w.modern("phone-00001", sdkproto.Protobuf{}, sdkproto.CapResume)
+				fill(t, w, m, c.n, c.bytes)
+				if held := w.measured()["footfall_ingest_unacked_bytes"]; held == 0 || held > c.held {
+					t.Errorf("%v bytes are held", held)
+				}
+				if m.last = 1; resumes {
+					m.last = c.enough
+				}
+				if ok := m.resume(nil); ok.Resumed != resumes {
+					t.Errorf("who has taken %d: resumed %v", m.last, ok.Resumed)
+				}
+				if held := w.measured()["footfall_ingest_unacked_bytes"]; !resumes && held != 0 {
+					t.Errorf("%v bytes are held of numbers that are no more", held)
+				}
+			})
+		}
 	}
 	t.Run("forgotten installs", func(t *testing.T) {
 		w := newWorld(t, ingest.Limits{MaxInstalls: 1})
