@@ -129,6 +129,8 @@ export async function flaky(target: string, cuts: number, seed: number) {
     String(cuts),
     "--seed",
     String(seed),
+    "--max-time",
+    "50ms",
   ]);
   const [, host = ""] = await p.line(/"listen":"([^"]+)"/);
   return { url: `http://${host}`, done: p.line(/"cuts":(\d+)/), stop: p.stop };
