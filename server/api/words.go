@@ -483,7 +483,11 @@ func timelineWords(e *engage.TimelineEntry, placeName func(string) string) strin
 	case engage.KindReceipt:
 		var r engage.ReceiptItem
 		if json.Unmarshal(e.Data, &r) == nil {
-			return fmt.Sprintf("The phone reported message %s %s", shortID(r.Message), receiptState(r.State))
+			words := fmt.Sprintf("The phone reported message %s %s", shortID(r.Message), receiptState(r.State))
+			if r.Action != "" {
+				words += fmt.Sprintf(" by the button %q", r.Action)
+			}
+			return words
 		}
 	case engage.KindDevice:
 		return "The phone or its permissions changed"

@@ -133,6 +133,8 @@ func TestGatesAndDecisionsSpeakPlainly(t *testing.T) {
 		{Kind: engage.KindPreferences, Data: json.RawMessage(`{"fashion":""}`)},
 		{Kind: engage.KindOutcome, Data: json.RawMessage(`{"delivery":"0123456789","state":"accepted","channel":"fcm"}`)},
 		{Kind: engage.KindReceipt, Data: json.RawMessage(`{"message":"0123456789","state":"displayed"}`)},
+		{Kind: engage.KindReceipt, Data: json.RawMessage(`{"message":"0123456789","state":"action","action":"buy"}`)},
+		{Kind: engage.KindReceipt, Data: json.RawMessage(`{"message":"0123456789","state":"failed"}`)},
 		{Kind: engage.KindDevice},
 		{Kind: engage.KindTraits},
 		{Kind: engage.KindBound},

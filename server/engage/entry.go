@@ -73,6 +73,7 @@ type ReceiptItem struct {
 	State   string `json:"state"`
 	Via     string `json:"via,omitempty"`
 	Install string `json:"install"`
+	Action  string `json:"action,omitempty"` // of ReceiptAction: the id of the button
 }
 
 // Identify binds an identifier to a profile.

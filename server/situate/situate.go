@@ -266,7 +266,7 @@ func (s *step) item() error {
 		r := item.GetReceipt()
 		return s.forward(engage.KindReceipt, engage.ReceiptItem{
 			Message: r.GetMessageId(), State: enumName(r.GetState().String(), "STATE_"),
-			Via: r.GetVia(), Install: s.in.Install,
+			Via: r.GetVia(), Install: s.in.Install, Action: r.GetActionId(),
 		})
 	default:
 		return engage.Errorf(engage.Unsupported, "item", "situate knows no item of kind %q", kind)

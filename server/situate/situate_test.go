@@ -607,6 +607,10 @@ func TestWhatThePersonSaysIsForwarded(t *testing.T) {
 			&sdkpb.Item{Receipt: &sdkpb.Receipt{MessageId: "m1", State: sdkpb.Receipt_STATE_OPENED, Via: "fcm"}},
 			`receipt profile {"message":"m1","state":"opened","via":"fcm","install":"install-ada"}`,
 		},
+		{
+			&sdkpb.Item{Receipt: &sdkpb.Receipt{MessageId: "m1", State: sdkpb.Receipt_STATE_ACTION, Via: "inbox", ActionId: "buy"}},
+			`receipt profile {"message":"m1","state":"action","via":"inbox","install":"install-ada","action":"buy"}`,
+		},
 		{lifecycle(sdkpb.Lifecycle_STATE_BACKGROUND), ""},
 	} {
 		p.item(time.Minute, c.item)
