@@ -18,7 +18,7 @@ func TestAnSDKConfigIsToldInTheProtocolsWords(t *testing.T) {
 	want := &sdkpb.Config{
 		Etag: got.GetEtag(), Tracking: sdkpb.Tracking_PRESET_OFF, InAppGapMs: 5, Presets: []*sdkpb.Tracking{{
 			Preset: sdkpb.Tracking_PRESET_CONTINUOUS, MovingIntervalS: proto.Uint32(0), Accuracy: sdkpb.Tracking_ACCURACY_MEDIUM.Enum(),
-			Visits: proto.Bool(true), ForegroundService: proto.Bool(false),
+			Visits: new(true), ForegroundService: new(false),
 		}},
 	}
 	if !proto.Equal(got, want) || got.GetEtag() == "" {
