@@ -109,7 +109,7 @@ func (r *speaker) post(items ...*sdkpb.Item) ([]string, *sdkpb.BatchReply) {
 		i.Seq = r.seq
 	}
 	reply, status := r.s.send("POST", sdkproto.PathBatch, r.head(), &sdkpb.Batch{
-		SentMs: r.s.clock.Now().UnixMilli(), Items: items, InboxCursor: proto.String(""),
+		SentMs: r.s.clock.Now().UnixMilli(), Items: items, InboxCursor: new(""),
 	})
 	if status != http.StatusOK {
 		r.s.t.Fatalf("POST: %d %v", status, reply)

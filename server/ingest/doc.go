@@ -31,6 +31,15 @@
 // be ahead of the log when an append fails; situate judges again by the order of
 // the log.
 //
+// # Who uses the phone
+//
+// identify is judged by the keys and the mode of its app (package identity). One that
+// is proven enters the log as an item, one that nobody has proven as another kind of
+// entry, which no field that a phone writes can make or unmake; the proof itself stays
+// here. A logout is in force as soon as the log has taken it: no consent of the person
+// before holds, what was held to be sent to them again is dropped, and Owner tells
+// deliver and the inbox whose the install is by now.
+//
 // # When a session is over
 //
 // The entry of a session holds the id of its socket, and when the socket has ended,

@@ -2,6 +2,7 @@ package ingest_test
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 	"time"
 
@@ -194,5 +195,42 @@ func TestALogoutIsInForceAtTheDoor(t *testing.T) {
 	}
 	if p, err := w.gateway.Owner(t.Context(), ws, "phone-00002"); err != nil || p != engage.LogoutProfileID(ws, "phone-00002", 22) {
 		t.Errorf("%q, %v", p, err)
+	}
+}
+
+// What a phone was sent for the person who logged out, and had not taken, is not sent
+// to it again.
+func TestAResumeAfterALogoutBringsNothingOfThePersonBefore(t *testing.T) {
+	w := newWorld(t, ingest.Limits{})
+	m := w.modern("phone-00001", sdkproto.Protobuf{}, sdkproto.CapBubble, sdkproto.CapResume)
+	m.open(nil)
+	m.told(0)
+	taken := m.last
+	for _, o := range []struct {
+		id   string
+		kind sdkpb.Message_Kind
+	}{{"of-ada-1", inbox}, {"of-ada-2", inApp}} {
+		if !w.offer(m.id, o.id, o.kind) {
+			t.Fatal("not taken")
+		}
+	}
+	if got := names(m.told(0)); !strings.Contains(got, "of-ada-1") || !strings.Contains(got, "of-ada-2") {
+		t.Fatalf("told %s", got)
+	}
+	m.last = taken // it has not kept them
+	logout := batch(&sdkpb.Item{Seq: 1, Logout: &sdkpb.Logout{}})
+	m.send(&sdkpb.Frame{Id: 7, Batch: logout})
+	for f := m.next(); f.Ack == nil || f.Re != 7; f = m.next() {
+		if f.Message != nil {
+			t.Errorf("told %v", f)
+		}
+	}
+	m.last = taken
+	m.breaks()
+	if ok := m.resume(nil); !ok.Resumed {
+		t.Fatal("not resumed")
+	}
+	if got := names(m.told(0)); strings.Contains(got, "of-ada") {
+		t.Errorf("told again: %s", got)
 	}
 }

@@ -49,9 +49,9 @@ const now = math.MaxUint64
 func (in *Install) granted(p engage.Purpose) bool { return in.Consents[p].Granted }
 
 // grantedAt reports whether the person agrees now, and did when the item of that seq
-// was made. What somebody else made before a logout is nobody's to agree to any more.
+// was made. What was made before a logout was not: every consent is newer.
 func (in *Install) grantedAt(p engage.Purpose, seq uint64) bool {
-	return in.granted(p) && seq >= in.since(p) && seq >= in.From
+	return in.granted(p) && seq >= in.since(p)
 }
 
 // since is the seq of the answer from which on a consent stands that does. What the
