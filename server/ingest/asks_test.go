@@ -107,7 +107,13 @@ func TestAnInboxIsToldByCursor(t *testing.T) {
 		m.want(t, "with everything", "")
 		m.breaks()
 		m.open(nil) // of the capability, and asks for nothing
+		w.deliveries.post(letter("m6"))
+		x.InboxChanged(ws, m.id)
 		m.want(t, "unasked", "")
+		m.send(&sdkpb.Frame{Id: 8, InboxSync: &sdkpb.InboxSync{Cursor: "c6"}})
+		if f := m.next(); inboxOf(f.Inbox) != "+m6 c7" {
+			t.Fatalf("asked: %v", f)
+		}
 	})
 }
 

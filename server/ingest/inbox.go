@@ -27,7 +27,8 @@ const (
 // mailbox is how far a session's phone has been told of its inbox.
 type mailbox struct {
 	mu     sync.Mutex // held from asking until the answer is queued: they go out in the order of their cursors
-	cursor string     // of the newest answer; empty means that the phone knows nothing, or has not said
+	asked  bool       // the phone has, in this session: until then it is told nothing
+	cursor string     // of the newest answer; empty is the beginning
 	due    bool       // it waits for a worker; guarded by inboxes.mu
 }
 
@@ -142,18 +143,18 @@ func (s *session) inboxSync(re uint64, cursor string) {
 		s.complain(re, s.g.answer(ctx, err, "inbox"))
 		return
 	}
-	s.mail.cursor = x.GetCursor()
+	s.mail.asked, s.mail.cursor = true, x.GetCursor()
 	s.tell(&sdkpb.Frame{Re: re, Inbox: x}, number{topic: topicInbox})
 }
 
-// tellChanges sends what has changed since the phone's cursor, and reports whether
-// that could be found out.
+// tellChanges sends what has changed since the phone's cursor, if it has asked, and
+// reports whether that could be found out.
 func (s *session) tellChanges(ctx context.Context) (ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, claimWithin)
 	defer cancel()
 	s.mail.mu.Lock()
 	defer s.mail.mu.Unlock()
-	if !s.isOpen() {
+	if !s.mail.asked || !s.isOpen() {
 		return true
 	}
 	x, err := s.g.inboxSince(ctx, s.in, s.mail.cursor, maxInboxFrame)
@@ -171,7 +172,7 @@ func (s *session) tellChanges(ctx context.Context) (ok bool) {
 // openInbox begins with the cursor that the phone's hello has named.
 func (s *session) openInbox(ctx context.Context, cursor string) {
 	s.mail.mu.Lock()
-	s.mail.cursor = cursor
+	s.mail.asked, s.mail.cursor = true, cursor
 	s.mail.mu.Unlock()
 	if !s.tellChanges(ctx) {
 		s.g.inboxes.failedFor(s)
