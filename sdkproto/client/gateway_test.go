@@ -43,6 +43,7 @@ type gateway struct {
 	// post answers the n-th POST /batch; nil means the status is written already.
 	post    func(n int, w http.ResponseWriter, r *http.Request, b *sdkpb.Batch) *sdkpb.BatchReply
 	install func(n int, w http.ResponseWriter, h *sdkpb.Hello) *sdkpb.BatchReply
+	get     func(r *http.Request) *sdkpb.BatchReply // answers the GETs; nil means 404
 
 	mu                       sync.Mutex
 	sockets, posts, installs int
@@ -56,6 +57,15 @@ func newGateway(t *testing.T, codec sdkproto.Codec) *gateway {
 	mux.HandleFunc("GET "+sdkproto.PathWS, g.serveWS)
 	mux.HandleFunc("POST "+sdkproto.PathBatch, g.serveBatch)
 	mux.HandleFunc("POST "+sdkproto.PathInstall, g.serveInstall)
+	for _, path := range []string{sdkproto.PathConfig, sdkproto.PathInbox} {
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
+			if g.get == nil {
+				http.NotFound(w, r)
+				return
+			}
+			g.reply(w, g.get(r))
+		})
+	}
 	g.srv = httptest.NewServer(mux)
 	t.Cleanup(g.srv.Close)
 	return g

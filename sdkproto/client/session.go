@@ -271,6 +271,12 @@ func (c *Client) messageType() int {
 // read takes what the server sends until the connection ends.
 func (c *Client) read(ctx context.Context, s *session) error {
 	for {
+		c.mu.Lock()
+		fatal := s.fatal // also of what came along with hello_ok
+		c.mu.Unlock()
+		if fatal != nil {
+			return fatal
+		}
 		_ = s.conn.SetReadDeadline(time.Now().Add(s.silence))
 		_, msg, err := s.conn.ReadMessage()
 		if err != nil {
@@ -282,12 +288,6 @@ func (c *Client) read(ctx context.Context, s *session) error {
 		}
 		if err != nil {
 			return fmt.Errorf("frame of the server: %w", err)
-		}
-		c.mu.Lock()
-		fatal := s.fatal
-		c.mu.Unlock()
-		if fatal != nil {
-			return fatal
 		}
 	}
 }

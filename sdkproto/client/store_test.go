@@ -161,9 +161,12 @@ func TestATornJournalHoldsAllWholeRecords(t *testing.T) {
 			}
 		}
 		for _, tail := range []string{"", "\x00\x00\x00\x00\x00\x00\x00\x00\x00", "garbage that was on the disk"} {
-			dir := filepath.Join(root, fmt.Sprint(n, len(tail)))
-			if err := os.MkdirAll(dir, 0o700); err != nil {
-				t.Fatal(err)
+			if tail != "" && n%10 > 0 {
+				continue
+			}
+			dir := root
+			if tail == "" && n%25 == 0 {
+				dir = t.TempDir() // which goes on
 			}
 			if err := os.WriteFile(filepath.Join(dir, "journal.1"), slices.Concat(journal[:n], []byte(tail)), 0o600); err != nil {
 				t.Fatal(err)
@@ -175,7 +178,7 @@ func TestATornJournalHoldsAllWholeRecords(t *testing.T) {
 			if got := picture(t, s); got != want {
 				t.Fatalf("cut at %d it holds\n%s\nwant\n%s", n, got, want)
 			}
-			if tail != "" || n%5 > 0 {
+			if tail != "" || n%25 > 0 {
 				_ = s.Close()
 				continue
 			}
