@@ -106,8 +106,11 @@ class Script {
   }
   /** What is wrong with what came; undefined when it fits, and then variables are bound. */
   match(p: Pattern, actual: unknown): string | undefined {
+    return this.attempt("", p, actual);
+  }
+  private attempt(path: string, p: Pattern, actual: unknown): string | undefined {
     const before = { ...this.bound };
-    const wrong = this.compare("", p, actual);
+    const wrong = this.compare(path, p, actual);
     if (wrong !== undefined) this.bound = before;
     return wrong;
   }
@@ -146,7 +149,7 @@ class Script {
     if (path.endsWith("items")) {
       let rest = [...a];
       for (const item of p) {
-        while (rest.length > 0 && this.compare(path, item, rest[0]) !== undefined && extra(rest[0]))
+        while (rest.length > 0 && this.attempt(path, item, rest[0]) !== undefined && extra(rest[0]))
           rest = rest.slice(1);
         const bad = rest.length === 0 ? `${path} lacks ${JSON.stringify(item)}` : this.compare(path, item, rest[0]);
         if (bad !== undefined) return bad;

@@ -408,8 +408,15 @@ export class Engine {
         return;
       }
     }
-    if (!this.wanted) return;
+    if (this.wanted) this.halt(why);
+  }
+
+  /** The server said never again, or only after a day. */
+  private halt(why: TerminalError): void {
     this.wanted = false;
+    this.clock.clearTimeout(this.waitTimer);
+    this.waitTimer = undefined;
+    if (this.session) this.hangUp(this.session, 1000, "");
     this.setState("stopped", why);
     if (why.action === "daily") {
       this.queue.trim(P.DAY_MS);
@@ -936,9 +943,13 @@ export class Engine {
         await this.register(until);
         if (!(await this.postOnce(until))) return;
       } catch (e) {
-        if (!(e instanceof TerminalError) || e.action !== "reregister" || reregistered) throw e;
-        const other = await this.forgetToken();
-        if (!other) throw e;
+        if (!(e instanceof TerminalError)) throw e;
+        const other: "before" | "none" | undefined =
+          e.action === "reregister" && !reregistered ? await this.forgetToken() : undefined;
+        if (!other) {
+          this.halt(e);
+          throw e;
+        }
         reregistered = other === "none";
       }
     }
@@ -1072,19 +1083,25 @@ export class Engine {
     const timeoutMs = Math.max(1, until - this.clock.mono());
     const r = await transport.request({ method, url: this.url(path), headers, timeoutMs, ...(body ? { body } : {}) });
     if (r.status !== 200) throw this.httpError(r);
+    if (!this.ours(r)) throw new RetryError(0, 0, "the answer is a proxy's");
     await this.tokenTaken(shown);
     const reply = codec.decode(BatchReplySchema, r.body);
     if (reply.error) throw this.sessionError(reply.error);
     return reply;
   }
 
+  /** Whether the server speaks, and not a proxy or a captive portal. */
+  private ours(r: HttpResponse): boolean {
+    return r.header("content-type")?.startsWith(this.o.codec.contentType) ?? false;
+  }
+
   private httpError(r: HttpResponse): Error {
     let e: Error$ | undefined;
-    if (r.header("content-type")?.startsWith(this.o.codec.contentType)) {
+    if (this.ours(r)) {
       try {
         e = this.o.codec.decode(BatchReplySchema, r.body).error;
       } catch {
-        // The status tells enough.
+        // Then it is as a proxy's.
       }
     }
     const code = e?.code ?? P.codeOfStatus(r.status);

@@ -190,8 +190,6 @@ export class Footfall {
   private proofs = 0;
   /** Logouts that the server does not know of yet. */
   private leaving = 0;
-  /** What came of an inbox meanwhile, and may have been the next person's. */
-  private missed = false;
   private postTimer: unknown;
   private identityNeeded: ((userId: string, why: string) => Proof | undefined | Promise<Proof | undefined>) | undefined;
   private userId = "";
@@ -316,10 +314,7 @@ export class Footfall {
         denied: (id) => this.messages.denied(id),
         inbox: async (i) => {
           // Of the person who left, or what continues a cursor that was theirs.
-          if (this.leaving > 0 || (!i.full && this.inboxStore.cursor === "")) {
-            this.missed = true;
-            return;
-          }
+          if (this.leaving > 0 || (!i.full && this.inboxStore.cursor === "")) return;
           await this.inboxStore.take(i);
           this.engine.known.inboxCursor = this.inboxStore.cursor;
         },
@@ -473,9 +468,7 @@ export class Footfall {
 
   /** The server knows of a logout: the next inbox is the next person's. */
   private left(): void {
-    if (--this.leaving > 0 || !this.missed) return;
-    this.missed = false;
-    this.engine.syncInbox();
+    if (--this.leaving === 0) this.engine.syncInbox();
   }
 
   /**
