@@ -278,6 +278,69 @@ func UnmarshalItem(b []byte) (*sdkpb.Item, error) {
 	return item, proto.Unmarshal(b, item)
 }
 
+// AppendItem adds an item as package proto encodes it, whose error it gives.
+func AppendItem(b []byte, item *sdkpb.Item) ([]byte, error) {
+	if longer, done := appendFix(b, item); done {
+		return longer, nil
+	}
+	return proto.MarshalOptions{}.MarshalAppend(b, item)
+}
+
+// appendFix adds an item that is a position; false for any other, of which nothing is
+// added.
+func appendFix(b []byte, item *sdkpb.Item) ([]byte, bool) {
+	l := item.Location
+	if l == nil || !utf8.ValidString(item.ItemId) || !utf8.ValidString(item.BootId) ||
+		len(item.ProtoReflect().GetUnknown()) > 0 || len(l.ProtoReflect().GetUnknown()) > 0 {
+		return b, false
+	}
+	if kind, reject := ItemBody(item); reject != nil || kind != KindLocation {
+		return b, false
+	}
+	b = appendText(b, itemID, item.ItemId)
+	b = appendNumber(b, itemSeq, item.Seq)
+	b = appendNumber(b, itemOccurredMs, uint64(item.OccurredMs))
+	b = appendNumber(b, itemMonoMs, uint64(item.MonoMs))
+	b = appendText(b, itemBootID, item.BootId)
+
+	var body [64]byte // six doubles and a truth
+	at := body[:0]
+	for _, f := range [...]struct {
+		num protowire.Number
+		v   float64
+	}{{locationLat, l.Lat}, {locationLng, l.Lng}, {locationAccuracyM, l.AccuracyM}} {
+		if bits := math.Float64bits(f.v); bits != 0 { // -0 is said
+			at = protowire.AppendFixed64(protowire.AppendTag(at, f.num, protowire.Fixed64Type), bits)
+		}
+	}
+	for _, f := range [...]struct {
+		num protowire.Number
+		v   *float64
+	}{{locationSpeedMPS, l.SpeedMps}, {locationBearing, l.BearingDeg}, {locationAltitudeM, l.AltitudeM}} {
+		if f.v != nil {
+			at = protowire.AppendFixed64(protowire.AppendTag(at, f.num, protowire.Fixed64Type), math.Float64bits(*f.v))
+		}
+	}
+	at = appendNumber(at, locationMocked, protowire.EncodeBool(l.Mocked))
+	return protowire.AppendBytes(protowire.AppendTag(b, itemLocation, protowire.BytesType), at), true
+}
+
+// appendNumber adds a number that is not 0.
+func appendNumber(b []byte, num protowire.Number, v uint64) []byte {
+	if v == 0 {
+		return b
+	}
+	return protowire.AppendVarint(protowire.AppendTag(b, num, protowire.VarintType), v)
+}
+
+// appendText adds a text that is not empty.
+func appendText(b []byte, num protowire.Number, v string) []byte {
+	if v == "" {
+		return b
+	}
+	return protowire.AppendString(protowire.AppendTag(b, num, protowire.BytesType), v)
+}
+
 // appendAck adds a frame that only acknowledges, with its length before it; false for
 // any other, of which nothing is added.
 func appendAck(msg []byte, f *sdkpb.Frame) ([]byte, bool) {
@@ -287,29 +350,19 @@ func appendAck(msg []byte, f *sdkpb.Frame) ([]byte, bool) {
 		return msg, false
 	}
 	var body [256]byte // more than an ack is, without its batch_id
-	b := body[:0]
-	number := func(num protowire.Number, v uint64) {
-		if v != 0 {
-			b = protowire.AppendVarint(protowire.AppendTag(b, num, protowire.VarintType), v)
-		}
-	}
-	if a.BatchId != "" {
-		b = protowire.AppendString(protowire.AppendTag(b, ackBatchID, protowire.BytesType), a.BatchId)
-	}
-	number(ackThroughSeq, a.ThroughSeq)
+	ack := appendText(body[:0], ackBatchID, a.BatchId)
+	ack = appendNumber(ack, ackThroughSeq, a.ThroughSeq)
 	if a.Credit != nil { // 0 says something
-		b = protowire.AppendVarint(protowire.AppendTag(b, ackCredit, protowire.VarintType), uint64(*a.Credit))
+		ack = protowire.AppendVarint(protowire.AppendTag(ack, ackCredit, protowire.VarintType), uint64(*a.Credit))
 	}
-	number(ackServerMs, uint64(a.ServerMs))
-	number(ackRetryAfterMs, uint64(a.RetryAfterMs))
-	ack := b
+	ack = appendNumber(ack, ackServerMs, uint64(a.ServerMs))
+	ack = appendNumber(ack, ackRetryAfterMs, uint64(a.RetryAfterMs))
 
 	var head [64]byte
-	b = head[:0]
-	number(frameID, f.Id)
-	number(frameRe, f.Re)
-	number(frameSeq, f.Seq)
-	number(frameDownAck, f.DownAck)
+	b := appendNumber(head[:0], frameID, f.Id)
+	b = appendNumber(b, frameRe, f.Re)
+	b = appendNumber(b, frameSeq, f.Seq)
+	b = appendNumber(b, frameDownAck, f.DownAck)
 	b = protowire.AppendVarint(protowire.AppendTag(b, frameAck, protowire.BytesType), uint64(len(ack)))
 	msg = protowire.AppendVarint(msg, uint64(len(b)+len(ack)))
 	return append(append(msg, b...), ack...), true

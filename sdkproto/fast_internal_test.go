@@ -119,6 +119,49 @@ func TestTheShortWayGivesWhatTheGeneralWayGives(t *testing.T) {
 	}
 }
 
+func TestAnItemIsEncodedAsEveryMessageIs(t *testing.T) {
+	items := []*sdkpb.Item{
+		fixFrame().Batch.Items[0],
+		{},
+		{Location: &sdkpb.Location{}},
+		{Event: &sdkpb.Event{Name: "x"}},
+		{Location: &sdkpb.Location{}, Event: &sdkpb.Event{Name: "x"}},
+		{OccurredMs: -1, MonoMs: math.MinInt64, Seq: math.MaxUint64, Location: &sdkpb.Location{Lat: math.Copysign(0, -1), Lng: math.NaN(), AccuracyM: math.Inf(1)}},
+	}
+	// Every field that there is, whenever it comes to be, is either written or left to
+	// the general way.
+	fields := (&sdkpb.Item{}).ProtoReflect().Descriptor().Fields()
+	for i := range fields.Len() {
+		fd, item := fields.Get(i), fixFrame().Batch.Items[0]
+		if fd.Message() != nil {
+			item.ProtoReflect().Set(fd, item.ProtoReflect().NewField(fd))
+		} else {
+			item.ProtoReflect().Set(fd, some(fd))
+		}
+		items = append(items, item)
+	}
+	fields = (&sdkpb.Location{}).ProtoReflect().Descriptor().Fields()
+	for i := range fields.Len() {
+		item := &sdkpb.Item{Location: &sdkpb.Location{}}
+		item.Location.ProtoReflect().Set(fields.Get(i), some(fields.Get(i)))
+		items = append(items, item)
+	}
+	unknown := fixFrame().Batch.Items[0]
+	unknown.Location.ProtoReflect().SetUnknown(protowire.AppendVarint(protowire.AppendTag(nil, 90, protowire.VarintType), 1))
+	for _, item := range append(items, unknown) {
+		got, err := AppendItem([]byte("before"), item)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := append([]byte("before"), encoded(t, item)...); !bytes.Equal(got, want) {
+			t.Errorf("%v: %x, want %x", item, got, want)
+		}
+	}
+	if _, err := AppendItem(nil, &sdkpb.Item{ItemId: "\xff", Location: &sdkpb.Location{}}); err == nil {
+		t.Error("text that is not UTF-8 was encoded")
+	}
+}
+
 func FuzzShortWay(f *testing.F) {
 	f.Add(encoded(f, fixFrame()))
 	f.Add(encoded(f, fixFrame().Batch.Items[0]))
@@ -184,6 +227,8 @@ func some(fd protoreflect.FieldDescriptor) protoreflect.Value {
 		return protoreflect.ValueOfInt64(300)
 	case protoreflect.BoolKind:
 		return protoreflect.ValueOfBool(true)
+	case protoreflect.DoubleKind:
+		return protoreflect.ValueOfFloat64(1.5)
 	}
 	return protoreflect.ValueOfUint64(300)
 }
@@ -207,6 +252,23 @@ func BenchmarkDecodeFix(b *testing.B) {
 			if proto.Unmarshal(msg[2:], &sdkpb.Frame{}) != nil {
 				b.Fatal("not a frame")
 			}
+		}
+	})
+}
+
+func BenchmarkEncodeFix(b *testing.B) {
+	item := fixFrame().Batch.Items[0]
+	buf := make([]byte, 0, 300)
+	b.Run("short", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			buf, _ = AppendItem(buf[:0], item)
+		}
+	})
+	b.Run("general", func(b *testing.B) {
+		for b.Loop() {
+			_ = proto.Size(item)
+			buf, _ = proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(buf[:0], item)
 		}
 	})
 }

@@ -20,6 +20,9 @@ const (
 	coarseAccuracyM = 1400
 )
 
+// fixBytes is about what an item takes that is a position, without its texts.
+const fixBytes = 88
+
 // judged is a batch after its items were judged one by one.
 type judged struct {
 	entries []engage.Entry
@@ -53,15 +56,18 @@ func (g *Gateway) judge(v *view, in *install, app *App, b *sdkpb.Batch, received
 			kind = engage.KindUnproven
 		}
 		entries = append(entries, engage.Entry{Kind: kind, Key: in.entryKey, Occurred: x.at})
-		size += proto.Size(item)
+		if x.kind == sdkproto.KindLocation { // about; a little more memory costs less than to count
+			size += fixBytes + len(item.GetItemId()) + len(item.GetBootId())
+		} else {
+			size += proto.Size(item)
+		}
 	}
 	// One piece of memory for all bodies; the log owns it from here.
 	buf := make([]byte, 0, size)
 	j.entries = entries[:0]
-	encode := proto.MarshalOptions{UseCachedSize: true}
 	for i, item := range accepted {
 		from := len(buf)
-		grown, err := encode.MarshalAppend(buf, item)
+		grown, err := sdkproto.AppendItem(buf, item)
 		if err != nil { // text that is not UTF-8, which both codecs refuse before
 			g.metrics.rejected(string(sdkproto.RejectInvalid))
 			j.rejects = append(j.rejects, sdkproto.NewReject(item, sdkproto.RejectInvalid, "", "cannot be encoded"))
