@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/footfall-engage/footfall/geo"
@@ -26,6 +27,7 @@ const (
 	consentText   = "2026-11"       // version of the text that the people saw
 	openShare     = 0.3             // of messages
 	readShare     = 0.5             // of inbox messages that are read at all
+	clearShare    = 0.3             // of those, that are thrown away unopened
 	postRetryMost = 5 * time.Second // between two attempts of a woken app's POST
 )
 
@@ -40,6 +42,8 @@ type Phone struct {
 	own     *http.Transport
 	gate    *gate // nil: the network is always there
 	book    book
+	// untracked: the server wants no positions (Config), whoever agreed to what.
+	untracked atomic.Bool
 
 	// Of the scheduler's goroutine only.
 	walk      *Walk
@@ -100,12 +104,13 @@ func (c *Crowd) newPhone(p *Person) (*Phone, error) {
 		Endpoint: c.opts.Endpoint, AppKey: c.opts.AppKeys[p.Platform], InstallID: ph.install, Platform: p.Platform,
 		TimeZone: c.town.TimeZone, Locale: p.Locale, AppVersion: "1.0.0", SDK: "footfall-lab/1.0 (" + platform + ")",
 		Codec:       witness{codec, &ph.book},
-		Caps:        []string{sdkproto.CapBubble},
+		Caps:        append(client.Features(), sdkproto.CapBubble),
 		Permissions: &sdkpb.Permissions{Location: p.Location, Precision: p.Precision, Notifications: p.Notifications},
 		Clock:       func() time.Time { return time.Now().Add(p.ClockSkew) },
 		Dialer:      dialer, HTTPClient: &http.Client{Transport: transport}, Logger: c.opts.Logger,
 		BackoffMin: c.opts.BackoffMin, BackoffMax: c.opts.BackoffMax, FlushAfter: c.opts.FlushAfter,
 		OnMessage: ph.onMessage, OnRegions: ph.onRegions, OnState: ph.onState,
+		OnConfig:  func(*sdkpb.Config) { ph.tracks() },
 		OnAcked:   func(i *sdkpb.Item) { ph.book.ack(i, time.Now()) },
 		OnReject:  ph.book.refuse,
 		OnDropped: ph.book.drop,
@@ -120,7 +125,14 @@ func (c *Crowd) newPhone(p *Person) (*Phone, error) {
 	if ph.client, err = client.New(ph.options); err != nil {
 		return nil, fmt.Errorf("lab: phone of %s: %w", p.ID, err)
 	}
+	ph.client.StartTracking(sdkpb.Tracking_PRESET_CONTINUOUS)
+	ph.tracks()
 	return ph, nil
+}
+
+// tracks takes over whether the server lets the phone be followed.
+func (p *Phone) tracks() {
+	p.untracked.Store(p.client.Tracking().GetPreset() == sdkpb.Tracking_PRESET_OFF)
 }
 
 // InstallID is the id of the app's install on the phone.
@@ -187,11 +199,15 @@ func (p *Phone) react(id, via string) {
 		if p.crowd.town.chance(p.person.ID, id, "read") >= readShare {
 			return
 		}
-		p.client.Receipt(id, sdkpb.Receipt_STATE_DISPLAYED, via)
+		if !p.client.ReadMessage(id) {
+			return // it is not there any more
+		}
 	}
 	switch {
 	case roll < openShare:
 		p.client.Receipt(id, sdkpb.Receipt_STATE_OPENED, via)
+	case roll < openShare+clearShare && via == viaInbox:
+		p.client.DismissMessage(id)
 	case roll < 2*openShare && via == viaInApp:
 		p.client.Receipt(id, sdkpb.Receipt_STATE_DISMISSED, via)
 	}
@@ -241,6 +257,9 @@ func (p *Phone) monitors() bool {
 // locates reports whether the app takes positions in the mode: the person must
 // have agreed, in the app and in the OS.
 func (p *Phone) locates(m Mode) bool {
+	if p.untracked.Load() {
+		return false
+	}
 	switch p.person.Location {
 	case sdkpb.Permissions_LOCATION_ALWAYS:
 		return m == InHand && p.person.Foreground == Yes || p.person.Background == Yes || p.person.Careless
