@@ -198,7 +198,7 @@ func TestATableIsImportedWithItsColumnsMapped(t *testing.T) {
 	if s.catalog.Latest() != s.catalog.Now().Revision {
 		t.Error("the partitions are not told of what was imported")
 	}
-	for n, want := range map[int]string{3: "Öffnungszeiten", 4: "Zone", 5: "Breite"} {
+	for n, want := range map[int]string{3: "Öffnungszeiten", 4: "Store Name", 5: "Breite"} {
 		x := row(r, n)
 		if x.Error != nil && x.Error.Field != want || x.Error == nil && x.Warnings[0].Field != want || (x.Error != nil) != (n > 4) {
 			t.Errorf("row %d: %+v %+v, want %s", n, x, x.Error, want)
@@ -208,7 +208,7 @@ func TestATableIsImportedWithItsColumnsMapped(t *testing.T) {
 		t.Errorf("%+v", w)
 	}
 	p := s.catalog.Now().Place(alpha, "1")
-	if p == nil || p.Version != 1 || p.Name != "Bäckerei\nam Dom" || p.TimeZone != "Europe/Berlin" || p.Hours != "Mo-Fr 08:00-18:00" || p.Geofences[0].Shape != (geo.Circle{Around: geo.Point{Lat: 50.9413, Lng: 6.9583}, RadiusM: 75}) {
+	if p == nil || p.Version != 1 || p.Name != "Bäckerei am Dom" || p.TimeZone != "Europe/Berlin" || p.Hours != "Mo-Fr 08:00-18:00" || p.Geofences[0].Shape != (geo.Circle{Around: geo.Point{Lat: 50.9413, Lng: 6.9583}, RadiusM: 75}) {
 		t.Errorf("%+v", p)
 	}
 	if p := s.catalog.Now().Place(alpha, "2"); p == nil || p.Name != "2" || p.Hours != "" {

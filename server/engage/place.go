@@ -3,7 +3,10 @@ package engage
 import (
 	"fmt"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/footfall-engage/footfall/geo"
 )
@@ -116,6 +119,9 @@ func (p *Place) Validate() error {
 	if p.Name == "" || len(p.Name) > 200 {
 		return Errorf(Invalid, "name", "must have 1 to 200 bytes, has %d", len(p.Name))
 	}
+	if err := printable("name", p.Name); err != nil {
+		return err
+	}
 	if err := p.Location.Validate(); err != nil {
 		return At("location", err)
 	}
@@ -131,6 +137,12 @@ func (p *Place) Validate() error {
 		if len(tag) > maxTagBytes {
 			return Errorf(Invalid, fmt.Sprintf("tags[%d]", i), "must have at most %d bytes, has %d", maxTagBytes, len(tag))
 		}
+		if err := printable(fmt.Sprintf("tags[%d]", i), tag); err != nil {
+			return err
+		}
+		if slices.Contains(p.Tags[:i], tag) {
+			return Errorf(Invalid, fmt.Sprintf("tags[%d]", i), "stands twice: %.60q", tag)
+		}
 	}
 	if err := p.Rule.validate(geo.DefaultRule()); err != nil {
 		return At("rule", err)
@@ -142,6 +154,17 @@ func (p *Place) Validate() error {
 		return err
 	}
 	return p.validateBeacons()
+}
+
+// printable refuses a text that is blank, or that nobody can see whole.
+func printable(field, text string) error {
+	if strings.TrimSpace(text) == "" {
+		return Errorf(Invalid, field, "must not be blank")
+	}
+	if i := strings.IndexFunc(text, unicode.IsControl); i >= 0 {
+		return Errorf(Invalid, field, "must not have control characters, has one at byte %d", i)
+	}
+	return nil
 }
 
 func (p *Place) validateGeofences() error {
@@ -189,6 +212,9 @@ func (p *Place) validateDays() error {
 	for i, d := range p.Holidays {
 		if err := validDate(d); err != nil {
 			return At(fmt.Sprintf("holidays[%d]", i), err)
+		}
+		if slices.Contains(p.Holidays[:i], d) {
+			return Errorf(Invalid, fmt.Sprintf("holidays[%d]", i), "stands twice: %s", d)
 		}
 	}
 	seen := map[string]bool{}

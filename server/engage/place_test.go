@@ -41,6 +41,13 @@ func TestAPlaceIsRefusedWithTheFieldAndTheReason(t *testing.T) {
 	}{
 		"good":                  {func(*engage.Place) {}, "", ""},
 		"id":                    {func(p *engage.Place) { p.ID = "a/b" }, "id", "1 to 100"},
+		"a blank name":          {func(p *engage.Place) { p.Name = " \u00a0" }, "name", "blank"},
+		"a name with a control": {func(p *engage.Place) { p.Name = "a\u0096b" }, "name", "byte 1"},
+		"a name of two lines":   {func(p *engage.Place) { p.Name = "a\nb" }, "name", "control"},
+		"an empty tag":          {func(p *engage.Place) { p.Tags = []string{"a", ""} }, "tags[1]", "blank"},
+		"a tag with a tab":      {func(p *engage.Place) { p.Tags = []string{"a\tb"} }, "tags[0]", "control"},
+		"a doubled tag":         {func(p *engage.Place) { p.Tags = []string{"a", "b", "a"} }, "tags[2]", "twice"},
+		"a doubled holiday":     {func(p *engage.Place) { p.Holidays = []string{"2026-12-25", "2026-12-25"} }, "holidays[1]", "twice"},
 		"zone":                  {func(p *engage.Place) { p.TimeZone = "Local" }, "time_zone", `"Local"`},
 		"a long tag":            {func(p *engage.Place) { p.Tags = []string{"a", strings.Repeat("x", 201)} }, "tags[1]", "200 bytes"},
 		"no fence":              {func(p *engage.Place) { p.Geofences = nil }, "geofences", "1 to 20"},

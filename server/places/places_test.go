@@ -39,8 +39,8 @@ func rich(t testing.TB) []*engage.Place {
 			{ID: "plain-inside", Ring: engage.Inside, Shape: geo.Circle{Around: shop, RadiusM: 100}},
 		}},
 		{
-			ID: "rich", Name: "Käse, \"Brot\" & =1+1\nzweite Zeile", TimeZone: "America/Argentina/Buenos_Aires", Location: geo.Point{Lat: 52.1234567890123, Lng: -4.1},
-			Tags: []string{"a,b", "c;d", " e ", ""}, Hours: "Mo-Fr 09:00-18:00; PH off", Holidays: []string{"2026-12-25", "2027-01-01"},
+			ID: "rich", Name: "Käse, \"Brot\" & =1+1", TimeZone: "America/Argentina/Buenos_Aires", Location: geo.Point{Lat: 52.1234567890123, Lng: -4.1},
+			Tags: []string{"a,b", "c;d", " e "}, Hours: "Mo-Fr 09:00-18:00; PH off", Holidays: []string{"2026-12-25", "2027-01-01"},
 			Exceptions: []engage.Exception{{Date: "2026-12-24", Hours: "10:00-12:00,14:00-16:00"}, {Date: "2026-12-31", Hours: "off"}},
 			Rule:       &engage.FenceRule{MaxAccuracyM: new(500.0)},
 			Beacons:    []engage.Beacon{{ID: "b", Type: engage.IBeacon, UUID: "f7826da6-4fa2-4e98-8024-bc5b71e0893e", Major: new(0), Fence: "outline"}, {ID: "e", Type: engage.EddystoneUID, Namespace: "edd1ebeac04e5defa017"}},
@@ -536,4 +536,21 @@ func FuzzReader(f *testing.F) {
 			seen[it.Place.ID] = true
 		}
 	})
+}
+
+func TestWhatCannotBePrintedIsPutRight(t *testing.T) {
+	got, rows, report := taken(t, strings.NewReader("id,name,lat,lng,tags,holidays\n"+
+		"dash,West \u0096 East\t,52.37,4.89,a|b\u0007c|a| |b,2026-12-25;2026-12-25\n"+
+		"plain,Plain,52.37,4.89,a|b,2026-12-25\n"), places.Options{RadiusM: 50})
+	p := got["dash"]
+	if p == nil || p.Name != "West East" || fmt.Sprint(p.Tags) != "[a b c b]" || len(p.Tags) != 3 || len(p.Holidays) != 1 {
+		t.Fatalf("taken %+v, %+v", p, rows)
+	}
+	if report.Warned != 1 || !slices.ContainsFunc(rows[0].Warnings, func(w places.Warning) bool { return w.Field == "name" && strings.Contains(w.Reason, "control") }) ||
+		!slices.ContainsFunc(rows[0].Warnings, func(w places.Warning) bool { return w.Field == "tags" && strings.Contains(w.Reason, "control") }) {
+		t.Errorf("warned %d: %+v", report.Warned, rows[0].Warnings)
+	}
+	if err := p.Validate(); err != nil {
+		t.Errorf("what was taken is refused: %v", err)
+	}
 }

@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/footfall-engage/footfall/geo"
@@ -65,6 +67,33 @@ func (r *rowReader) text(f Field) string {
 		return ""
 	}
 	return strings.TrimSpace(v.text)
+}
+
+// printable is a text with a space in the place of control characters, as tables of
+// other programs hold them: tabs, line ends, and what was a dash in another encoding.
+func (r *rowReader) printable(f Field, text string) string {
+	if strings.IndexFunc(text, unicode.IsControl) < 0 {
+		return text
+	}
+	r.warn(r.in(f), "has control characters: each run of them became a space")
+	var out []string
+	for piece := range strings.FieldsFuncSeq(text, unicode.IsControl) {
+		if piece = strings.TrimSpace(piece); piece != "" {
+			out = append(out, piece)
+		}
+	}
+	return strings.Join(out, " ")
+}
+
+// set is a field of texts, each once.
+func (r *rowReader) set(f Field) []string {
+	var out []string
+	for _, text := range r.list(f) {
+		if text = r.printable(f, text); strings.TrimSpace(text) != "" && !slices.Contains(out, text) {
+			out = append(out, text)
+		}
+	}
+	return out
 }
 
 // number is a field's value; NaN where it is empty or none.
@@ -181,10 +210,10 @@ func cleanID(text string) string {
 // rest reads what both formats have.
 func (r *rowReader) rest() {
 	p := &r.part.place
-	p.Name = r.text(Name)
+	p.Name = r.printable(Name, r.text(Name))
 	p.Hours = r.text(Hours)
-	p.Tags = r.list(Tags)
-	p.Holidays = r.list(Holidays)
+	p.Tags = r.set(Tags)
+	p.Holidays = r.set(Holidays)
 	r.zone()
 	var at struct{ Lat, Lng *float64 }
 	if r.value(Location, &at); at.Lat != nil && at.Lng != nil {
