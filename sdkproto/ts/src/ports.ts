@@ -112,7 +112,7 @@ export interface StoragePort {
   /** Forgets items that were acknowledged or refused. */
   remove(seqs: readonly number[]): Promise<void>;
   /**
-   * Unless a seq above the number was given out already, gives all items new seqs above it,
+   * Unless the next seq is above the number already, gives all items new seqs above it,
    * in their order. Returns all items as they are then.
    */
   renumber(above: number): Promise<StoredItem[]>;
