@@ -192,10 +192,12 @@ func (s *session) tellMessages(ctx context.Context) {
 	messages, err := s.g.o.Deliveries.Inbox(ctx, s.in.key.workspace, s.in.key.install)
 	if err != nil {
 		s.g.inboxFailed(ctx, s.in, err)
+		s.g.installs.missed(s.in.key)
 		return
 	}
 	for _, m := range messages {
 		if !s.offerMessage(m) {
+			s.g.installs.missed(s.in.key)
 			return
 		}
 	}

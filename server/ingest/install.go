@@ -272,8 +272,8 @@ func (x *installs) release(in *install) {
 	}
 }
 
-// missed notes that there is something for the inbox of an install without a
-// session.
+// missed notes that there is something for the inbox of an install that its session,
+// if there is one, has not told.
 func (x *installs) missed(key installKey) {
 	x.mu.Lock()
 	in := x.byKey[key]

@@ -37,8 +37,8 @@ type downlink struct {
 	floor uint64
 	kept  []kept // by number
 	bytes int    // of their bodies
-	// missed: an inbox message may have come while no session was there, for an SDK
-	// that does not ask by cursor.
+	// missed: an inbox message may wait that no session has told, for an SDK that does
+	// not ask by cursor.
 	missed bool
 }
 

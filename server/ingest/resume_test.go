@@ -26,6 +26,8 @@ type modern struct {
 	ok    *sdkpb.HelloOk // of the newest session
 	last  uint64         // highest number taken
 	sent  uint64         // frames
+	// beside is how many other sessions there are.
+	beside int
 }
 
 // modern registers a phone that agrees to everything and stands at fence-20.
@@ -73,7 +75,7 @@ func (m *modern) resume(change func(*sdkpb.Hello)) *sdkpb.HelloOk {
 func (m *modern) breaks() {
 	m.w.t.Helper()
 	_ = m.conn.NetConn().Close()
-	until(m.w.t, "end of the session", func() bool { return m.w.gateway.Sessions().Count() == 0 })
+	until(m.w.t, "end of the session", func() bool { return m.w.gateway.Sessions().Count() == m.beside })
 }
 
 // told is what was sent to the phone until now, by a ping that says down_ack too.
@@ -289,8 +291,13 @@ func TestWhatChangedMeanwhileTakesThePlaceOfTheOlder(t *testing.T) {
 	until(t, "the config of now", func() bool { return names(m.told(0)) == "3 config c2" })
 	w.offer(m.id, "m1", inbox)
 	m.want(t, "a message", "4 m1")
+	neighbour := w.modern("phone-00002", sdkproto.Protobuf{})
+	neighbour.open(nil)
+	neighbour.want(t, "at first", "0 regions")
+	m.beside = 1
 	m.breaks()
 	w.catalog.change(func() { w.catalog.index = line(160) })
+	until(t, "the regions of now", func() bool { return names(neighbour.told(0)) == "0 regions" })
 	m.last = 0
 	if ok := m.resume(nil); !ok.Resumed {
 		t.Fatal("not resumed")
@@ -350,6 +357,18 @@ func TestAnInAppMessageIsNotSentAgainWhenItIsLate(t *testing.T) {
 	}
 	m.resume(has)
 	m.want(t, "something came to the inbox", "4 m4")
+	// One that the session did not take comes with the next hello, too.
+	m.send(&sdkpb.Frame{Id: 9, Batch: batch(&sdkpb.Item{Seq: 1, Lifecycle: &sdkpb.Lifecycle{State: sdkpb.Lifecycle_STATE_BACKGROUND}})})
+	if f := m.next(); f.Ack == nil {
+		t.Fatalf("answer %v", f)
+	}
+	until(t, "background", func() bool { return !w.gateway.Sessions().Online(ws, m.id) })
+	if w.offer(m.id, "m4", inbox) {
+		t.Error("an app in the background took a message")
+	}
+	m.breaks()
+	m.resume(has)
+	m.want(t, "after the background", "5 m4")
 }
 
 // A phone that never acknowledges holds no more than its bounds; beyond them it

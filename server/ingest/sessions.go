@@ -27,19 +27,15 @@ func newSessions(g *Gateway) *Sessions { return &Sessions{g: g, open: map[instal
 func (x *Sessions) Offer(workspace, install string, m *sdkpb.Message) bool {
 	inbox := m.GetKind() == sdkpb.Message_KIND_INBOX
 	s := x.find(workspace, install)
-	switch {
-	case s == nil && inbox:
-		x.InboxChanged(workspace, install)
-		return false
-	case s == nil:
-		return false
-	case inbox && s.caps.inbox:
+	if s != nil && inbox && s.caps.inbox {
 		x.g.inboxes.add(s)
 		return s.isOpen()
-	case s.in.background.Load():
-		return false
 	}
-	return s.offerMessage(m)
+	taken := s != nil && !s.in.background.Load() && s.offerMessage(m)
+	if inbox && !taken {
+		x.g.installs.missed(installKey{workspace, install})
+	}
+	return taken
 }
 
 // InboxChanged says that the inbox which the install's phone shows is another than

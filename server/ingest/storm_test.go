@@ -307,6 +307,7 @@ func TestAnAppInTheBackgroundMakesRoom(t *testing.T) {
 			if f := p.next(); f.Ack == nil {
 				t.Fatalf("answer %v", f)
 			}
+			until(t, "background", func() bool { return !w.gateway.Sessions().Online(ws, p.id) })
 		}
 	}
 	w.tick() // nobody wants to come
