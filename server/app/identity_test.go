@@ -364,9 +364,17 @@ func (s *story) claims(r *speaker, message string) (granted bool, reason string)
 func TestAnInstallSpeaksOnlyByItsOwnToken(t *testing.T) {
 	s := newStory(t)
 	ada, eve := s.speaker("android", "install-ada-x"), s.speaker("android", "install-eve-x")
-	ada.post(&sdkpb.Item{Preferences: &sdkpb.Preferences{Topics: map[string]sdkpb.Preferences_Attitude{"fashion": sdkpb.Preferences_ATTITUDE_LIKE}}})
+	ada.post(
+		&sdkpb.Item{Preferences: &sdkpb.Preferences{Topics: map[string]sdkpb.Preferences_Attitude{"fashion": sdkpb.Preferences_ATTITUDE_LIKE}}},
+		&sdkpb.Item{Permissions: &sdkpb.Permissions{
+			Bluetooth: sdkpb.Permissions_SETTING_ON, BackgroundRefresh: sdkpb.Permissions_SETTING_OFF, BatteryOptimised: sdkpb.Permissions_SETTING_ON,
+		}},
+	)
 	s.settle()
 	before := s.person("install:" + ada.install)
+	if !strings.Contains(before, `"bluetooth":"on","background_refresh":"off","battery_optimised":"on"`) {
+		t.Errorf("her phone is %s", before)
+	}
 	change := func(f func(*speaker)) *speaker {
 		r := *ada
 		f(&r)
