@@ -166,6 +166,9 @@ type importing struct {
 
 	items []*places.Item
 	since int64 // what was read when the batch began
+	// made are the places that a dry run would have created in earlier batches: the
+	// catalogue does not know them, so that it would create them again.
+	made map[string]bool
 }
 
 // run reads the file and saves it batch by batch. An error is one before which
@@ -312,8 +315,14 @@ func (x *importing) put(ctx context.Context, items []*places.Item, became map[st
 			refused[it] = o.Err
 		case o.Unchanged:
 			became[it.ID()] = places.Unchanged
-		case o.Created:
+		case o.Created && !x.made[it.ID()]:
 			became[it.ID()] = places.Created
+			if x.in.DryRun {
+				if x.made == nil {
+					x.made = map[string]bool{}
+				}
+				x.made[it.ID()] = true
+			}
 		default:
 			became[it.ID()] = places.Changed
 		}

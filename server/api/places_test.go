@@ -364,3 +364,27 @@ func TestAPlaceWithoutLocationIsAtItsInsideFence(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A place that comes again in a later batch of the file is changed there, also where
+// nothing is saved.
+func TestADryRunCountsAPlaceAsCreatedOnce(t *testing.T) {
+	s := newSite(t)
+	var b strings.Builder
+	b.WriteString("id,name,lat,lng\n")
+	for i := range 2100 {
+		fmt.Fprintf(&b, "s%d,Shop %d,52.37,4.89\n", i, i)
+	}
+	b.WriteString("s7,Another name,52.37,4.89\ns2099,Another name,52.37,4.89\n")
+	csv := map[string]string{"Content-Type": "text/csv"}
+	var reports [2]report
+	for i, dry := range []bool{true, false} {
+		s.do(request{method: "POST", path: fmt.Sprintf("/api/v1/places?radius=75&dry_run=%v", dry), body: b.String(), header: csv}).want(200, &reports[i])
+	}
+	dry, real := reports[0], reports[1]
+	if real.Created != 2100 || dry.Created != real.Created || dry.Changed != real.Changed {
+		t.Errorf("imported: %d created, %d changed; dry run: %d and %d", real.Created, real.Changed, dry.Created, dry.Changed)
+	}
+	if d, r := row(dry, 2102), row(real, 2102); r.Outcome != "changed" || d.Outcome != r.Outcome {
+		t.Errorf("the row that comes again: %s, in the dry run %s", r.Outcome, d.Outcome)
+	}
+}
