@@ -75,5 +75,5 @@ func unsigned(v *int) *uint32 {
 	if v == nil {
 		return nil
 	}
-	return proto.Uint32(uint32(*v)) //nolint:gosec // validated: at most a day
+	return new(uint32(*v)) //nolint:gosec // validated: at most a day
 }
