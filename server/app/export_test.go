@@ -35,8 +35,11 @@ func (a *App) LiveDevices() int { return a.nearby.devices() }
 
 // AnotherGateway is a second one on the server's catalogue, log and stores, which
 // knows of what phones said only what is in them: as another process would.
-func (a *App) AnotherGateway() (*ingest.Gateway, error) {
+func (a *App) AnotherGateway(adjust ...func(*ingest.Options)) (*ingest.Gateway, error) {
 	o := a.gatewayOptions(&configs[*situate.Config]{catalog: a.catalog, compile: situateConfig()})
 	o.Registerer = nil // the names are taken
+	for _, f := range adjust {
+		f(&o)
+	}
 	return ingest.New(o)
 }

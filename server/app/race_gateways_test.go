@@ -23,6 +23,7 @@ import (
 	"github.com/footfall-engage/footfall/sdkproto"
 	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
 	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/ingest"
 	"github.com/footfall-engage/footfall/server/store"
 )
 
@@ -37,9 +38,9 @@ type rawPhone struct {
 }
 
 // another serves a second gateway on the server's log and stores until the test ends.
-func (s *story) another() string {
+func (s *story) another(adjust ...func(*ingest.Options)) string {
 	s.t.Helper()
-	g, err := s.app.AnotherGateway()
+	g, err := s.app.AnotherGateway(adjust...)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -124,6 +125,7 @@ type rawSocket struct {
 	conn    *websocket.Conn
 	id      uint64
 	welcome *sdkpb.HelloOk
+	beside  []*sdkpb.Frame // that came while an answer was waited for
 }
 
 // socket opens one through a gateway; change adjusts the hello.
@@ -184,10 +186,16 @@ func (x *rawSocket) ask(f *sdkpb.Frame) (*sdkpb.Frame, error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, answer := range frames {
-			if answer.GetRe() == f.GetId() {
-				return answer, nil
+		var answer *sdkpb.Frame
+		for _, a := range frames {
+			if a.GetRe() == f.GetId() {
+				answer = a
+			} else {
+				x.beside = append(x.beside, a)
 			}
+		}
+		if answer != nil {
+			return answer, nil
 		}
 	}
 }
