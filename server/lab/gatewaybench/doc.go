@@ -35,9 +35,11 @@
 //
 // None of the goals is met. At a load of 15 both servers fall behind and find several
 // messages at each read, so that their system calls per message become fewer: with a
-// load of 7 to 11 the message cost 30 to 32 µs, on the way. Acks say nothing at such a
-// load (the generator itself was late by seconds): at a load of 3, before anything
-// was made faster, p50 was 80 ms and p99 522 ms, of the bare server 0.5 and 2.7.
+// load of 7 to 12 the message cost 30 to 32 µs (bare 13). The acks are far from their
+// goal wherever the machine has other work: p50 was 80 ms and p99 522 ms at first, at a
+// load of 3 (bare 0.5 and 2.7), and 440 ms and 1.8 s at the end, at a load of 12 (bare
+// 0.4 and 8), where 28,000 messages/s was all that there was: what waits is the queue
+// of a server that has too little of the machine. Alone on one it was not measured.
 //
 // Memory: of the 24 KB, 7.3 live in the heap, 9.5 are room in spans that the crowd's
 // arrival has left behind and later work uses, 4.2 are the stack of the reading
