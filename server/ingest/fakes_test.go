@@ -322,6 +322,20 @@ type deliveries struct {
 	changes []change // of the inbox that is asked for by cursor, in their order
 	asked   int      // for it
 	failing int      // so many questions for it fail
+	// meanwhile, once, happens after a question has been answered and before who asked
+	// hears of it.
+	meanwhile func()
+}
+
+// wait has happen what happens meanwhile.
+func (d *deliveries) wait() {
+	d.mu.Lock()
+	f := d.meanwhile
+	d.meanwhile = nil
+	d.mu.Unlock()
+	if f != nil {
+		f()
+	}
 }
 
 // change of an inbox: a message, or the id of one that is gone. The cursor is "c" and
@@ -348,6 +362,7 @@ func (d *deliveries) Claim(_ context.Context, _, _, id string) (bool, string, er
 }
 
 func (d *deliveries) InboxSince(_ context.Context, _, _, cursor string, limit int) (*sdkpb.Inbox, error) {
+	defer d.wait()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.asked++
@@ -377,6 +392,7 @@ func (d *deliveries) InboxSince(_ context.Context, _, _, cursor string, limit in
 }
 
 func (d *deliveries) Inbox(context.Context, string, string) ([]*sdkpb.Message, error) {
+	defer d.wait()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.inbox, nil

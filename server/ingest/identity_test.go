@@ -2,6 +2,8 @@ package ingest_test
 
 import (
 	"bytes"
+	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -232,5 +234,79 @@ func TestAResumeAfterALogoutBringsNothingOfThePersonBefore(t *testing.T) {
 	}
 	if got := names(m.told(0)); strings.Contains(got, "of-ada") {
 		t.Errorf("told again: %s", got)
+	}
+}
+
+// A logout that comes while the inbox is read: what was read is of the person before,
+// and does not reach the phone any more.
+func TestALogoutMeanwhileKeepsTheInboxOfThePersonBefore(t *testing.T) {
+	all := []string{sdkproto.CapResume, sdkproto.CapInbox}
+	for name, c := range map[string]struct {
+		caps []string
+		ask  func(*testing.T, *world, *modern) (told string)
+	}{
+		"inbox_sync": {all, func(_ *testing.T, _ *world, m *modern) string {
+			m.send(&sdkpb.Frame{Id: 7, InboxSync: &sdkpb.InboxSync{}})
+			return fmt.Sprint(m.told(0))
+		}},
+		"inbox_sync without resume": {[]string{sdkproto.CapInbox}, func(_ *testing.T, _ *world, m *modern) string {
+			m.send(&sdkpb.Frame{Id: 7, InboxSync: &sdkpb.InboxSync{}})
+			return fmt.Sprint(m.told(0))
+		}},
+		"a change in a session": {all, func(_ *testing.T, w *world, m *modern) string {
+			w.gateway.Sessions().InboxChanged(ws, m.id)
+			return fmt.Sprint(m.next(), m.told(0))
+		}},
+		"hello without the capability": {nil, func(_ *testing.T, _ *world, m *modern) string {
+			m.breaks()
+			m.open(nil)
+			return fmt.Sprint(m.told(0))
+		}},
+		"GET": {all, func(t *testing.T, w *world, m *modern) string {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.server.URL+sdkproto.PathInbox, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for k, v := range auth(m.id, m.token) {
+				req.Header.Set(k, v)
+			}
+			reply, _ := w.answered(req)
+			return fmt.Sprint(reply)
+		}},
+		"POST": {nil, func(_ *testing.T, w *world, m *modern) string {
+			reply, _ := w.post(sdkproto.PathBatch, batch(), auth(m.id, m.token))
+			return fmt.Sprint(reply)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, ingest.Limits{})
+			m := w.modern("phone-00001", sdkproto.Protobuf{}, c.caps...)
+			m.open(func(h *sdkpb.Hello) {
+				if len(c.caps) > 0 {
+					h.InboxCursor = new("c0")
+				}
+			})
+			m.told(0)
+			set := func(title string) {
+				x := &sdkpb.Message{MessageId: "m1", Kind: inbox, Title: title}
+				w.deliveries.mu.Lock()
+				defer w.deliveries.mu.Unlock()
+				w.deliveries.changes = []change{{message: x}}
+				w.deliveries.inbox = []*sdkpb.Message{x}
+			}
+			set("of-ada")
+			w.deliveries.mu.Lock()
+			w.deliveries.meanwhile = func() {
+				set("of-nobody")
+				reply, status := w.post(sdkproto.PathBatch, batch(&sdkpb.Item{Seq: 1, Logout: &sdkpb.Logout{}}), auth(m.id, m.token))
+				if status != http.StatusOK || len(reply.GetAck().GetRejects()) > 0 {
+					t.Errorf("logout: %d %v", status, reply)
+				}
+			}
+			w.deliveries.mu.Unlock()
+			if told := c.ask(t, w, m); strings.Contains(told, "of-ada") || !strings.Contains(told, "of-nobody") {
+				t.Errorf("told %s", told)
+			}
+		})
 	}
 }

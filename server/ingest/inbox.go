@@ -106,10 +106,28 @@ func (g *Gateway) mayAsk(in *install, cost int, field string) *sdkproto.Error {
 	return e
 }
 
-// inboxSince asks the ledger.
-func (g *Gateway) inboxSince(ctx context.Context, in *install, cursor string, limit int) (*sdkpb.Inbox, error) {
-	x, err := g.o.Deliveries.InboxSince(ctx, in.key.workspace, in.key.install, cursor, limit)
-	return x, wrap("inbox", err)
+// inboxSince asks the ledger, for the person whose the install is when it answers: who
+// tells the answer on a socket says whose it is (number.whose), since a logout may
+// come in between.
+func (g *Gateway) inboxSince(ctx context.Context, in *install, cursor string, limit int) (x *sdkpb.Inbox, whose *string, err error) {
+	for {
+		whose = in.profile.Load()
+		x, err = g.o.Deliveries.InboxSince(ctx, in.key.workspace, in.key.install, cursor, limit)
+		if err != nil || in.profile.Load() == whose {
+			return x, whose, wrap("inbox", err)
+		}
+	}
+}
+
+// waiting are the messages that wait for who keeps no inbox, as inboxSince.
+func (g *Gateway) waiting(ctx context.Context, in *install) (messages []*sdkpb.Message, whose *string, err error) {
+	for {
+		whose = in.profile.Load()
+		messages, err = g.o.Deliveries.Inbox(ctx, in.key.workspace, in.key.install)
+		if err != nil || in.profile.Load() == whose {
+			return messages, whose, wrap("inbox", err)
+		}
+	}
 }
 
 // changes reports whether there is anything in it that a phone must hear of.
@@ -138,13 +156,17 @@ func (s *session) inboxSync(re uint64, cursor string) {
 	defer cancel()
 	s.mail.mu.Lock()
 	defer s.mail.mu.Unlock()
-	x, err := s.g.inboxSince(ctx, s.in, cursor, maxInboxFrame)
-	if err != nil {
-		s.complain(re, s.g.answer(ctx, err, "inbox"))
-		return
+	for {
+		x, whose, err := s.g.inboxSince(ctx, s.in, cursor, maxInboxFrame)
+		if err != nil {
+			s.complain(re, s.g.answer(ctx, err, "inbox"))
+			return
+		}
+		s.mail.asked, s.mail.cursor = true, x.GetCursor()
+		if s.tell(&sdkpb.Frame{Re: re, Inbox: x}, number{topic: topicInbox, whose: whose}) || s.in.profile.Load() == whose {
+			return
+		}
 	}
-	s.mail.asked, s.mail.cursor = true, x.GetCursor()
-	s.tell(&sdkpb.Frame{Re: re, Inbox: x}, number{topic: topicInbox})
 }
 
 // tellChanges sends what has changed since the phone's cursor, if it has asked, and
@@ -157,16 +179,20 @@ func (s *session) tellChanges(ctx context.Context) (ok bool) {
 	if !s.mail.asked || !s.isOpen() {
 		return true
 	}
-	x, err := s.g.inboxSince(ctx, s.in, s.mail.cursor, maxInboxFrame)
-	if err != nil {
-		s.g.inboxFailed(ctx, s.in, err)
-		return false
-	}
-	if changes(x) {
+	for {
+		x, whose, err := s.g.inboxSince(ctx, s.in, s.mail.cursor, maxInboxFrame)
+		if err != nil {
+			s.g.inboxFailed(ctx, s.in, err)
+			return false
+		}
+		if !changes(x) {
+			return true
+		}
 		s.mail.cursor = x.GetCursor()
-		s.tell(&sdkpb.Frame{Inbox: x}, number{topic: topicInbox})
+		if s.tell(&sdkpb.Frame{Inbox: x}, number{topic: topicInbox, whose: whose}) || s.in.profile.Load() == whose {
+			return true
+		}
 	}
-	return true
 }
 
 // openInbox begins with the cursor that the phone's hello has named.
@@ -189,23 +215,23 @@ func (x *inboxes) failedFor(s *session) {
 // tellMessages sends the waiting inbox messages one by one to a phone that does not
 // ask by cursor, as far as there is room: the others come with the next hello.
 func (s *session) tellMessages(ctx context.Context) {
-	messages, err := s.g.o.Deliveries.Inbox(ctx, s.in.key.workspace, s.in.key.install)
+	messages, whose, err := s.g.waiting(ctx, s.in)
 	if err != nil {
 		s.g.inboxFailed(ctx, s.in, err)
 		s.g.installs.missed(s.in.key)
 		return
 	}
 	for _, m := range messages {
-		if !s.offerMessage(m) {
+		if !s.offerMessage(m, whose) {
 			s.g.installs.missed(s.in.key)
 			return
 		}
 	}
 }
 
-// offerMessage hands the phone a message if its queue has room.
-func (s *session) offerMessage(m *sdkpb.Message) bool {
-	n := number{topic: topicInApp, worth: sdkproto.ClaimWithin, offer: true}
+// offerMessage hands the phone a message if its queue has room. Whose is as in number.
+func (s *session) offerMessage(m *sdkpb.Message, whose *string) bool {
+	n := number{topic: topicInApp, worth: sdkproto.ClaimWithin, offer: true, whose: whose}
 	if m.GetKind() == sdkpb.Message_KIND_INBOX {
 		n.topic, n.worth = topicMessage, 0
 		if at := m.GetExpiresMs(); at > 0 {
@@ -225,7 +251,7 @@ func (g *Gateway) inboxFailed(ctx context.Context, in *install, err error) {
 // cursor, else the messages that wait for an SDK that does not.
 func (g *Gateway) encloseInbox(ctx context.Context, reply *sdkpb.BatchReply, in *install, c caps, cursor *string) {
 	if cursor != nil {
-		x, err := g.inboxSince(ctx, in, *cursor, maxInboxBytes)
+		x, _, err := g.inboxSince(ctx, in, *cursor, maxInboxBytes)
 		if err != nil {
 			g.inboxFailed(ctx, in, err)
 		} else if changes(x) {
@@ -236,7 +262,7 @@ func (g *Gateway) encloseInbox(ctx context.Context, reply *sdkpb.BatchReply, in 
 	if c.inbox {
 		return
 	}
-	messages, err := g.o.Deliveries.Inbox(ctx, in.key.workspace, in.key.install)
+	messages, _, err := g.waiting(ctx, in)
 	if err != nil {
 		g.inboxFailed(ctx, in, err)
 		return

@@ -192,17 +192,29 @@ type number struct {
 	etag  string        // of a set of regions or a config
 	worth time.Duration // how long it is worth sending again; 0 means sdkproto.ResumeWithin
 	offer bool          // only if there is room, and the session is fit for it
+	// whose, if set, is install.profile from before the ledger was asked for it: once a
+	// logout has made it another it is not told.
+	whose *string
 }
 
 // tell sends the phone what must not be lost: under a number if it resumes, else as
-// it is. False means that it was offered and not taken. What a session says whose
+// it is. False means that it was offered and not taken, or is of a person who has
+// logged out. What a session says whose
 // place a newer one has taken goes out on that one.
 func (s *session) tell(f *sdkpb.Frame, n number) (taken bool) {
+	if !s.caps.resume && n.whose == nil {
+		return s.send(f, proto.Size(f), n.offer)
+	}
+	// A logout changes the profile, then takes downMu to drop what is kept: what is
+	// told before it does, the ack of the logout follows.
+	s.in.downMu.Lock()
+	defer s.in.downMu.Unlock()
+	if n.whose != nil && s.in.profile.Load() != n.whose {
+		return false
+	}
 	if !s.caps.resume {
 		return s.send(f, proto.Size(f), n.offer)
 	}
-	s.in.downMu.Lock()
-	defer s.in.downMu.Unlock()
 	return s.tellLocked(f, n)
 }
 

@@ -31,7 +31,7 @@ func (x *Sessions) Offer(workspace, install string, m *sdkpb.Message) bool {
 		x.g.inboxes.add(s)
 		return s.isOpen()
 	}
-	taken := s != nil && !s.in.background.Load() && s.offerMessage(m)
+	taken := s != nil && !s.in.background.Load() && s.offerMessage(m, nil)
 	if inbox && !taken {
 		x.g.installs.missed(installKey{workspace, install})
 	}
