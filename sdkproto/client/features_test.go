@@ -513,6 +513,64 @@ func TestTheHostIsAskedForAnotherProof(t *testing.T) {
 	}
 }
 
+// What follows a logout waits for its ack, and until then nothing is shown that may be
+// of the person before.
+func TestNothingFollowsALogoutBeforeItsAck(t *testing.T) {
+	kinds := func(b *sdkpb.Batch) (out []string) {
+		for _, i := range b.GetItems() {
+			kind, _ := sdkproto.ItemBody(i)
+			out = append(out, string(kind))
+		}
+		return out
+	}
+	leave := func(c *client.Client) {
+		track(t, c, "one")
+		c.Logout()
+		c.Identify("bob", "proof")
+		c.Logout()
+		track(t, c, "two")
+	}
+	both(t, func(t *testing.T, codec sdkproto.Codec) {
+		g := newGateway(t, codec)
+		var seen record[string]
+		g.session = func(_ int, p *peer) {
+			p.hello(nil)
+			for f := p.batch(); f != nil; f = p.batch() {
+				if seen.add(fmt.Sprint(kinds(f.Batch))); len(seen.all()) == 1 {
+					p.send(inApp("of-ada"), &sdkpb.Frame{Id: 1, Ping: &sdkpb.Ping{}})
+					if f := p.recv(); f == nil || f.Pong == nil {
+						t.Errorf("before the ack: %v", f)
+					}
+				}
+				p.ack(f)
+			}
+		}
+		c := g.client(whole)
+		leave(c)
+		run(t, c)
+		drained(t, c)
+		if got := fmt.Sprint(seen.all()); got != "[[event logout] [identify logout] [event]]" {
+			t.Errorf("sent %s", got)
+		}
+	})
+	t.Run("POST", func(t *testing.T) {
+		g := newGateway(t, sdkproto.Protobuf{})
+		var seen record[string]
+		g.post = func(_ int, _ http.ResponseWriter, _ *http.Request, b *sdkpb.Batch) *sdkpb.BatchReply {
+			seen.add(fmt.Sprint(kinds(b)))
+			return ackReply(b)
+		}
+		c := g.client(whole)
+		leave(c)
+		if err := c.PostBatch(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(seen.all()); got != "[[event logout] [identify logout] [event]]" {
+			t.Errorf("posted %s", got)
+		}
+	})
+}
+
 func TestOnlyWhatCanBeShownIsClaimed(t *testing.T) {
 	g := newGateway(t, sdkproto.Protobuf{})
 	messages := make(chan string)

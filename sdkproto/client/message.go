@@ -84,7 +84,7 @@ type display struct {
 // lock.
 func (c *Client) showable(s *session) bool {
 	d := &c.display
-	if d.quiet || d.showing != "" || c.queue.away {
+	if d.quiet || d.showing != "" || c.queue.away || c.queue.leaves() { // it may be of who has just logged out
 		return false
 	}
 	now, gap := c.opts.Mono(), time.Duration(c.kept.Config.GetInAppGapMs())*time.Millisecond

@@ -159,7 +159,7 @@ func (c *Client) postOnce(ctx context.Context) (again bool, err error) {
 	if c.heard == heard {
 		c.heard = nil
 	}
-	searching := c.queue.most > 0
+	goOn := c.queue.most > 0
 	done = c.queue.settle(byPost, f.entries, reply.Ack.Rejects)
 	if ms := reply.Ack.RetryAfterMs; ms > 0 {
 		c.notBefore = c.opts.Mono() + time.Duration(ms)*time.Millisecond
@@ -168,16 +168,20 @@ func (c *Client) postOnce(ctx context.Context) (again bool, err error) {
 		c.skew = time.UnixMilli(reply.Ack.ServerMs).Sub(c.opts.Clock())
 	}
 	left := len(c.queue.entries) > len(f.entries)
+	if n := len(f.entries); n > 0 && f.entries[n-1].item.Logout != nil {
+		goOn = true // what follows the logout has waited for this ack
+	}
 	c.mu.Unlock()
 	c.finish(done)
 	if leaves {
-		reply.Inbox = nil // maybe of who has left; the next one is asked for from the beginning
+		// Maybe of who has left; the next inbox is asked for from the beginning.
+		reply.Inbox, reply.Messages = nil, nil
 	}
 	if err := c.takeReply(ctx, reply, shown); err != nil {
 		return false, err
 	}
 	// While a bad item is searched for, its neighbours go on.
-	return searching && left && !done.again, nil
+	return goOn && left && !done.again, nil
 }
 
 func (c *Client) giveBack(f *flight) {

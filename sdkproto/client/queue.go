@@ -145,7 +145,8 @@ func (q *queue) renumber(s Store, first uint64) {
 }
 
 // take chooses the oldest items that are not on this way already, at most n items
-// and about size bytes, and marks them.
+// and about size bytes, and marks them. What follows a logout waits for its ack: were
+// the logout kept later than it, it would be the earlier person's.
 func (q *queue) take(w way, n, size int) []*entry {
 	if q.most > 0 {
 		n = min(n, q.most)
@@ -155,15 +156,20 @@ func (q *queue) take(w way, n, size int) []*entry {
 		if len(out) >= n || !e.saved {
 			break
 		}
-		if e.flies(w) || e.gone {
+		if e.gone {
 			continue
 		}
-		size -= int(e.size) + 4
-		if size < 0 && len(out) > 0 {
+		if !e.flies(w) {
+			size -= int(e.size) + 4
+			if size < 0 && len(out) > 0 {
+				break
+			}
+			e.fly(w, true)
+			out = append(out, e)
+		}
+		if e.item.Logout != nil {
 			break
 		}
-		e.fly(w, true)
-		out = append(out, e)
 	}
 	return out
 }

@@ -16,6 +16,7 @@ import { protobuf as codec } from "../src/core/codec.js";
 import { InvalidError } from "../src/core/errors.js";
 import { Footfall, type Options } from "../src/core/footfall.js";
 import { BatchReplySchema, type Frame, FrameSchema, type Item } from "../src/gen/footfall/sdk/v1/sdk_pb.js";
+import { init } from "../src/index.js";
 
 /** A phone in the hands of the test. */
 class World {
@@ -103,7 +104,57 @@ test("a call with what the server would never take is refused at once", async ()
   await assert.rejects(w.phone.track("x", { deep: [[[[[[[[[[[1]]]]]]]]]]] }), refused("event.properties_json"));
   await assert.rejects(w.phone.setPreferences({}), refused("preferences.topics"));
   await assert.rejects(w.phone.setPushToken({ provider: "fcm", token: "" }), refused("push_token.token"));
+  // What types would find, from a caller without them: nothing turns into a yes, a dislike, another platform.
+  const loose = w.phone as unknown as Record<string, (...a: unknown[]) => Promise<void>>;
+  for (const [field, call, ...args] of [
+    ["granted", "setConsent", "marketing", "false"],
+    ["granted", "setConsent", "marketing"],
+    ["consent.purpose", "setConsent", "advertising", true],
+    ["preset", "startTracking", "turbo"],
+    ["topics.tea", "setPreferences", { topics: { tea: "loves" } }],
+    ["likes", "setPreferences", { likes: "tea" }],
+    ["provider", "setPushToken", { provider: "toString", token: "t" }],
+    ["location", "setPermissions", { location: "maybe" }],
+    ["atMs", "reportFix", { lat: 1, lng: 1, accuracyM: 1 }],
+  ] as const) {
+    await assert.rejects(async () => loose[call]?.call(w.phone, ...args), refused(field), `${call} ${field}`);
+  }
+  assert.equal(w.phone.tracking, "off");
   assert.equal(w.phone.pending, 0);
+  await w.phone.close();
+});
+
+test("init says what it misses where there is no browser", async () => {
+  const missing = (field: string) => (e: unknown) => e instanceof InvalidError && e.field === field;
+  const o = { endpoint: "http://server", appKey: "ak" };
+  await assert.rejects(init(o), missing("ports.storage"));
+  await assert.rejects(init({ ...o, ports: { storage: new MemoryStorage() } }), missing("ports.lifecycle"));
+});
+
+test("a store that somebody emptied gives no seq again that the server has seen", async () => {
+  const w = new World();
+  await w.open();
+  await w.greet();
+  for (const name of ["one", "two", "three"]) await w.phone.track(name);
+  assert.deepEqual(
+    (await w.items()).map((i) => i.seq),
+    [1n, 2n, 3n],
+  );
+  w.storage.items = [];
+  w.storage.values.clear();
+  w.storage.nextSeq = 1;
+  await Promise.all([w.phone.track("four"), w.phone.track("five")]);
+  await w.phone.track("six");
+  assert.deepEqual(
+    (await w.items()).map((i) => [i.seq, i.event?.name]),
+    [
+      [4n, "four"],
+      [5n, "five"],
+      [6n, "six"],
+    ],
+  );
+  await w.clock.advance(0);
+  assert.deepEqual(w.storage.items, []);
   await w.phone.close();
 });
 
@@ -302,6 +353,38 @@ test("one in-app message at a time, none in a checkout, a gap between two", asyn
     shown.map((m) => m.id),
     ["m1", "m5"],
   );
+  await w.phone.close();
+});
+
+test("after a logout nothing is shown of the person before, and nothing sent before its ack", async () => {
+  const w = new World();
+  const shown: string[] = [];
+  await w.open();
+  w.phone.onMessage((m) => shown.push(m.id));
+  await w.greet();
+  const offer = async (messageId: string) => {
+    await w.down({ message: { messageId, kind: 1, title: "t" } });
+    return w.sent().find((f) => f.claim);
+  };
+  const claim = await offer("claimed-before");
+  assert.ok(claim);
+  await w.phone.logout();
+  await w.phone.identify("bob", { hmac: "ab" });
+  await w.down({ re: claim.id, grant: { messageId: "claimed-before", granted: true } });
+  await w.clock.advance(0);
+  const kinds = (f: Frame | undefined) =>
+    f?.batch?.items.map((i) => (i.logout ? "logout" : i.identify ? "identify" : "?"));
+  const [first, ...more] = w.sent().filter((f) => f.batch);
+  assert.deepEqual(kinds(first), ["logout"]);
+  assert.equal(more.length, 0);
+  assert.equal(await offer("before-the-ack"), undefined);
+  assert.deepEqual(shown, []);
+  assert.ok(first);
+  await w.down({ re: first.id, ack: {} });
+  await w.clock.advance(0);
+  const [second] = w.sent().filter((f) => f.batch);
+  assert.deepEqual(kinds(second), ["identify"]);
+  assert.ok(await offer("of-bob"), "the next person's is not claimed");
   await w.phone.close();
 });
 

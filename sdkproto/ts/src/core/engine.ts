@@ -999,14 +999,14 @@ export class Engine {
       throw new RetryError(0, 0, "the answer holds no ack");
     }
     if (this.regionsHeard === heard) this.regionsHeard = undefined;
-    const searching = this.queue.most > 0;
+    // While a bad item is searched for, its neighbours go on; and what waited for a logout's ack.
+    const goOn = this.queue.most > 0 || entries.at(-1)?.item.logout !== undefined;
     const done = this.queue.settle(entries, reply.ack.rejects, "post");
     if (reply.ack.retryAfterMs > 0) this.notBefore = this.clock.mono() + reply.ack.retryAfterMs;
     this.hearClock(reply.ack.serverMs);
     this.finish(done);
     await this.takeReply(reply);
-    // While a bad item is searched for, its neighbours go on.
-    return searching && this.queue.length > 0 && !done.again;
+    return goOn && this.queue.length > 0 && !done.again;
   }
 
   private async takeReply(r: BatchReply): Promise<void> {

@@ -85,18 +85,36 @@ function setting(on: boolean | undefined): Permissions_Setting {
 
 function permissionsOf(p: Permissions): PermissionsMessage {
   return create(PermissionsSchema, {
-    location: p.location ? locations[p.location] : Permissions_Location.UNSPECIFIED,
-    precision: p.precision ? precisions[p.precision] : Permissions_Precision.UNSPECIFIED,
-    notifications: p.notifications ? notifications[p.notifications] : Permissions_Notifications.UNSPECIFIED,
+    location: p.location ? oneOf("location", locations, p.location) : Permissions_Location.UNSPECIFIED,
+    precision: p.precision ? oneOf("precision", precisions, p.precision) : Permissions_Precision.UNSPECIFIED,
+    notifications: p.notifications
+      ? oneOf("notifications", notifications, p.notifications)
+      : Permissions_Notifications.UNSPECIFIED,
     bluetooth: setting(p.bluetooth),
     backgroundRefresh: setting(p.backgroundRefresh),
     batteryOptimised: setting(p.batteryOptimised),
   });
 }
 
+const providers = { fcm: PushTarget_Provider.FCM, apns: PushTarget_Provider.APNS };
+const attitudes = { like: Preferences_Attitude.LIKE, dislike: Preferences_Attitude.DISLIKE };
+const presets: Readonly<Record<Preset, Preset>> = {
+  off: "off",
+  efficient: "efficient",
+  responsive: "responsive",
+  continuous: "continuous",
+};
+
+/** The value of a name that a caller without types may have got wrong; throws an InvalidError. */
+function oneOf<T>(field: string, names: Readonly<Record<string, T>>, name: string): T {
+  const v = Object.hasOwn(names, name) ? names[name] : undefined;
+  if (v === undefined) throw new InvalidError("invalid", field, `must be one of ${Object.keys(names).join(", ")}`);
+  return v;
+}
+
 function pushTargetOf(t: PushTarget): PushTargetMessage {
   return create(PushTargetSchema, {
-    provider: t.provider === "fcm" ? PushTarget_Provider.FCM : PushTarget_Provider.APNS,
+    provider: oneOf("provider", providers, t.provider),
     token: t.token,
     environment: t.environment ?? "",
     topic: t.topic ?? "",
@@ -307,8 +325,9 @@ export class Footfall {
           };
         },
         message: async (m) => {
+          if (this.leaving > 0) return; // it may be of the person who left
           if (m.kind === Message_Kind.IN_APP) this.messages.offered(m);
-          else if (m.kind === Message_Kind.INBOX && this.leaving === 0) await this.inboxStore.put(m);
+          else if (m.kind === Message_Kind.INBOX) await this.inboxStore.put(m);
         },
         granted: (id) => this.messages.granted(id),
         denied: (id) => this.messages.denied(id),
@@ -332,7 +351,7 @@ export class Footfall {
     if (!/^https?:\/\/[^/]+/.test(o.endpoint)) {
       throw new InvalidError("invalid", "endpoint", "must be http://host or https://host");
     }
-    if (o.appKey === "") throw new InvalidError("invalid", "appKey", "is required");
+    if (!o.appKey) throw new InvalidError("invalid", "appKey", "is required");
     const { storage, clock } = o.ports;
     const saved = await storage.load();
     let installId = o.installId ?? decoder.decode(saved.values.get("install") ?? new Uint8Array());
@@ -455,10 +474,11 @@ export class Footfall {
 
   /**
    * Says that the person has left the app: what follows is another's. The inbox is empty
-   * from now on.
+   * from now on; the host takes an in-app message off its screen.
    */
   async logout(): Promise<void> {
     this.leaving++;
+    this.messages.forget();
     await this.enqueue({ logout: {} });
     this.userId = "";
     await this.ports.storage.set("user", undefined);
@@ -482,12 +502,10 @@ export class Footfall {
   }): Promise<void> {
     const topics: Record<string, Preferences_Attitude> = {};
     for (const [topic, a] of Object.entries(p.topics ?? {})) {
-      topics[topic] =
-        a === null
-          ? Preferences_Attitude.UNSPECIFIED
-          : a === "like"
-            ? Preferences_Attitude.LIKE
-            : Preferences_Attitude.DISLIKE;
+      topics[topic] = a === null ? Preferences_Attitude.UNSPECIFIED : oneOf(`topics.${topic}`, attitudes, a);
+    }
+    for (const list of ["likes", "dislikes"] as const) {
+      if (!Array.isArray(p[list] ?? [])) throw new InvalidError("invalid", list, "must be a list of topics");
     }
     for (const topic of p.likes ?? []) topics[topic] = Preferences_Attitude.LIKE;
     for (const topic of p.dislikes ?? []) topics[topic] = Preferences_Attitude.DISLIKE;
@@ -501,6 +519,8 @@ export class Footfall {
     more: { textVersion?: string; source?: string } = {},
   ): Promise<void> {
     const { textVersion = "", source = "" } = more;
+    // "false" of a form would count as a yes, and nothing at all as a withdrawal.
+    if (typeof granted !== "boolean") throw new InvalidError("invalid", "granted", "must be true or false");
     await this.enqueue({ consent: { purpose: purposes[purpose], granted, textVersion, source } });
   }
 
@@ -516,6 +536,7 @@ export class Footfall {
    * put another preset in its place. The app has asked for the OS's permission before.
    */
   async startTracking(preset: Preset = "responsive"): Promise<void> {
+    oneOf("preset", presets, preset);
     await this.ask(preset);
   }
 
@@ -556,6 +577,7 @@ export class Footfall {
 
   /** A position that the host found by itself. */
   async reportFix(f: Fix): Promise<void> {
+    if (!Number.isFinite(f.atMs)) throw new InvalidError("invalid", "atMs", "must be Unix milliseconds");
     await this.enqueue({ occurredMs: BigInt(Math.round(f.atMs)), location: locationOf(f) });
   }
 

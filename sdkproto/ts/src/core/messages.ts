@@ -160,6 +160,7 @@ export class Messages {
       // A crash now could show it twice; not showing it would lose it for sure.
       this.trouble("keep shown message", e);
     }
+    if (this.busy !== b) return; // a logout came meanwhile
     b.shown = true;
     const m = this.inApp(b.message);
     this.receipt(id, Receipt_State.DISPLAYED, "in_app");
@@ -180,6 +181,12 @@ export class Messages {
   left(): void {
     const id = this.busy?.shown ? this.busy.message.messageId : "";
     if (id !== "") this.gone(id);
+  }
+
+  /** The person has logged out: what was about to be shown was theirs. */
+  forget(): void {
+    this.left();
+    this.busy = undefined;
   }
 
   private gone(id: string): void {

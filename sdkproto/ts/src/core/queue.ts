@@ -146,7 +146,7 @@ export class Queue {
       this.savingCount = some.length;
       const bodies = some.map((d) => toBinary(ItemSchema, d.item));
       try {
-        const seqs = await this.storage.append(bodies);
+        const seqs = await this.keep(bodies);
         some.forEach((d, i) => {
           const seq = seqs[i] ?? 0;
           this.push({ seq, body: bodies[i] ?? new Uint8Array() }, d.item, d.due);
@@ -167,6 +167,19 @@ export class Queue {
       }
       this.events.grown();
     }
+  }
+
+  /**
+   * Appends, and gives the seqs. Somebody may have emptied the store meanwhile (the person,
+   * by the browser's settings): it then counts from 1 again, and the server would take what
+   * has these seqs for repeats. It goes in again, above what was given out before.
+   */
+  private async keep(bodies: readonly Uint8Array[]): Promise<number[]> {
+    const seqs = await this.storage.append(bodies);
+    if ((seqs[0] ?? this.next) >= this.next) return seqs;
+    await this.storage.remove(seqs);
+    await this.storage.renumber(this.next - 1);
+    return this.storage.append(bodies);
   }
 
   /**
@@ -212,18 +225,22 @@ export class Queue {
   /**
    * The oldest unacknowledged items that are not on this way, at most n and about size
    * bytes; they count as on it from then on. Those on the other way go again, so that no
-   * item overtakes an earlier one whose way breaks.
+   * item overtakes an earlier one whose way breaks. What follows a logout waits for its
+   * ack: were the logout kept later than it, it would be the earlier person's.
    */
   take(n: number, size: number, lane: Lane): Entry[] {
     if (this.most > 0) n = Math.min(n, this.most);
     const out: Entry[] = [];
     for (const e of this.entries) {
       if (out.length >= n) break;
-      if (e[lane] || e.gone) continue;
-      size -= e.size + 4;
-      if (size < 0 && out.length > 0) break;
-      e[lane] = true;
-      out.push(e);
+      if (e.gone) continue;
+      if (!e[lane]) {
+        size -= e.size + 4;
+        if (size < 0 && out.length > 0) break;
+        e[lane] = true;
+        out.push(e);
+      }
+      if (e.item.logout) break;
     }
     return out;
   }
@@ -232,9 +249,12 @@ export class Queue {
   due(): number {
     let at = Number.POSITIVE_INFINITY;
     for (const e of this.entries) {
-      if (e.socket || e.gone) continue;
-      if (e.due === 0) return 0;
-      at = Math.min(at, e.due);
+      if (e.gone) continue;
+      if (!e.socket) {
+        if (e.due === 0) return 0;
+        at = Math.min(at, e.due);
+      }
+      if (e.item.logout) break;
     }
     return at <= this.clock.mono() ? 0 : at;
   }
