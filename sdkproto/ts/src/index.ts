@@ -10,6 +10,7 @@
  */
 import { IndexedDBStorage } from "./adapters/idb.js";
 import { WebClock, WebLifecycle, WebLocation, WebTransport } from "./adapters/web.js";
+import { InvalidError } from "./core/errors.js";
 import { Footfall, type Options } from "./core/footfall.js";
 import type { Ports } from "./ports.js";
 
@@ -48,8 +49,21 @@ export type InitOptions = Omit<Options, "ports" | "platform"> & {
  * background. It connects when the app is in the foreground. Rejects with an InvalidError,
  * or with the store's error when nothing can be kept.
  */
-export function init(o: InitOptions): Promise<Footfall> {
+export async function init(o: InitOptions): Promise<Footfall> {
   const given = o.ports ?? {};
+  // A page that is rendered on a server has neither.
+  for (const [port, there] of [
+    ["storage", globalThis.indexedDB],
+    ["lifecycle", globalThis.document],
+  ] as const) {
+    if (!given[port] && !there) {
+      throw new InvalidError(
+        "invalid",
+        `ports.${port}`,
+        "is required where there is no browser; call init in the page",
+      );
+    }
+  }
   const ports: Ports = {
     storage: given.storage ?? new IndexedDBStorage(`footfall.${o.appKey}`),
     clock: given.clock ?? new WebClock(),
