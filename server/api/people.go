@@ -94,7 +94,7 @@ func viewPerson(raw json.RawMessage) (*personView, error) {
 		return nil, fmt.Errorf("decode profile: %w", err)
 	}
 	v := &personView{
-		ID: p.ID, Identifiers: p.Identifiers, Claimed: p.Claimed, Attributes: p.Attributes, Preferences: p.Preferences, Consents: p.Consents,
+		ID: p.ID, Identifiers: p.Identifiers, Claimed: p.Claimed, Attributes: p.Attributes, Preferences: p.Preferences, Consents: p.Consents.Map(),
 		Devices: []deviceView{}, Arms: p.Arms, Visits: p.Visits, LastVisitAt: p.LastVisitAt, FirstSeen: p.FirstSeen, LastSeen: p.LastSeen,
 	}
 	if v.Identifiers == nil {

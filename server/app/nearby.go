@@ -84,7 +84,7 @@ func (n *nearby) observe(key string, s engage.State) {
 // take makes what is known of an install what its state says.
 func (n *nearby) take(workspace, install string, in *situate.Install) {
 	w := n.of(workspace)
-	if in == nil || in.Fix == nil || !in.Consents[engage.ConsentLocationPrecise].Granted || !n.live(in.Fix.At) {
+	if in == nil || in.Fix == nil || !in.Agrees(engage.ConsentLocationPrecise) || !n.live(in.Fix.At) {
 		if w != nil {
 			w.Remove(install)
 		}

@@ -24,7 +24,7 @@ var nearbyNoon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 func located(install string, at time.Time, p geo.Point) *situate.Install {
 	return &situate.Install{
 		V: 1, Install: install, Profile: "profile-" + install, Device: engage.Device{Platform: "ios", SeenAt: at},
-		Consents: map[engage.Purpose]engage.Consent{engage.ConsentLocationPrecise: {Granted: true}},
+		Consents: engage.ByPurpose[engage.Consent]{{Purpose: engage.ConsentLocationPrecise, Value: engage.Consent{Granted: true}}},
 		Fix:      &situate.Fix{At: at, Pos: p, AccuracyM: 8},
 	}
 }

@@ -137,7 +137,7 @@ func (r reads) Whereabouts(ctx context.Context, workspace string, limit int) ([]
 	for _, in := range p.Items {
 		w := api.Whereabouts{
 			Install: in.Install, Profile: in.Profile, Platform: in.Device.Platform, Lifecycle: in.Device.Lifecycle,
-			Precise: in.Consents[engage.ConsentLocationPrecise].Granted, Cell: in.Coarse, At: in.Device.SeenAt,
+			Precise: in.Agrees(engage.ConsentLocationPrecise), Cell: in.Coarse, At: in.Device.SeenAt,
 		}
 		if in.Fix != nil {
 			pos := geo.Point(in.Fix.Pos)

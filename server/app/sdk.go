@@ -167,7 +167,7 @@ func (i installs) Install(ctx context.Context, workspace, install string) (inges
 		Location:  sdkpb.Permissions_Location(sdkpb.Permissions_Location_value["LOCATION_"+strings.ToUpper(in.Device.Location)]),
 		Precision: sdkpb.Permissions_Precision(sdkpb.Permissions_Precision_value["PRECISION_"+strings.ToUpper(in.Device.Precision)]),
 	}
-	for p, c := range in.Consents {
+	for p, c := range in.Consents.All() {
 		out.Consents[p] = c.Granted
 	}
 	if n := len(in.Accepted); n > 0 && in.Accepted[0][0] == 1 {

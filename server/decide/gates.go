@@ -112,7 +112,7 @@ func (a *attempt) suppress(reason engage.Reason) error {
 }
 
 func (a *attempt) consent() (engage.Reason, map[string]any, error) {
-	c, answered := a.s.p.Consents[engage.ConsentMarketing]
+	c, answered := a.s.p.Consents.Of(engage.ConsentMarketing)
 	if c.Granted {
 		return "", nil, nil
 	}

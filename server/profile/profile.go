@@ -31,15 +31,15 @@ type Profile struct {
 	Identifiers []string `json:"identifiers,omitempty"` // "user_id:ada", sorted
 	// Claimed is the identifier that the app of an install named last without proof, of
 	// a person whom nobody knows. It is for people to look at: nothing else heeds it.
-	Claimed     string                            `json:"claimed,omitempty"`
-	Attributes  map[string]any                    `json:"attributes,omitempty"`
-	Preferences map[string]engage.Attitude        `json:"preferences,omitempty"` // by topic
-	Consents    map[engage.Purpose]engage.Consent `json:"consents,omitempty"`
-	Devices     map[string]engage.Device          `json:"devices,omitempty"` // by install
-	FirstSeen   time.Time                         `json:"first_seen"`        // log time
-	LastSeen    time.Time                         `json:"last_seen"`
-	LastVisitAt time.Time                         `json:"last_visit_at,omitzero"` // begin of the newest visit to the inside of a place
-	Visits      int64                             `json:"visits"`                 // to the inside of places
+	Claimed     string                           `json:"claimed,omitempty"`
+	Attributes  map[string]any                   `json:"attributes,omitempty"`
+	Preferences map[string]engage.Attitude       `json:"preferences,omitempty"` // by topic
+	Consents    engage.ByPurpose[engage.Consent] `json:"consents,omitempty"`
+	Devices     map[string]engage.Device         `json:"devices,omitempty"` // by install
+	FirstSeen   time.Time                        `json:"first_seen"`        // log time
+	LastSeen    time.Time                        `json:"last_seen"`
+	LastVisitAt time.Time                        `json:"last_visit_at,omitzero"` // begin of the newest visit to the inside of a place
+	Visits      int64                            `json:"visits"`                 // to the inside of places
 }
 
 // Seen notes that something of the person arrived.
@@ -92,9 +92,9 @@ func (p *Profile) SetPreferences(answers map[string]engage.Attitude) (leftOut []
 
 // SetConsents folds answers in.
 func (p *Profile) SetConsents(answers map[engage.Purpose]engage.Consent) {
-	m := cloneOf(p.Consents)
-	maps.Copy(m, answers)
-	p.Consents = m
+	for purpose, c := range answers {
+		p.Consents = p.Consents.With(purpose, c)
+	}
 }
 
 // SetAttributes folds traits in; null forgets. What is full stays as it is, as
@@ -173,7 +173,10 @@ func (p *Profile) Bind(identifier string) {
 }
 
 // Consented reports whether the person agreed to a purpose.
-func (p *Profile) Consented(purpose engage.Purpose) bool { return p.Consents[purpose].Granted }
+func (p *Profile) Consented(purpose engage.Purpose) bool {
+	c, _ := p.Consents.Of(purpose)
+	return c.Granted
+}
 
 // Topics are the topics of an attitude, sorted.
 func (p *Profile) Topics(a engage.Attitude) []string {
@@ -209,7 +212,7 @@ func (p *Profile) Value(path string) (any, bool) {
 		return len(p.Identifiers) > 0, true
 	case "consents":
 		out := []string{}
-		for c, a := range p.Consents {
+		for c, a := range p.Consents.All() {
 			if a.Granted {
 				out = append(out, string(c))
 			}

@@ -3,7 +3,6 @@ package situate
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"math"
 	"time"
 
@@ -13,26 +12,26 @@ import (
 
 // Install is the state of one install: key "<workspace>/i:<install>".
 type Install struct {
-	V        int                               `json:"v"` // 2
-	Install  string                            `json:"install"`
-	Profile  string                            `json:"profile"`          // whose it is: minted from the install, or from the logout of From
-	From     uint64                            `json:"from,omitempty"`   // seq of the logout since which it is Profile's; 0: it always was
-	Before   []Owner                           `json:"before,omitempty"` // whose it was before, the first one first
-	Accepted Intervals                         `json:"accepted"`
-	Device   engage.Device                     `json:"device"`
-	Consents map[engage.Purpose]engage.Consent `json:"consents"`
-	Fix      *Fix                              `json:"fix,omitempty"`     // the newest by occurrence; nil without precise consent
-	Coarse   geo.Cell                          `json:"coarse,omitempty"`  // instead of Fix
-	Tracker  geo.Tracker                       `json:"tracker"`           // where it is and was within the reorder window
-	Edition  uint64                            `json:"edition,omitempty"` // of the places that Tracker has last seen
-	Tracks   engage.Tracks                     `json:"tracks,omitzero"`   // fixes that the history does not have yet
-	Due      time.Time                         `json:"due,omitzero"`      // of the timer that asks what silence means; zero: none is set
-	Session  string                            `json:"session,omitempty"` // of the socket that is open, as far as the log says
-	Said     map[engage.Purpose]uint64         `json:"said,omitempty"`    // seq of each answer in Consents
-	Since    map[engage.Purpose]uint64         `json:"since,omitempty"`   // of a yes that repeats: seq of the first of them, see since
-	Orphans  uint64                            `json:"orphans,omitempty"` // items of so early a person that nobody remembers whose they are; dropped
-	Refused  uint64                            `json:"refused,omitempty"` // positions dropped for want of consent
-	Doubted  uint64                            `json:"doubted,omitempty"` // entered regions whose own fix was clearly elsewhere, or did not say that an outline was entered; dropped
+	V        int                              `json:"v"` // 2
+	Install  string                           `json:"install"`
+	Profile  string                           `json:"profile"`          // whose it is: minted from the install, or from the logout of From
+	From     uint64                           `json:"from,omitempty"`   // seq of the logout since which it is Profile's; 0: it always was
+	Before   []Owner                          `json:"before,omitempty"` // whose it was before, the first one first
+	Accepted Intervals                        `json:"accepted"`
+	Device   engage.Device                    `json:"device"`
+	Consents engage.ByPurpose[engage.Consent] `json:"consents"`
+	Fix      *Fix                             `json:"fix,omitempty"`     // the newest by occurrence; nil without precise consent
+	Coarse   geo.Cell                         `json:"coarse,omitempty"`  // instead of Fix
+	Tracker  geo.Tracker                      `json:"tracker"`           // where it is and was within the reorder window
+	Edition  uint64                           `json:"edition,omitempty"` // of the places that Tracker has last seen
+	Tracks   engage.Tracks                    `json:"tracks,omitzero"`   // fixes that the history does not have yet
+	Due      time.Time                        `json:"due,omitzero"`      // of the timer that asks what silence means; zero: none is set
+	Session  string                           `json:"session,omitempty"` // of the socket that is open, as far as the log says
+	Said     engage.ByPurpose[uint64]         `json:"said,omitempty"`    // seq of each answer in Consents
+	Since    engage.ByPurpose[uint64]         `json:"since,omitempty"`   // of a yes that repeats: seq of the first of them, see since
+	Orphans  uint64                           `json:"orphans,omitempty"` // items of so early a person that nobody remembers whose they are; dropped
+	Refused  uint64                           `json:"refused,omitempty"` // positions dropped for want of consent
+	Doubted  uint64                           `json:"doubted,omitempty"` // entered regions whose own fix was clearly elsewhere, or did not say that an outline was entered; dropped
 }
 
 // Fix is a position of the install.
@@ -45,8 +44,14 @@ type Fix struct {
 // now is as the seq of an item that comes after all others.
 const now = math.MaxUint64
 
+// Agrees reports whether the person agrees to a purpose now.
+func (in *Install) Agrees(p engage.Purpose) bool { return in.granted(p) }
+
 // granted reports whether the person agrees now.
-func (in *Install) granted(p engage.Purpose) bool { return in.Consents[p].Granted }
+func (in *Install) granted(p engage.Purpose) bool {
+	c, _ := in.Consents.Of(p)
+	return c.Granted
+}
 
 // grantedAt reports whether the person agrees now, and did when the item of that seq
 // was made. What was made before a logout was not: every consent is newer.
@@ -57,17 +62,18 @@ func (in *Install) grantedAt(p engage.Purpose, seq uint64) bool {
 // since is the seq of the answer from which on a consent stands that does. What the
 // install observed before it, it observed without consent, as far as is known.
 func (in *Install) since(p engage.Purpose) uint64 {
-	if first, repeated := in.Since[p]; repeated {
+	if first, repeated := in.Since.Of(p); repeated {
 		return first
 	}
-	return in.Said[p]
+	said, _ := in.Said.Of(p)
+	return said
 }
 
 // Places are those that the install is visiting, sorted.
 func (in *Install) Places() []string { return in.Tracker.Places() }
 
-// Clone implements engage.State. Maps are shared: whoever changes one replaces it
-// (setConsent), which is rare next to a fix.
+// Clone implements engage.State. What is by purpose is shared: whoever changes
+// it replaces it (setConsent), which is rare next to a fix.
 func (in *Install) Clone() engage.State {
 	c := *in
 	c.Accepted = append(make(Intervals, 0, len(in.Accepted)+1), in.Accepted...)
@@ -80,15 +86,15 @@ func (in *Install) Clone() engage.State {
 // when that stands, if it was a no.
 func (in *Install) setConsent(p engage.Purpose, c engage.Consent, seq uint64) bool {
 	since, repeats := in.since(p), in.granted(p) && c.Granted
-	if seq < in.Said[p] {
+	if said, _ := in.Said.Of(p); seq < said {
 		if !c.Granted && seq >= since {
 			in.forgetSince(p)
 		}
 		return false
 	}
-	in.Consents, in.Said = replaced(in.Consents, p, c), replaced(in.Said, p, seq)
+	in.Consents, in.Said = in.Consents.With(p, c), in.Said.With(p, seq)
 	if repeats && since != seq {
-		in.Since = replaced(in.Since, p, since)
+		in.Since = in.Since.With(p, since)
 	} else {
 		in.forgetSince(p)
 	}
@@ -96,19 +102,7 @@ func (in *Install) setConsent(p engage.Purpose, c engage.Consent, seq uint64) bo
 }
 
 // forgetSince has a consent stand since the answer in force.
-func (in *Install) forgetSince(p engage.Purpose) {
-	if _, repeated := in.Since[p]; repeated {
-		in.Since = maps.Clone(in.Since)
-		delete(in.Since, p)
-	}
-}
-
-func replaced[K comparable, V any](m map[K]V, k K, v V) map[K]V {
-	c := make(map[K]V, len(m)+1)
-	maps.Copy(c, m)
-	c[k] = v
-	return c
-}
+func (in *Install) forgetSince(p engage.Purpose) { in.Since = in.Since.Without(p) }
 
 // Encode implements engage.State.
 func (in *Install) Encode() ([]byte, error) { return json.Marshal(in) }

@@ -79,7 +79,7 @@ func (p *phone) consents() map[string]bool {
 	p.Helper()
 	got := map[string]bool{}
 	for _, purpose := range purposesAsked {
-		for name, c := range p.install().Consents {
+		for name, c := range p.install().Consents.All() {
 			if "PURPOSE_"+upper(string(name)) == purpose.String() {
 				got[purpose.String()] = c.Granted
 			}

@@ -124,7 +124,7 @@ func TestDedupeVectors(t *testing.T) {
 				t.Errorf("events %v\nwant %v", events, v.Events)
 			}
 			consents := map[engage.Purpose]bool{}
-			for purpose, c := range in.Consents {
+			for purpose, c := range in.Consents.All() {
 				consents[purpose] = c.Granted
 			}
 			if v.Items != nil && !maps.Equal(consents, v.Consents) {

@@ -1,7 +1,6 @@
 package situate
 
 import (
-	"maps"
 	"slices"
 
 	"github.com/footfall-engage/footfall/geo"
@@ -13,9 +12,9 @@ const maxOwners = 16
 
 // Owner is a person whose install it was.
 type Owner struct {
-	From    uint64                    `json:"from,omitempty"` // seq of the logout that made the profile; 0: it is the install's first
-	Profile string                    `json:"profile"`
-	Said    map[engage.Purpose]uint64 `json:"said,omitempty"` // seq of the newest answer to each purpose
+	From    uint64                   `json:"from,omitempty"` // seq of the logout that made the profile; 0: it is the install's first
+	Profile string                   `json:"profile"`
+	Said    engage.ByPurpose[uint64] `json:"said,omitempty"` // seq of the newest answer to each purpose
 }
 
 // profileAt is whose an item of a seq is; empty when that is so long ago that it is
@@ -44,11 +43,14 @@ func (in *Install) before(seq uint64) int {
 // of them.
 func (in *Install) saidBefore(p engage.Purpose, seq uint64) bool {
 	i := in.before(seq)
-	if i < 0 || seq < in.Before[i].Said[p] {
+	if i < 0 {
+		return false
+	}
+	if said, _ := in.Before[i].Said.Of(p); seq < said {
 		return false
 	}
 	in.Before = slices.Clone(in.Before)
-	in.Before[i].Said = replaced(in.Before[i].Said, p, seq)
+	in.Before[i].Said = in.Before[i].Said.With(p, seq)
 	return true
 }
 
@@ -77,15 +79,16 @@ func (s *step) logout() error {
 	}
 	// An answer above the logout's seq is the next person's already. A phone should
 	// not send one before the logout's ack.
-	early := map[engage.Purpose]engage.Consent{}
-	said := map[engage.Purpose]uint64{}
-	for p, seq := range in.Said {
+	early := engage.ByPurpose[engage.Consent]{}
+	var said, had engage.ByPurpose[uint64]
+	for p, seq := range in.Said.All() {
 		if seq > s.seq {
-			early[p], said[p] = in.Consents[p], seq
+			c, _ := in.Consents.Of(p)
+			early, said = early.With(p, c), said.With(p, seq)
+		} else {
+			had = had.With(p, seq)
 		}
 	}
-	had := maps.Clone(in.Said)
-	maps.DeleteFunc(had, func(_ engage.Purpose, seq uint64) bool { return seq > s.seq })
 	in.insert(Owner{From: in.From, Profile: in.Profile, Said: had})
 	in.From, in.Profile, s.profile = next.From, next.Profile, next.Profile
 	in.Consents, in.Said, in.Since = early, said, nil

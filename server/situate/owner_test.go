@@ -186,7 +186,7 @@ func TestAConsentAboveALogoutStays(t *testing.T) {
 	p.apply(entry(2, 0, logout()))
 	p.wantTold("device_gone to first", "device to after-2", `consent to after-2 {"profiling"`)
 	in := p.install()
-	if _, stays := in.Consents[engage.ConsentMarketing]; stays || !in.Consents[engage.ConsentProfiling].Granted {
+	if _, stays := in.Consents.Of(engage.ConsentMarketing); stays || !in.Agrees(engage.ConsentProfiling) {
 		t.Errorf("consents %+v", in.Consents)
 	}
 }

@@ -364,7 +364,7 @@ func (s *step) consent(c *sdkpb.Consent) error {
 		if !s.in.saidBefore(purpose, s.seq) {
 			return nil
 		}
-		return s.forward(engage.KindConsent, map[engage.Purpose]engage.Consent{purpose: answer})
+		return s.forward(engage.KindConsent, engage.ByPurpose[engage.Consent]{{Purpose: purpose, Value: answer}})
 	}
 	if !s.in.setConsent(purpose, answer, s.seq) {
 		return nil
@@ -386,7 +386,7 @@ func (s *step) consent(c *sdkpb.Consent) error {
 			s.endVisits() // of the app's phase
 		}
 	}
-	return s.forward(engage.KindConsent, map[engage.Purpose]engage.Consent{purpose: answer})
+	return s.forward(engage.KindConsent, engage.ByPurpose[engage.Consent]{{Purpose: purpose, Value: answer}})
 }
 
 func (s *step) pushToken(t *sdkpb.PushTarget) {
