@@ -7,6 +7,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -143,6 +144,28 @@ func (g *Gateway) rotate(ctx context.Context, app *App, install string) (token s
 		c.Next, c.NextIssued = hash, g.o.Clock.Now()
 		return nil
 	})
+}
+
+// errConfirmed: there is nothing to change.
+var errConfirmed = errors.New("the token is confirmed")
+
+// confirm notes that the phone has the token of that hash, without that it has shown
+// it yet. An error of code ErrToken says that another token is in its place.
+func (g *Gateway) confirm(ctx context.Context, app *App, install string, hash []byte) error {
+	_, err := g.changeToken(ctx, app, install, func(c *Credential, _ []byte) error {
+		switch {
+		case c.App != app.ID || subtle.ConstantTimeCompare(c.Hash, hash) != 1:
+			return sdkproto.Errorf(sdkproto.ErrToken, "device_token", "is not the token of this install and app")
+		case c.Confirmed:
+			return errConfirmed
+		}
+		c.Confirmed = true
+		return nil
+	})
+	if errors.Is(err, errConfirmed) {
+		return nil
+	}
+	return err
 }
 
 // changeToken keeps what change makes of a credential with a new token's hash.

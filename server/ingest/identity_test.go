@@ -310,3 +310,58 @@ func TestALogoutMeanwhileKeepsTheInboxOfThePersonBefore(t *testing.T) {
 		})
 	}
 }
+
+// Who knows the id of a phone that has not shown its token yet can have another in its
+// place. That is over when the phone says whose it is.
+func TestAnIdentifiedPhoneIsNobodyElses(t *testing.T) {
+	identify := batch(&sdkpb.Item{Seq: 1, Identify: &sdkpb.Identify{UserId: "ada", Hmac: proof(hush, "shop-android", "ada")}})
+	logged := func(w *world) bool { return len(w.log.items(t, "phone-00001")) > 0 }
+
+	w := newWorld(t, ingest.Limits{})
+	ada := w.dial(sdkproto.Protobuf{})
+	ada.send(&sdkpb.Frame{Id: 1, Hello: hello("phone-00001")})
+	if f := ada.next(); f.HelloOk.GetNewDeviceToken() == "" {
+		t.Fatal(f)
+	}
+	ada.send(&sdkpb.Frame{Id: 2, Batch: identify})
+	if f := ada.next(); f.Ack == nil || !logged(w) {
+		t.Fatal(f)
+	}
+	if reply, status := w.post(sdkproto.PathInstall, hello("phone-00001"), nil); status != http.StatusUnauthorized {
+		t.Errorf("who knows her phone's id: %d %v", status, reply)
+	}
+	ada.send(&sdkpb.Frame{Id: 3, TokenRefresh: &sdkpb.TokenRefresh{}})
+	if f := ada.next(); f.NewToken.GetDeviceToken() == "" {
+		t.Errorf("a token in the first session: %v", f)
+	}
+
+	// Somebody was faster: she is not taken for that one.
+	w = newWorld(t, ingest.Limits{})
+	ada = w.dial(sdkproto.Protobuf{})
+	ada.send(&sdkpb.Frame{Id: 1, Hello: hello("phone-00001")})
+	ada.next()
+	eve, status := w.post(sdkproto.PathInstall, hello("phone-00001"), nil)
+	if status != http.StatusOK {
+		t.Fatalf("a lost answer: %d", status)
+	}
+	w.post(sdkproto.PathBatch, batch(), auth("phone-00001", eve.GetHelloOk().GetNewDeviceToken()))
+	ada.send(&sdkpb.Frame{Id: 2, Batch: identify})
+	if _, code := ada.closed(); code != sdkproto.CloseToken || logged(w) {
+		t.Errorf("closed by %d; logged %t", code, logged(w))
+	}
+}
+
+// A phone asks for another token in the session in which it got its first.
+func TestATokenIsReplacedInTheFirstSession(t *testing.T) {
+	w := newWorld(t, ingest.Limits{})
+	r := w.dial(sdkproto.Protobuf{})
+	r.send(&sdkpb.Frame{Id: 1, Hello: hello("phone-00001")})
+	first := r.next().HelloOk.GetNewDeviceToken()
+	r.send(&sdkpb.Frame{Id: 2, TokenRefresh: &sdkpb.TokenRefresh{}})
+	second := r.next().NewToken.GetDeviceToken()
+	for _, token := range []string{first, second} {
+		if _, status := w.post(sdkproto.PathBatch, batch(), auth("phone-00001", token)); token == "" || status != http.StatusOK {
+			t.Errorf("%d", status)
+		}
+	}
+}

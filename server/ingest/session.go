@@ -43,6 +43,9 @@ type session struct {
 	appKey string
 	app    atomic.Pointer[App]
 	caps   caps
+	// minted is the hash of the token that was given to a first hello in this session,
+	// until it is confirmed; nil: there is nothing to confirm. The reader's alone.
+	minted []byte
 
 	alive liveness
 	slot  uint64 // of the wheel, guarded by it
@@ -307,6 +310,9 @@ func (s *session) hello(f *sdkpb.Frame) {
 		s.fail(s.g.answer(s.life, err, "hello"))
 		return
 	}
+	if who.token != "" {
+		s.minted = tokenHash(who.token)
+	}
 	if token := s.g.renew(ctx, &who.app, who.in.key.install, who.due); token != "" {
 		who.token = token
 	}
@@ -452,6 +458,9 @@ func (s *session) batch(re uint64, b *sdkpb.Batch) {
 		s.hold(re, e)
 		return
 	}
+	if s.minted != nil && slices.ContainsFunc(b.Items, func(i *sdkpb.Item) bool { return i.GetIdentify() != nil }) && !s.confirm(re) {
+		return
+	}
 	if !s.depart(len(b.Items)) {
 		s.complain(re, sdkproto.Errorf(sdkproto.ErrCredit, "batch.items", "more than %d items in flight", s.g.o.Limits.Credit))
 		return
@@ -483,6 +492,25 @@ func (s *session) batch(re uint64, b *sdkpb.Batch) {
 		return
 	}
 	s.tellRegions()
+}
+
+// confirm ends the time in which a hello without a token gets another one, before
+// something depends on whose the install is: a phone sends nothing before it has kept
+// the token. False means that it could not be, and that the phone has been told so.
+func (s *session) confirm(re uint64) bool {
+	ctx, cancel := context.WithTimeout(s.life, claimWithin)
+	defer cancel()
+	err := s.g.confirm(ctx, s.app.Load(), s.in.key.install, s.minted)
+	if err == nil {
+		s.minted = nil
+		return true
+	}
+	if e := s.g.answer(ctx, err, "confirm token"); e.Code == sdkproto.ErrToken {
+		s.fail(e) // another hello has another token: who is this?
+	} else {
+		s.hold(re, e)
+	}
+	return false
 }
 
 // mayTake refuses a batch that the log could not take now, and what was on its

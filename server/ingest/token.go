@@ -28,6 +28,9 @@ func (s *session) tokenRefresh(re uint64) {
 		s.complain(re, e)
 		return
 	}
+	if s.minted != nil && !s.confirm(re) {
+		return
+	}
 	ctx, cancel := context.WithTimeout(s.life, claimWithin)
 	defer cancel()
 	token, err := s.g.rotate(ctx, s.app.Load(), s.in.key.install)
