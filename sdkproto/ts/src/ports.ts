@@ -118,6 +118,11 @@ export interface StoragePort {
   renumber(above: number): Promise<StoredItem[]>;
   /** Keeps a value; undefined forgets it. */
   set(key: string, value: Uint8Array | undefined): Promise<void>;
+  /**
+   * Keeps a value unless one is kept under the key, in one step; returns the one that is
+   * kept then. So two pages that open at once for the first time are one install.
+   */
+  claim(key: string, value: Uint8Array): Promise<Uint8Array>;
   /** The value as it is kept now, which another page may have changed. */
   get(key: string): Promise<Uint8Array | undefined>;
   /** Lets go. Nothing is called afterwards. */

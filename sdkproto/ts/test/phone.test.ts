@@ -158,6 +158,24 @@ test("a store that somebody emptied gives no seq again that the server has seen"
   await w.phone.close();
 });
 
+test("two pages that open at once for the first time are one install, with one token", async () => {
+  const [a, b] = [new World(), new World()];
+  b.storage = a.storage;
+  await Promise.all([a.open({ installId: "" }), b.open({ installId: "" })]);
+  const first = await a.greet({ newDeviceToken: "t-1" });
+  await b.clock.advance(0);
+  b.socket.events.open(codec.subprotocol);
+  const [second] = b.sent();
+  assert.equal(second?.hello?.installId, first.hello?.installId);
+  // It has shown no token, and the install has one by now: the other page's.
+  await b.down({ re: 1n, error: { code: 101, name: "device_token_invalid" } });
+  await b.clock.advance(0);
+  b.socket.events.open(codec.subprotocol);
+  assert.equal(b.sent()[0]?.hello?.deviceToken, "t-1");
+  await a.phone.close();
+  await b.phone.close();
+});
+
 test("a full queue loses fixes, then events, and never what the person said", async () => {
   const w = new World();
   w.lifecycle = new FakeLifecycle(false);

@@ -124,6 +124,21 @@ test("two pages of one origin never get the same seq", async () => {
   b.close();
 });
 
+for (const [name, make] of Object.entries(stores)) {
+  test(`${name}: of two that claim a key at once one has it, and both know`, async () => {
+    const open = make();
+    const [a, b] = [open(), open()];
+    await Promise.all([a.load(), b.load()]);
+    const got = name === "preferences" ? [a, a] : [a, b]; // two ports of one plugin know nothing of each other
+    const [x, y] = await Promise.all(got.map((s, i) => s.claim("install", bytes(i + 1))));
+    assert.ok(x && y && [1, 2].includes(x[0] ?? 0));
+    assert.deepEqual([...x], [...y]);
+    assert.deepEqual([...((await a.get("install")) ?? [])], [...x]);
+    a.close();
+    b.close();
+  });
+}
+
 test("preferences: of an append that failed nothing is left, and its seqs are not given again", async () => {
   const p = new Preferences();
   const s = new PreferencesStorage(p);

@@ -357,6 +357,15 @@ export class PreferencesStorage implements StoragePort {
     );
   }
 
+  claim(key: string, value: Uint8Array): Promise<Uint8Array> {
+    return this.inTurn(async () => {
+      const kept = (await this.prefs.get({ key: `${PREFIX}v.${key}` })).value;
+      if (kept !== null) return unpack(kept);
+      await this.prefs.set({ key: `${PREFIX}v.${key}`, value: pack(value) });
+      return value;
+    });
+  }
+
   get(key: string): Promise<Uint8Array | undefined> {
     return this.inTurn(async () => {
       const { value } = await this.prefs.get({ key: `${PREFIX}v.${key}` });

@@ -130,6 +130,14 @@ export class IndexedDBStorage implements StoragePort {
     });
   }
 
+  claim(key: string, value: Uint8Array): Promise<Uint8Array> {
+    return this.run("readwrite", async (_, values) => {
+      const kept = await done(values.get(`v.${key}`) as IDBRequest<Uint8Array | undefined>);
+      if (kept === undefined) await done(values.put(value, `v.${key}`));
+      return kept ?? value;
+    });
+  }
+
   get(key: string): Promise<Uint8Array | undefined> {
     return this.run("readonly", (_, values) => done(values.get(`v.${key}`) as IDBRequest<Uint8Array | undefined>));
   }

@@ -137,6 +137,13 @@ export class MemoryStorage implements StoragePort {
       else this.values.delete(key);
     });
   }
+  claim(key: string, value: Uint8Array): Promise<Uint8Array> {
+    return this.write(`claim ${key}`, () => {
+      const kept = this.values.get(key) ?? value;
+      this.values.set(key, kept);
+      return kept;
+    });
+  }
   async get(key: string): Promise<Uint8Array | undefined> {
     return this.values.get(key);
   }

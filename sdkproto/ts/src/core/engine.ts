@@ -452,11 +452,11 @@ export class Engine {
    */
   private async forgetToken(): Promise<"before" | "none" | undefined> {
     const refused = this.token;
-    if (refused === "") return undefined;
     try {
-      // Another page of this origin may have got a newer one.
+      // Another page of this origin may have got a newer one, or the first.
       this.readToken(await this.ports.storage.get(TOKEN));
       if (this.token !== refused && this.token !== "") return "before";
+      if (refused === "") return undefined;
       const before = this.tokenBefore;
       this.refreshDue = before !== "";
       await this.keepToken(before);

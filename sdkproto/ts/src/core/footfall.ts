@@ -354,10 +354,9 @@ export class Footfall {
     if (!o.appKey) throw new InvalidError("invalid", "appKey", "is required");
     const { storage, clock } = o.ports;
     const saved = await storage.load();
-    let installId = o.installId ?? decoder.decode(saved.values.get("install") ?? new Uint8Array());
+    let installId = o.installId || decoder.decode(saved.values.get("install") ?? new Uint8Array());
     if (installId === "") {
-      installId = randomId(clock.random);
-      await storage.set("install", encoder.encode(installId));
+      installId = decoder.decode(await storage.claim("install", encoder.encode(randomId(clock.random))));
     }
     if (!P.validInstallId(installId)) {
       throw new InvalidError("invalid", "installId", "must be 8 to 100 of A-Z, a-z, 0-9, '.', '_', ':', '-'");
