@@ -161,6 +161,8 @@ type Gateway struct {
 	hellos        chan struct{} // holds one token per hello of a socket that is being answered
 	helloQueue    atomic.Int64  // hellos that wait for one, or have one
 	apps          paces
+	items         allowance // of each install
+	began         time.Time
 
 	mu      sync.Mutex
 	started bool
@@ -193,6 +195,8 @@ func New(o Options) (*Gateway, error) {
 		posts:         make(chan struct{}, o.Limits.MaxPosts),
 		hellos:        make(chan struct{}, o.Limits.MaxHellos),
 		apps:          newPaces(o.Limits.AppItemRate, o.Limits.AppItemBurst),
+		items:         allowance{float64(time.Second) / o.Limits.ItemRate, o.Limits.ItemBurst},
+		began:         o.Clock.Now(),
 		ready:         make(chan struct{}),
 		sockets:       map[*session]struct{}{},
 	}

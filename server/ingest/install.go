@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/footfall-engage/footfall/geo"
 	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
 	"github.com/footfall-engage/footfall/server/engage"
@@ -110,8 +108,7 @@ type install struct {
 	background atomic.Bool
 	profile    atomic.Pointer[string]
 
-	paceOnce sync.Once
-	pace     *rate.Limiter // of its items
+	pace pace // of its items
 
 	// Guarded by installs.mu.
 	users   int           // sessions and POSTs; with any it is not forgotten

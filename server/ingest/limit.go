@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -69,6 +70,41 @@ func spend(l *rate.Limiter, n int, now time.Time) (wait time.Duration) {
 		r.CancelAt(now)
 	}
 	return wait
+}
+
+// allowance is how many items a pace lets through.
+type allowance struct {
+	every float64 // ns from one to the next
+	burst int     // at once
+}
+
+// span is how long so many items take at the pace, in ns.
+func (l *allowance) span(n int) int64 { return int64(min(float64(n)*l.every, math.MaxInt64/4)) }
+
+// pace is a token bucket in one number, for there is one per install: until when what
+// was let through fills it, in ns since the gateway began. The zero value has all its
+// tokens.
+type pace struct{ until atomic.Int64 }
+
+// spend takes n tokens, or none and says when there are that many.
+func (p *pace) spend(l *allowance, n int, now time.Duration) (wait time.Duration) {
+	if n > l.burst { // never that many at once; Limits see to it that there are
+		return math.MaxInt64
+	}
+	most := int64(now) + l.span(l.burst)
+	for {
+		old := p.until.Load()
+		// More than all was never taken: then the clock has gone back.
+		since := min(max(old, int64(now)), most)
+		until := since + l.span(n)
+		if until > most {
+			wait, until = time.Duration(until-most), since
+		}
+		if p.until.CompareAndSwap(old, until) {
+			return wait
+		}
+		wait = 0
+	}
 }
 
 // addressOf is where a request comes from, as far as one payer has it: an IPv4
@@ -164,10 +200,7 @@ func (g *Gateway) mayBring(in *install, app *App, items int) *sdkproto.Error {
 
 // mayPass refuses what an install sends too fast.
 func (g *Gateway) mayPass(in *install, items int) *sdkproto.Error {
-	in.paceOnce.Do(func() {
-		in.pace = rate.NewLimiter(rate.Limit(g.o.Limits.ItemRate), g.o.Limits.ItemBurst)
-	})
-	if wait := spend(in.pace, items, g.o.Clock.Now()); wait > 0 {
+	if wait := in.pace.spend(&g.items, items, g.o.Clock.Now().Sub(g.began)); wait > 0 {
 		g.metrics.limited.WithLabelValues("items").Inc()
 		return g.tooFast("batch.items", "too many items of one install", wait)
 	}
