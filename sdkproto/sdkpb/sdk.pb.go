@@ -1540,10 +1540,10 @@ type HelloOk struct {
 	Limits         *Limits `protobuf:"bytes,5,opt,name=limits,proto3" json:"limits,omitempty"`                // absent means the defaults of the README
 	Credit         uint32  `protobuf:"varint,6,opt,name=credit,proto3" json:"credit,omitempty"`               // items that may be unacknowledged at a time; 0 means 500
 	Proto          uint32  `protobuf:"varint,7,opt,name=proto,proto3" json:"proto,omitempty"`                 // the version chosen
-	// through_seq is the highest seq up to which the server has everything; 0
-	// means that it has nothing or does not say. Only an ack removes items; an SDK
-	// whose own counter is not above this one has lost its storage and continues
-	// above it.
+	// through_seq is the highest seq that the server has had of the install, though not
+	// all below it need be there; 0 means that it has had none or does not say. Only an
+	// ack removes items; an SDK whose own counter is not above this one has lost its
+	// storage and continues above it.
 	ThroughSeq uint64   `protobuf:"varint,8,opt,name=through_seq,json=throughSeq,proto3" json:"through_seq,omitempty"`
 	Caps       []string `protobuf:"bytes,9,rep,name=caps,proto3" json:"caps,omitempty"` // those of hello that the server knows
 	// epoch of the numbered frames; another than before means that the numbers begin

@@ -170,8 +170,8 @@ func (i installs) Install(ctx context.Context, workspace, install string) (inges
 	for p, c := range in.Consents.All() {
 		out.Consents[p] = c.Granted
 	}
-	if n := len(in.Accepted); n > 0 && in.Accepted[0][0] == 1 {
-		out.ThroughSeq = in.Accepted[0][1]
+	if n := len(in.Accepted); n > 0 {
+		out.LastSeq = in.Accepted[n-1][1]
 	}
 	switch {
 	case in.Fix != nil:

@@ -307,7 +307,7 @@ func (g *Gateway) helloOk(who *greeted, session string) *sdkpb.HelloOk {
 			FrameBytes: sdkproto.MaxFrameBytes, ItemBytes: sdkproto.MaxItemBytes,
 			BatchItems: sdkproto.MaxBatchItems, BodyBytes: sdkproto.MaxBodyBytes,
 		},
-		Credit: uint32(g.o.Limits.Credit), Proto: sdkproto.ProtoMax, ThroughSeq: who.in.through,
+		Credit: uint32(g.o.Limits.Credit), Proto: sdkproto.ProtoMax, ThroughSeq: who.in.lastSeq.Load(),
 		Caps: who.caps.names(),
 	}
 }

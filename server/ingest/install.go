@@ -118,7 +118,7 @@ type install struct {
 	// read copy changes in the order of the log.
 	mu      sync.Mutex
 	loaded  bool
-	through uint64
+	lastSeq atomic.Uint64 // the highest seen; written with mu
 	view    view
 	watch   watch
 
@@ -138,6 +138,9 @@ func (in *install) greeted(h *sdkpb.Hello) {
 		in.allow(permissions{v.allowed.seq, p.GetLocation(), p.GetPrecision()})
 	}
 }
+
+// seen notes the number of an item. Called with in.mu.
+func (in *install) seen(seq uint64) { in.lastSeq.Store(max(in.lastSeq.Load(), seq)) }
 
 // allow takes other permissions. With them the OS may have slots again.
 func (in *install) allow(p permissions) {
@@ -298,7 +301,8 @@ func (in *install) load(ctx context.Context, source Installs) error {
 	if err != nil {
 		return err
 	}
-	in.loaded, in.through = true, known.ThroughSeq
+	in.loaded = true
+	in.lastSeq.Store(known.LastSeq)
 	in.view.profile, in.view.from = known.profileOf(in.key.workspace, in.key.install), known.From
 	profile := in.view.profile
 	in.profile.Store(&profile)

@@ -336,9 +336,29 @@ func TestShutdownDoesNotWaitForASilentLogForever(t *testing.T) {
 	w.log.release() // whoever comes too late does no harm
 }
 
+// A phone that lost its counter is found out whatever holes there are below.
+func TestHelloSaysTheHighestSeq(t *testing.T) {
+	w := newWorld(t, ingest.Limits{})
+	w.installs.known["phone-00001"] = ingest.Install{LastSeq: 41}
+	reply, _ := w.post(sdkproto.PathInstall, hello("phone-00001"), nil)
+	if got := reply.GetHelloOk().GetThroughSeq(); got != 41 {
+		t.Errorf("at first %d", got)
+	}
+	h := hello("phone-00001")
+	h.DeviceToken = reply.GetHelloOk().GetNewDeviceToken()
+	b := batch(fix(50, 0.5, 0), &sdkpb.Item{Seq: 49, Event: &sdkpb.Event{Name: "x"}})
+	if got := w.judgements(auth("phone-00001", h.DeviceToken), b); got[50] == "" { // there is no consent to location
+		t.Fatalf("%v", got)
+	}
+	reply, status := w.post(sdkproto.PathInstall, h, nil)
+	if got := reply.GetHelloOk().GetThroughSeq(); status != http.StatusOK || got != 50 {
+		t.Errorf("%d, and then %d", status, got)
+	}
+}
+
 func TestRegionsFollowThePhoneAndTheCatalog(t *testing.T) {
 	w := newWorld(t, ingest.Limits{})
-	w.installs.known["phone-00001"] = ingest.Install{Consents: everything(), ThroughSeq: 41}
+	w.installs.known["phone-00001"] = ingest.Install{Consents: everything(), LastSeq: 41}
 	w.installs.known["iphone-0001"] = ingest.Install{Consents: everything()}
 	h := hello("iphone-0001")
 	h.AppKey, h.Platform = ios, sdkpb.Platform_PLATFORM_IOS

@@ -84,7 +84,7 @@ type Install struct {
 	From       uint64 // seq of the logout since which it is; 0 means that there was none
 	Consents   map[engage.Purpose]bool
 	Background bool       // the last known phase of the app
-	ThroughSeq uint64     // up to which the server has every item; 0 means not known
+	LastSeq    uint64     // the highest of its items that has taken effect; 0 means not known
 	Position   *geo.Point // the newest, as it is kept (precise or the centre of a cell); nil means none
 	AccuracyM  float64    // of Position, 68 % radius; 0 means not given
 	Platform   string     // as in App; empty means not known

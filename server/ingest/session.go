@@ -616,10 +616,12 @@ func (g *Gateway) take(in *install, app *App, b *sdkpb.Batch, received time.Time
 		ack.ThroughSeq, ack.Rejects = j.through, j.rejects
 		shorten(ack)
 		if len(j.entries) == 0 {
+			in.seen(j.through)
 			return true, nil
 		}
 		var err error
 		if stalled, err = g.append(in, j.entries, landed); err == nil {
+			in.seen(j.through)
 			if in.take(&v) {
 				g.installs.left(in)
 			}

@@ -686,10 +686,10 @@ export type HelloOk = Message$1<"footfall.sdk.v1.HelloOk"> & {
   proto: number;
 
   /**
-   * through_seq is the highest seq up to which the server has everything; 0
-   * means that it has nothing or does not say. Only an ack removes items; an SDK
-   * whose own counter is not above this one has lost its storage and continues
-   * above it.
+   * through_seq is the highest seq that the server has had of the install, though not
+   * all below it need be there; 0 means that it has had none or does not say. Only an
+   * ack removes items; an SDK whose own counter is not above this one has lost its
+   * storage and continues above it.
    *
    * @generated from field: uint64 through_seq = 8;
    */
