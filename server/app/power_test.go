@@ -537,8 +537,12 @@ func powerRunKilled(t *testing.T, durability config.Durability, random *rand.Ran
 	if read == 0 {
 		t.Fatal("the next server has not said that it read")
 	}
-	cuts := run.Cuts(random, run.Began(1), run.Events(), n-n*2/3)
-	return run, slices.Sorted(slices.Values(append(cuts, run.Cuts(random, read-20, min(read+20, run.Events()), n*2/3)...)))
+	began, about := run.Began(1), read-20
+	if durability == config.Process { // what that one said holds from when the next has read it
+		began, about = read, read
+	}
+	cuts := run.Cuts(random, began, run.Events(), n-n*2/3)
+	return run, slices.Sorted(slices.Values(append(cuts, run.Cuts(random, about, min(read+20, run.Events()), n*2/3)...)))
 }
 
 // Nor does a power cut take what a server found after its predecessor was killed,

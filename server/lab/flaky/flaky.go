@@ -175,6 +175,13 @@ func spread(rng *rand.Rand, a, b float64) float64 {
 	return a * math.Exp(rng.Float64()*math.Log(max(b/a, 1)))
 }
 
+// More lets n more connections be cut or refused.
+func (p *Proxy) More(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.opts.Cuts += n
+}
+
 // cut takes one from the cuts that are left, and reports whether there was one.
 func (p *Proxy) cut(k kind) bool {
 	p.mu.Lock()
