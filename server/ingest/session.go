@@ -322,7 +322,10 @@ func (s *session) hello(f *sdkpb.Frame) {
 	s.caps = who.caps
 	s.g.sessions.put(s)
 	s.g.wheel.opened(s)
-	w := s.welcome(f.GetId(), &who, &h)
+	w, answered := s.welcome(f.GetId(), &who, &h)
+	if !answered {
+		return
+	}
 	s.followApp() // a change that came before put has missed this session
 	switch {
 	case h.cursor != nil:
@@ -350,13 +353,17 @@ type welcomed struct {
 // welcome answers the hello, and tells what the phone lacks: when it resumes the
 // frames that it had not taken, and what has changed since; else what its etags do
 // not show that it has. Until it returns nobody else tells the phone anything, so
-// that numbers go out in their order.
-func (s *session) welcome(re uint64, who *greeted, h *has) (w welcomed) {
+// that numbers go out in their order. A session whose place a newer one has meanwhile
+// taken is not answered: it must not take the numbered frames from that one.
+func (s *session) welcome(re uint64, who *greeted, h *has) (w welcomed, answered bool) {
 	in, x := s.in, s.g.installs
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.downMu.Lock()
 	defer in.downMu.Unlock()
+	if s.g.sessions.find(in.key.workspace, in.key.install) != s {
+		return w, false
+	}
 	ok := s.g.helloOk(who, s.id)
 	w.messages = true
 	regions, config := h.regions, h.config
@@ -405,7 +412,7 @@ func (s *session) welcome(re uint64, who *greeted, h *has) (w welcomed) {
 	if newRegions != nil {
 		s.tellLocked(regionsFrame(newRegions))
 	}
-	return w
+	return w, true
 }
 
 func regionsFrame(r *sdkpb.Regions) (*sdkpb.Frame, number) {
