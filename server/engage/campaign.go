@@ -103,6 +103,13 @@ type Content struct {
 	Data     map[string]string `json:"data,omitempty"`
 	// Channels that may carry it; empty means in_app, push and inbox.
 	Channels []Channel `json:"channels,omitempty"`
+	// What each channel has of its own; nil means the defaults.
+	Push  *PushContent  `json:"push,omitempty"`
+	InApp *InAppContent `json:"in_app,omitempty"`
+	Inbox *InboxContent `json:"inbox,omitempty"`
+	// Actions are buttons, at most 3: of an in-app message, and of a push where the
+	// phone's SDK or OS shows them.
+	Actions []Action `json:"actions,omitempty"`
 }
 
 // Channel by which a message reaches the person.

@@ -163,6 +163,10 @@ type Send struct {
 	DeepLink       string            `json:"deep_link,omitempty"`
 	ImageURL       string            `json:"image_url,omitempty"`
 	Data           map[string]string `json:"data,omitempty"`
+	Actions        []Action          `json:"actions,omitempty"`
+	Push           *PushContent      `json:"push,omitempty"`
+	InApp          *InAppContent     `json:"in_app,omitempty"`
+	Inbox          *InboxContent     `json:"inbox,omitempty"`
 	Channels       []Channel         `json:"channels"`
 	Devices        []Device          `json:"devices"` // the person's installs, the triggering one first
 	DecidedAt      time.Time         `json:"decided_at"`
