@@ -190,6 +190,11 @@ func (o outcomes) TokenDead(ctx context.Context, workspace string, t engage.Toke
 	return appendJSON(ctx, o.r.inOf, engage.InstallKey(workspace, t.Install), engage.KindTokenDead, t)
 }
 
+// TokenEnvironment implements deliver.Outcomes.
+func (o outcomes) TokenEnvironment(ctx context.Context, workspace string, t engage.TokenEnvironment) error {
+	return appendJSON(ctx, o.r.inOf, engage.InstallKey(workspace, t.Install), engage.KindTokenEnv, t)
+}
+
 func appendJSON(ctx context.Context, of func(string) *partition.Partition, key string, kind engage.Kind, v any) error {
 	body, err := json.Marshal(v)
 	if err != nil {

@@ -46,8 +46,16 @@ func (d *Deliverer) fly(f *flight) {
 	if d.fault(FaultMade) != nil {
 		return
 	}
-	if err == nil && out.Kind == channels.TokenGone {
-		d.bury(ctx, f, out)
+	switch {
+	case err != nil:
+	case out.Kind == channels.TokenGone:
+		// What the provider knows may be older than the token's registration, which then
+		// counts: this message goes another way, the next one tries the token again.
+		if p := f.dev.Push; out.GoneSince.IsZero() || !p.At.After(out.GoneSince) {
+			d.bury(ctx, f, out)
+		}
+	case out.Environment != "" && out.Environment != f.m.Target.Environment:
+		d.learn(ctx, f, out)
 	}
 	d.settle(ctx, f, out, err)
 }
@@ -76,6 +84,15 @@ func (d *Deliverer) bury(ctx context.Context, f *flight, out channels.Outcome) {
 	if err := d.o.Outcomes.TokenDead(ctx, f.r.Send.Workspace, dead); err != nil {
 		// The next message to the token finds it again.
 		d.log.WarnContext(ctx, "tell dead token", "workspace", f.r.Send.Workspace, "install", f.dev.Install, "error", err)
+	}
+}
+
+// learn says in which environment the device's token lives.
+func (d *Deliverer) learn(ctx context.Context, f *flight, out channels.Outcome) {
+	found := engage.TokenEnvironment{Install: f.dev.Install, Token: f.dev.Push.Token, Environment: out.Environment}
+	if err := d.o.Outcomes.TokenEnvironment(ctx, f.r.Send.Workspace, found); err != nil {
+		// The next message to the token finds it again.
+		d.log.WarnContext(ctx, "tell a token's environment", "workspace", f.r.Send.Workspace, "install", f.dev.Install, "error", err)
 	}
 }
 

@@ -30,6 +30,9 @@ type deaf struct{}
 
 func (deaf) Outcome(context.Context, string, string, engage.DeliveryOutcome) error { return nil }
 func (deaf) TokenDead(context.Context, string, engage.TokenDead) error             { return nil }
+func (deaf) TokenEnvironment(context.Context, string, engage.TokenEnvironment) error {
+	return nil
+}
 
 func runBench(b *testing.B, a arrivals) *deliver.Deliverer {
 	b.Helper()

@@ -111,11 +111,12 @@ type Senders interface {
 	Sender(ctx context.Context, workspace, app, provider string) (s channels.Sender, credential string, err error)
 }
 
-// Outcomes takes what deliver has to say. Both return when it is durable, and
+// Outcomes takes what deliver has to say. All return when it is durable, and
 // must take the same twice.
 type Outcomes interface {
 	Outcome(ctx context.Context, workspace, profile string, o engage.DeliveryOutcome) error
 	TokenDead(ctx context.Context, workspace string, t engage.TokenDead) error
+	TokenEnvironment(ctx context.Context, workspace string, t engage.TokenEnvironment) error
 }
 
 // Permits is asked before each offer, attempt and inboxing whether the person

@@ -51,6 +51,10 @@ func (e *endings) TokenDead(_ context.Context, _ string, t engage.TokenDead) err
 	return nil
 }
 
+func (e *endings) TokenEnvironment(context.Context, string, engage.TokenEnvironment) error {
+	return nil
+}
+
 func TestRealSendersAtSimulatedProviders(t *testing.T) {
 	google, err := fcmsim.Start(fcmsim.Options{})
 	if err != nil {

@@ -332,6 +332,8 @@ type outcomes struct {
 	fail error
 	all  []engage.DeliveryOutcome
 	dead []engage.TokenDead
+
+	lives []engage.TokenEnvironment
 }
 
 func (o *outcomes) Outcome(_ context.Context, ws, profile string, x engage.DeliveryOutcome) error {
@@ -350,6 +352,13 @@ func (o *outcomes) TokenDead(_ context.Context, _ string, t engage.TokenDead) er
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.dead = append(o.dead, t)
+	return nil
+}
+
+func (o *outcomes) TokenEnvironment(_ context.Context, _ string, t engage.TokenEnvironment) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.lives = append(o.lives, t)
 	return nil
 }
 

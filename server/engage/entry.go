@@ -26,6 +26,7 @@ const (
 	KindItem       Kind = "item"        // sdkpb.Item; an identify is one that was proven
 	KindUnproven   Kind = "unproven"    // sdkpb.Item, an identify that nobody has proven
 	KindTokenDead  Kind = "token_dead"  // JSON TokenDead
+	KindTokenEnv   Kind = "token_env"   // JSON TokenEnvironment
 
 	KindDevice      Kind = "device"       // JSON Device
 	KindTrigger     Kind = "trigger"      // JSON Trigger
@@ -65,6 +66,14 @@ type TokenDead struct {
 	Token   Secret    `json:"token"`
 	Reason  string    `json:"reason"`
 	Since   time.Time `json:"since,omitzero"` // as the provider says; a token given later lives
+}
+
+// TokenEnvironment tells situate in which of a provider's environments a token was
+// found to live, other than the one that is kept of it.
+type TokenEnvironment struct {
+	Install     string `json:"install"`
+	Token       Secret `json:"token"`
+	Environment string `json:"environment"` // "production", "sandbox"
 }
 
 // ReceiptItem is what a phone says of a message.

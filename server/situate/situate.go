@@ -97,7 +97,8 @@ func (Machine) Apply(tx engage.Tx, e engage.Entry) error {
 	switch e.Kind {
 	case engage.KindWeather:
 		return applyWeather(tx, e)
-	case engage.KindSession, engage.KindSessionEnd, engage.KindItem, engage.KindUnproven, engage.KindTokenDead, engage.KindTimer:
+	case engage.KindSession, engage.KindSessionEnd, engage.KindItem, engage.KindUnproven,
+		engage.KindTokenDead, engage.KindTokenEnv, engage.KindTimer:
 	default:
 		return engage.Errorf(engage.Unsupported, "kind", "situate knows no entry of kind %q", e.Kind)
 	}
@@ -121,6 +122,8 @@ func (Machine) Apply(tx engage.Tx, e engage.Entry) error {
 		return s.sessionEnd()
 	case engage.KindTokenDead:
 		return s.tokenDead()
+	case engage.KindTokenEnv:
+		return s.tokenEnvironment()
 	case engage.KindTimer:
 		return s.timer()
 	default:
@@ -139,7 +142,7 @@ func edit(tx engage.Tx, e engage.Entry) (*Install, error) {
 		return st.(*Install), nil //nolint:forcetypeassert // Decode gives nothing else for this key
 	}
 	switch e.Kind {
-	case engage.KindTokenDead, engage.KindSessionEnd, engage.KindTimer:
+	case engage.KindTokenDead, engage.KindTokenEnv, engage.KindSessionEnd, engage.KindTimer:
 		return nil, nil
 	}
 	ws, install := e.Workspace(), engage.IDOf(e.Key)[len("i:"):]
@@ -414,6 +417,23 @@ func (s *step) tokenDead() error {
 	}
 	c := *p
 	c.Dead = dead.Reason
+	s.in.Device.Push = &c
+	return s.forward(engage.KindDevice, s.in.Device) // the phone said nothing
+}
+
+// tokenEnvironment keeps where a token was found to live, so that the next message
+// goes there at once.
+func (s *step) tokenEnvironment() error {
+	var found engage.TokenEnvironment
+	if err := json.Unmarshal(s.e.Body, &found); err != nil {
+		return fmt.Errorf("token_env: %w", err)
+	}
+	p := s.in.Device.Push
+	if p == nil || p.Token != found.Token || p.Environment == found.Environment {
+		return nil
+	}
+	c := *p
+	c.Environment = found.Environment
 	s.in.Device.Push = &c
 	return s.forward(engage.KindDevice, s.in.Device) // the phone said nothing
 }

@@ -62,6 +62,9 @@ func (nobody) Outcome(context.Context, string, string, engage.DeliveryOutcome) e
 	return errors.New("nobody listens")
 }
 func (nobody) TokenDead(context.Context, string, engage.TokenDead) error { return nil }
+func (nobody) TokenEnvironment(context.Context, string, engage.TokenEnvironment) error {
+	return nil
+}
 
 // ForInbox is a send that can only go into the inbox of a person of the workspace
 // "shop".
