@@ -25,6 +25,11 @@ type Target struct {
 	Token       Token    `json:"token"`
 	Environment string   `json:"environment,omitempty"` // APNs: "production" or "sandbox"; empty means not known, and production is tried first
 	Topic       string   `json:"topic,omitempty"`       // APNs: bundle id; empty means the sender's default
+	// Platform is "android", "ios" or "web": FCM serves all three, and is told only what
+	// the one needs. Empty means not known: what Android and iOS need is sent.
+	Platform string `json:"platform,omitempty"`
+	// FID: Token is a Firebase Installation ID rather than a registration token (FCM).
+	FID bool `json:"fid,omitempty"`
 }
 
 // Token is a device token. It is a secret: it redacts itself in logs.
