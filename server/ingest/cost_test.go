@@ -3,6 +3,7 @@ package ingest_test
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"runtime"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/footfall-engage/footfall/sdkproto"
 	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
+	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/ingest"
 )
 
@@ -93,6 +95,85 @@ func BenchmarkIdleSession(b *testing.B) {
 			_ = c.Close()
 		}
 		until(b, "end", func() bool { return w.gateway.Sessions().Count() == have })
+	}
+}
+
+// promptLog answers from one goroutine of its own, as the log's writer does, and keeps
+// nothing.
+type promptLog struct{ taken chan func(error) }
+
+func (l *promptLog) AppendAsync(_, _ string, _ []engage.Entry, done func(error)) error {
+	l.taken <- done
+	return nil
+}
+
+func (l *promptLog) run() {
+	for done := range l.taken {
+		done(nil)
+	}
+}
+
+// BenchmarkMessage is one position from the socket to its ack on it, with a client that
+// takes no memory: what is allocated is the gateway's.
+func BenchmarkMessage(b *testing.B) {
+	log := &promptLog{taken: make(chan func(error), 64)}
+	go log.run()
+	b.Cleanup(func() { close(log.taken) }) // after the gateway's own
+	w := newWorldOn(b, unlimited, log)
+	w.installs.known["phone-00001"] = ingest.Install{Consents: everything()}
+	conn := w.thin(b, "phone-00001")
+	defer func() { _ = conn.Close() }()
+	until(b, "session", func() bool { return w.gateway.Sessions().Count() == 1 })
+	frame, err := sdkproto.EncodeFrame(sdkproto.Protobuf{}, &sdkpb.Frame{Id: 1000, Batch: &sdkpb.Batch{
+		BatchId: "0190a5c8-7f00-7abc-8def-000000000001", Attempt: 1, SentMs: noon.UnixMilli(), SentMonoMs: 7_000, BootId: "boot-1",
+		Items: []*sdkpb.Item{{
+			ItemId: "0190a5c8-7f00-7abc-8def-000000000002", Seq: 1000, OccurredMs: noon.UnixMilli(), MonoMs: 6_990, BootId: "boot-1",
+			Location: &sdkpb.Location{Lat: 0.001, Lng: 0.001, AccuracyM: 12, SpeedMps: new(1.3)},
+		}},
+	}})
+	if err != nil || len(frame) < 126 {
+		b.Fatal(len(frame), err)
+	}
+	msg := append([]byte{0x82, 0x80 | 126, byte(len(frame) >> 8), byte(len(frame)), 0, 0, 0, 0}, frame...)
+	buf := make([]byte, 4096)
+	answer := func() []byte {
+		if _, err := io.ReadFull(conn, buf[:2]); err != nil {
+			b.Fatal(err)
+		}
+		n := int(buf[1])
+		if n == 126 {
+			if _, err := io.ReadFull(conn, buf[:2]); err != nil {
+				b.Fatal(err)
+			}
+			n = int(buf[0])<<8 | int(buf[1])
+		}
+		if _, err := io.ReadFull(conn, buf[:n]); err != nil {
+			b.Fatal(err)
+		}
+		return buf[:n]
+	}
+	exchange := func() []byte {
+		if _, err := conn.Write(msg); err != nil {
+			b.Fatal(err)
+		}
+		return answer()
+	}
+	for acked, planned, got := false, false, exchange(); ; got = answer() {
+		frames, err := sdkproto.Protobuf{}.DecodeFrames(got, 0)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, f := range frames {
+			acked, planned = acked || f.Ack != nil, planned || f.Regions != nil
+		}
+		if acked && planned {
+			break
+		}
+	}
+	exchange()
+	b.ReportAllocs()
+	for b.Loop() {
+		exchange()
 	}
 }
 

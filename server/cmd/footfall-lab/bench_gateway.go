@@ -73,7 +73,7 @@ many bytes as an ack: compare ratios to it.`,
 	flags.IntVar(&f.fences, "fences", 100_000, "geofences")
 	flags.BoolVar(&f.bare, "bare", true, "measure the bare server too")
 	flags.StringVar(&f.dir, "dir", "", "where the run has its temporary files (default: the system's folder)")
-	flags.StringVar(&f.profile, "profile", "", "folder for the server's CPU, allocation and heap profiles")
+	flags.StringVar(&f.profile, "profile", "", "folder for the server's CPU, allocation and heap profiles; allocs-before.pprof is the base of allocs.pprof")
 	return cmd
 }
 

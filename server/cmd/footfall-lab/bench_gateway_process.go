@@ -290,9 +290,13 @@ func serverDoes(order []byte) (any, error) {
 			Rest: int64(m.Sys - m.HeapSys - m.StackSys),
 		}, nil
 	case serverHeap:
-		return struct{}{}, keepProfile("heap", o.Dir)
+		return struct{}{}, keepProfile("heap", o.Dir, "heap")
 	case serverProfile:
-		if err := os.MkdirAll(o.Dir, 0o755); err != nil {
+		// What was taken before, the arrival of the phones above all, is to be left out:
+		// go tool pprof -base allocs-before.pprof allocs.pprof. A profile is as of the last
+		// collection.
+		runtime.GC()
+		if err := keepProfile("allocs", o.Dir, "allocs-before"); err != nil {
 			return nil, err
 		}
 		f, err := os.Create(filepath.Join(o.Dir, "cpu.pprof"))
@@ -302,16 +306,18 @@ func serverDoes(order []byte) (any, error) {
 		return struct{}{}, pprof.StartCPUProfile(f) // the file is closed with the process
 	case serverProfiled:
 		pprof.StopCPUProfile()
-		return struct{}{}, keepProfile("allocs", o.Dir)
+		runtime.GC()
+		return struct{}{}, keepProfile("allocs", o.Dir, "allocs")
 	}
 	return nil, fmt.Errorf("%q is not known", o.Do)
 }
 
-func keepProfile(name, dir string) error {
+// keepProfile writes a profile of package runtime/pprof to a file of the folder.
+func keepProfile(profile, dir, file string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	return writeProfile(name, filepath.Join(dir, name+".pprof"))
+	return writeProfile(profile, filepath.Join(dir, file+".pprof"))
 }
 
 // benchGatewayServer is the hidden command that is the server under test.
