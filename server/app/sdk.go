@@ -163,12 +163,14 @@ func (i installs) Install(ctx context.Context, workspace, install string) (inges
 	}
 	out := ingest.Install{
 		Profile: in.Profile, From: in.From,
-		Consents: map[engage.Purpose]bool{}, Background: in.Device.Lifecycle == "background", Platform: in.Device.Platform,
+		Consents: map[engage.Purpose]bool{}, Answered: map[engage.Purpose]ingest.Answered{}, Background: in.Device.Lifecycle == "background", Platform: in.Device.Platform,
 		Location:  sdkpb.Permissions_Location(sdkpb.Permissions_Location_value["LOCATION_"+strings.ToUpper(in.Device.Location)]),
 		Precision: sdkpb.Permissions_Precision(sdkpb.Permissions_Precision_value["PRECISION_"+strings.ToUpper(in.Device.Precision)]),
 	}
 	for p, c := range in.Consents.All() {
 		out.Consents[p] = c.Granted
+		seq, since := in.Answered(p)
+		out.Answered[p] = ingest.Answered{Seq: seq, Since: since}
 	}
 	if n := len(in.Accepted); n > 0 {
 		out.LastSeq = in.Accepted[n-1][1]

@@ -24,9 +24,15 @@ var purposes = [...]engage.Purpose{
 
 // answer is the newest known answer to a purpose.
 type answer struct {
-	seq     uint64 // of its item; that of the last logout, or 0, means from before this process
-	granted bool
+	seq uint64 // of its item; that of the last logout, or 0, means that it is not known
+	// yes is one more than the seq of the answer since which the person agrees; 0 means
+	// that they do not. What has a lower seq was made without.
+	yes uint64
 }
+
+func (a answer) granted() bool { return a.yes > 0 }
+
+func (a answer) grantedAt(seq uint64) bool { return a.yes > 0 && seq >= a.yes-1 }
 
 // view is what items are judged by. It is copied, changed by the items of a
 // batch in their order, and takes effect when the log has taken the batch.
@@ -83,19 +89,24 @@ func (p permissions) regions() bool {
 	return p.precision != sdkpb.Permissions_PRECISION_REDUCED
 }
 
-func (v *view) granted(p sdkpb.Consent_Purpose) bool { return v.answers[p].granted }
+func (v *view) granted(p sdkpb.Consent_Purpose) bool { return v.answers[p].granted() }
+
+// grantedAt reports whether the person agrees now, and did when the item of that seq
+// was made: a phone may send late what it noted before it had asked.
+func (v *view) grantedAt(p sdkpb.Consent_Purpose, seq uint64) bool {
+	return v.answers[p].grantedAt(seq)
+}
 
 // located reports whether the person agrees to location in any phase.
 func (v *view) located() bool {
 	return v.granted(sdkpb.Consent_PURPOSE_LOCATION_FOREGROUND) || v.granted(sdkpb.Consent_PURPOSE_LOCATION_BACKGROUND)
 }
 
-// mayLocate reports whether the person agrees to location in the app's phase.
-func (v *view) mayLocate() bool {
-	if v.background {
-		return v.granted(sdkpb.Consent_PURPOSE_LOCATION_BACKGROUND)
-	}
-	return v.located()
+// mayLocate reports whether the person agrees to location in the app's phase, and did
+// when the item of that seq was made.
+func (v *view) mayLocate(seq uint64) bool {
+	return v.grantedAt(sdkpb.Consent_PURPOSE_LOCATION_BACKGROUND, seq) ||
+		!v.background && v.grantedAt(sdkpb.Consent_PURPOSE_LOCATION_FOREGROUND, seq)
 }
 
 // install is what the gateway remembers of an install, over its connections.
@@ -309,7 +320,11 @@ func (in *install) load(ctx context.Context, source Installs) error {
 	for i, p := range purposes {
 		in.view.answers[i].seq = known.From
 		if p != "" {
-			in.view.answers[i].granted = known.Consents[p]
+			a := &in.view.answers[i]
+			a.seq = max(a.seq, known.Answered[p].Seq)
+			if known.Consents[p] {
+				a.yes = known.Answered[p].Since + 1
+			}
 		}
 	}
 	in.view.background = known.Background

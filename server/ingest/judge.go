@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"math"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -141,10 +142,13 @@ func (v *view) location(item *sdkpb.Item, field string, l *sdkpb.Location, at ti
 	if item.GetSeq() < v.from {
 		return sdkproto.NewReject(item, sdkproto.RejectConsent, field, "it was made before a logout that is in force")
 	}
-	if !v.mayLocate() {
+	if !v.mayLocate(item.GetSeq()) {
 		phase := "in the foreground"
 		if v.background {
 			phase = "in the background"
+		}
+		if v.mayLocate(math.MaxUint64) {
+			return sdkproto.NewReject(item, sdkproto.RejectConsent, field, "it was made before the consent to location %s", phase)
 		}
 		return sdkproto.NewReject(item, sdkproto.RejectConsent, field, "no consent to location %s", phase)
 	}
@@ -152,7 +156,7 @@ func (v *view) location(item *sdkpb.Item, field string, l *sdkpb.Location, at ti
 		return nil
 	}
 	p := geo.Point{Lat: l.GetLat(), Lng: l.GetLng()}
-	if !v.granted(sdkpb.Consent_PURPOSE_LOCATION_PRECISE) {
+	if !v.grantedAt(sdkpb.Consent_PURPOSE_LOCATION_PRECISE, item.GetSeq()) {
 		cell, err := geo.CellOf(p, coarseResolution)
 		if err != nil {
 			return sdkproto.NewReject(item, sdkproto.RejectInvalid, field, "is not a position")
@@ -184,7 +188,7 @@ func (v *view) beacon(item *sdkpb.Item, at time.Time) *sdkpb.Reject {
 	if reject := v.location(item, "beacon", b.GetLocation(), at); reject != nil {
 		return reject
 	}
-	if !v.granted(sdkpb.Consent_PURPOSE_LOCATION_PRECISE) {
+	if !v.grantedAt(sdkpb.Consent_PURPOSE_LOCATION_PRECISE, item.GetSeq()) {
 		b.RssiDbm, b.DistanceM = nil, nil
 		b.ProtoReflect().SetUnknown(nil)
 	}
@@ -194,13 +198,20 @@ func (v *view) beacon(item *sdkpb.Item, at time.Time) *sdkpb.Reject {
 func (v *view) consent(item *sdkpb.Item) {
 	c := item.GetConsent()
 	a := &v.answers[c.GetPurpose()]
-	if item.GetSeq() < a.seq {
-		return // the person has answered again since
-	}
-	a.seq, a.granted = item.GetSeq(), c.GetGranted()
-	if a.granted {
+	if item.GetSeq() < a.seq { // the person has answered again since
+		if !c.GetGranted() && a.grantedAt(item.GetSeq()) {
+			a.yes = a.seq + 1
+		}
 		return
 	}
+	a.seq = item.GetSeq()
+	if c.GetGranted() {
+		if !a.granted() {
+			a.yes = a.seq + 1
+		}
+		return
+	}
+	a.yes = 0
 	if !v.located() {
 		v.forgetPosition()
 	} else if c.GetPurpose() == sdkpb.Consent_PURPOSE_LOCATION_PRECISE && v.positioned {

@@ -32,7 +32,7 @@ func BenchmarkJudge(b *testing.B) {
 	}
 	in := &install{entryKey: "acme/i:phone"}
 	for i := range in.view.answers {
-		in.view.answers[i].granted = true
+		in.view.answers[i].yes = 1
 	}
 	b.Run("judge", func(b *testing.B) {
 		b.ReportAllocs()

@@ -125,6 +125,47 @@ func TestConsentChangesInTheOrderOfItems(t *testing.T) {
 	}
 }
 
+// What a phone noted before its person agreed does not enter the log, however late it
+// comes; nor more exactly than the person agreed to then.
+func TestWhatWasMadeBeforeTheConsentIsNotTakenLater(t *testing.T) {
+	const (
+		fg      = sdkpb.Consent_PURPOSE_LOCATION_FOREGROUND
+		precise = sdkpb.Consent_PURPOSE_LOCATION_PRECISE
+	)
+	w := newWorld(t, ingest.Limits{})
+	head := auth("phone-00001", w.token("phone-00001"))
+	got := w.judgements(head, batch(lifecycle(1, sdkpb.Lifecycle_STATE_FOREGROUND), consent(5, fg, true), fix(3, 0, 0), fix(6, 0.01, 0), consent(8, precise, true), fix(7, 0.02, 0), fix(9, 0.03, 0)))
+	want := map[uint64]string{1: "", 3: "consent_missing location", 5: "", 6: "", 7: "", 8: "", 9: ""}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	exact := map[uint64]bool{}
+	for _, i := range w.log.items(t, "phone-00001") {
+		if l := i.GetLocation(); l != nil {
+			exact[i.GetSeq()] = l.GetLat() == float64(i.GetSeq()-6)/100
+		}
+	}
+	if fmt.Sprint(exact) != fmt.Sprint(map[uint64]bool{6: false, 7: false, 9: true}) {
+		t.Errorf("exact: %v", exact)
+	}
+	// A yes repeated stands since the first; a late no between them ends that.
+	if got := w.judgements(head, batch(consent(20, fg, true), fix(10, 0, 0))); got[10] != "" {
+		t.Errorf("after a repeated yes: %v", got)
+	}
+	if got := w.judgements(head, batch(consent(15, fg, false), fix(11, 0, 0), fix(19, 0, 0), fix(21, 0, 0))); got[11] == "" || got[19] == "" || got[21] != "" {
+		t.Errorf("after a no that came late: %v", got)
+	}
+	// So after a restart, by the state.
+	w.installs.known["phone-00002"] = ingest.Install{
+		Consents: map[engage.Purpose]bool{engage.ConsentLocationForeground: true},
+		Answered: map[engage.Purpose]ingest.Answered{engage.ConsentLocationForeground: {Seq: 9, Since: 4}},
+	}
+	head = auth("phone-00002", w.token("phone-00002"))
+	if got := w.judgements(head, batch(lifecycle(1, sdkpb.Lifecycle_STATE_FOREGROUND), fix(3, 0, 0), consent(8, fg, false), fix(5, 0, 0), fix(10, 0, 0))); got[3] == "" || got[5] == "" || got[10] != "" {
+		t.Errorf("after a restart: %v", got)
+	}
+}
+
 // open2 opens a session of an install that has its token.
 func (w *world) open2(head map[string]string, install string) *raw {
 	w.t.Helper()

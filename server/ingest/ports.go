@@ -83,13 +83,20 @@ type Install struct {
 	Profile    string // whose it is; empty means that it has never been another's than its own
 	From       uint64 // seq of the logout since which it is; 0 means that there was none
 	Consents   map[engage.Purpose]bool
-	Background bool       // the last known phase of the app
-	LastSeq    uint64     // the highest of its items that has taken effect; 0 means not known
-	Position   *geo.Point // the newest, as it is kept (precise or the centre of a cell); nil means none
-	AccuracyM  float64    // of Position, 68 % radius; 0 means not given
-	Platform   string     // as in App; empty means not known
+	Answered   map[engage.Purpose]Answered // to each of Consents; a missing one is the zero Answered
+	Background bool                        // the last known phase of the app
+	LastSeq    uint64                      // the highest of its items that has taken effect; 0 means not known
+	Position   *geo.Point                  // the newest, as it is kept (precise or the centre of a cell); nil means none
+	AccuracyM  float64                     // of Position, 68 % radius; 0 means not given
+	Platform   string                      // as in App; empty means not known
 	Location   sdkpb.Permissions_Location
 	Precision  sdkpb.Permissions_Precision
+}
+
+// Answered says which items a person answered with to a purpose.
+type Answered struct {
+	Seq   uint64 // of the answer in force
+	Since uint64 // of the first of the answers of today's kind in a row; with a yes, what has a lower seq was made without it
 }
 
 // Installs is the read copy of the states of installs.

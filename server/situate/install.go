@@ -20,18 +20,20 @@ type Install struct {
 	Accepted Intervals                        `json:"accepted"`
 	Device   engage.Device                    `json:"device"`
 	Consents engage.ByPurpose[engage.Consent] `json:"consents"`
-	Fix      *Fix                             `json:"fix,omitempty"`     // the newest by occurrence; nil without precise consent
-	Coarse   geo.Cell                         `json:"coarse,omitempty"`  // instead of Fix
-	Tracker  geo.Tracker                      `json:"tracker"`           // where it is and was within the reorder window
-	Edition  uint64                           `json:"edition,omitempty"` // of the places that Tracker has last seen
-	Tracks   engage.Tracks                    `json:"tracks,omitzero"`   // fixes that the history does not have yet
-	Due      time.Time                        `json:"due,omitzero"`      // of the timer that asks what silence means; zero: none is set
-	Session  string                           `json:"session,omitempty"` // of the socket that is open, as far as the log says
-	Said     engage.ByPurpose[uint64]         `json:"said,omitempty"`    // seq of each answer in Consents
-	Since    engage.ByPurpose[uint64]         `json:"since,omitempty"`   // of a yes that repeats: seq of the first of them, see since
-	Orphans  uint64                           `json:"orphans,omitempty"` // items of so early a person that nobody remembers whose they are; dropped
-	Refused  uint64                           `json:"refused,omitempty"` // positions dropped for want of consent
-	Doubted  uint64                           `json:"doubted,omitempty"` // entered regions whose own fix was clearly elsewhere, or did not say that an outline was entered; dropped
+	Fix      *Fix                             `json:"fix,omitempty"`      // the newest by occurrence; nil without precise consent
+	Coarse   geo.Cell                         `json:"coarse,omitempty"`   // instead of Fix
+	Tracker  geo.Tracker                      `json:"tracker"`            // where it is and was within the reorder window
+	Edition  uint64                           `json:"edition,omitempty"`  // of the places that Tracker has last seen
+	Tracks   engage.Tracks                    `json:"tracks,omitzero"`    // fixes that the history does not have yet
+	Due      time.Time                        `json:"due,omitzero"`       // of the timer that asks what silence means; zero: none is set
+	Session  string                           `json:"session,omitempty"`  // of the socket that is open, as far as the log says
+	Claimed  bool                             `json:"claimed,omitempty"`  // the owners of its push tokens were told
+	Imported bool                             `json:"imported,omitempty"` // made up for a push token of a file; no app has been heard of
+	Said     engage.ByPurpose[uint64]         `json:"said,omitempty"`     // seq of each answer in Consents
+	Since    engage.ByPurpose[uint64]         `json:"since,omitempty"`    // of a yes that repeats: seq of the first of them, see since
+	Orphans  uint64                           `json:"orphans,omitempty"`  // items of so early a person that nobody remembers whose they are; dropped
+	Refused  uint64                           `json:"refused,omitempty"`  // positions dropped for want of consent
+	Doubted  uint64                           `json:"doubted,omitempty"`  // entered regions whose own fix was clearly elsewhere, or did not say that an outline was entered; dropped
 }
 
 // Fix is a position of the install.
@@ -67,6 +69,13 @@ func (in *Install) since(p engage.Purpose) uint64 {
 	}
 	said, _ := in.Said.Of(p)
 	return said
+}
+
+// Answered is the seq of the answer to a purpose, and that of the answer from which on
+// the present one stands; 0 for one that was not given.
+func (in *Install) Answered(p engage.Purpose) (seq, since uint64) {
+	seq, _ = in.Said.Of(p)
+	return seq, in.since(p)
 }
 
 // Places are those that the install is visiting, sorted.
