@@ -53,49 +53,56 @@ type field struct {
 	to     int
 }
 
-// next reads the field at a place and gives that of the one after it; false where the
+// next reads the field at a place and gives that of the one after it; below 0 where the
 // general way must decide.
-func next(raw string, at, end int) (f field, after int, ok bool) {
-	tag, at, ok := varint(raw, at, end)
-	if !ok || tag>>3 == 0 || tag>>3 > 100 {
-		return f, 0, false
+func (f *field) next(raw string, at, end int) (after int) {
+	var tag uint64
+	if tag, at = varint(raw, at, end); at < 0 || tag>>3 == 0 || tag>>3 > 100 {
+		return -1
 	}
 	f.num, f.typ = protowire.Number(tag>>3), protowire.Type(tag&7)
 	switch f.typ {
 	case protowire.VarintType:
-		f.number, at, ok = varint(raw, at, end)
-		return f, at, ok
+		f.number, at = varint(raw, at, end)
+		return at
 	case protowire.Fixed64Type:
 		if end-at < 8 {
-			return f, 0, false
+			return -1
 		}
-		for i := range 8 {
-			f.number |= uint64(raw[at+i]) << (8 * i)
-		}
-		return f, at + 8, true
+		b := raw[at : at+8]
+		f.number = uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |
+			uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
+		return at + 8
 	case protowire.BytesType:
-		n, at, ok := varint(raw, at, end)
-		if !ok || n > uint64(end-at) {
-			return f, 0, false
+		n, at := varint(raw, at, end)
+		if at < 0 || n > uint64(end-at) {
+			return -1
 		}
 		f.from, f.to = at, at+int(n)
-		return f, f.to, true
+		return f.to
 	}
-	return f, 0, false
+	return -1
 }
 
 // varint of at most nine bytes; of the few numbers that need ten, the general way
-// knows what they may be.
-func varint(raw string, at, end int) (v uint64, after int, ok bool) {
+// knows what they may be. After is below 0 where there is none.
+func varint(raw string, at, end int) (v uint64, after int) {
+	if at < end && raw[at] < 0x80 { // most are of one byte
+		return uint64(raw[at]), at + 1
+	}
+	return longVarint(raw, at, end)
+}
+
+func longVarint(raw string, at, end int) (v uint64, after int) {
 	for shift := 0; shift < 63 && at < end; shift += 7 {
 		b := raw[at]
 		at++
 		v |= uint64(b&0x7f) << shift
 		if b < 0x80 {
-			return v, at, true
+			return v, at
 		}
 	}
-	return 0, 0, false
+	return 0, -1
 }
 
 // text takes the bytes of a field as it, if it is.
@@ -127,19 +134,26 @@ func (f *field) double(into *float64) bool {
 // does not pay for it.
 const maxSingle = 512
 
-// decodeSingle reads a frame with a batch of one position; nil for any other. Its texts
-// share one copy of raw.
+// decodeSingle reads a frame with a batch of one position; nil for any other.
 func decodeSingle(b []byte) *sdkpb.Frame {
 	if len(b) > maxSingle {
 		return nil
 	}
-	s := &single{}
+	if s := (&single{}); s.decode(b) {
+		return &s.frame
+	}
+	return nil
+}
+
+// decode reads a frame with a batch of one position into s, which is as good as new;
+// false for any other, and then s is not. The texts share one copy of b.
+func (s *single) decode(b []byte) bool {
 	raw := string(b)
 	var f field
 	var ok bool
 	for at := 0; at < len(raw); {
-		if f, at, ok = next(raw, at, len(raw)); !ok {
-			return nil
+		if at = f.next(raw, at, len(raw)); at < 0 {
+			return false
 		}
 		switch f.num {
 		case frameID:
@@ -157,20 +171,53 @@ func decodeSingle(b []byte) *sdkpb.Frame {
 			ok = false
 		}
 		if !ok {
-			return nil
+			return false
 		}
 	}
-	if s.frame.Batch == nil {
-		return nil
+	return s.frame.Batch != nil
+}
+
+// Decoder decodes the messages of one phone after the other into memory that it uses
+// again. The zero value is ready; it is for one goroutine at a time.
+type Decoder struct {
+	single single
+	frames [1]*sdkpb.Frame
+	// used: single is of an earlier message.
+	used bool
+}
+
+// DecodeFrames is that of the codec, but the frames, and all that hangs on them save
+// their texts, are the caller's only until the next call.
+func (d *Decoder) DecodeFrames(c Codec, msg []byte, limit int) ([]*sdkpb.Frame, error) {
+	if _, binary := c.(Protobuf); binary && len(msg) <= maxSingle && (limit <= 0 || len(msg) <= limit) {
+		if raw, only := onlyFrame(msg); only {
+			if d.used {
+				d.single = single{}
+			}
+			d.used = true
+			if d.single.decode(raw) {
+				d.frames[0] = &d.single.frame
+				return d.frames[:], nil
+			}
+		}
 	}
-	return &s.frame
+	return c.DecodeFrames(msg, limit)
+}
+
+// onlyFrame is the frame of a message that has no other.
+func onlyFrame(msg []byte) (raw []byte, ok bool) {
+	n, k := protowire.ConsumeVarint(msg)
+	if k <= 0 || n != uint64(len(msg)-k) {
+		return nil, false
+	}
+	return msg[k:], true
 }
 
 func (s *single) decodeBatch(raw string, at, end int) bool {
 	var f field
 	var ok bool
 	for at < end {
-		if f, at, ok = next(raw, at, end); !ok {
+		if at = f.next(raw, at, end); at < 0 {
 			return false
 		}
 		switch f.num {
@@ -203,7 +250,7 @@ func (o *oneItem) decode(raw string, at, end int) bool {
 	var f field
 	var ok bool
 	for at < end {
-		if f, at, ok = next(raw, at, end); !ok {
+		if at = f.next(raw, at, end); at < 0 {
 			return false
 		}
 		switch f.num {
@@ -235,7 +282,7 @@ func (o *oneItem) decodeLocation(raw string, at, end int) bool {
 	var f field
 	var ok bool
 	for at < end {
-		if f, at, ok = next(raw, at, end); !ok {
+		if at = f.next(raw, at, end); at < 0 {
 			return false
 		}
 		switch f.num {
@@ -289,12 +336,9 @@ func AppendItem(b []byte, item *sdkpb.Item) ([]byte, error) {
 // appendFix adds an item that is a position; false for any other, of which nothing is
 // added.
 func appendFix(b []byte, item *sdkpb.Item) ([]byte, bool) {
-	l := item.Location
-	if l == nil || !utf8.ValidString(item.ItemId) || !utf8.ValidString(item.BootId) ||
+	l := item.GetLocation()
+	if !onlyLocation(item) || !utf8.ValidString(item.ItemId) || !utf8.ValidString(item.BootId) ||
 		len(item.ProtoReflect().GetUnknown()) > 0 || len(l.ProtoReflect().GetUnknown()) > 0 {
-		return b, false
-	}
-	if kind, reject := ItemBody(item); reject != nil || kind != KindLocation {
 		return b, false
 	}
 	b = appendText(b, itemID, item.ItemId)

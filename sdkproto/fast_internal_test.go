@@ -48,7 +48,54 @@ func agree(tb testing.TB, b []byte) (short bool) {
 	if err := proto.Unmarshal(b, &wantItem); (err == nil) != (shortErr == nil) || err == nil && !proto.Equal(item, &wantItem) {
 		tb.Fatalf("%x: UnmarshalItem gives %v, %v; the general way %v, %v", b, item, shortErr, &wantItem, err)
 	}
+	msg := protowire.AppendBytes(nil, b)
+	agreed(tb, msg)
+	if agreed(tb, append(msg, msg...)) && got != nil {
+		tb.Fatalf("%x: two frames were decoded into the memory of one", b)
+	}
 	return got != nil
+}
+
+// again has decoded whatever came before.
+var again Decoder
+
+// agreed fails unless a decoder that was used gives what the codec gives; own reports
+// that it did so in its own memory.
+func agreed(tb testing.TB, msg []byte) (own bool) {
+	tb.Helper()
+	got, err := again.DecodeFrames(Protobuf{}, msg, 0)
+	want, wantErr := Protobuf{}.DecodeFrames(msg, 0)
+	if len(got) != len(want) || (err == nil) != (wantErr == nil) || err != nil && err.Error() != wantErr.Error() {
+		tb.Fatalf("%x: a decoder gives %v, %v; its codec %v, %v", msg, got, err, want, wantErr)
+	}
+	for i := range got {
+		if !proto.Equal(got[i], want[i]) {
+			tb.Fatalf("%x: a decoder gives %v; its codec %v", msg, got[i], want[i])
+		}
+	}
+	return len(got) > 0 && got[0] == &again.single.frame
+}
+
+func TestADecoderKeepsNothingOfTheMessageBefore(t *testing.T) {
+	first, err := again.DecodeFrames(Protobuf{}, protowire.AppendBytes(nil, encoded(t, fixFrame())), 0)
+	if err != nil || first[0] != &again.single.frame {
+		t.Fatalf("%v: it was not decoded into memory that is used again", err)
+	}
+	id, batch := first[0].Batch.Items[0].ItemId, first[0].Batch.BatchId
+	least := &sdkpb.Frame{Batch: &sdkpb.Batch{Items: []*sdkpb.Item{{Location: &sdkpb.Location{}}}}}
+	if !agreed(t, protowire.AppendBytes(nil, encoded(t, least))) {
+		t.Fatal("it was not decoded into memory that is used again")
+	}
+	if id != "item-1" || batch != "b-1" {
+		t.Errorf("the texts of the message before are %q and %q by now", id, batch)
+	}
+	// What was begun and left to the general way is not there either.
+	agreed(t, protowire.AppendBytes(nil, append(encoded(t, fixFrame()), 0x08, 0x80)))
+	agreed(t, protowire.AppendBytes(nil, encoded(t, &sdkpb.Frame{Ping: &sdkpb.Ping{}})))
+	agreed(t, protowire.AppendBytes(nil, encoded(t, least)))
+	if _, err := again.DecodeFrames(Protobuf{}, protowire.AppendBytes(nil, encoded(t, fixFrame())), 10); err == nil {
+		t.Error("a limit of ten bytes did not hold")
+	}
 }
 
 func TestTheShortWayGivesWhatTheGeneralWayGives(t *testing.T) {
@@ -162,6 +209,37 @@ func TestAnItemIsEncodedAsEveryMessageIs(t *testing.T) {
 	}
 }
 
+func TestAPositionBesideAnotherBodyIsNoPosition(t *testing.T) {
+	fields := (&sdkpb.Item{}).ProtoReflect().Descriptor().Fields()
+	bodies := 0
+	for i := range fields.Len() {
+		fd, item := fields.Get(i), fixFrame().Batch.Items[0]
+		if fd.Message() == nil {
+			item.ProtoReflect().Set(fd, some(fd))
+		} else if bodies++; fd.Number() != itemLocation {
+			item.ProtoReflect().Set(fd, item.ProtoReflect().NewField(fd))
+		}
+		kind, reject := ItemBody(item)
+		if lone := fd.Message() == nil || fd.Number() == itemLocation; lone != (reject == nil) || lone && kind != KindLocation {
+			t.Errorf("with %s it is of kind %q, %v", fd.Name(), kind, reject)
+		}
+		if n := itemSize(item); n < proto.Size(item) {
+			t.Errorf("with %s it takes %d bytes, not %d", fd.Name(), proto.Size(item), n)
+		}
+	}
+	if bodies != 12 {
+		t.Errorf("%d bodies: does onlyLocation know all?", bodies)
+	}
+	large := fixFrame().Batch.Items[0]
+	large.Location.ProtoReflect().SetUnknown(protowire.AppendBytes(protowire.AppendTag(nil, 90, protowire.BytesType), make([]byte, MaxItemBytes)))
+	if itemSize(large) != proto.Size(large) {
+		t.Error("the size of a large item is not exact")
+	}
+	if _, reject := ItemBody(nil); reject == nil {
+		t.Error("no item has a body")
+	}
+}
+
 func FuzzShortWay(f *testing.F) {
 	f.Add(encoded(f, fixFrame()))
 	f.Add(encoded(f, fixFrame().Batch.Items[0]))
@@ -242,6 +320,15 @@ func BenchmarkDecodeFix(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			if frames, err := (Protobuf{}).DecodeFrames(msg, 0); err != nil || len(frames) != 1 {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("again", func(b *testing.B) { // as the gateway does
+		var d Decoder
+		b.ReportAllocs()
+		for b.Loop() {
+			if frames, err := d.DecodeFrames(Protobuf{}, msg, 0); err != nil || len(frames) != 1 {
 				b.Fatal(err)
 			}
 		}

@@ -44,6 +44,9 @@ func (k Kind) Observation() bool {
 // ItemBody is the kind of an item. The reject is of code "unsupported" when the
 // item has no body that this version knows, "invalid" when it has two.
 func ItemBody(item *sdkpb.Item) (Kind, *sdkpb.Reject) {
+	if onlyLocation(item) { // most are
+		return KindLocation, nil
+	}
 	var kind Kind
 	n := 0
 	for _, b := range [...]struct {
@@ -77,6 +80,14 @@ func ItemBody(item *sdkpb.Item) (Kind, *sdkpb.Reject) {
 	return "", NewReject(item, RejectInvalid, "", "%d bodies, must be one", n)
 }
 
+// onlyLocation reports whether the body is a position. A test holds it to all bodies
+// that there are.
+func onlyLocation(i *sdkpb.Item) bool {
+	return i != nil && i.Location != nil && i.RegionEvent == nil && i.Event == nil && i.Identify == nil &&
+		i.Preferences == nil && i.Consent == nil && i.PushToken == nil && i.Lifecycle == nil && i.Receipt == nil &&
+		i.Permissions == nil && i.Beacon == nil && i.Logout == nil
+}
+
 // NewReject refuses an item.
 func NewReject(item *sdkpb.Item, code RejectCode, field, format string, args ...any) *sdkpb.Reject {
 	id := item.GetItemId()
@@ -103,7 +114,7 @@ func ValidateItem(item *sdkpb.Item, batch *sdkpb.Batch, received time.Time) *sdk
 	if item.Seq == 0 {
 		v.fail("seq", "must be from 1")
 	}
-	if n := proto.Size(item); n > MaxItemBytes {
+	if n := itemSize(item); n > MaxItemBytes {
 		v.reject(RejectTooLarge, "", "%d bytes, at most %d", n, MaxItemBytes)
 	}
 	if v.bad != nil {
@@ -120,6 +131,18 @@ func ValidateItem(item *sdkpb.Item, batch *sdkpb.Batch, received time.Time) *sdk
 		}
 	}
 	return v.bad
+}
+
+// itemSize is how many bytes the item takes, or of a short position something more.
+func itemSize(item *sdkpb.Item) int {
+	const most = 256 // of all but the texts and what is not known
+	if onlyLocation(item) {
+		n := most + len(item.ItemId) + len(item.BootId) + len(item.ProtoReflect().GetUnknown()) + len(item.Location.ProtoReflect().GetUnknown())
+		if n <= MaxItemBytes {
+			return n
+		}
+	}
+	return proto.Size(item)
 }
 
 // itemCheck keeps the first fault.
