@@ -23,6 +23,13 @@ type apiError struct {
 	status     string   // "INVALID_ARGUMENT"; empty when the body is none of Google's
 	code       string   // FcmError's errorCode; empty without such a detail
 	violations []string // BadRequest's fields
+	quota      string   // lower case: what QuotaFailure and ErrorInfo say of the quota; empty without
+}
+
+// platform tells whether FCM could not speak to APNs or a Web Push service, with a
+// credential that is kept in the Firebase project and is none of ours.
+func (e apiError) platform() bool {
+	return e.code == "THIRD_PARTY_AUTH_ERROR" || e.code == "APNS_AUTH_ERROR"
 }
 
 // parseError reads an error body; anything but Google's JSON gives the zero
@@ -45,6 +52,11 @@ func parseError(body []byte) apiError {
 			FieldViolations []struct {
 				Field string `json:"field"`
 			} `json:"fieldViolations"`
+			Violations []struct {
+				Subject     string `json:"subject"`
+				Description string `json:"description"`
+			} `json:"violations"`
+			Metadata map[string]string `json:"metadata"`
 		}
 		if json.Unmarshal(raw, &d) != nil {
 			continue // a detail of a shape that we do not know
@@ -56,6 +68,12 @@ func parseError(body []byte) apiError {
 			for _, v := range d.FieldViolations {
 				e.violations = append(e.violations, v.Field)
 			}
+		case strings.HasSuffix(d.Type, "/google.rpc.QuotaFailure"):
+			for _, v := range d.Violations {
+				e.quota += " " + strings.ToLower(v.Subject+" "+v.Description)
+			}
+		case strings.HasSuffix(d.Type, "/google.rpc.ErrorInfo"):
+			e.quota += " " + strings.ToLower(d.Metadata["quota_metric"]+" "+d.Metadata["quota_limit"])
 		}
 	}
 	return e
@@ -72,32 +90,62 @@ func (e apiError) reason(status int) string {
 	return "http_" + strconv.Itoa(status)
 }
 
-// classify maps an answer to an Outcome. name is what FCM called the accepted
-// message, empty if its answer was unreadable.
-func classify(r h2conn.Result, name string, now time.Time) channels.Outcome {
-	out := channels.Outcome{Status: r.Status}
+// classify maps an answer to an Outcome.
+func classify(r h2conn.Result, now time.Time) channels.Outcome {
+	out := channels.Outcome{Status: r.Status, Raw: raw(r.Body)}
 	if r.Status == http.StatusOK {
-		if name == "" {
+		var answer struct {
+			Name string `json:"name"`
+		}
+		if json.Unmarshal(r.Body, &answer) != nil || answer.Name == "" {
 			// Not FCM's answer, perhaps a proxy's: FCM may have taken it or not.
 			out.Kind, out.Reason, out.Ambiguous = channels.RetryAfter, "unreadable_answer", true
 			return out
 		}
-		out.Kind, out.ProviderID = channels.Accepted, name
+		out.Kind, out.ProviderID = channels.Accepted, answer.Name
 		return out
 	}
 	e := parseError(r.Body)
 	out.Reason = e.reason(r.Status)
 	out.Kind = kindOf(r.Status, e)
-	if out.Kind == channels.RetryAfter {
+	switch out.Kind {
+	case channels.RetryAfter:
 		wait, given := h2conn.RetryAfter(r.Header, now)
-		if !given && r.Status == http.StatusTooManyRequests {
-			wait = quotaPause
+		if r.Status == http.StatusTooManyRequests {
+			if !given {
+				wait = quotaPause
+			}
+			out.Scope = quotaScope(e)
 		}
 		out.RetryAfter = wait
 		// A gateway that gave up waiting does not know what became of it.
 		out.Ambiguous = r.Status == http.StatusGatewayTimeout
+	case channels.Misconfigured:
+		out.Scope = channels.ScopeCredential
+		if e.platform() {
+			out.Scope = channels.ScopePlatform
+		}
 	}
 	return out
+}
+
+// raw is an answer for people.
+func raw(body []byte) string {
+	if len(body) > channels.MaxRaw {
+		body = body[:channels.MaxRaw]
+	}
+	return strings.ToValidUTF8(string(body), "\ufffd")
+}
+
+// quotaScope is whom a 429 is about.
+func quotaScope(e apiError) channels.Scope {
+	switch {
+	case strings.Contains(e.quota, "device"), strings.Contains(e.quota, "token:"):
+		return channels.ScopeDevice
+	case strings.Contains(e.quota, "topic"):
+		return ""
+	}
+	return channels.ScopeCredential
 }
 
 func kindOf(status int, e apiError) channels.Kind {
@@ -106,13 +154,14 @@ func kindOf(status int, e apiError) channels.Kind {
 		return channels.RetryAfter
 	case status >= 300 && status < 400:
 		return channels.Misconfigured // something between us and FCM redirects
-	case e.code == "UNREGISTERED", e.code == "UNREGISTERED_FID", e.code == "SENDER_ID_MISMATCH":
+	case e.code == "UNREGISTERED", e.code == "SENDER_ID_MISMATCH":
 		return channels.TokenGone
-	case e.code == "THIRD_PARTY_AUTH_ERROR", e.code == "APNS_AUTH_ERROR":
+	case e.platform():
 		return channels.Misconfigured
 	case status == http.StatusBadRequest:
 		return badRequest(e)
-	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusNotFound:
+	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusNotFound,
+		status == http.StatusProxyAuthRequired:
 		return channels.Misconfigured // the credential, or a project that does not exist
 	}
 	return channels.Rejected
@@ -127,7 +176,7 @@ func badRequest(e apiError) channels.Kind {
 		return channels.Rejected
 	}
 	for _, f := range e.violations {
-		if f != "message.token" {
+		if f != "message.token" && f != "message.fid" {
 			return channels.Rejected
 		}
 	}
@@ -143,12 +192,12 @@ func authOutcome(err error, now time.Time) (channels.Outcome, error) {
 	if !errors.As(err, &refused) || refused.Response == nil {
 		return channels.Outcome{Kind: channels.RetryAfter, Reason: "oauth_unavailable"}, nil
 	}
-	out := channels.Outcome{Kind: channels.RetryAfter, Status: refused.Response.StatusCode, Reason: "oauth_unavailable"}
+	out := channels.Outcome{Kind: channels.RetryAfter, Status: refused.Response.StatusCode, Reason: "oauth_unavailable", Raw: raw(refused.Body)}
 	if s := out.Status; s >= 300 && s < 500 && s != http.StatusTooManyRequests && s != http.StatusRequestTimeout {
 		var doc struct {
 			Error string `json:"error"`
 		}
-		out.Kind, out.Reason = channels.Misconfigured, "oauth_refused"
+		out.Kind, out.Reason, out.Scope = channels.Misconfigured, "oauth_refused", channels.ScopeCredential
 		if json.Unmarshal(refused.Body, &doc) == nil && doc.Error != "" {
 			out.Reason = doc.Error
 		}

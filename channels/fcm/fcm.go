@@ -1,11 +1,12 @@
 // Package fcm sends pushes through Firebase Cloud Messaging's HTTP v1 API.
 //
-// It uses the Firebase Admin SDK's message types and its rendering, but puts its
-// own transport under the SDK: that records what FCM said (the SDK loses status
-// and details of some answers) and answers the SDK so that its own retries, up
-// to four and without jitter, never happen. The durable queue above owns retries;
-// one Send is one attempt. The exception is a 401, upon which the access token
-// is renewed once and the request repeated: FCM has not looked at it.
+// It uses the Firebase Admin SDK's message types and Google's credentials, but not
+// the SDK's client: that repeats on its own, up to four times and without jitter,
+// loses status and details of some answers, and marshals at ten times the cost.
+// What is sent is the JSON that the SDK would send (a test compares them), over
+// owned HTTP/2 connections. The durable queue above owns retries; one Send is one
+// attempt. The exception is a 401, upon which the access token is renewed once and
+// the request repeated: FCM has not looked at it.
 //
 // # What the outcomes rest on
 //
@@ -17,27 +18,31 @@
 // message, not a thousand uninstalled apps. An INVALID_ARGUMENT that blames
 // another field, or that comes without details (FCM's answer to an oversized
 // message), is Rejected and leaves the token alone.
+//
+// A 429 says in its details which quota is used up: the device's (ScopeDevice), a
+// topic's (no scope) or the project's, which is also what is taken for granted when
+// it does not say (ScopeCredential). A 5xx has no scope: it says that this request
+// failed, and a tenth of them failing is no reason to stop all.
+//
+// Misconfigured has ScopePlatform for THIRD_PARTY_AUTH_ERROR, FCM's word for a bad
+// APNs or Web Push key in the Firebase project: only that platform's phones are
+// affected. All else of the kind (no valid access token, no permission, no such
+// project, the API disabled) has ScopeCredential.
 package fcm
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
-	firebase "firebase.google.com/go/v4"
-	"firebase.google.com/go/v4/messaging"
 	"golang.org/x/oauth2/google"
-	"google.golang.org/api/option"
 
 	"github.com/footfall-engage/footfall/channels"
 	"github.com/footfall-engage/footfall/channels/internal/h2conn"
@@ -76,7 +81,7 @@ type Options struct {
 // Sender sends to one Firebase project. It is safe for concurrent use.
 type Sender struct {
 	opts   Options
-	client *messaging.Client
+	path   string // of send requests
 	tokens *tokens
 	pool   *h2conn.Pool
 	log    *slog.Logger
@@ -120,23 +125,13 @@ func New(o Options) (*Sender, error) {
 		o.Now = time.Now
 	}
 	tlsConfig := &tls.Config{RootCAs: o.RootCAs, MinVersion: tls.VersionTLS12}
-	s := &Sender{
+	return &Sender{
 		opts:   o,
+		path:   strings.TrimSuffix(base.Path, "/") + "/v1/projects/" + o.ProjectID + "/messages:send",
 		tokens: newTokens(conf, tlsConfig, o.Now),
 		pool:   h2conn.New(h2conn.Options{URL: base, TLS: tlsConfig, MaxConns: o.MaxConns}),
 		log:    o.Logger,
-	}
-	ctx := context.Background()
-	app, err := firebase.NewApp(ctx, &firebase.Config{ProjectID: o.ProjectID},
-		option.WithHTTPClient(&http.Client{Transport: (*recorder)(s)}),
-		option.WithEndpoint(strings.TrimSuffix(o.Endpoint, "/")+"/v1"))
-	if err == nil {
-		s.client, err = app.Messaging(ctx)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("set up the Firebase messaging client: %w", err)
-	}
-	return s, nil
+	}, nil
 }
 
 // Close closes the connections and returns when nothing of the sender runs any
@@ -147,111 +142,70 @@ func (s *Sender) Close() error {
 	return nil
 }
 
-// record is what one call of the SDK did on the network. It travels to the
-// transport in the context because the SDK has no other way through.
-type record struct {
-	made    bool // the one attempt was made
-	result  h2conn.Result
-	authErr error // no access token could be had, so that no attempt was made
-}
-
-type recordKey struct{}
-
 // Send makes one attempt.
 func (s *Sender) Send(ctx context.Context, m channels.Message) (channels.Outcome, error) {
 	if err := ctx.Err(); err != nil {
 		return channels.Outcome{}, fmt.Errorf("nothing was sent: %w", err)
 	}
-	msg, err := s.message(m)
-	if err != nil {
+	now := s.opts.Now()
+	if err := check(&m, now); err != nil {
+		return channels.Outcome{}, err
+	}
+	msg := s.message(&m, now)
+	if err := checkSize(&m, msg); err != nil {
 		return channels.Outcome{}, err
 	}
 	limited, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
-	var rec record
-	name, err := s.client.Send(context.WithValue(limited, recordKey{}, &rec), msg)
-	if !rec.made {
-		// The SDK refused the message before it asked the transport.
-		return channels.Outcome{}, &channels.MessageError{Code: channels.Invalid, Field: "message", Msg: err.Error()}
-	}
-	out, err := s.outcome(ctx, &rec, name)
+	res, err := s.attempt(limited, encode(msg, m.Target.FID, m.DryRun))
+	out, err := s.outcome(ctx, res, err)
 	if err != nil {
 		return channels.Outcome{}, err
 	}
-	s.log.LogAttrs(ctx, slog.LevelDebug, "fcm attempt",
-		slog.String("attempt_id", m.AttemptID), slog.Any("token", m.Target.Token),
-		slog.String("kind", string(out.Kind)), slog.Int("status", out.Status),
-		slog.String("reason", out.Reason), slog.Bool("ambiguous", out.Ambiguous))
+	if s.log.Enabled(ctx, slog.LevelDebug) {
+		s.log.LogAttrs(ctx, slog.LevelDebug, "fcm attempt",
+			slog.String("attempt_id", m.AttemptID), slog.Any("token", m.Target.Token),
+			slog.String("kind", string(out.Kind)), slog.Int("status", out.Status),
+			slog.String("reason", out.Reason), slog.Bool("ambiguous", out.Ambiguous))
+	}
 	return out, nil
 }
 
-func (s *Sender) outcome(ctx context.Context, rec *record, name string) (channels.Outcome, error) {
+// outcome is what an attempt came to. authErr is why there was none: no access token
+// could be had.
+func (s *Sender) outcome(ctx context.Context, res h2conn.Result, authErr error) (channels.Outcome, error) {
 	switch {
-	case rec.authErr != nil:
+	case authErr != nil:
 		if ctx.Err() != nil {
 			return channels.Outcome{}, fmt.Errorf("nothing was sent: %w", ctx.Err())
 		}
-		return authOutcome(rec.authErr, s.opts.Now())
-	case rec.result.Status == 0:
-		return h2conn.NoAnswer(ctx, rec.result)
+		return authOutcome(authErr, s.opts.Now())
+	case res.Status == 0:
+		return h2conn.NoAnswer(ctx, res)
 	default:
-		return classify(rec.result, name, s.opts.Now()), nil
+		return classify(res, s.opts.Now()), nil
 	}
-}
-
-// recorder is the Sender as the SDK's transport. It never lets the SDK see an
-// error or a 503, the two things that it repeats.
-type recorder Sender
-
-// RoundTrip makes the one attempt and records it.
-func (t *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
-	defer func() { _ = req.Body.Close() }()
-	rec, ok := req.Context().Value(recordKey{}).(*record)
-	if !ok {
-		return nil, errors.New("fcm: a request outside Send")
-	}
-	if !rec.made {
-		rec.made = true
-		body, err := io.ReadAll(req.Body)
-		if err != nil {
-			return nil, fmt.Errorf("read the SDK's request: %w", err)
-		}
-		t.attempt(req, body, rec)
-	}
-	status := rec.result.Status
-	answer := rec.result.Body
-	if status != http.StatusOK {
-		status, answer = http.StatusInternalServerError, nil
-	}
-	return &http.Response{
-		StatusCode: status, Proto: "HTTP/2.0", ProtoMajor: 2,
-		Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(answer)), Request: req,
-	}, nil
 }
 
 // attempt sends the request; after a 401 it renews the access token and repeats
-// it once.
-func (t *recorder) attempt(req *http.Request, body []byte, rec *record) {
-	ctx := req.Context()
-	token, err := t.tokens.get(ctx)
+// it once. An error means that no access token could be had.
+func (s *Sender) attempt(ctx context.Context, body []byte) (h2conn.Result, error) {
+	b, err := s.tokens.get(ctx)
 	if err != nil {
-		rec.authErr = err
-		return
+		return h2conn.Result{}, err
 	}
 	for {
-		header := req.Header.Clone()
-		header.Set("Authorization", "Bearer "+token)
-		rec.result = t.pool.Do(ctx, h2conn.Request{Path: req.URL.Path, Header: header, Body: body})
-		if rec.result.Status != http.StatusUnauthorized || parseError(rec.result.Body).code == "THIRD_PARTY_AUTH_ERROR" {
-			if rec.result.Status != 0 {
-				t.tokens.worked(token)
+		res := s.pool.Do(ctx, h2conn.Request{Path: s.path, Header: b.header, Body: body})
+		if res.Status != http.StatusUnauthorized || parseError(res.Body).platform() {
+			if res.Status != 0 {
+				s.tokens.worked(b)
 			}
-			return
+			return res, nil
 		}
-		renewed, again := t.tokens.renew(ctx, token)
+		renewed, again := s.tokens.renew(ctx, b)
 		if !again {
-			return // the 401 stands
+			return res, nil // the 401 stands
 		}
-		token = renewed
+		b = renewed
 	}
 }

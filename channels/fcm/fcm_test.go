@@ -101,8 +101,8 @@ func TestEachAnswerHasItsOutcomeAndIsOneRequest(t *testing.T) {
 		{"unregistered", channels.Outcome{Kind: channels.TokenGone, Status: 404, Reason: "UNREGISTERED"}},
 		{"mismatch", channels.Outcome{Kind: channels.TokenGone, Status: 403, Reason: "SENDER_ID_MISMATCH"}},
 		{"invalid", channels.Outcome{Kind: channels.TokenGone, Status: 400, Reason: "INVALID_ARGUMENT"}},
-		{"apnsauth", channels.Outcome{Kind: channels.Misconfigured, Status: 401, Reason: "THIRD_PARTY_AUTH_ERROR"}},
-		{"quota", channels.Outcome{Kind: channels.RetryAfter, Status: 429, Reason: "QUOTA_EXCEEDED", RetryAfter: time.Second}},
+		{"apnsauth", channels.Outcome{Kind: channels.Misconfigured, Status: 401, Reason: "THIRD_PARTY_AUTH_ERROR", Scope: channels.ScopePlatform}},
+		{"quota", channels.Outcome{Kind: channels.RetryAfter, Status: 429, Reason: "QUOTA_EXCEEDED", RetryAfter: time.Second, Scope: channels.ScopeCredential}},
 		{"outage", channels.Outcome{Kind: channels.RetryAfter, Status: 503, Reason: "UNAVAILABLE", RetryAfter: time.Second}},
 		{"internal", channels.Outcome{Kind: channels.RetryAfter, Status: 500, Reason: "INTERNAL"}},
 		{"html502", channels.Outcome{Kind: channels.RetryAfter, Status: 502, Reason: "http_502"}},
@@ -120,6 +120,10 @@ func TestEachAnswerHasItsOutcomeAndIsOneRequest(t *testing.T) {
 				}
 				got.ProviderID = ""
 			}
+			if (got.Raw == "") != (got.Status == 0) {
+				t.Errorf("raw answer %q", got.Raw)
+			}
+			got.Raw = ""
 			if got != c.want {
 				t.Errorf("got  %+v\nwant %+v", got, c.want)
 			}
@@ -207,53 +211,20 @@ func golden(t *testing.T, name string, got []byte) {
 	}
 }
 
-func TestMalformedMessagesAreRefusedWithoutARequest(t *testing.T) {
-	now := time.Now()
-	sim := start(t, fcmsim.Options{})
-	s := sender(t, sim, func(o *fcm.Options) { o.Now = func() time.Time { return now } })
-	for _, c := range []struct {
-		name   string
-		change func(*channels.Message)
-		code   channels.MessageErrorCode
-		field  string
-	}{
-		{"no token", func(m *channels.Message) { m.Target.Token = "" }, channels.Missing, "target.token"},
-		{"no attempt id", func(m *channels.Message) { m.AttemptID = "" }, channels.Missing, "attempt_id"},
-		{"long attempt id", func(m *channels.Message) { m.AttemptID = strings.Repeat("a", 65) }, channels.TooLong, "attempt_id"},
-		{"long body", func(m *channels.Message) { m.Body = strings.Repeat("b", 4096) }, channels.TooLong, "body"},
-		{"long data", func(m *channels.Message) {
-			m.Data = map[string]string{"a": strings.Repeat("x", 1000), "b": strings.Repeat("x", 3100)}
-		}, channels.TooLong, "data.b"},
-		{"long link", func(m *channels.Message) { m.DeepLink = strings.Repeat("l", 5000) }, channels.TooLong, "deep_link"},
-		{"reserved by FCM", func(m *channels.Message) { m.Data = map[string]string{"google.x": ""} }, channels.Reserved, "data.google.x"},
-		{"reserved by us", func(m *channels.Message) { m.Data = map[string]string{"footfall_message_id": "x"} }, channels.Reserved, "data.footfall_message_id"},
-		{"expired", func(m *channels.Message) { m.ExpiresAt = now }, channels.Expired, "expires_at"},
-		{"image", func(m *channels.Message) { m.ImageURL = "u.png" }, channels.Invalid, "image_url"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			m := message("plain")
-			c.change(&m)
-			_, err := s.Send(t.Context(), m)
-			var me *channels.MessageError
-			if !errors.As(err, &me) || me.Code != c.code || me.Field != c.field {
-				t.Errorf("got %v, want %s of %s", err, c.code, c.field)
-			}
-		})
-	}
-	if n := len(sim.Requests()); n != 0 {
-		t.Errorf("%d requests", n)
-	}
-}
-
 func TestLargestMessagePasses(t *testing.T) {
 	sim := start(t, fcmsim.Options{})
 	s := sender(t, sim, nil)
 	m := message("plain")
 	m.Body = ""
-	rest := len(m.Title) + len("footfall_message_id"+m.DeliveryID+"footfall_campaign_id"+m.CampaignID)
+	rest := len(m.Title) + len("footfall_message_id"+m.DeliveryID+"footfall_campaign_id"+m.CampaignID+m.AttemptID)
 	m.Body = strings.Repeat("b", 4096-rest)
 	if out, err := s.Send(t.Context(), m); err != nil || out.Kind != channels.Accepted {
 		t.Error(out, err)
+	}
+	m.Body += "b"
+	var me *channels.MessageError
+	if _, err := s.Send(t.Context(), m); !errors.As(err, &me) || me.Code != channels.TooLong || me.Field != "body" {
+		t.Error(err)
 	}
 }
 

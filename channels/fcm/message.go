@@ -1,9 +1,11 @@
 package fcm
 
 import (
-	"fmt"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
 	"maps"
-	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -12,112 +14,198 @@ import (
 	"github.com/footfall-engage/footfall/channels"
 )
 
-const (
-	// maxPayload is FCM's limit for notification and data of a message to a
-	// token, in bytes of UTF-8.
-	maxPayload = 4096
-	maxTTL     = 28 * 24 * time.Hour // longer ones are refused
-	maxTag     = 64                  // ours; the same as APNs' for apns-collapse-id
-)
-
-// Keys that travel in data. Every key that begins with "footfall_" is ours.
+// Keys that travel in data, beside the message's own. sdkproto/README.md ("Push
+// payload") tells the SDKs of them. Every key that begins with "footfall_" is ours.
 const (
 	keyMessageID  = "footfall_message_id"  // the delivery: the SDK's dedupe key
 	keyCampaignID = "footfall_campaign_id" // absent when the message has none
 	keyDeepLink   = "deep_link"            // absent when the message has none
+	keyActions    = "footfall_actions"     // JSON array of {"id", "label", "deep_link"}; absent when the message has none
 )
 
-// message maps a Message onto FCM's. The attempt id is both the tag, by which
-// Android replaces what it shows, and the collapse key, by which FCM replaces
-// what it stores for an unreachable phone (it keeps four keys per app and phone).
-func (s *Sender) message(m channels.Message) (*messaging.Message, error) {
-	now := s.opts.Now()
-	switch {
-	case m.Target.Token == "":
-		return nil, &channels.MessageError{Code: channels.Missing, Field: "target.token", Msg: "FCM needs a registration token"}
-	case m.AttemptID == "":
-		return nil, &channels.MessageError{Code: channels.Missing, Field: "attempt_id", Msg: "without it a repeat could not replace"}
-	case len(m.AttemptID) > maxTag:
-		return nil, &channels.MessageError{Code: channels.TooLong, Field: "attempt_id", Msg: fmt.Sprintf("%d bytes, at most %d", len(m.AttemptID), maxTag)}
-	case !m.ExpiresAt.IsZero() && !m.ExpiresAt.After(now):
-		return nil, &channels.MessageError{Code: channels.Expired, Field: "expires_at", Msg: "it has passed"}
+// message maps a checked Message onto the SDK's.
+//
+// The replace key is CollapseKey, else the attempt id: as collapse_key FCM replaces
+// by it what it stores for an unreachable phone (it keeps four keys per app and
+// phone), as tag Android replaces by it what it shows; apns-collapse-id and Web
+// Push's Topic and tag are the same for the others.
+func (s *Sender) message(m *channels.Message, now time.Time) *messaging.Message {
+	msg := &messaging.Message{Token: string(m.Target.Token), Data: data(m)}
+	if m.Label != "" {
+		msg.FCMOptions = &messaging.FCMOptions{AnalyticsLabel: m.Label}
 	}
-	if m.ImageURL != "" {
-		if u, err := url.Parse(m.ImageURL); err != nil || u.Host == "" {
-			return nil, &channels.MessageError{Code: channels.Invalid, Field: "image_url", Msg: "must be an absolute URL"}
-		}
+	if !silent(m) {
+		msg.Notification = &messaging.Notification{Title: m.Title, Body: m.Body, ImageURL: m.ImageURL}
 	}
-	for k := range m.Data {
-		if reserved(k) {
-			return nil, &channels.MessageError{Code: channels.Reserved, Field: "data." + k, Msg: "the key belongs to FCM or to Footfall"}
-		}
+	ttl := ttlOf(m, now)
+	switch m.Target.Platform {
+	case platformAndroid:
+		msg.Android = s.android(m, ttl)
+	case platformIOS:
+		msg.APNS = apple(m, now)
+	case platformWeb:
+		msg.Webpush = web(m, ttl)
+	default:
+		msg.Android, msg.APNS = s.android(m, ttl), apple(m, now)
 	}
-	data := make(map[string]string, len(m.Data)+3)
-	maps.Copy(data, m.Data)
-	for k, v := range map[string]string{keyMessageID: m.DeliveryID, keyCampaignID: m.CampaignID, keyDeepLink: m.DeepLink} {
-		if v != "" {
-			data[k] = v
-		}
-	}
-	if err := checkSize(m, data); err != nil {
-		return nil, err
-	}
+	return msg
+}
 
-	android := &messaging.AndroidConfig{
-		CollapseKey:  m.AttemptID,
-		Priority:     "normal",
-		Notification: &messaging.AndroidNotification{Tag: m.AttemptID, ChannelID: s.opts.ChannelID},
+// The platforms of a Target.
+const (
+	platformAndroid = "android"
+	platformIOS     = "ios"
+	platformWeb     = "web"
+)
+
+func silent(m *channels.Message) bool { return m.Kind == channels.Silent }
+
+// replaceKey is by what a message replaces another.
+func replaceKey(m *channels.Message) string {
+	if m.CollapseKey != "" {
+		return m.CollapseKey
+	}
+	return m.AttemptID
+}
+
+// ttlOf is how long FCM keeps a message for a phone that it cannot reach; nil means
+// FCM's own four weeks. Below a second it is 0: now or never.
+func ttlOf(m *channels.Message, now time.Time) *time.Duration {
+	var ttl time.Duration
+	switch {
+	case m.NowOrNever:
+	case m.ExpiresAt.IsZero():
+		return nil
+	default:
+		ttl = min(m.ExpiresAt.Sub(now).Truncate(time.Second), maxTTL)
+	}
+	return &ttl
+}
+
+func data(m *channels.Message) map[string]string {
+	d := make(map[string]string, len(m.Data)+4)
+	maps.Copy(d, m.Data)
+	for _, kv := range [...][2]string{{keyMessageID, m.DeliveryID}, {keyCampaignID, m.CampaignID}, {keyDeepLink, m.DeepLink}} {
+		if kv[1] != "" {
+			d[kv[0]] = kv[1]
+		}
+	}
+	if len(m.Actions) > 0 && !silent(m) {
+		d[keyActions] = actions(m.Actions)
+	}
+	return d
+}
+
+// actions is the value of keyActions.
+func actions(as []channels.Action) string {
+	type action struct {
+		ID       string `json:"id"`
+		Label    string `json:"label"`
+		DeepLink string `json:"deep_link,omitempty"`
+	}
+	list := make([]action, len(as))
+	for i, a := range as {
+		list[i] = action(a)
+	}
+	b, err := json.Marshal(list)
+	if err != nil {
+		return "" // strings can be marshalled
+	}
+	return string(b)
+}
+
+func (s *Sender) android(m *channels.Message, ttl *time.Duration) *messaging.AndroidConfig {
+	key := replaceKey(m)
+	a := &messaging.AndroidConfig{CollapseKey: key, Priority: "normal", TTL: ttl}
+	if m.HighPrio {
+		a.Priority = "high"
+	}
+	if silent(m) {
+		return a
+	}
+	a.Notification = &messaging.AndroidNotification{Tag: key, ChannelID: m.Android.ChannelID, Sound: m.Sound}
+	if a.Notification.ChannelID == "" {
+		a.Notification.ChannelID = s.opts.ChannelID
 	}
 	if m.HighPrio {
-		android.Priority = "high"
-		android.Notification.Priority = messaging.PriorityHigh
+		a.Notification.Priority = messaging.PriorityHigh
 	}
-	if !m.ExpiresAt.IsZero() {
-		// Below a second it is 0: now or never.
-		ttl := min(m.ExpiresAt.Sub(now).Truncate(time.Second), maxTTL)
-		android.TTL = &ttl
-	}
-	return &messaging.Message{
-		Token:        string(m.Target.Token),
-		Notification: &messaging.Notification{Title: m.Title, Body: m.Body, ImageURL: m.ImageURL},
-		Data:         data,
-		Android:      android,
-	}, nil
+	return a
 }
 
-// reserved tells whether a data key may not be the caller's.
-func reserved(k string) bool {
-	switch k {
-	case "from", "message_type", "collapse_key", "notification", keyDeepLink, "":
-		return true
+// apple is what FCM passes on to APNs. Title and body come from the message's
+// notification, unless there is a subtitle: an alert of one's own replaces it whole.
+func apple(m *channels.Message, now time.Time) *messaging.APNSConfig {
+	h := map[string]string{"apns-push-type": "alert", "apns-priority": "5", "apns-collapse-id": replaceKey(m)}
+	switch {
+	case m.NowOrNever:
+		h["apns-expiration"] = "0"
+	case !m.ExpiresAt.IsZero():
+		// FCM refuses what is kept longer than it keeps itself.
+		h["apns-expiration"] = strconv.FormatInt(min(m.ExpiresAt.Unix(), now.Add(maxTTL).Unix()), 10)
 	}
-	return strings.HasPrefix(k, "gcm") || strings.HasPrefix(k, "google") || strings.HasPrefix(k, "footfall_")
+	if silent(m) {
+		h["apns-push-type"] = "background" // which must have priority 5
+		return &messaging.APNSConfig{Headers: h, Payload: &messaging.APNSPayload{Aps: &messaging.Aps{ContentAvailable: true}}}
+	}
+	if m.HighPrio {
+		h["apns-priority"] = "10"
+	}
+	aps := &messaging.Aps{
+		Badge: m.Badge, Sound: m.Sound, Category: m.Apple.Category, ThreadID: m.Apple.ThreadID,
+		MutableContent: m.Apple.MutableContent || m.ImageURL != "",
+	}
+	if m.Subtitle != "" {
+		aps.Alert = &messaging.ApsAlert{Title: m.Title, SubTitle: m.Subtitle, Body: m.Body}
+	}
+	if m.Apple.Interruption != "" || m.Apple.Relevance != 0 {
+		aps.CustomData = make(map[string]any, 2)
+		if m.Apple.Interruption != "" {
+			aps.CustomData["interruption-level"] = m.Apple.Interruption
+		}
+		if m.Apple.Relevance != 0 {
+			aps.CustomData["relevance-score"] = m.Apple.Relevance
+		}
+	}
+	if m.Apple.Interruption == critical {
+		aps.CriticalSound = &messaging.CriticalSound{Critical: true, Name: m.Sound, Volume: m.Apple.CriticalVolume}
+		aps.Sound = ""
+		if aps.CriticalSound.Name == "" {
+			aps.CriticalSound.Name = "default"
+		}
+		if aps.CriticalSound.Volume == 0 {
+			aps.CriticalSound.Volume = 1
+		}
+	}
+	return &messaging.APNSConfig{Headers: h, Payload: &messaging.APNSPayload{Aps: aps}}
 }
 
-// checkSize refuses what FCM would, and names the field that takes most room.
-func checkSize(m channels.Message, data map[string]string) error {
-	total, longest, most := 0, "", 0
-	add := func(field string, n int) {
-		total += n
-		if n > most || n == most && field < longest {
-			longest, most = field, n
-		}
+// web is for browsers (RFC 8030).
+func web(m *channels.Message, ttl *time.Duration) *messaging.WebpushConfig {
+	h := map[string]string{"Urgency": "normal", "Topic": topic(replaceKey(m))}
+	if m.HighPrio {
+		h["Urgency"] = "high"
 	}
-	add("title", len(m.Title))
-	add("body", len(m.Body))
-	add("image_url", len(m.ImageURL))
-	for k, v := range data {
-		field := "data." + k
-		if k == keyDeepLink {
-			field = k
-		}
-		add(field, len(k)+len(v))
+	if ttl != nil {
+		h["TTL"] = strconv.FormatInt(int64(*ttl/time.Second), 10)
 	}
-	if total <= maxPayload {
-		return nil
+	w := &messaging.WebpushConfig{Headers: h}
+	if silent(m) {
+		return w
 	}
-	return &channels.MessageError{
-		Code: channels.TooLong, Field: longest,
-		Msg: fmt.Sprintf("%d bytes of a message of %d, which may have %d", most, total, maxPayload),
+	w.Notification = &messaging.WebpushNotification{Tag: replaceKey(m)}
+	for _, a := range m.Actions {
+		w.Notification.Actions = append(w.Notification.Actions, &messaging.WebpushNotificationAction{Action: a.ID, Title: a.Label})
 	}
+	if strings.HasPrefix(m.DeepLink, "https://") { // FCM takes no other
+		w.FCMOptions = &messaging.WebpushFCMOptions{Link: m.DeepLink}
+	}
+	return w
+}
+
+// topic is a key as RFC 8030 §5.4 wants it: at most 32 characters of the URL-safe
+// alphabet.
+func topic(key string) string {
+	sum := sha256.Sum256([]byte(key))
+	return base64.RawURLEncoding.EncodeToString(sum[:24])
 }

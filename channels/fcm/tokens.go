@@ -20,11 +20,16 @@ const (
 	lastUse = 10 * time.Second
 	// renewPause keeps a credential that is refused again and again from asking
 	// for a new token with every send.
-	renewPause   = time.Minute
+	renewPause = time.Minute
+	// failPause is how long after a failed fetch the next is not begun.
+	failPause    = time.Second
 	fetchTimeout = 10 * time.Second
 )
 
-var errTokensClosed = errors.New("fcm: sender is closed")
+var (
+	errTokensClosed = errors.New("fcm: sender is closed")
+	errRefused      = errors.New("fcm: the new access token is refused already")
+)
 
 // tokens hands out access tokens: one fetch at a time, waited for no longer than
 // the caller wants.
@@ -37,12 +42,29 @@ type tokens struct {
 
 	mu        sync.Mutex
 	closed    bool
-	current   string
+	current   *bearer
 	expires   time.Time
 	fetching  chan struct{} // closed when the fetch under way has ended; nil without one
 	fetchErr  error         // of the last fetch
+	failedAt  time.Time     // of the last fetch, by the machine's clock; zero when it succeeded
 	renewed   bool          // renewed upon a 401, and not proven since
 	renewedAt time.Time
+}
+
+// bearer is an access token and the headers of the requests that carry it. The
+// requests share them: nobody may change them.
+type bearer struct {
+	token  string
+	header http.Header
+}
+
+func newBearer(token string) *bearer {
+	return &bearer{token, http.Header{
+		"Authorization":             {"Bearer " + token},
+		"Content-Type":              {"application/json"},
+		"User-Agent":                {"footfall"},
+		"X-Goog-Api-Format-Version": {"2"}, // as the SDK says; errors come with FcmError
+	}}
 }
 
 // bound ties every request to the life of the sender: x/oauth2's JWT flow makes
@@ -75,20 +97,25 @@ func newTokens(conf *jwt.Config, tlsConfig *tls.Config, now func() time.Time) *t
 }
 
 // get returns a token that is still good, fetching one if need be.
-func (t *tokens) get(ctx context.Context) (string, error) {
+func (t *tokens) get(ctx context.Context) (*bearer, error) {
 	t.mu.Lock()
 	if t.closed {
 		t.mu.Unlock()
-		return "", errTokensClosed
+		return nil, errTokensClosed
 	}
 	left := t.expires.Sub(t.now())
-	if t.current != "" && left > lastUse {
-		token := t.current
-		if left < renewBefore {
+	held := t.fetching == nil && !t.failedAt.IsZero() && time.Since(t.failedAt) < failPause
+	if t.current != nil && left > lastUse {
+		b := t.current
+		if left < renewBefore && !held {
 			t.fetch()
 		}
 		t.mu.Unlock()
-		return token, nil
+		return b, nil
+	}
+	if held {
+		defer t.mu.Unlock()
+		return nil, t.fetchErr
 	}
 	done := t.fetch()
 	t.mu.Unlock()
@@ -97,36 +124,35 @@ func (t *tokens) get(ctx context.Context) (string, error) {
 
 // renew replaces a token that FCM refused. ok is false when that is not worth
 // while: the last renewal did not help either, and it is less than a minute ago.
-func (t *tokens) renew(ctx context.Context, refused string) (token string, ok bool) {
+func (t *tokens) renew(ctx context.Context, refused *bearer) (_ *bearer, ok bool) {
 	t.mu.Lock()
 	if t.closed {
 		t.mu.Unlock()
-		return "", false
+		return nil, false
 	}
-	if t.current != refused && t.current != "" {
-		token = t.current // somebody else has renewed it
-		t.mu.Unlock()
-		return token, true
+	if t.current != refused && t.current != nil {
+		defer t.mu.Unlock()
+		return t.current, true // somebody else has renewed it
 	}
 	if t.current == refused {
 		if t.renewed && t.now().Sub(t.renewedAt) < renewPause {
 			t.mu.Unlock()
-			return "", false
+			return nil, false
 		}
-		t.current = ""
+		t.current = nil
 		t.renewed, t.renewedAt = true, t.now()
 	}
 	done := t.fetch()
 	t.mu.Unlock()
-	token, err := t.wait(ctx, done)
-	return token, err == nil
+	b, err := t.wait(ctx, done)
+	return b, err == nil
 }
 
 // worked says that FCM took the token.
-func (t *tokens) worked(token string) {
+func (t *tokens) worked(b *bearer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if token == t.current {
+	if b == t.current {
 		t.renewed = false
 	}
 }
@@ -149,25 +175,33 @@ func (t *tokens) exchange() {
 	defer t.mu.Unlock()
 	done := t.fetching
 	t.fetching, t.fetchErr = nil, err
-	if err == nil {
-		t.current, t.expires = got.AccessToken, got.Expiry
-		if got.Expiry.IsZero() {
-			t.expires = t.now().Add(time.Hour)
+	if err != nil {
+		t.failedAt = time.Now()
+	} else {
+		// The library has reckoned the end by the machine's clock; ours may be
+		// another.
+		life := time.Hour
+		if !got.Expiry.IsZero() {
+			life = time.Until(got.Expiry)
 		}
+		t.current, t.expires, t.failedAt = newBearer(got.AccessToken), t.now().Add(life), time.Time{}
 	}
 	close(done)
 }
 
-func (t *tokens) wait(ctx context.Context, done <-chan struct{}) (string, error) {
+func (t *tokens) wait(ctx context.Context, done <-chan struct{}) (*bearer, error) {
 	select {
 	case <-done:
 	case <-ctx.Done():
-		return "", ctx.Err()
+		return nil, ctx.Err()
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.fetchErr != nil {
-		return "", t.fetchErr
+		return nil, t.fetchErr
+	}
+	if t.current == nil { // FCM refused the new one before we looked
+		return nil, errRefused
 	}
 	return t.current, nil
 }
