@@ -129,7 +129,7 @@ func (m Machine) Apply(tx engage.Tx, e engage.Entry) error {
 			return err
 		}
 		s.p.SetDevice(d)
-		d.Push = nil // no token in the timeline
+		d.Push, d.Spare = nil, nil // no token in the timeline
 		return s.timeline(d.Install, d)
 	case engage.KindDeviceGone:
 		var gone engage.DeviceGone

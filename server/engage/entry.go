@@ -92,12 +92,14 @@ type Identify struct {
 	Install    string `json:"install"`
 	Proven     bool   `json:"proven"`
 	Code       Code   `json:"code,omitempty"` // why it was refused
+	// Imported: a file said so. An app's word of its user takes the identifier.
+	Imported bool `json:"imported,omitempty"`
 }
 
 // DeviceGone tells a profile that an install is another person's from now on.
 type DeviceGone struct {
 	Install string `json:"install"`
-	Reason  string `json:"reason"` // "logout"
+	Reason  string `json:"reason"` // "logout", TokenMoved, "imported"
 }
 
 // Source says which record made an entry, so that it takes effect once however

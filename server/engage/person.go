@@ -52,8 +52,11 @@ type Device struct {
 	Background    string      `json:"background_refresh,omitempty"`      // may it run in the background at all?
 	Battery       string      `json:"battery_optimised,omitempty"`       // does the OS hold it back to spare the battery?
 	Push          *PushTarget `json:"push,omitempty"`                    // nil means none was given
-	Lifecycle     string      `json:"lifecycle,omitempty"`               // foreground, background
-	SeenAt        time.Time   `json:"seen_at"`                           // log time
+	// Spare are targets of other providers, one of each, that take the place of Push
+	// when it dies: an iOS app may have a token of FCM and one of APNs.
+	Spare     []PushTarget `json:"spare_push,omitempty"`
+	Lifecycle string       `json:"lifecycle,omitempty"` // foreground, background
+	SeenAt    time.Time    `json:"seen_at"`             // log time
 }
 
 // PushTarget is where a push for an install goes.
@@ -61,9 +64,32 @@ type PushTarget struct {
 	Provider    string    `json:"provider"` // fcm, apns
 	Token       Secret    `json:"token"`
 	Environment string    `json:"environment,omitempty"`
+	Found       bool      `json:"environment_found,omitempty"` // Environment is where the token was found to live, whatever the app says
 	Topic       string    `json:"topic,omitempty"`
-	Dead        string    `json:"dead,omitempty"` // the provider's reason; empty means live
-	At          time.Time `json:"at"`             // when it was given, log time
+	Dead        string    `json:"dead,omitempty"`     // the provider's reason, or TokenMoved; empty means live
+	At          time.Time `json:"at"`                 // when it was last given, log time; of an imported one, when the file says
+	Imported    bool      `json:"imported,omitempty"` // from a file; no app has given it since
+}
+
+// Targets are all targets, Push first. The slice is the caller's.
+func (d *Device) Targets() []PushTarget {
+	if d.Push == nil {
+		return nil
+	}
+	return append([]PushTarget{*d.Push}, d.Spare...)
+}
+
+// PushOf is the target of a provider; nil when there is none.
+func (d *Device) PushOf(provider string) *PushTarget {
+	if d.Push != nil && d.Push.Provider == provider {
+		return d.Push
+	}
+	for i := range d.Spare {
+		if d.Spare[i].Provider == provider {
+			return &d.Spare[i]
+		}
+	}
+	return nil
 }
 
 // Notifiable reports whether the OS would show a push.

@@ -32,6 +32,9 @@ func (p *phone) told() []string {
 	}
 	var out []string
 	for _, o := range p.Take() {
+		if o.Entry.Kind == engage.KindTokenClaim {
+			continue // tokens_test.go
+		}
 		to := strings.TrimPrefix(engage.IDOf(o.Entry.Key), "p:")
 		if name, known := names[to]; known {
 			to = name

@@ -69,13 +69,28 @@ func TestStatesOfEveryVersionAreReadable(t *testing.T) {
 	if in, ok := s.(*situate.Install); !ok || in.V != 2 || len(in.Places()) != 1 || in.Fix == nil {
 		t.Errorf("version 1 became %+v", s)
 	}
+	if old, err = os.ReadFile(filepath.Join("testdata", "install_v2_issue5.json")); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = (situate.Machine{}).Decode(key, old); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := s.Encode(); err != nil || !bytes.Equal(again, bytes.TrimSpace(old)) {
+		t.Errorf("of issue 5 it is now written as\n%s\nkept:\n%s", again, old)
+	}
 
 	p := newPhone(t)
 	p.apply(story(t)...)
+	for _, o := range p.Take() { // the same partition owns the tokens
+		if o.Entry.Kind == engage.KindTokenClaim {
+			p.apply(o.Entry)
+		}
+	}
 	cell, _ := geo.CellOf(shop, engage.WeatherResolution)
 	for name, k := range map[string]string{
 		"install_v2.json": key,
 		"weather_v1.json": engage.WeatherKey(cell.String()) + "@in/0",
+		"slot_v1.json":    engage.TokenKey(ws, "shop-android", "fcm", "second"),
 	} {
 		file := filepath.Join("testdata", name)
 		if *update {

@@ -42,6 +42,15 @@
 // cell and makes no transitions. Withdrawing the last location consent ends the
 // open visits and forgets the position; tracks up to then are history.
 //
+// # Push tokens
+//
+// A token that a provider calls dead stays, marked, and lives again when the app gives
+// it again; what the provider says of a time before that is too late to count. Where a
+// token was found to live (APNs' production or sandbox) stands until the app has
+// another. One that another install of the app registers is dead to this one
+// (tokens.go): each token has an owner, a state of its own that knows the newest
+// registration. Tokens may come from a file, for installs that no app speaks for yet.
+//
 // # Logout
 //
 // A logout gives the install to a new profile from its seq on: no consent goes over,
@@ -75,9 +84,13 @@ type Machine struct{}
 
 // Decode implements engage.Machine.
 func (Machine) Decode(key string, body []byte) (engage.State, error) {
-	if strings.HasPrefix(engage.IDOf(key), "w:") {
+	switch id := engage.IDOf(key); {
+	case strings.HasPrefix(id, "w:"):
 		w := &Weather{}
 		return w, decode(body, w, &w.V)
+	case strings.HasPrefix(id, "t:"):
+		x := &Slot{}
+		return x, decode(body, x, &x.V)
 	}
 	return decodeInstall(body)
 }
@@ -97,8 +110,10 @@ func (Machine) Apply(tx engage.Tx, e engage.Entry) error {
 	switch e.Kind {
 	case engage.KindWeather:
 		return applyWeather(tx, e)
+	case engage.KindTokenClaim:
+		return applyClaim(tx, e)
 	case engage.KindSession, engage.KindSessionEnd, engage.KindItem, engage.KindUnproven,
-		engage.KindTokenDead, engage.KindTokenEnv, engage.KindTimer:
+		engage.KindTokenDead, engage.KindTokenEnv, engage.KindTokenImport, engage.KindTimer:
 	default:
 		return engage.Errorf(engage.Unsupported, "kind", "situate knows no entry of kind %q", e.Kind)
 	}
@@ -124,6 +139,8 @@ func (Machine) Apply(tx engage.Tx, e engage.Entry) error {
 		return s.tokenDead()
 	case engage.KindTokenEnv:
 		return s.tokenEnvironment()
+	case engage.KindTokenImport:
+		return s.tokenImport()
 	case engage.KindTimer:
 		return s.timer()
 	default:
@@ -150,6 +167,7 @@ func edit(tx engage.Tx, e engage.Entry) (*Install, error) {
 		V: 2, Install: install, Profile: engage.ProfileID(ws, install),
 	}
 	in.Device.Install = install
+	in.Imported = e.Kind == engage.KindTokenImport
 	tx.Put(e.Key, in)
 	return in, nil
 }
@@ -186,8 +204,11 @@ func (s *step) session() error {
 	if body.Session != "" {
 		s.in.Session = body.Session
 	}
+	if err := s.changeApp(body.App); err != nil {
+		return err
+	}
+	s.in.Imported = false
 	d := &s.in.Device
-	d.App = body.App
 	d.Platform = enumName(h.GetPlatform().String(), "PLATFORM_")
 	d.OSVersion, d.AppVersion = h.GetOsVersion(), h.GetAppVersion()
 	d.TimeZone, d.Locale = h.GetTimeZone(), h.GetLocale()
@@ -199,7 +220,9 @@ func (s *step) session() error {
 		s.permissions(p)
 	}
 	if t := h.GetPushTarget(); t != nil {
-		s.pushToken(t)
+		if err := s.pushToken(t); err != nil {
+			return err
+		}
 	}
 	return s.forwardDevice()
 }
@@ -257,7 +280,9 @@ func (s *step) item() error {
 	case sdkproto.KindConsent:
 		return s.consent(item.GetConsent())
 	case sdkproto.KindPushToken:
-		s.pushToken(item.GetPushToken())
+		if err := s.pushToken(item.GetPushToken()); err != nil {
+			return err
+		}
 		return s.forwardDevice()
 	case sdkproto.KindPermissions:
 		s.permissions(item.GetPermissions())
@@ -390,52 +415,6 @@ func (s *step) consent(c *sdkpb.Consent) error {
 		}
 	}
 	return s.forward(engage.KindConsent, engage.ByPurpose[engage.Consent]{{Purpose: purpose, Value: answer}})
-}
-
-func (s *step) pushToken(t *sdkpb.PushTarget) {
-	if t.GetToken() == "" {
-		s.in.Device.Push = nil
-		return
-	}
-	s.in.Device.Push = &engage.PushTarget{
-		Provider: enumName(t.GetProvider().String(), "PROVIDER_"), Token: engage.Secret(t.GetToken()),
-		Environment: t.GetEnvironment(), Topic: t.GetTopic(), At: s.e.At,
-	}
-}
-
-func (s *step) tokenDead() error {
-	var dead engage.TokenDead
-	if err := json.Unmarshal(s.e.Body, &dead); err != nil {
-		return fmt.Errorf("token_dead: %w", err)
-	}
-	p := s.in.Device.Push
-	if p == nil || p.Token != dead.Token || p.Dead != "" {
-		return nil // another token by now
-	}
-	if !dead.Since.IsZero() && p.At.After(dead.Since) {
-		return nil // registered again since
-	}
-	c := *p
-	c.Dead = dead.Reason
-	s.in.Device.Push = &c
-	return s.forward(engage.KindDevice, s.in.Device) // the phone said nothing
-}
-
-// tokenEnvironment keeps where a token was found to live, so that the next message
-// goes there at once.
-func (s *step) tokenEnvironment() error {
-	var found engage.TokenEnvironment
-	if err := json.Unmarshal(s.e.Body, &found); err != nil {
-		return fmt.Errorf("token_env: %w", err)
-	}
-	p := s.in.Device.Push
-	if p == nil || p.Token != found.Token || p.Environment == found.Environment {
-		return nil
-	}
-	c := *p
-	c.Environment = found.Environment
-	s.in.Device.Push = &c
-	return s.forward(engage.KindDevice, s.in.Device) // the phone said nothing
 }
 
 func (s *step) permissions(p *sdkpb.Permissions) {

@@ -536,11 +536,11 @@ func TestASessionSaysWhoThePhoneIs(t *testing.T) {
 	p := newPhone(t)
 	p.apply(session(t, 5*sec))
 	out := p.Take()
-	if len(out) != 1 || out[0].Entry.Kind != engage.KindDevice || out[0].To != "act" {
+	if len(out) != 2 || out[0].Entry.Kind != engage.KindTokenClaim || out[0].To != "in" || out[1].Entry.Kind != engage.KindDevice || out[1].To != "act" {
 		t.Fatalf("put out %v", out)
 	}
 	var d engage.Device
-	if err := out[0].Into(&d); err != nil {
+	if err := out[1].Into(&d); err != nil {
 		t.Fatal(err)
 	}
 	want := engage.Device{
