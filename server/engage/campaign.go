@@ -193,13 +193,9 @@ func (c *Campaign) Validate() error {
 			return Errorf(Invalid, Index("arms", i, "id"), "stands twice: %q", a.ID)
 		case a.Weight < 0 || a.Weight > 1000:
 			return Errorf(Invalid, Index("arms", i, "weight"), "must be 0 to 1000, is %d", a.Weight)
-		case a.Message.Title == "" && a.Message.Body == "":
-			return Errorf(Invalid, Index("arms", i, "message"), "needs a title or a body")
 		}
-		for j, ch := range a.Message.Channels {
-			if ch != InApp && ch != Push && ch != Inbox {
-				return Errorf(Invalid, Index("arms", i, fmt.Sprintf("message.channels[%d]", j)), `must be "in_app", "push" or "inbox", is %q`, ch)
-			}
+		if err := At(Index("arms", i, "message"), a.Message.validate()); err != nil {
+			return err
 		}
 		seen[a.ID] = true
 	}

@@ -52,10 +52,17 @@ type IOSPush struct {
 	Live           *LiveActivity `json:"live_activity,omitempty"`   // instead of a notification
 }
 
+// What a LiveActivity can do.
+const (
+	LiveStart  = "start"
+	LiveUpdate = "update"
+	LiveEnd    = "end"
+)
+
 // LiveActivity starts, changes or ends one (iOS). Attributes and State are JSON objects
 // whose strings are Liquid templates.
 type LiveActivity struct {
-	Event          string          `json:"event"` // start, update, end
+	Event          string          `json:"event"` // LiveStart, LiveUpdate, LiveEnd
 	AttributesType string          `json:"attributes_type,omitempty"`
 	Attributes     json.RawMessage `json:"attributes,omitempty"`
 	State          json.RawMessage `json:"content_state,omitempty"`
@@ -83,15 +90,17 @@ type InAppContent struct {
 	Frequency *InAppFrequency `json:"frequency,omitempty"`
 }
 
-// InAppTrigger is the moment at which the SDK shows a message that it holds.
+// InAppTrigger is the moment at which the SDK shows a message that it holds. Such a
+// message is put where all the person's phones fetch it, with the inbox, and is never
+// pushed: the first phone whose moment comes claims it.
 type InAppTrigger struct {
-	Event  string `json:"event,omitempty"`  // the app tracks an event of this name
-	Screen string `json:"screen,omitempty"` // the app shows a screen of this name
-	DelayS int64  `json:"delay_s,omitempty"`
+	Event  string `json:"event,omitempty"`   // the app tracks an event of this name
+	Screen string `json:"screen,omitempty"`  // the app shows a screen of this name; not with Event
+	DelayS int64  `json:"delay_s,omitempty"` // after that, or after the app was opened
 }
 
 // InAppFrequency bounds how often one message is shown, until it is acted upon,
-// dismissed or expired.
+// dismissed or expired. It is of one phone: the one that showed it first.
 type InAppFrequency struct {
 	Times      int   `json:"times,omitempty"` // in all; 0 means 1
 	MinGapS    int64 `json:"min_gap_s,omitempty"`

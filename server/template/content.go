@@ -17,7 +17,8 @@ const (
 	MaxTitle     = 200
 	MaxBody      = 2000
 	MaxURL       = 2000
-	MaxData      = 20 // entries
+	MaxLabel     = 100 // of a button
+	MaxData      = 20  // entries
 	MaxDataKey   = 100
 	MaxDataValue = 1000
 )
@@ -30,15 +31,19 @@ func Known() []string {
 // Content is the texts of a message, parsed. It is immutable and safe for
 // concurrent use.
 type Content struct {
-	fields []field // in order: title, body, deep_link, image_url, data by key
-	data   int     // index of the first data field
+	fields []field // in order: title, body, deep_link, image_url, data by key, then the rest
+	made   engage.Content
+	live   *live // nil: no Live Activity
+	// silent: it need not say anything, being seen by nobody or as a Live Activity only.
+	silent bool
 }
 
 type field struct {
-	name  string // "title", "data.sku"
-	key   string // of data
-	max   int
-	check func(string) error // of what was rendered; may be nil
+	name     string // "title", "data.sku"
+	max      int
+	required bool               // must not be empty once rendered
+	check    func(string) error // of what was rendered; may be nil
+	put      func(*Rendered, string)
 	*Template
 }
 
@@ -52,18 +57,23 @@ type source struct {
 type Rendered struct {
 	Title, Body, DeepLink, ImageURL string
 	Data                            map[string]string // nil if there is none
+	Actions                         []engage.Action
+	Subtitle                        string               // of a push
+	Live                            *engage.LiveActivity // nil: none
+
+	texts []string // of the Live Activity, in order; nil when Live is made
 }
 
 // ParseContent compiles the texts of a message. An error is an *engage.Error
 // whose Field is the field of c. What is the same for everybody is checked as
 // if it were rendered, the rest when it is.
 func ParseContent(c engage.Content) (*Content, error) {
-	out := &Content{data: 4}
+	out := &Content{made: c}
 	all := []source{
-		{field{name: "title", max: MaxTitle}, c.Title},
-		{field{name: "body", max: MaxBody}, c.Body},
-		{field{name: "deep_link", max: MaxURL, check: checkLink}, c.DeepLink},
-		{field{name: "image_url", max: MaxURL, check: checkImage}, c.ImageURL},
+		{field{name: "title", max: MaxTitle, put: func(r *Rendered, s string) { r.Title = s }}, c.Title},
+		{field{name: "body", max: MaxBody, put: func(r *Rendered, s string) { r.Body = s }}, c.Body},
+		{field{name: "deep_link", max: MaxURL, check: checkLink, put: func(r *Rendered, s string) { r.DeepLink = s }}, c.DeepLink},
+		{field{name: "image_url", max: MaxURL, check: checkImage, put: func(r *Rendered, s string) { r.ImageURL = s }}, c.ImageURL},
 	}
 	if len(c.Data) > MaxData {
 		return nil, engage.Errorf(engage.TooLarge, "data", "at most %d entries, has %d", MaxData, len(c.Data))
@@ -72,9 +82,26 @@ func ParseContent(c engage.Content) (*Content, error) {
 		if err := checkKey(key); err != nil {
 			return nil, err
 		}
-		all = append(all, source{field{name: "data." + key, key: key, max: MaxDataValue}, c.Data[key]})
+		all = append(all, source{field{name: "data." + key, max: MaxDataValue, put: func(r *Rendered, s string) { r.Data[key] = s }}, c.Data[key]})
 	}
-	constant := true
+	for i, a := range c.Actions {
+		all = append(all,
+			source{field{name: engage.Index("actions", i, "label"), max: MaxLabel, required: true, put: func(r *Rendered, s string) { r.Actions[i].Label = s }}, a.Label},
+			source{field{name: engage.Index("actions", i, "deep_link"), max: MaxURL, check: checkLink, put: func(r *Rendered, s string) { r.Actions[i].DeepLink = s }}, a.DeepLink})
+	}
+	if p := c.Push; p != nil {
+		all = append(all, source{field{name: "push.subtitle", max: MaxTitle, put: func(r *Rendered, s string) { r.Subtitle = s }}, p.Subtitle})
+		out.silent = p.Silent
+		if p.IOS != nil && p.IOS.Live != nil {
+			texts, err := out.takeLive(p.IOS.Live)
+			if err != nil {
+				return nil, engage.At("push.ios.live_activity", err)
+			}
+			all = append(all, texts...)
+			out.silent = out.silent || c.Title == "" && c.Body == ""
+		}
+	}
+	spoken := true // what is spoken is the same for everybody
 	for i, f := range all {
 		t, err := Parse(f.text)
 		if err != nil {
@@ -91,12 +118,12 @@ func ParseContent(c engage.Content) (*Content, error) {
 				return nil, err
 			}
 		}
-		constant = constant && (i > 1 || t.Constant())
+		spoken = spoken && (i > 1 || t.Constant())
 		out.fields = append(out.fields, f.field)
 	}
-	if constant {
-		spoken := Content{fields: out.fields[:2], data: out.data}
-		if _, err := spoken.Render(nil, time.Time{}); err != nil {
+	if spoken {
+		words := Content{fields: out.fields[:2], silent: out.silent}
+		if _, err := words.Render(nil, time.Time{}); err != nil {
 			return nil, err
 		}
 	}
@@ -119,29 +146,24 @@ func (c *Content) Variables() []string {
 // its limit, a link that is none, or a message with neither title nor body.
 func (c *Content) Render(vars map[string]any, now time.Time) (Rendered, error) {
 	var out Rendered
-	for i, f := range c.fields {
+	if len(c.made.Data) > 0 {
+		out.Data = make(map[string]string, len(c.made.Data))
+	}
+	out.Actions = slices.Clone(c.made.Actions)
+	for _, f := range c.fields {
 		s, err := f.render(vars, now)
 		if err != nil {
 			return Rendered{}, err
 		}
-		switch i {
-		case 0:
-			out.Title = s
-		case 1:
-			out.Body = s
-		case 2:
-			out.DeepLink = s
-		case 3:
-			out.ImageURL = s
-		default:
-			if out.Data == nil {
-				out.Data = make(map[string]string, len(c.fields)-c.data)
-			}
-			out.Data[f.key] = s
-		}
+		f.put(&out, s)
 	}
-	if out.Title == "" && out.Body == "" {
+	if out.Title == "" && out.Body == "" && !c.silent {
 		return Rendered{}, errSilent()
+	}
+	if c.live != nil {
+		if err := c.live.finish(&out); err != nil {
+			return Rendered{}, engage.At("push.ios.live_activity", err)
+		}
 	}
 	return out, nil
 }
@@ -158,6 +180,9 @@ func (f field) render(vars map[string]any, now time.Time) (string, error) {
 	s = strings.TrimSpace(s)
 	if len(s) > f.max {
 		return "", engage.Errorf(engage.TooLarge, f.name, "at most %d bytes, has %d", f.max, len(s))
+	}
+	if f.required && s == "" {
+		return "", engage.Errorf(engage.Invalid, f.name, "is empty")
 	}
 	if f.check != nil && s != "" {
 		if err := f.check(s); err != nil {

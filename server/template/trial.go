@@ -50,6 +50,8 @@ func (c *Content) Trial() (warnings []error, err error) {
 		if err == nil {
 			if s = strings.TrimSpace(s); len(s) > f.max {
 				err = engage.Errorf(engage.TooLarge, "", "at most %d bytes, has %d whoever gets it", f.max, len(s))
+			} else if len(lacking) == 0 && f.required && s == "" {
+				err = engage.Errorf(engage.Invalid, "", "is empty")
 			} else if f.check != nil && s != "" && len(lacking) == 0 {
 				err = f.check(s)
 			}
