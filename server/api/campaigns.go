@@ -29,7 +29,7 @@ func (s *server) registerCampaigns() {
 		summary: "Create or change a campaign",
 		description: "Its rules and templates must compile, its texts keep to their limits with sample values, and its places exist, also while it is a draft: what is saved can be launched. " +
 			"A change names the version that it was made from, by If-Match or in the document.",
-		body: engage.Campaign{}, examples: examplesOf(RainyDay, WelcomeBack), errors: changes,
+		body: engage.Campaign{}, examples: examplesOf(RainyDay, WelcomeBack, "order-ready", "checkout-help"), errors: changes,
 	}, s.putCampaign)
 	register(s, operation{
 		method: http.MethodDelete, path: "/campaigns/{id}", id: "delete-campaign", tag: tagCampaigns, role: catalog.Marketer,
@@ -47,7 +47,7 @@ func (s *server) registerCampaigns() {
 		method: http.MethodPost, path: "/campaigns/validate", id: "validate-campaign", tag: tagCampaigns, role: catalog.Viewer,
 		summary:     "Check a campaign without saving it",
 		description: "What is wrong with the campaign stands in the answer, which is 200 either way.",
-		body:        engage.Campaign{}, examples: examplesOf(RainyDay, WelcomeBack),
+		body:        engage.Campaign{}, examples: examplesOf(RainyDay, WelcomeBack, "order-ready", "checkout-help"),
 	}, s.validateCampaign)
 }
 

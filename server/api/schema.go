@@ -134,6 +134,73 @@ type campaignTriggerDoc struct {
 	MaxAgeS    int      `json:"max_age_s,omitempty" minimum:"0" doc:"Evidence older than this when it reaches the server sends nothing. Seconds; absent: 900"`
 }
 
+type actionDoc struct {
+	ID       string `json:"id" minLength:"1" maxLength:"40" doc:"Of the receipt, when the person presses it; unique within the message; a-z, A-Z, 0-9, '.', '_', '-'"`
+	Label    string `json:"label" doc:"Liquid template, at most 100 bytes once rendered"`
+	DeepLink string `json:"deep_link,omitempty" doc:"Liquid template of the address that opens; absent: the button only closes the message"`
+}
+
+type androidPushDoc struct {
+	ChannelID string `json:"channel_id,omitempty" maxLength:"100" doc:"The notification channel; absent: the app's default" example:"offers"`
+}
+
+type liveActivityDoc struct {
+	Event          string         `json:"event" enum:"start,update,end"`
+	AttributesType string         `json:"attributes_type,omitempty" doc:"With start, required: the name of the app's type" example:"OrderAttributes"`
+	Attributes     map[string]any `json:"attributes,omitempty" nullable:"false" doc:"With start, required: an object of that type. Its strings are Liquid templates"`
+	State          map[string]any `json:"content_state,omitempty" nullable:"false" doc:"The state to show; required but with end. Its strings are Liquid templates. At most 3500 bytes together with attributes"`
+	StaleAfterS    int            `json:"stale_after_s,omitempty" minimum:"0" maximum:"43200" doc:"Seconds after the decision when it is shown as out of date; absent: never. Not with end"`
+	DismissAfterS  *int           `json:"dismiss_after_s,omitempty" minimum:"0" maximum:"14400" doc:"With end: seconds until it vanishes; absent: iOS decides (4 hours)"`
+}
+
+type iosPushDoc struct {
+	Category       string           `json:"category,omitempty" maxLength:"100" doc:"Whose buttons the app has registered"`
+	ThreadID       string           `json:"thread_id,omitempty" maxLength:"100" doc:"Notifications of one thread are grouped"`
+	Interruption   string           `json:"interruption_level,omitempty" enum:"passive,active,time-sensitive,critical" doc:"Absent: iOS decides (active). Apple must have granted critical to the app"`
+	Relevance      float64          `json:"relevance_score,omitempty" minimum:"0" maximum:"1" doc:"Which of the app's notifications a summary shows first"`
+	MutableContent bool             `json:"mutable_content,omitempty" doc:"The app's service extension may change it; implied by an image"`
+	CriticalVolume float64          `json:"critical_volume,omitempty" minimum:"0" maximum:"1" doc:"Of the sound, with interruption_level critical; absent: 1"`
+	Live           *liveActivityDoc `json:"live_activity,omitempty" doc:"Starts, changes or ends a Live Activity instead of a notification. A start needs a title or a body, as does any that may also go to the inbox"`
+}
+
+type pushContentDoc struct {
+	Subtitle    string          `json:"subtitle,omitempty" doc:"iOS. Liquid template"`
+	Silent      bool            `json:"silent,omitempty" doc:"Wakes the app and gives it data; nothing is shown, so title, body, actions and the like are refused, and channels must be [\"push\"]"`
+	Priority    string          `json:"priority,omitempty" enum:"high,normal" doc:"normal lets the OS choose the moment; absent: high"`
+	TTLS        *int            `json:"ttl_s,omitempty" minimum:"0" maximum:"2419200" doc:"Seconds for which the provider keeps it for a phone that cannot be reached, at most until the message expires; 0: now or never; absent: until it expires"`
+	CollapseKey string          `json:"collapse_key,omitempty" maxLength:"64" doc:"A newer message of the same key replaces an older one; printable ASCII; absent: none replaces it"`
+	Label       string          `json:"analytics_label,omitempty" pattern:"^[a-zA-Z0-9-_.~%]{1,50}$" doc:"By which FCM's reports count it"`
+	Sound       string          `json:"sound,omitempty" maxLength:"100" doc:"default, none, or the name of a file in the app; absent: default" example:"ding.caf"`
+	Badge       *int            `json:"badge,omitempty" minimum:"0" maximum:"99999" doc:"iOS: on the app's icon; 0 removes it; absent: as it is"`
+	Devices     string          `json:"devices,omitempty" enum:"most_recent,all,one_per_platform" doc:"To which of a person's phones; absent: most_recent, which is the phone that triggered it if it can be pushed to, else the one used last"`
+	Android     *androidPushDoc `json:"android,omitempty"`
+	IOS         *iosPushDoc     `json:"ios,omitempty"`
+}
+
+type inAppTriggerDoc struct {
+	Event  string `json:"event,omitempty" maxLength:"100" doc:"The app tracks an event of this name"`
+	Screen string `json:"screen,omitempty" maxLength:"100" doc:"The app shows a screen of this name, and still shows it when the delay is over; not together with event"`
+	DelayS int    `json:"delay_s,omitempty" minimum:"0" maximum:"3600" doc:"Seconds after that; without event and screen, after the app was opened"`
+}
+
+type inAppFrequencyDoc struct {
+	Times      int  `json:"times,omitempty" minimum:"0" maximum:"100" doc:"In all; absent: 1"`
+	MinGapS    int  `json:"min_gap_s,omitempty" minimum:"0" maximum:"2592000" doc:"Seconds between two times"`
+	PerSession bool `json:"per_session,omitempty" doc:"At most once each time that the app is opened"`
+}
+
+type inAppContentDoc struct {
+	Style         string             `json:"style,omitempty" enum:"banner,modal,full_screen" doc:"Absent: banner"`
+	DismissAfterS int                `json:"dismiss_after_s,omitempty" minimum:"0" maximum:"600" doc:"Seconds after which it goes away by itself; absent: never"`
+	Trigger       *inAppTriggerDoc   `json:"trigger,omitempty" doc:"The phone fetches the message, keeps it and shows it at this moment, until it expires. Such a message is never pushed: channels must name in_app and not push. With inbox it is a card as well, from the beginning"`
+	Frequency     *inAppFrequencyDoc `json:"frequency,omitempty" doc:"How often the phone shows it, until the person acts upon it, dismisses it, or it expires; absent: once"`
+}
+
+type inboxContentDoc struct {
+	Pinned   bool `json:"pinned,omitempty" doc:"Stands above the others"`
+	ExpiresS int  `json:"expires_in_s,omitempty" minimum:"0" maximum:"2592000" doc:"Seconds from when it was put there; absent: it expires with the message (limits.expire_s)"`
+}
+
 type contentDoc struct {
 	Title    string            `json:"title,omitempty" doc:"Liquid template. Variables: profile, place, weather, trigger, device, campaign, now"`
 	Body     string            `json:"body,omitempty" doc:"Liquid template; a title or a body is needed"`
@@ -141,6 +208,10 @@ type contentDoc struct {
 	ImageURL string            `json:"image_url,omitempty" doc:"Liquid template of an https address"`
 	Data     map[string]string `json:"data,omitempty" doc:"For the app; values are Liquid templates"`
 	Channels []string          `json:"channels,omitempty" enum:"in_app,push,inbox" nullable:"false" doc:"By which it may go; absent: all"`
+	Push     *pushContentDoc   `json:"push,omitempty" doc:"What it has as a push"`
+	InApp    *inAppContentDoc  `json:"in_app,omitempty" doc:"How it is shown while the app is open"`
+	Inbox    *inboxContentDoc  `json:"inbox,omitempty" doc:"What it has as a card of the inbox"`
+	Actions  []actionDoc       `json:"actions,omitempty" maxItems:"3" nullable:"false" doc:"Buttons, of an in-app message and of a push where the phone shows them; ids and labels are unique"`
 }
 
 type armDoc struct {

@@ -362,9 +362,11 @@ func (a *attempt) decide(rendered map[string]template.Rendered) error {
 	a.pass("holdout", map[string]any{"arm": arm, "holdout_percent": a.c.HoldoutPercent})
 	expires := now.Add(a.c.Limits.Expire())
 	r := rendered[arm]
+	said := &a.c.arm(arm).Message
 	send := engage.Send{
 		Delivery: a.d.Delivery, Workspace: s.ws, Campaign: a.c.ID, Arm: arm, Profile: s.p.ID, Class: a.c.Class,
 		Title: r.Title, Body: r.Body, DeepLink: r.DeepLink, ImageURL: r.ImageURL, Data: r.Data,
+		Actions: r.Actions, Push: pushOf(said.Push, &r), InApp: said.InApp, Inbox: said.Inbox,
 		Channels: a.c.arm(arm).allowed, Devices: a.devices(), DecidedAt: now, ExpiresAt: expires,
 		RetryAmbiguous: a.c.Limits.RetryAmbiguous == nil || *a.c.Limits.RetryAmbiguous,
 	}
@@ -380,6 +382,21 @@ func (a *attempt) decide(rendered map[string]template.Rendered) error {
 	s.tx.SetTimer(s.key, "expire/"+d.Delivery, due, nil)
 	s.tx.Record("decisions", s.ws, d.ID, d)
 	return s.m.Meter.Add(s.tx, s.ws, a.c.ID, arm, engage.Counts{Decided: 1})
+}
+
+// pushOf is what a message has as a push, with its texts rendered.
+func pushOf(made *engage.PushContent, r *template.Rendered) *engage.PushContent {
+	if made == nil {
+		return nil
+	}
+	p := *made
+	p.Subtitle = r.Subtitle
+	if r.Live != nil {
+		ios := *made.IOS
+		ios.Live = r.Live
+		p.IOS = &ios
+	}
+	return &p
 }
 
 // devices are the person's installs, the triggering one first.
