@@ -21,6 +21,7 @@ type Workspace struct {
 	Attributes map[string]rules.Type // declared attributes of persons
 	Places     []*engage.Place
 	Campaigns  []*engage.Campaign
+	Webhooks   []*engage.WebhookRule // of the subscriptions that hear anything
 }
 
 type workspace struct {
@@ -30,6 +31,7 @@ type workspace struct {
 	byTag     map[string][]*campaign
 	anyPlace  []*campaign
 	byEvent   map[string][]*campaign
+	hooks     hooks // nil: nobody listens
 }
 
 var noWorkspace = &workspace{}
@@ -113,6 +115,7 @@ func NewConfig(in []Workspace) (*Config, []error) {
 		x := &workspace{
 			places: map[string]*engage.Place{}, campaigns: map[string]*campaign{},
 			byPlace: map[string][]*campaign{}, byTag: map[string][]*campaign{}, byEvent: map[string][]*campaign{},
+			hooks: newHooks(w.Webhooks),
 		}
 		for _, p := range w.Places {
 			x.places[p.ID] = p

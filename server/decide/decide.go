@@ -256,6 +256,9 @@ func (s *step) onTrigger() error {
 	if err := read(s.e, &t); err != nil {
 		return err
 	}
+	if err := s.tellPlace(&t); err != nil {
+		return err
+	}
 	s.join(&t)
 	if err := s.lookWeather(&t); err != nil {
 		return err

@@ -66,6 +66,11 @@ func (s *step) onOutcome() error {
 	if err := s.m.Meter.Add(s.tx, s.ws, d.Campaign, d.Arm, add); err != nil {
 		return err
 	}
+	if o.State != engage.DeliveryInboxed || !inboxed {
+		if err := s.tellMessage(outcomeTypes[o.State], d, o.Install, ""); err != nil {
+			return err
+		}
+	}
 	return s.timeline(o.Install, o)
 }
 
@@ -129,6 +134,9 @@ func (s *step) onReceipt() error {
 	}
 	s.tellDeliver(r.State)
 	s.keep(d)
+	if err := s.tellMessage(receiptTypes[r.State], d, r.Install, r.Action); err != nil {
+		return err
+	}
 	return s.m.Meter.Add(s.tx, s.ws, d.Campaign, d.Arm, add)
 }
 
@@ -149,5 +157,8 @@ func (s *step) expire(delivery string) error {
 	}
 	d.State, d.Reason = engage.Expired, engage.ReasonNotDisplayed
 	s.keep(d)
+	if err := s.tellMessage(engage.WebhookExpired, d, "", ""); err != nil {
+		return err
+	}
 	return s.m.Meter.Add(s.tx, s.ws, d.Campaign, d.Arm, engage.Counts{Expired: 1})
 }
