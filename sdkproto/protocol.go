@@ -58,6 +58,10 @@ const (
 	CapConfig = "config"
 	// CapGoaway: the SDK takes Goaway.
 	CapGoaway = "goaway"
+	// CapTriggers: the SDK keeps in-app messages that wait for a trigger, which come in
+	// Inbox, and shows them by the rules of the section "Messages that wait". It needs
+	// CapInbox.
+	CapTriggers = "triggers"
 )
 
 // BubbleID is the region id of the bubble. No place's begins with a tilde.

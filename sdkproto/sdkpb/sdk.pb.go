@@ -761,7 +761,7 @@ func (x Display_Style) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Display_Style.Descriptor instead.
 func (Display_Style) EnumDescriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{28, 0}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{30, 0}
 }
 
 type Tracking_Preset int32
@@ -816,7 +816,7 @@ func (x Tracking_Preset) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Tracking_Preset.Descriptor instead.
 func (Tracking_Preset) EnumDescriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{33, 0}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{35, 0}
 }
 
 type Tracking_Accuracy int32
@@ -868,7 +868,7 @@ func (x Tracking_Accuracy) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Tracking_Accuracy.Descriptor instead.
 func (Tracking_Accuracy) EnumDescriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{33, 1}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{35, 1}
 }
 
 // Frame is one message on the socket, in either direction. Exactly one body is
@@ -3257,10 +3257,15 @@ type Message struct {
 	Data       map[string]string      `protobuf:"bytes,7,rep,name=data,proto3" json:"data,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	ExpiresMs  int64                  `protobuf:"varint,8,opt,name=expires_ms,json=expiresMs,proto3" json:"expires_ms,omitempty"` // 0 means never
 	CampaignId string                 `protobuf:"bytes,9,opt,name=campaign_id,json=campaignId,proto3" json:"campaign_id,omitempty"`
-	// display is how an in-app message is shown; absent leaves it to the SDK.
-	Display       *Display `protobuf:"bytes,10,opt,name=display,proto3,oneof" json:"display,omitempty"`
-	SentMs        int64    `protobuf:"varint,11,opt,name=sent_ms,json=sentMs,proto3" json:"sent_ms,omitempty"` // server's clock when it was made; 0 means not said
-	Read          bool     `protobuf:"varint,12,opt,name=read,proto3" json:"read,omitempty"`                   // of an inbox message: the person has seen it
+	// display is how an in-app message is shown, and the buttons of any; absent leaves it to the SDK.
+	Display *Display `protobuf:"bytes,10,opt,name=display,proto3,oneof" json:"display,omitempty"`
+	SentMs  int64    `protobuf:"varint,11,opt,name=sent_ms,json=sentMs,proto3" json:"sent_ms,omitempty"` // server's clock when it was made; 0 means not said
+	Read    bool     `protobuf:"varint,12,opt,name=read,proto3" json:"read,omitempty"`                   // of an inbox message: the person has seen it
+	// trigger: the message waits on the phone for its moment. Such a message comes in Inbox
+	// only, to phones with the capability "triggers"; absent means that it is for now.
+	Trigger       *Trigger   `protobuf:"bytes,13,opt,name=trigger,proto3" json:"trigger,omitempty"`
+	Frequency     *Frequency `protobuf:"bytes,14,opt,name=frequency,proto3" json:"frequency,omitempty"` // how often an in-app message is shown; absent means once
+	Pinned        bool       `protobuf:"varint,15,opt,name=pinned,proto3" json:"pinned,omitempty"`      // of an inbox message: it stands above those that are not
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3379,7 +3384,152 @@ func (x *Message) GetRead() bool {
 	return false
 }
 
-// Display of an in-app message.
+func (x *Message) GetTrigger() *Trigger {
+	if x != nil {
+		return x.Trigger
+	}
+	return nil
+}
+
+func (x *Message) GetFrequency() *Frequency {
+	if x != nil {
+		return x.Frequency
+	}
+	return nil
+}
+
+func (x *Message) GetPinned() bool {
+	if x != nil {
+		return x.Pinned
+	}
+	return false
+}
+
+// Trigger is the moment at which the phone shows a message that it keeps: an event, or a
+// screen, or with neither the opening of the app; and then the delay.
+type Trigger struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Event         string                 `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`                     // the app tracks an event of this name
+	Screen        string                 `protobuf:"bytes,2,opt,name=screen,proto3" json:"screen,omitempty"`                   // the app shows a screen of this name; not together with event
+	DelayMs       uint32                 `protobuf:"varint,3,opt,name=delay_ms,json=delayMs,proto3" json:"delay_ms,omitempty"` // after that; a screen must still be shown then
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Trigger) Reset() {
+	*x = Trigger{}
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Trigger) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Trigger) ProtoMessage() {}
+
+func (x *Trigger) ProtoReflect() protoreflect.Message {
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Trigger.ProtoReflect.Descriptor instead.
+func (*Trigger) Descriptor() ([]byte, []int) {
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *Trigger) GetEvent() string {
+	if x != nil {
+		return x.Event
+	}
+	return ""
+}
+
+func (x *Trigger) GetScreen() string {
+	if x != nil {
+		return x.Screen
+	}
+	return ""
+}
+
+func (x *Trigger) GetDelayMs() uint32 {
+	if x != nil {
+		return x.DelayMs
+	}
+	return 0
+}
+
+// Frequency bounds how often a phone shows one in-app message, until the person opens it,
+// acts upon it or dismisses it, or it expires.
+type Frequency struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Times         uint32                 `protobuf:"varint,1,opt,name=times,proto3" json:"times,omitempty"`                             // in all; 0 means once
+	MinGapMs      uint32                 `protobuf:"varint,2,opt,name=min_gap_ms,json=minGapMs,proto3" json:"min_gap_ms,omitempty"`     // from when it was shown until it is shown again
+	PerSession    bool                   `protobuf:"varint,3,opt,name=per_session,json=perSession,proto3" json:"per_session,omitempty"` // at most once each time that the app comes to the foreground
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Frequency) Reset() {
+	*x = Frequency{}
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Frequency) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Frequency) ProtoMessage() {}
+
+func (x *Frequency) ProtoReflect() protoreflect.Message {
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Frequency.ProtoReflect.Descriptor instead.
+func (*Frequency) Descriptor() ([]byte, []int) {
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *Frequency) GetTimes() uint32 {
+	if x != nil {
+		return x.Times
+	}
+	return 0
+}
+
+func (x *Frequency) GetMinGapMs() uint32 {
+	if x != nil {
+		return x.MinGapMs
+	}
+	return 0
+}
+
+func (x *Frequency) GetPerSession() bool {
+	if x != nil {
+		return x.PerSession
+	}
+	return false
+}
+
+// Display of a message. Of an inbox message without trigger, only the actions count.
 type Display struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	Style          Display_Style          `protobuf:"varint,1,opt,name=style,proto3,enum=footfall.sdk.v1.Display_Style" json:"style,omitempty"`
@@ -3391,7 +3541,7 @@ type Display struct {
 
 func (x *Display) Reset() {
 	*x = Display{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[28]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3403,7 +3553,7 @@ func (x *Display) String() string {
 func (*Display) ProtoMessage() {}
 
 func (x *Display) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[28]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3416,7 +3566,7 @@ func (x *Display) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Display.ProtoReflect.Descriptor instead.
 func (*Display) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{28}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Display) GetStyle() Display_Style {
@@ -3452,7 +3602,7 @@ type Action struct {
 
 func (x *Action) Reset() {
 	*x = Action{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[29]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3464,7 +3614,7 @@ func (x *Action) String() string {
 func (*Action) ProtoMessage() {}
 
 func (x *Action) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[29]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3477,7 +3627,7 @@ func (x *Action) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Action.ProtoReflect.Descriptor instead.
 func (*Action) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{29}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Action) GetId() string {
@@ -3511,7 +3661,7 @@ type InboxSync struct {
 
 func (x *InboxSync) Reset() {
 	*x = InboxSync{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[30]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3523,7 +3673,7 @@ func (x *InboxSync) String() string {
 func (*InboxSync) ProtoMessage() {}
 
 func (x *InboxSync) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[30]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3536,7 +3686,7 @@ func (x *InboxSync) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InboxSync.ProtoReflect.Descriptor instead.
 func (*InboxSync) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{30}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *InboxSync) GetCursor() string {
@@ -3562,7 +3712,7 @@ type Inbox struct {
 
 func (x *Inbox) Reset() {
 	*x = Inbox{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[31]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3574,7 +3724,7 @@ func (x *Inbox) String() string {
 func (*Inbox) ProtoMessage() {}
 
 func (x *Inbox) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[31]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3587,7 +3737,7 @@ func (x *Inbox) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inbox.ProtoReflect.Descriptor instead.
 func (*Inbox) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{31}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Inbox) GetFull() bool {
@@ -3642,7 +3792,7 @@ type Config struct {
 
 func (x *Config) Reset() {
 	*x = Config{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[32]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3654,7 +3804,7 @@ func (x *Config) String() string {
 func (*Config) ProtoMessage() {}
 
 func (x *Config) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[32]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3667,7 +3817,7 @@ func (x *Config) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Config.ProtoReflect.Descriptor instead.
 func (*Config) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{32}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Config) GetEtag() string {
@@ -3718,7 +3868,7 @@ type Tracking struct {
 
 func (x *Tracking) Reset() {
 	*x = Tracking{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[33]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3730,7 +3880,7 @@ func (x *Tracking) String() string {
 func (*Tracking) ProtoMessage() {}
 
 func (x *Tracking) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[33]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3743,7 +3893,7 @@ func (x *Tracking) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tracking.ProtoReflect.Descriptor instead.
 func (*Tracking) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{33}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Tracking) GetPreset() Tracking_Preset {
@@ -3825,7 +3975,7 @@ type TokenRefresh struct {
 
 func (x *TokenRefresh) Reset() {
 	*x = TokenRefresh{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[34]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3837,7 +3987,7 @@ func (x *TokenRefresh) String() string {
 func (*TokenRefresh) ProtoMessage() {}
 
 func (x *TokenRefresh) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[34]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3850,7 +4000,7 @@ func (x *TokenRefresh) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenRefresh.ProtoReflect.Descriptor instead.
 func (*TokenRefresh) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{34}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{36}
 }
 
 // NewToken is the token that replaces the one in use. The SDK keeps it, then shows it
@@ -3864,7 +4014,7 @@ type NewToken struct {
 
 func (x *NewToken) Reset() {
 	*x = NewToken{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[35]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3876,7 +4026,7 @@ func (x *NewToken) String() string {
 func (*NewToken) ProtoMessage() {}
 
 func (x *NewToken) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[35]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3889,7 +4039,7 @@ func (x *NewToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NewToken.ProtoReflect.Descriptor instead.
 func (*NewToken) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{35}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *NewToken) GetDeviceToken() string {
@@ -3911,7 +4061,7 @@ type Goaway struct {
 
 func (x *Goaway) Reset() {
 	*x = Goaway{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[36]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3923,7 +4073,7 @@ func (x *Goaway) String() string {
 func (*Goaway) ProtoMessage() {}
 
 func (x *Goaway) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[36]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3936,7 +4086,7 @@ func (x *Goaway) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Goaway.ProtoReflect.Descriptor instead.
 func (*Goaway) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{36}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Goaway) GetReason() string {
@@ -3963,7 +4113,7 @@ type Claim struct {
 
 func (x *Claim) Reset() {
 	*x = Claim{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[37]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3975,7 +4125,7 @@ func (x *Claim) String() string {
 func (*Claim) ProtoMessage() {}
 
 func (x *Claim) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[37]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3988,7 +4138,7 @@ func (x *Claim) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Claim.ProtoReflect.Descriptor instead.
 func (*Claim) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{37}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Claim) GetMessageId() string {
@@ -4010,7 +4160,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[38]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4022,7 +4172,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[38]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4035,7 +4185,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{38}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Grant) GetMessageId() string {
@@ -4074,7 +4224,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[39]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4086,7 +4236,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[39]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4099,7 +4249,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{39}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Error) GetCode() uint32 {
@@ -4154,7 +4304,7 @@ type Ping struct {
 
 func (x *Ping) Reset() {
 	*x = Ping{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[40]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4166,7 +4316,7 @@ func (x *Ping) String() string {
 func (*Ping) ProtoMessage() {}
 
 func (x *Ping) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[40]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4179,7 +4329,7 @@ func (x *Ping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ping.ProtoReflect.Descriptor instead.
 func (*Ping) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{40}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Ping) GetServerMs() int64 {
@@ -4198,7 +4348,7 @@ type Pong struct {
 
 func (x *Pong) Reset() {
 	*x = Pong{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[41]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4210,7 +4360,7 @@ func (x *Pong) String() string {
 func (*Pong) ProtoMessage() {}
 
 func (x *Pong) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[41]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4223,7 +4373,7 @@ func (x *Pong) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pong.ProtoReflect.Descriptor instead.
 func (*Pong) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{41}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{43}
 }
 
 // BatchReply is the body of the answer to every POST and GET below /sdk/v1/ but the
@@ -4245,7 +4395,7 @@ type BatchReply struct {
 
 func (x *BatchReply) Reset() {
 	*x = BatchReply{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[42]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4257,7 +4407,7 @@ func (x *BatchReply) String() string {
 func (*BatchReply) ProtoMessage() {}
 
 func (x *BatchReply) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[42]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4270,7 +4420,7 @@ func (x *BatchReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchReply.ProtoReflect.Descriptor instead.
 func (*BatchReply) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{42}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *BatchReply) GetAck() *Ack {
@@ -4679,7 +4829,7 @@ const file_footfall_sdk_v1_sdk_proto_rawDesc = "" +
 	"\x06failed\x18\x03 \x03(\v2\x1e.footfall.sdk.v1.RegionFailureR\x06failed\"8\n" +
 	"\rRegionFailure\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x17\n" +
-	"\aos_code\x18\x02 \x01(\tR\x06osCode\"\xa1\x04\n" +
+	"\aos_code\x18\x02 \x01(\tR\x06osCode\"\xa7\x05\n" +
 	"\aMessage\x12\x1d\n" +
 	"\n" +
 	"message_id\x18\x01 \x01(\tR\tmessageId\x121\n" +
@@ -4696,7 +4846,10 @@ const file_footfall_sdk_v1_sdk_proto_rawDesc = "" +
 	"\adisplay\x18\n" +
 	" \x01(\v2\x18.footfall.sdk.v1.DisplayH\x00R\adisplay\x88\x01\x01\x12\x17\n" +
 	"\asent_ms\x18\v \x01(\x03R\x06sentMs\x12\x12\n" +
-	"\x04read\x18\f \x01(\bR\x04read\x1a7\n" +
+	"\x04read\x18\f \x01(\bR\x04read\x122\n" +
+	"\atrigger\x18\r \x01(\v2\x18.footfall.sdk.v1.TriggerR\atrigger\x128\n" +
+	"\tfrequency\x18\x0e \x01(\v2\x1a.footfall.sdk.v1.FrequencyR\tfrequency\x12\x16\n" +
+	"\x06pinned\x18\x0f \x01(\bR\x06pinned\x1a7\n" +
 	"\tDataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"=\n" +
@@ -4706,7 +4859,17 @@ const file_footfall_sdk_v1_sdk_proto_rawDesc = "" +
 	"\n" +
 	"KIND_INBOX\x10\x02B\n" +
 	"\n" +
-	"\b_display\"\xf6\x01\n" +
+	"\b_display\"R\n" +
+	"\aTrigger\x12\x14\n" +
+	"\x05event\x18\x01 \x01(\tR\x05event\x12\x16\n" +
+	"\x06screen\x18\x02 \x01(\tR\x06screen\x12\x19\n" +
+	"\bdelay_ms\x18\x03 \x01(\rR\adelayMs\"`\n" +
+	"\tFrequency\x12\x14\n" +
+	"\x05times\x18\x01 \x01(\rR\x05times\x12\x1c\n" +
+	"\n" +
+	"min_gap_ms\x18\x02 \x01(\rR\bminGapMs\x12\x1f\n" +
+	"\vper_session\x18\x03 \x01(\bR\n" +
+	"perSession\"\xf6\x01\n" +
 	"\aDisplay\x124\n" +
 	"\x05style\x18\x01 \x01(\x0e2\x1e.footfall.sdk.v1.Display.StyleR\x05style\x121\n" +
 	"\aactions\x18\x02 \x03(\v2\x17.footfall.sdk.v1.ActionR\aactions\x12(\n" +
@@ -4830,7 +4993,7 @@ func file_footfall_sdk_v1_sdk_proto_rawDescGZIP() []byte {
 }
 
 var file_footfall_sdk_v1_sdk_proto_enumTypes = make([]protoimpl.EnumInfo, 16)
-var file_footfall_sdk_v1_sdk_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
+var file_footfall_sdk_v1_sdk_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
 var file_footfall_sdk_v1_sdk_proto_goTypes = []any{
 	(Platform)(0),                  // 0: footfall.sdk.v1.Platform
 	(Permissions_Location)(0),      // 1: footfall.sdk.v1.Permissions.Location
@@ -4876,23 +5039,25 @@ var file_footfall_sdk_v1_sdk_proto_goTypes = []any{
 	(*RegionsAck)(nil),             // 41: footfall.sdk.v1.RegionsAck
 	(*RegionFailure)(nil),          // 42: footfall.sdk.v1.RegionFailure
 	(*Message)(nil),                // 43: footfall.sdk.v1.Message
-	(*Display)(nil),                // 44: footfall.sdk.v1.Display
-	(*Action)(nil),                 // 45: footfall.sdk.v1.Action
-	(*InboxSync)(nil),              // 46: footfall.sdk.v1.InboxSync
-	(*Inbox)(nil),                  // 47: footfall.sdk.v1.Inbox
-	(*Config)(nil),                 // 48: footfall.sdk.v1.Config
-	(*Tracking)(nil),               // 49: footfall.sdk.v1.Tracking
-	(*TokenRefresh)(nil),           // 50: footfall.sdk.v1.TokenRefresh
-	(*NewToken)(nil),               // 51: footfall.sdk.v1.NewToken
-	(*Goaway)(nil),                 // 52: footfall.sdk.v1.Goaway
-	(*Claim)(nil),                  // 53: footfall.sdk.v1.Claim
-	(*Grant)(nil),                  // 54: footfall.sdk.v1.Grant
-	(*Error)(nil),                  // 55: footfall.sdk.v1.Error
-	(*Ping)(nil),                   // 56: footfall.sdk.v1.Ping
-	(*Pong)(nil),                   // 57: footfall.sdk.v1.Pong
-	(*BatchReply)(nil),             // 58: footfall.sdk.v1.BatchReply
-	nil,                            // 59: footfall.sdk.v1.Preferences.TopicsEntry
-	nil,                            // 60: footfall.sdk.v1.Message.DataEntry
+	(*Trigger)(nil),                // 44: footfall.sdk.v1.Trigger
+	(*Frequency)(nil),              // 45: footfall.sdk.v1.Frequency
+	(*Display)(nil),                // 46: footfall.sdk.v1.Display
+	(*Action)(nil),                 // 47: footfall.sdk.v1.Action
+	(*InboxSync)(nil),              // 48: footfall.sdk.v1.InboxSync
+	(*Inbox)(nil),                  // 49: footfall.sdk.v1.Inbox
+	(*Config)(nil),                 // 50: footfall.sdk.v1.Config
+	(*Tracking)(nil),               // 51: footfall.sdk.v1.Tracking
+	(*TokenRefresh)(nil),           // 52: footfall.sdk.v1.TokenRefresh
+	(*NewToken)(nil),               // 53: footfall.sdk.v1.NewToken
+	(*Goaway)(nil),                 // 54: footfall.sdk.v1.Goaway
+	(*Claim)(nil),                  // 55: footfall.sdk.v1.Claim
+	(*Grant)(nil),                  // 56: footfall.sdk.v1.Grant
+	(*Error)(nil),                  // 57: footfall.sdk.v1.Error
+	(*Ping)(nil),                   // 58: footfall.sdk.v1.Ping
+	(*Pong)(nil),                   // 59: footfall.sdk.v1.Pong
+	(*BatchReply)(nil),             // 60: footfall.sdk.v1.BatchReply
+	nil,                            // 61: footfall.sdk.v1.Preferences.TopicsEntry
+	nil,                            // 62: footfall.sdk.v1.Message.DataEntry
 }
 var file_footfall_sdk_v1_sdk_proto_depIdxs = []int32{
 	17, // 0: footfall.sdk.v1.Frame.hello:type_name -> footfall.sdk.v1.Hello
@@ -4902,17 +5067,17 @@ var file_footfall_sdk_v1_sdk_proto_depIdxs = []int32{
 	39, // 4: footfall.sdk.v1.Frame.regions:type_name -> footfall.sdk.v1.Regions
 	41, // 5: footfall.sdk.v1.Frame.regions_ack:type_name -> footfall.sdk.v1.RegionsAck
 	43, // 6: footfall.sdk.v1.Frame.message:type_name -> footfall.sdk.v1.Message
-	53, // 7: footfall.sdk.v1.Frame.claim:type_name -> footfall.sdk.v1.Claim
-	54, // 8: footfall.sdk.v1.Frame.grant:type_name -> footfall.sdk.v1.Grant
-	55, // 9: footfall.sdk.v1.Frame.error:type_name -> footfall.sdk.v1.Error
-	56, // 10: footfall.sdk.v1.Frame.ping:type_name -> footfall.sdk.v1.Ping
-	57, // 11: footfall.sdk.v1.Frame.pong:type_name -> footfall.sdk.v1.Pong
-	46, // 12: footfall.sdk.v1.Frame.inbox_sync:type_name -> footfall.sdk.v1.InboxSync
-	47, // 13: footfall.sdk.v1.Frame.inbox:type_name -> footfall.sdk.v1.Inbox
-	48, // 14: footfall.sdk.v1.Frame.config:type_name -> footfall.sdk.v1.Config
-	50, // 15: footfall.sdk.v1.Frame.token_refresh:type_name -> footfall.sdk.v1.TokenRefresh
-	51, // 16: footfall.sdk.v1.Frame.new_token:type_name -> footfall.sdk.v1.NewToken
-	52, // 17: footfall.sdk.v1.Frame.goaway:type_name -> footfall.sdk.v1.Goaway
+	55, // 7: footfall.sdk.v1.Frame.claim:type_name -> footfall.sdk.v1.Claim
+	56, // 8: footfall.sdk.v1.Frame.grant:type_name -> footfall.sdk.v1.Grant
+	57, // 9: footfall.sdk.v1.Frame.error:type_name -> footfall.sdk.v1.Error
+	58, // 10: footfall.sdk.v1.Frame.ping:type_name -> footfall.sdk.v1.Ping
+	59, // 11: footfall.sdk.v1.Frame.pong:type_name -> footfall.sdk.v1.Pong
+	48, // 12: footfall.sdk.v1.Frame.inbox_sync:type_name -> footfall.sdk.v1.InboxSync
+	49, // 13: footfall.sdk.v1.Frame.inbox:type_name -> footfall.sdk.v1.Inbox
+	50, // 14: footfall.sdk.v1.Frame.config:type_name -> footfall.sdk.v1.Config
+	52, // 15: footfall.sdk.v1.Frame.token_refresh:type_name -> footfall.sdk.v1.TokenRefresh
+	53, // 16: footfall.sdk.v1.Frame.new_token:type_name -> footfall.sdk.v1.NewToken
+	54, // 17: footfall.sdk.v1.Frame.goaway:type_name -> footfall.sdk.v1.Goaway
 	0,  // 18: footfall.sdk.v1.Hello.platform:type_name -> footfall.sdk.v1.Platform
 	19, // 19: footfall.sdk.v1.Hello.permissions:type_name -> footfall.sdk.v1.Permissions
 	20, // 20: footfall.sdk.v1.Hello.push_target:type_name -> footfall.sdk.v1.PushTarget
@@ -4946,7 +5111,7 @@ var file_footfall_sdk_v1_sdk_proto_depIdxs = []int32{
 	29, // 48: footfall.sdk.v1.Beacon.eddystone_uid:type_name -> footfall.sdk.v1.EddystoneUid
 	7,  // 49: footfall.sdk.v1.Beacon.proximity:type_name -> footfall.sdk.v1.Beacon.Proximity
 	25, // 50: footfall.sdk.v1.Beacon.location:type_name -> footfall.sdk.v1.Location
-	59, // 51: footfall.sdk.v1.Preferences.topics:type_name -> footfall.sdk.v1.Preferences.TopicsEntry
+	61, // 51: footfall.sdk.v1.Preferences.topics:type_name -> footfall.sdk.v1.Preferences.TopicsEntry
 	9,  // 52: footfall.sdk.v1.Consent.purpose:type_name -> footfall.sdk.v1.Consent.Purpose
 	10, // 53: footfall.sdk.v1.Lifecycle.state:type_name -> footfall.sdk.v1.Lifecycle.State
 	11, // 54: footfall.sdk.v1.Receipt.state:type_name -> footfall.sdk.v1.Receipt.State
@@ -4955,29 +5120,31 @@ var file_footfall_sdk_v1_sdk_proto_depIdxs = []int32{
 	40, // 57: footfall.sdk.v1.Regions.bubble:type_name -> footfall.sdk.v1.Region
 	42, // 58: footfall.sdk.v1.RegionsAck.failed:type_name -> footfall.sdk.v1.RegionFailure
 	12, // 59: footfall.sdk.v1.Message.kind:type_name -> footfall.sdk.v1.Message.Kind
-	60, // 60: footfall.sdk.v1.Message.data:type_name -> footfall.sdk.v1.Message.DataEntry
-	44, // 61: footfall.sdk.v1.Message.display:type_name -> footfall.sdk.v1.Display
-	13, // 62: footfall.sdk.v1.Display.style:type_name -> footfall.sdk.v1.Display.Style
-	45, // 63: footfall.sdk.v1.Display.actions:type_name -> footfall.sdk.v1.Action
-	43, // 64: footfall.sdk.v1.Inbox.messages:type_name -> footfall.sdk.v1.Message
-	14, // 65: footfall.sdk.v1.Config.tracking:type_name -> footfall.sdk.v1.Tracking.Preset
-	49, // 66: footfall.sdk.v1.Config.presets:type_name -> footfall.sdk.v1.Tracking
-	14, // 67: footfall.sdk.v1.Tracking.preset:type_name -> footfall.sdk.v1.Tracking.Preset
-	15, // 68: footfall.sdk.v1.Tracking.accuracy:type_name -> footfall.sdk.v1.Tracking.Accuracy
-	37, // 69: footfall.sdk.v1.BatchReply.ack:type_name -> footfall.sdk.v1.Ack
-	21, // 70: footfall.sdk.v1.BatchReply.hello_ok:type_name -> footfall.sdk.v1.HelloOk
-	55, // 71: footfall.sdk.v1.BatchReply.error:type_name -> footfall.sdk.v1.Error
-	39, // 72: footfall.sdk.v1.BatchReply.regions:type_name -> footfall.sdk.v1.Regions
-	43, // 73: footfall.sdk.v1.BatchReply.messages:type_name -> footfall.sdk.v1.Message
-	48, // 74: footfall.sdk.v1.BatchReply.config:type_name -> footfall.sdk.v1.Config
-	47, // 75: footfall.sdk.v1.BatchReply.inbox:type_name -> footfall.sdk.v1.Inbox
-	51, // 76: footfall.sdk.v1.BatchReply.new_token:type_name -> footfall.sdk.v1.NewToken
-	8,  // 77: footfall.sdk.v1.Preferences.TopicsEntry.value:type_name -> footfall.sdk.v1.Preferences.Attitude
-	78, // [78:78] is the sub-list for method output_type
-	78, // [78:78] is the sub-list for method input_type
-	78, // [78:78] is the sub-list for extension type_name
-	78, // [78:78] is the sub-list for extension extendee
-	0,  // [0:78] is the sub-list for field type_name
+	62, // 60: footfall.sdk.v1.Message.data:type_name -> footfall.sdk.v1.Message.DataEntry
+	46, // 61: footfall.sdk.v1.Message.display:type_name -> footfall.sdk.v1.Display
+	44, // 62: footfall.sdk.v1.Message.trigger:type_name -> footfall.sdk.v1.Trigger
+	45, // 63: footfall.sdk.v1.Message.frequency:type_name -> footfall.sdk.v1.Frequency
+	13, // 64: footfall.sdk.v1.Display.style:type_name -> footfall.sdk.v1.Display.Style
+	47, // 65: footfall.sdk.v1.Display.actions:type_name -> footfall.sdk.v1.Action
+	43, // 66: footfall.sdk.v1.Inbox.messages:type_name -> footfall.sdk.v1.Message
+	14, // 67: footfall.sdk.v1.Config.tracking:type_name -> footfall.sdk.v1.Tracking.Preset
+	51, // 68: footfall.sdk.v1.Config.presets:type_name -> footfall.sdk.v1.Tracking
+	14, // 69: footfall.sdk.v1.Tracking.preset:type_name -> footfall.sdk.v1.Tracking.Preset
+	15, // 70: footfall.sdk.v1.Tracking.accuracy:type_name -> footfall.sdk.v1.Tracking.Accuracy
+	37, // 71: footfall.sdk.v1.BatchReply.ack:type_name -> footfall.sdk.v1.Ack
+	21, // 72: footfall.sdk.v1.BatchReply.hello_ok:type_name -> footfall.sdk.v1.HelloOk
+	57, // 73: footfall.sdk.v1.BatchReply.error:type_name -> footfall.sdk.v1.Error
+	39, // 74: footfall.sdk.v1.BatchReply.regions:type_name -> footfall.sdk.v1.Regions
+	43, // 75: footfall.sdk.v1.BatchReply.messages:type_name -> footfall.sdk.v1.Message
+	50, // 76: footfall.sdk.v1.BatchReply.config:type_name -> footfall.sdk.v1.Config
+	49, // 77: footfall.sdk.v1.BatchReply.inbox:type_name -> footfall.sdk.v1.Inbox
+	53, // 78: footfall.sdk.v1.BatchReply.new_token:type_name -> footfall.sdk.v1.NewToken
+	8,  // 79: footfall.sdk.v1.Preferences.TopicsEntry.value:type_name -> footfall.sdk.v1.Preferences.Attitude
+	80, // [80:80] is the sub-list for method output_type
+	80, // [80:80] is the sub-list for method input_type
+	80, // [80:80] is the sub-list for extension type_name
+	80, // [80:80] is the sub-list for extension extendee
+	0,  // [0:80] is the sub-list for field type_name
 }
 
 func init() { file_footfall_sdk_v1_sdk_proto_init() }
@@ -4996,15 +5163,15 @@ func file_footfall_sdk_v1_sdk_proto_init() {
 	file_footfall_sdk_v1_sdk_proto_msgTypes[21].OneofWrappers = []any{}
 	file_footfall_sdk_v1_sdk_proto_msgTypes[23].OneofWrappers = []any{}
 	file_footfall_sdk_v1_sdk_proto_msgTypes[27].OneofWrappers = []any{}
-	file_footfall_sdk_v1_sdk_proto_msgTypes[33].OneofWrappers = []any{}
-	file_footfall_sdk_v1_sdk_proto_msgTypes[42].OneofWrappers = []any{}
+	file_footfall_sdk_v1_sdk_proto_msgTypes[35].OneofWrappers = []any{}
+	file_footfall_sdk_v1_sdk_proto_msgTypes[44].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_footfall_sdk_v1_sdk_proto_rawDesc), len(file_footfall_sdk_v1_sdk_proto_rawDesc)),
 			NumEnums:      16,
-			NumMessages:   45,
+			NumMessages:   47,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

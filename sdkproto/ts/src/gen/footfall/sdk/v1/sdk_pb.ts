@@ -21,7 +21,7 @@ import { compactFile } from "../../../../descriptor.js";
  * Describes the file footfall/sdk/v1/sdk.proto.
  */
 export const file_footfall_sdk_v1_sdk: GenFile = /*@__PURE__*/
-  compactFile(["footfall/sdk/v1/sdk.proto","footfall.sdk.v1",[["Frame",["id 1 4","re 2 4","seq 3 4","down_ack 4 4","hello 10 11? Hello","hello_ok 11 11? HelloOk","batch 12 11? Batch","ack 13 11? Ack","regions 14 11? Regions","regions_ack 15 11? RegionsAck","message 16 11? Message","claim 17 11? Claim","grant 18 11? Grant","error 19 11? Error","ping 20 11? Ping","pong 21 11? Pong","inbox_sync 22 11? InboxSync","inbox 23 11? Inbox","config 24 11? Config","token_refresh 25 11? TokenRefresh","new_token 26 11? NewToken","goaway 27 11? Goaway"],[],[]],["Hello",["app_key 1 9","install_id 2 9","device_token 3 9","proto_min 4 13","proto_max 5 13","sdk 6 9","platform 7 14 Platform","os_version 8 9","app_version 9 9","boot_id 10 9","wall_ms 11 3","mono_ms 12 3","time_zone 13 9","locale 14 9","permissions 15 11? Permissions","push_target 16 11? PushTarget","lifecycle 17 14 Lifecycle.State","caps 18 9*","resume 19 11? Resume","config_etag 20 9","regions_etag 21 9","inbox_cursor 22 9?"],[],[]],["Resume",["session 1 9","epoch 2 9","last_seq 3 4"],[],[]],["Permissions",["location 1 14 Permissions.Location","precision 2 14 Permissions.Precision","notifications 3 14 Permissions.Notifications","bluetooth 4 14 Permissions.Setting","background_refresh 5 14 Permissions.Setting","battery_optimised 6 14 Permissions.Setting"],[],[["Location",["LOCATION_UNSPECIFIED 0","LOCATION_NONE 1","LOCATION_WHEN_IN_USE 2","LOCATION_ALWAYS 3"]],["Precision",["PRECISION_UNSPECIFIED 0","PRECISION_PRECISE 1","PRECISION_REDUCED 2"]],["Notifications",["NOTIFICATIONS_UNSPECIFIED 0","NOTIFICATIONS_UNDETERMINED 1","NOTIFICATIONS_PROVISIONAL 2","NOTIFICATIONS_GRANTED 3","NOTIFICATIONS_DENIED 4"]],["Setting",["SETTING_UNSPECIFIED 0","SETTING_OFF 1","SETTING_ON 2"]]]],["PushTarget",["provider 1 14 PushTarget.Provider","token 2 9","environment 3 9","topic 4 9"],[],[["Provider",["PROVIDER_UNSPECIFIED 0","PROVIDER_FCM 1","PROVIDER_APNS 2"]]]],["HelloOk",["session 1 9","new_device_token 2 9","server_ms 3 3","ping_ms 4 13","limits 5 11 Limits","credit 6 13","proto 7 13","through_seq 8 4","caps 9 9*","epoch 10 9","resumed 11 8"],[],[]],["Limits",["frame_bytes 1 13","item_bytes 2 13","batch_items 3 13","body_bytes 4 13"],[],[]],["Batch",["batch_id 1 9","attempt 2 13","sent_ms 3 3","sent_mono_ms 4 3","items 5 11* Item","boot_id 6 9","regions_ack 7 11? RegionsAck","config_etag 8 9?","inbox_cursor 9 9?"],[],[]],["Item",["item_id 1 9","seq 2 4","occurred_ms 3 3","mono_ms 4 3","boot_id 5 9","location 10 11? Location","region_event 11 11? RegionEvent","event 12 11? Event","identify 13 11? Identify","preferences 14 11? Preferences","consent 15 11? Consent","push_token 16 11? PushTarget","lifecycle 17 11? Lifecycle","receipt 18 11? Receipt","permissions 19 11? Permissions","beacon 20 11? Beacon","logout 21 11? Logout"],[],[]],["Location",["lat 1 1","lng 2 1","accuracy_m 3 1","speed_mps 4 1?","bearing_deg 5 1?","altitude_m 6 1?","mocked 7 8"],[],[]],["RegionEvent",["region_id 1 9","transition 2 14 RegionEvent.Transition","location 3 11? Location"],[],[["Transition",["TRANSITION_UNSPECIFIED 0","TRANSITION_ENTER 1","TRANSITION_EXIT 2","TRANSITION_DWELL 3"]]]],["Beacon",["ibeacon 1 11? IBeacon","eddystone_uid 2 11? EddystoneUid","proximity 3 14 Beacon.Proximity","rssi_dbm 4 17?","distance_m 5 1?","lost 6 8","location 7 11? Location"],[],[["Proximity",["PROXIMITY_UNSPECIFIED 0","PROXIMITY_IMMEDIATE 1","PROXIMITY_NEAR 2","PROXIMITY_FAR 3"]]]],["IBeacon",["uuid 1 9","major 2 13?","minor 3 13?"],[],[]],["EddystoneUid",["namespace 1 9","instance 2 9"],[],[]],["Event",["name 1 9","properties_json 2 9"],[],[]],["Identify",["user_id 1 9","hmac 2 9","traits_json 3 9","jwt 4 9"],[],[]],["Logout",[],[],[]],["Preferences",["topics 1 11* Preferences.TopicsEntry"],[["TopicsEntry",["key 1 9","value 2 14 Preferences.Attitude"],[],[]]],[["Attitude",["ATTITUDE_UNSPECIFIED 0","ATTITUDE_LIKE 1","ATTITUDE_DISLIKE 2"]]]],["Consent",["purpose 1 14 Consent.Purpose","granted 2 8","text_version 3 9","source 4 9"],[],[["Purpose",["PURPOSE_UNSPECIFIED 0","PURPOSE_MARKETING 1","PURPOSE_LOCATION_FOREGROUND 2","PURPOSE_LOCATION_BACKGROUND 3","PURPOSE_LOCATION_PRECISE 4","PURPOSE_PROFILING 5"]]]],["Lifecycle",["state 1 14 Lifecycle.State"],[],[["State",["STATE_UNSPECIFIED 0","STATE_FOREGROUND 1","STATE_BACKGROUND 2"]]]],["Receipt",["message_id 1 9","state 2 14 Receipt.State","via 3 9","action_id 4 9"],[],[["State",["STATE_UNSPECIFIED 0","STATE_DELIVERED 1","STATE_DISPLAYED 2","STATE_OPENED 3","STATE_ACTION 4","STATE_DISMISSED 5","STATE_CONVERTED 6","STATE_FAILED 7"]]]],["Ack",["batch_id 1 9","through_seq 2 4","rejects 3 11* Reject","credit 4 13?","server_ms 5 3","retry_after_ms 6 13"],[],[]],["Reject",["item_id 1 9","seq 2 4","code 3 9","field 4 9","reason 5 9","retryable 6 8"],[],[]],["Regions",["etag 1 9","regions 2 11* Region","bubble 3 11? Region"],[],[]],["Region",["id 1 9","lat 2 1","lng 3 1","radius_m 4 1","on_enter 5 8","on_exit 6 8","dwell_s 9 13","exact 11 8"],[],[]],["RegionsAck",["etag 1 9","installed 2 9*","failed 3 11* RegionFailure"],[],[]],["RegionFailure",["id 1 9","os_code 2 9"],[],[]],["Message",["message_id 1 9","kind 2 14 Message.Kind","title 3 9","body 4 9","deep_link 5 9","image_url 6 9","data 7 11* Message.DataEntry","expires_ms 8 3","campaign_id 9 9","display 10 11? Display","sent_ms 11 3","read 12 8"],[["DataEntry",["key 1 9","value 2 9"],[],[]]],[["Kind",["KIND_UNSPECIFIED 0","KIND_IN_APP 1","KIND_INBOX 2"]]]],["Display",["style 1 14 Display.Style","actions 2 11* Action","dismiss_after_ms 3 13"],[],[["Style",["STYLE_UNSPECIFIED 0","STYLE_BANNER 1","STYLE_MODAL 2","STYLE_FULL_SCREEN 3"]]]],["Action",["id 1 9","label 2 9","deep_link 3 9"],[],[]],["InboxSync",["cursor 1 9"],[],[]],["Inbox",["full 1 8","messages 2 11* Message","gone 3 9*","cursor 4 9","more 5 8"],[],[]],["Config",["etag 1 9","tracking 2 14 Tracking.Preset","presets 3 11* Tracking","in_app_gap_ms 4 13"],[],[]],["Tracking",["preset 1 14 Tracking.Preset","moving_interval_s 2 13?","stopped_interval_s 3 13?","sync_interval_s 4 13?","accuracy 5 14? Tracking.Accuracy","stop_after_s 6 13?","stop_radius_m 7 13?","visits 8 8?","significant_changes 9 8?","foreground_service 10 8?"],[],[["Preset",["PRESET_UNSPECIFIED 0","PRESET_OFF 1","PRESET_EFFICIENT 2","PRESET_RESPONSIVE 3","PRESET_CONTINUOUS 4"]],["Accuracy",["ACCURACY_UNSPECIFIED 0","ACCURACY_LOW 1","ACCURACY_MEDIUM 2","ACCURACY_HIGH 3"]]]],["TokenRefresh",[],[],[]],["NewToken",["device_token 1 9"],[],[]],["Goaway",["reason 1 9","reconnect_after_ms 2 13"],[],[]],["Claim",["message_id 1 9"],[],[]],["Grant",["message_id 1 9","granted 2 8","reason 3 9"],[],[]],["Error",["code 1 13","name 2 9","field 3 9","reason 4 9","retryable 5 8","retry_after_ms 6 13"],[],[]],["Ping",["server_ms 1 3"],[],[]],["Pong",[],[],[]],["BatchReply",["ack 1 11? Ack","hello_ok 2 11? HelloOk","error 3 11? Error","regions 4 11? Regions","messages 5 11* Message","config 6 11? Config","inbox 7 11? Inbox","new_token 8 11? NewToken"],[],[]]],[["Platform",["PLATFORM_UNSPECIFIED 0","PLATFORM_ANDROID 1","PLATFORM_IOS 2","PLATFORM_WEB 3"]]]]);
+  compactFile(["footfall/sdk/v1/sdk.proto","footfall.sdk.v1",[["Frame",["id 1 4","re 2 4","seq 3 4","down_ack 4 4","hello 10 11? Hello","hello_ok 11 11? HelloOk","batch 12 11? Batch","ack 13 11? Ack","regions 14 11? Regions","regions_ack 15 11? RegionsAck","message 16 11? Message","claim 17 11? Claim","grant 18 11? Grant","error 19 11? Error","ping 20 11? Ping","pong 21 11? Pong","inbox_sync 22 11? InboxSync","inbox 23 11? Inbox","config 24 11? Config","token_refresh 25 11? TokenRefresh","new_token 26 11? NewToken","goaway 27 11? Goaway"],[],[]],["Hello",["app_key 1 9","install_id 2 9","device_token 3 9","proto_min 4 13","proto_max 5 13","sdk 6 9","platform 7 14 Platform","os_version 8 9","app_version 9 9","boot_id 10 9","wall_ms 11 3","mono_ms 12 3","time_zone 13 9","locale 14 9","permissions 15 11? Permissions","push_target 16 11? PushTarget","lifecycle 17 14 Lifecycle.State","caps 18 9*","resume 19 11? Resume","config_etag 20 9","regions_etag 21 9","inbox_cursor 22 9?"],[],[]],["Resume",["session 1 9","epoch 2 9","last_seq 3 4"],[],[]],["Permissions",["location 1 14 Permissions.Location","precision 2 14 Permissions.Precision","notifications 3 14 Permissions.Notifications","bluetooth 4 14 Permissions.Setting","background_refresh 5 14 Permissions.Setting","battery_optimised 6 14 Permissions.Setting"],[],[["Location",["LOCATION_UNSPECIFIED 0","LOCATION_NONE 1","LOCATION_WHEN_IN_USE 2","LOCATION_ALWAYS 3"]],["Precision",["PRECISION_UNSPECIFIED 0","PRECISION_PRECISE 1","PRECISION_REDUCED 2"]],["Notifications",["NOTIFICATIONS_UNSPECIFIED 0","NOTIFICATIONS_UNDETERMINED 1","NOTIFICATIONS_PROVISIONAL 2","NOTIFICATIONS_GRANTED 3","NOTIFICATIONS_DENIED 4"]],["Setting",["SETTING_UNSPECIFIED 0","SETTING_OFF 1","SETTING_ON 2"]]]],["PushTarget",["provider 1 14 PushTarget.Provider","token 2 9","environment 3 9","topic 4 9"],[],[["Provider",["PROVIDER_UNSPECIFIED 0","PROVIDER_FCM 1","PROVIDER_APNS 2"]]]],["HelloOk",["session 1 9","new_device_token 2 9","server_ms 3 3","ping_ms 4 13","limits 5 11 Limits","credit 6 13","proto 7 13","through_seq 8 4","caps 9 9*","epoch 10 9","resumed 11 8"],[],[]],["Limits",["frame_bytes 1 13","item_bytes 2 13","batch_items 3 13","body_bytes 4 13"],[],[]],["Batch",["batch_id 1 9","attempt 2 13","sent_ms 3 3","sent_mono_ms 4 3","items 5 11* Item","boot_id 6 9","regions_ack 7 11? RegionsAck","config_etag 8 9?","inbox_cursor 9 9?"],[],[]],["Item",["item_id 1 9","seq 2 4","occurred_ms 3 3","mono_ms 4 3","boot_id 5 9","location 10 11? Location","region_event 11 11? RegionEvent","event 12 11? Event","identify 13 11? Identify","preferences 14 11? Preferences","consent 15 11? Consent","push_token 16 11? PushTarget","lifecycle 17 11? Lifecycle","receipt 18 11? Receipt","permissions 19 11? Permissions","beacon 20 11? Beacon","logout 21 11? Logout"],[],[]],["Location",["lat 1 1","lng 2 1","accuracy_m 3 1","speed_mps 4 1?","bearing_deg 5 1?","altitude_m 6 1?","mocked 7 8"],[],[]],["RegionEvent",["region_id 1 9","transition 2 14 RegionEvent.Transition","location 3 11? Location"],[],[["Transition",["TRANSITION_UNSPECIFIED 0","TRANSITION_ENTER 1","TRANSITION_EXIT 2","TRANSITION_DWELL 3"]]]],["Beacon",["ibeacon 1 11? IBeacon","eddystone_uid 2 11? EddystoneUid","proximity 3 14 Beacon.Proximity","rssi_dbm 4 17?","distance_m 5 1?","lost 6 8","location 7 11? Location"],[],[["Proximity",["PROXIMITY_UNSPECIFIED 0","PROXIMITY_IMMEDIATE 1","PROXIMITY_NEAR 2","PROXIMITY_FAR 3"]]]],["IBeacon",["uuid 1 9","major 2 13?","minor 3 13?"],[],[]],["EddystoneUid",["namespace 1 9","instance 2 9"],[],[]],["Event",["name 1 9","properties_json 2 9"],[],[]],["Identify",["user_id 1 9","hmac 2 9","traits_json 3 9","jwt 4 9"],[],[]],["Logout",[],[],[]],["Preferences",["topics 1 11* Preferences.TopicsEntry"],[["TopicsEntry",["key 1 9","value 2 14 Preferences.Attitude"],[],[]]],[["Attitude",["ATTITUDE_UNSPECIFIED 0","ATTITUDE_LIKE 1","ATTITUDE_DISLIKE 2"]]]],["Consent",["purpose 1 14 Consent.Purpose","granted 2 8","text_version 3 9","source 4 9"],[],[["Purpose",["PURPOSE_UNSPECIFIED 0","PURPOSE_MARKETING 1","PURPOSE_LOCATION_FOREGROUND 2","PURPOSE_LOCATION_BACKGROUND 3","PURPOSE_LOCATION_PRECISE 4","PURPOSE_PROFILING 5"]]]],["Lifecycle",["state 1 14 Lifecycle.State"],[],[["State",["STATE_UNSPECIFIED 0","STATE_FOREGROUND 1","STATE_BACKGROUND 2"]]]],["Receipt",["message_id 1 9","state 2 14 Receipt.State","via 3 9","action_id 4 9"],[],[["State",["STATE_UNSPECIFIED 0","STATE_DELIVERED 1","STATE_DISPLAYED 2","STATE_OPENED 3","STATE_ACTION 4","STATE_DISMISSED 5","STATE_CONVERTED 6","STATE_FAILED 7"]]]],["Ack",["batch_id 1 9","through_seq 2 4","rejects 3 11* Reject","credit 4 13?","server_ms 5 3","retry_after_ms 6 13"],[],[]],["Reject",["item_id 1 9","seq 2 4","code 3 9","field 4 9","reason 5 9","retryable 6 8"],[],[]],["Regions",["etag 1 9","regions 2 11* Region","bubble 3 11? Region"],[],[]],["Region",["id 1 9","lat 2 1","lng 3 1","radius_m 4 1","on_enter 5 8","on_exit 6 8","dwell_s 9 13","exact 11 8"],[],[]],["RegionsAck",["etag 1 9","installed 2 9*","failed 3 11* RegionFailure"],[],[]],["RegionFailure",["id 1 9","os_code 2 9"],[],[]],["Message",["message_id 1 9","kind 2 14 Message.Kind","title 3 9","body 4 9","deep_link 5 9","image_url 6 9","data 7 11* Message.DataEntry","expires_ms 8 3","campaign_id 9 9","display 10 11? Display","sent_ms 11 3","read 12 8","trigger 13 11 Trigger","frequency 14 11 Frequency","pinned 15 8"],[["DataEntry",["key 1 9","value 2 9"],[],[]]],[["Kind",["KIND_UNSPECIFIED 0","KIND_IN_APP 1","KIND_INBOX 2"]]]],["Trigger",["event 1 9","screen 2 9","delay_ms 3 13"],[],[]],["Frequency",["times 1 13","min_gap_ms 2 13","per_session 3 8"],[],[]],["Display",["style 1 14 Display.Style","actions 2 11* Action","dismiss_after_ms 3 13"],[],[["Style",["STYLE_UNSPECIFIED 0","STYLE_BANNER 1","STYLE_MODAL 2","STYLE_FULL_SCREEN 3"]]]],["Action",["id 1 9","label 2 9","deep_link 3 9"],[],[]],["InboxSync",["cursor 1 9"],[],[]],["Inbox",["full 1 8","messages 2 11* Message","gone 3 9*","cursor 4 9","more 5 8"],[],[]],["Config",["etag 1 9","tracking 2 14 Tracking.Preset","presets 3 11* Tracking","in_app_gap_ms 4 13"],[],[]],["Tracking",["preset 1 14 Tracking.Preset","moving_interval_s 2 13?","stopped_interval_s 3 13?","sync_interval_s 4 13?","accuracy 5 14? Tracking.Accuracy","stop_after_s 6 13?","stop_radius_m 7 13?","visits 8 8?","significant_changes 9 8?","foreground_service 10 8?"],[],[["Preset",["PRESET_UNSPECIFIED 0","PRESET_OFF 1","PRESET_EFFICIENT 2","PRESET_RESPONSIVE 3","PRESET_CONTINUOUS 4"]],["Accuracy",["ACCURACY_UNSPECIFIED 0","ACCURACY_LOW 1","ACCURACY_MEDIUM 2","ACCURACY_HIGH 3"]]]],["TokenRefresh",[],[],[]],["NewToken",["device_token 1 9"],[],[]],["Goaway",["reason 1 9","reconnect_after_ms 2 13"],[],[]],["Claim",["message_id 1 9"],[],[]],["Grant",["message_id 1 9","granted 2 8","reason 3 9"],[],[]],["Error",["code 1 13","name 2 9","field 3 9","reason 4 9","retryable 5 8","retry_after_ms 6 13"],[],[]],["Ping",["server_ms 1 3"],[],[]],["Pong",[],[],[]],["BatchReply",["ack 1 11? Ack","hello_ok 2 11? HelloOk","error 3 11? Error","regions 4 11? Regions","messages 5 11* Message","config 6 11? Config","inbox 7 11? Inbox","new_token 8 11? NewToken"],[],[]]],[["Platform",["PLATFORM_UNSPECIFIED 0","PLATFORM_ANDROID 1","PLATFORM_IOS 2","PLATFORM_WEB 3"]]]]);
 
 /**
  * Frame is one message on the socket, in either direction. Exactly one body is
@@ -1922,7 +1922,7 @@ export type Message = Message$1<"footfall.sdk.v1.Message"> & {
   campaignId: string;
 
   /**
-   * display is how an in-app message is shown; absent leaves it to the SDK.
+   * display is how an in-app message is shown, and the buttons of any; absent leaves it to the SDK.
    *
    * @generated from field: optional footfall.sdk.v1.Display display = 10;
    */
@@ -1941,6 +1941,28 @@ export type Message = Message$1<"footfall.sdk.v1.Message"> & {
    * @generated from field: bool read = 12;
    */
   read: boolean;
+
+  /**
+   * trigger: the message waits on the phone for its moment. Such a message comes in Inbox
+   * only, to phones with the capability "triggers"; absent means that it is for now.
+   *
+   * @generated from field: footfall.sdk.v1.Trigger trigger = 13;
+   */
+  trigger?: Trigger | undefined;
+
+  /**
+   * how often an in-app message is shown; absent means once
+   *
+   * @generated from field: footfall.sdk.v1.Frequency frequency = 14;
+   */
+  frequency?: Frequency | undefined;
+
+  /**
+   * of an inbox message: it stands above those that are not
+   *
+   * @generated from field: bool pinned = 15;
+   */
+  pinned: boolean;
 };
 
 /**
@@ -1977,7 +1999,79 @@ export const Message_KindSchema: GenEnum<Message_Kind> = /*@__PURE__*/
   enumDesc(file_footfall_sdk_v1_sdk, 27, 0);
 
 /**
- * Display of an in-app message.
+ * Trigger is the moment at which the phone shows a message that it keeps: an event, or a
+ * screen, or with neither the opening of the app; and then the delay.
+ *
+ * @generated from message footfall.sdk.v1.Trigger
+ */
+export type Trigger = Message$1<"footfall.sdk.v1.Trigger"> & {
+  /**
+   * the app tracks an event of this name
+   *
+   * @generated from field: string event = 1;
+   */
+  event: string;
+
+  /**
+   * the app shows a screen of this name; not together with event
+   *
+   * @generated from field: string screen = 2;
+   */
+  screen: string;
+
+  /**
+   * after that; a screen must still be shown then
+   *
+   * @generated from field: uint32 delay_ms = 3;
+   */
+  delayMs: number;
+};
+
+/**
+ * Describes the message footfall.sdk.v1.Trigger.
+ * Use `create(TriggerSchema)` to create a new message.
+ */
+export const TriggerSchema: GenMessage<Trigger> = /*@__PURE__*/
+  messageDesc(file_footfall_sdk_v1_sdk, 28);
+
+/**
+ * Frequency bounds how often a phone shows one in-app message, until the person opens it,
+ * acts upon it or dismisses it, or it expires.
+ *
+ * @generated from message footfall.sdk.v1.Frequency
+ */
+export type Frequency = Message$1<"footfall.sdk.v1.Frequency"> & {
+  /**
+   * in all; 0 means once
+   *
+   * @generated from field: uint32 times = 1;
+   */
+  times: number;
+
+  /**
+   * from when it was shown until it is shown again
+   *
+   * @generated from field: uint32 min_gap_ms = 2;
+   */
+  minGapMs: number;
+
+  /**
+   * at most once each time that the app comes to the foreground
+   *
+   * @generated from field: bool per_session = 3;
+   */
+  perSession: boolean;
+};
+
+/**
+ * Describes the message footfall.sdk.v1.Frequency.
+ * Use `create(FrequencySchema)` to create a new message.
+ */
+export const FrequencySchema: GenMessage<Frequency> = /*@__PURE__*/
+  messageDesc(file_footfall_sdk_v1_sdk, 29);
+
+/**
+ * Display of a message. Of an inbox message without trigger, only the actions count.
  *
  * @generated from message footfall.sdk.v1.Display
  */
@@ -2007,7 +2101,7 @@ export type Display = Message$1<"footfall.sdk.v1.Display"> & {
  * Use `create(DisplaySchema)` to create a new message.
  */
 export const DisplaySchema: GenMessage<Display> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 28);
+  messageDesc(file_footfall_sdk_v1_sdk, 30);
 
 /**
  * @generated from enum footfall.sdk.v1.Display.Style
@@ -2044,7 +2138,7 @@ export enum Display_Style {
  * Describes the enum footfall.sdk.v1.Display.Style.
  */
 export const Display_StyleSchema: GenEnum<Display_Style> = /*@__PURE__*/
-  enumDesc(file_footfall_sdk_v1_sdk, 28, 0);
+  enumDesc(file_footfall_sdk_v1_sdk, 30, 0);
 
 /**
  * Action is one button.
@@ -2079,7 +2173,7 @@ export type Action = Message$1<"footfall.sdk.v1.Action"> & {
  * Use `create(ActionSchema)` to create a new message.
  */
 export const ActionSchema: GenMessage<Action> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 29);
+  messageDesc(file_footfall_sdk_v1_sdk, 31);
 
 /**
  * InboxSync asks for what has changed in the person's inbox.
@@ -2100,7 +2194,7 @@ export type InboxSync = Message$1<"footfall.sdk.v1.InboxSync"> & {
  * Use `create(InboxSyncSchema)` to create a new message.
  */
 export const InboxSyncSchema: GenMessage<InboxSync> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 30);
+  messageDesc(file_footfall_sdk_v1_sdk, 32);
 
 /**
  * Inbox is what has changed in the person's inbox since a cursor.
@@ -2150,7 +2244,7 @@ export type Inbox = Message$1<"footfall.sdk.v1.Inbox"> & {
  * Use `create(InboxSchema)` to create a new message.
  */
 export const InboxSchema: GenMessage<Inbox> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 31);
+  messageDesc(file_footfall_sdk_v1_sdk, 33);
 
 /**
  * Config is what the server wants of the SDK.
@@ -2192,7 +2286,7 @@ export type Config = Message$1<"footfall.sdk.v1.Config"> & {
  * Use `create(ConfigSchema)` to create a new message.
  */
 export const ConfigSchema: GenMessage<Config> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 32);
+  messageDesc(file_footfall_sdk_v1_sdk, 34);
 
 /**
  * Tracking is how an SDK follows the phone: when it asks the OS for positions and when
@@ -2273,7 +2367,7 @@ export type Tracking = Message$1<"footfall.sdk.v1.Tracking"> & {
  * Use `create(TrackingSchema)` to create a new message.
  */
 export const TrackingSchema: GenMessage<Tracking> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 33);
+  messageDesc(file_footfall_sdk_v1_sdk, 35);
 
 /**
  * @generated from enum footfall.sdk.v1.Tracking.Preset
@@ -2317,7 +2411,7 @@ export enum Tracking_Preset {
  * Describes the enum footfall.sdk.v1.Tracking.Preset.
  */
 export const Tracking_PresetSchema: GenEnum<Tracking_Preset> = /*@__PURE__*/
-  enumDesc(file_footfall_sdk_v1_sdk, 33, 0);
+  enumDesc(file_footfall_sdk_v1_sdk, 35, 0);
 
 /**
  * @generated from enum footfall.sdk.v1.Tracking.Accuracy
@@ -2354,7 +2448,7 @@ export enum Tracking_Accuracy {
  * Describes the enum footfall.sdk.v1.Tracking.Accuracy.
  */
 export const Tracking_AccuracySchema: GenEnum<Tracking_Accuracy> = /*@__PURE__*/
-  enumDesc(file_footfall_sdk_v1_sdk, 33, 1);
+  enumDesc(file_footfall_sdk_v1_sdk, 35, 1);
 
 /**
  * TokenRefresh asks for another device token.
@@ -2369,7 +2463,7 @@ export type TokenRefresh = Message$1<"footfall.sdk.v1.TokenRefresh"> & {
  * Use `create(TokenRefreshSchema)` to create a new message.
  */
 export const TokenRefreshSchema: GenMessage<TokenRefresh> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 34);
+  messageDesc(file_footfall_sdk_v1_sdk, 36);
 
 /**
  * NewToken is the token that replaces the one in use. The SDK keeps it, then shows it
@@ -2391,7 +2485,7 @@ export type NewToken = Message$1<"footfall.sdk.v1.NewToken"> & {
  * Use `create(NewTokenSchema)` to create a new message.
  */
 export const NewTokenSchema: GenMessage<NewToken> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 35);
+  messageDesc(file_footfall_sdk_v1_sdk, 37);
 
 /**
  * Goaway says that the server will end this session soon: the phone waits for the acks
@@ -2420,7 +2514,7 @@ export type Goaway = Message$1<"footfall.sdk.v1.Goaway"> & {
  * Use `create(GoawaySchema)` to create a new message.
  */
 export const GoawaySchema: GenMessage<Goaway> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 36);
+  messageDesc(file_footfall_sdk_v1_sdk, 38);
 
 /**
  * Claim asks whether this phone may show the in-app message now.
@@ -2439,7 +2533,7 @@ export type Claim = Message$1<"footfall.sdk.v1.Claim"> & {
  * Use `create(ClaimSchema)` to create a new message.
  */
 export const ClaimSchema: GenMessage<Claim> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 37);
+  messageDesc(file_footfall_sdk_v1_sdk, 39);
 
 /**
  * Grant answers a claim. Not granted: the SDK must not show it in-app.
@@ -2470,7 +2564,7 @@ export type Grant = Message$1<"footfall.sdk.v1.Grant"> & {
  * Use `create(GrantSchema)` to create a new message.
  */
 export const GrantSchema: GenMessage<Grant> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 38);
+  messageDesc(file_footfall_sdk_v1_sdk, 40);
 
 /**
  * Error about a frame or the session.
@@ -2520,7 +2614,7 @@ export type Error = Message$1<"footfall.sdk.v1.Error"> & {
  * Use `create(ErrorSchema)` to create a new message.
  */
 export const ErrorSchema: GenMessage<Error> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 39);
+  messageDesc(file_footfall_sdk_v1_sdk, 41);
 
 /**
  * Ping keeps the session alive.
@@ -2539,7 +2633,7 @@ export type Ping = Message$1<"footfall.sdk.v1.Ping"> & {
  * Use `create(PingSchema)` to create a new message.
  */
 export const PingSchema: GenMessage<Ping> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 40);
+  messageDesc(file_footfall_sdk_v1_sdk, 42);
 
 /**
  * Pong answers a ping.
@@ -2554,7 +2648,7 @@ export type Pong = Message$1<"footfall.sdk.v1.Pong"> & {
  * Use `create(PongSchema)` to create a new message.
  */
 export const PongSchema: GenMessage<Pong> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 41);
+  messageDesc(file_footfall_sdk_v1_sdk, 43);
 
 /**
  * BatchReply is the body of the answer to every POST and GET below /sdk/v1/ but the
@@ -2621,7 +2715,7 @@ export type BatchReply = Message$1<"footfall.sdk.v1.BatchReply"> & {
  * Use `create(BatchReplySchema)` to create a new message.
  */
 export const BatchReplySchema: GenMessage<BatchReply> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 42);
+  messageDesc(file_footfall_sdk_v1_sdk, 44);
 
 /**
  * Platform of the app that embeds the SDK.
