@@ -1,8 +1,8 @@
 // Package catalog keeps what marketers and operators define: workspaces, places,
-// campaigns, apps and keys. Every change appends one revision to the CONFIG log;
-// the revision's number is its sequence there, and the whole configuration at any
-// revision is the log up to it. A partition records the revision that it adopts,
-// so a replay knows what was in force.
+// campaigns, apps, keys and webhook subscriptions. Every change appends one revision
+// to the CONFIG log; the revision's number is its sequence there, and the whole
+// configuration at any revision is the log up to it. A partition records the revision
+// that it adopts, so a replay knows what was in force.
 //
 // Places that are put together (PutPlaces, an import) are one revision, each still
 // with its own version; partitions are told of such a burst once.
@@ -45,6 +45,7 @@ const (
 	Campaigns  Kind = "campaign"
 	Apps       Kind = "app"
 	Keys       Kind = "key"
+	Webhooks   Kind = "webhook"
 )
 
 // Revision is one change, as it stands in the log, or several that were made

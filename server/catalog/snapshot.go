@@ -19,6 +19,7 @@ type Snapshot struct {
 	places     map[string]map[string]*engage.Place
 	campaigns  map[string]map[string]*engage.Campaign
 	apps       map[string]map[string]*App
+	webhooks   map[string]map[string]*Webhook
 	keys       map[string]*Key // by id, over all workspaces
 	appByKey   map[string]*App
 	fences     map[string]string // "<workspace>/<geofence>" -> place
@@ -40,7 +41,8 @@ func emptySnapshot() *Snapshot {
 	return &Snapshot{
 		Workspaces: map[string]*Workspace{}, places: map[string]map[string]*engage.Place{},
 		campaigns: map[string]map[string]*engage.Campaign{}, apps: map[string]map[string]*App{},
-		keys: map[string]*Key{}, appByKey: map[string]*App{}, fences: map[string]string{}, beacons: map[string]string{}, versions: map[string]int64{}, lists: newLists(),
+		webhooks: map[string]map[string]*Webhook{},
+		keys:     map[string]*Key{}, appByKey: map[string]*App{}, fences: map[string]string{}, beacons: map[string]string{}, versions: map[string]int64{}, lists: newLists(),
 	}
 }
 
@@ -103,6 +105,8 @@ func (s *Snapshot) own(kind Kind) {
 		s.apps, s.appByKey = maps.Clone(s.apps), maps.Clone(s.appByKey)
 	case Keys:
 		s.keys = maps.Clone(s.keys)
+	case Webhooks:
+		s.webhooks = maps.Clone(s.webhooks)
 	}
 }
 
@@ -115,6 +119,8 @@ func (s *Snapshot) ownIn(kind Kind, workspace string) {
 		s.campaigns[workspace] = maps.Clone(s.campaigns[workspace])
 	case Apps:
 		s.apps[workspace] = maps.Clone(s.apps[workspace])
+	case Webhooks:
+		s.webhooks[workspace] = maps.Clone(s.webhooks[workspace])
 	case Workspaces, Keys: // they have no map per workspace
 	}
 }
@@ -158,6 +164,8 @@ func (s *Snapshot) apply(r Revision) error {
 		}
 	case Keys:
 		err = set(s.keys, r.ID, r.Body)
+	case Webhooks:
+		s.webhooks[r.Workspace], err = setIn(s.webhooks[r.Workspace], r)
 	default:
 		err = fmt.Errorf("unknown kind %q", r.Kind)
 	}
