@@ -314,6 +314,16 @@ func (it *item) contains(p Point, v vec) bool {
 
 // insert keeps dst[first:] sorted.
 func insert(dst []Hit, first int, h Hit) []Hit {
+	const few = 8 // moved one by one
+	if len(dst)-first > few {
+		i, _ := slices.BinarySearchFunc(dst[first:], h, func(x, h Hit) int {
+			if x.before(&h) {
+				return -1
+			}
+			return 1
+		})
+		return slices.Insert(dst, first+i, h)
+	}
 	dst = append(dst, h)
 	i := len(dst) - 1
 	for ; i > first && h.before(&dst[i-1]); i-- {

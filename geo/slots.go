@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Platform is an operating system that watches circles for an app while the app
@@ -76,6 +77,8 @@ type Slots struct {
 	// Before is what the phone watches now, kept if it is as good; nil means
 	// nothing.
 	Before *SlotPlan
+	// Brief plans have no LeftOut, which is most of their memory.
+	Brief bool
 }
 
 // Slot is a circle for the phone to register: the one that holds the fence,
@@ -164,25 +167,29 @@ func (s Slots) Plan(near func(p Point, n int, dst []Hit) []Hit, weight func(id s
 	}
 	slots = max(0, slots)
 
+	c := choices.Get().(*choice) //nolint:forcetypeassert // nothing else is in the pool
+	defer c.release()
 	ask := lookedAt * max(slots, 1)
-	hits := near(s.At, ask, nil)
-	c := choice{
-		lead:  os.beyondM + max(walkMPS, s.SpeedMPS)*os.lateS,
-		floor: min(max(MinBubbleM, sureFactor*assumed(s.AccuracyM)), MaxRadiusM),
-		slots: slots,
-		// What was not looked at is not nearer than the last that was, save that
-		// its circle may be raised.
-		horizon: math.Inf(1),
-	}
-	if len(hits) >= ask {
-		c.horizon = max(0, hits[len(hits)-1].MarginM-(os.minRadiusM-MinRadiusM))
-	}
+	c.own = slices.Grow(c.own[:0], ask)
+	c.hits = near(s.At, ask, c.own)
+	c.lead = os.beyondM + max(walkMPS, s.SpeedMPS)*os.lateS
+	c.floor = min(max(MinBubbleM, sureFactor*assumed(s.AccuracyM)), MaxRadiusM)
+	c.slots = slots
+	// What was not looked at is not nearer than the last that was, save that
+	// its circle may be raised.
+	c.horizon = math.Inf(1)
 	plan := SlotPlan{LookedM: math.Inf(1)}
-	if len(hits) >= ask {
-		plan.LookedM = max(0, hits[len(hits)-1].MarginM)
+	if n := len(c.hits); n >= ask {
+		c.horizon = max(0, c.hits[n-1].MarginM-(os.minRadiusM-MinRadiusM))
+		plan.LookedM = max(0, c.hits[n-1].MarginM)
 	}
-	kept := s.Before.has()
-	for _, h := range hits {
+	if s.Before != nil {
+		for _, x := range s.Before.Fences {
+			c.kept[x.ID] = struct{}{}
+		}
+	}
+	for i := range c.hits {
+		h := &c.hits[i]
 		w := 1.0
 		if weight != nil {
 			w = weight(h.ID)
@@ -191,19 +198,21 @@ func (s Slots) Plan(near func(p Point, n int, dst []Hit) []Hit, weight func(id s
 			return SlotPlan{}, errorf("weight", "of %q must be a number from 0, is %v", h.ID, w)
 		}
 		x := s.candidate(h, os, w)
-		if kept[h.ID] {
+		x.hit = i
+		if _, kept := c.kept[h.ID]; kept {
 			x.score *= keptFactor
 		}
 		if w == 0 {
-			plan.LeftOut = append(plan.LeftOut, x.leftOut(LeftUnwanted))
+			x.why = leftUnwanted
+			c.zero = append(c.zero, x)
 			continue
 		}
 		c.all = append(c.all, x)
 	}
 	c.choose(&plan, bubble, s.At)
-	slices.SortFunc(plan.LeftOut, func(a, b LeftOut) int {
-		return cmp.Or(cmp.Compare(a.BorderM, b.BorderM), strings.Compare(a.ID, b.ID))
-	})
+	if !s.Brief {
+		plan.LeftOut = c.leftOut()
+	}
 	return plan, nil
 }
 
@@ -227,11 +236,16 @@ func assumed(accuracyM float64) float64 {
 	return accuracyM
 }
 
-// candidate is a fence that may get a slot.
+// candidate is a fence that may get a slot. It is named by its hit alone, so that
+// many are sorted cheaply.
 type candidate struct {
-	slot   Slot
-	weight float64
-	score  float64 // the smaller, the sooner
+	hit     int // in choice.hits
+	why     leftWhy
+	center  Point
+	radiusM float64
+	exact   bool
+	weight  float64
+	score   float64 // the smaller, the sooner
 	// border is the way to the next border that matters: the circle's if the phone
 	// is outside it or the fence is that circle, the fence's own otherwise.
 	border float64
@@ -240,14 +254,12 @@ type candidate struct {
 	unseen bool
 }
 
-func (s Slots) candidate(h Hit, os watching, weight float64) candidate {
+func (s Slots) candidate(h *Hit, os watching, weight float64) candidate {
 	_, round := h.Shape.(Circle)
-	x := candidate{
-		slot:   Slot{ID: h.ID, Center: h.Shape.Center(), RadiusM: max(h.Shape.BoundingRadiusM(), os.minRadiusM)},
-		weight: weight,
-	}
-	x.slot.Exact = round && x.slot.RadiusM == h.Shape.BoundingRadiusM()
-	x.border = DistanceM(s.At, x.slot.Center) - x.slot.RadiusM
+	bound := h.Shape.BoundingRadiusM()
+	x := candidate{center: h.Shape.Center(), radiusM: max(bound, os.minRadiusM), weight: weight}
+	x.exact = round && x.radiusM == bound
+	x.border = DistanceM(s.At, x.center) - x.radiusM
 	if x.border <= 0 {
 		x.border = -x.border
 		if !round {
@@ -258,20 +270,49 @@ func (s Slots) candidate(h Hit, os watching, weight float64) candidate {
 	return x
 }
 
-func (x *candidate) tooLarge() bool { return x.slot.RadiusM > MaxRadiusM }
+func (x *candidate) tooLarge() bool { return x.radiusM > MaxRadiusM }
 
-func (x *candidate) leftOut(why WhyLeftOut) LeftOut {
-	return LeftOut{ID: x.slot.ID, Why: why, BorderM: x.border, Weight: x.weight}
+// leftWhy is a WhyLeftOut by number; 0 means that it has a slot, or has not been judged.
+type leftWhy uint8
+
+const (
+	leftUnwanted leftWhy = iota + 1
+	leftFarther
+	leftCrowded
+	leftTooLarge
+	leftNoSlot
+)
+
+var whys = [...]WhyLeftOut{
+	leftUnwanted: LeftUnwanted, leftFarther: LeftFarther, leftCrowded: LeftCrowded, leftTooLarge: LeftTooLarge, leftNoSlot: LeftNoSlot,
 }
 
-// choice among the fences that are wanted.
+// choice among the fences that are wanted, and the memory for it, which is used again.
 type choice struct {
-	all     []candidate
+	own     []Hit       // room for hits
+	hits    []Hit       // what near gave, in own if it appends
+	all     []candidate // the wanted
+	zero    []candidate // the unwanted
+	borders []float64
+	kept    map[string]struct{} // ids of what is registered
+
 	slots   int
 	lead    float64 // what the phone may go after it left the bubble
 	floor   float64 // the smallest bubble
 	horizon float64 // no fence that is not in all is nearer
 }
+
+var choices = sync.Pool{New: func() any { return &choice{kept: map[string]struct{}{}} }}
+
+// release gives the memory back, without what it has of the fences.
+func (c *choice) release() {
+	clear(c.own[:cap(c.own)])
+	clear(c.kept)
+	c.hits, c.all, c.zero, c.borders = nil, c.all[:0], c.zero[:0], c.borders[:0]
+	choices.Put(c)
+}
+
+func (c *choice) id(x *candidate) string { return c.hits[x.hit].ID }
 
 func (c *choice) choose(plan *SlotPlan, bubble bool, at Point) {
 	reach := c.reach()
@@ -282,39 +323,41 @@ func (c *choice) choose(plan *SlotPlan, bubble bool, at Point) {
 			}
 			return 1
 		}
-		return cmp.Or(cmp.Compare(a.score, b.score), strings.Compare(a.slot.ID, b.slot.ID))
+		if a.score != b.score {
+			return cmp.Compare(a.score, b.score)
+		}
+		return strings.Compare(c.id(&a), c.id(&b))
 	})
-	free := c.horizon    // no fence without a slot has a border nearer than this,
-	seen := c.horizon    // and none of which the phone would hear nothing
-	var left []candidate // for want of slots
-	for _, x := range c.all {
-		taken := false
+	free := c.horizon // no fence without a slot has a border nearer than this,
+	seen := c.horizon // and none of which the phone would hear nothing
+	plan.Fences = make([]Slot, 0, min(c.slots, len(c.all)))
+	for i := range c.all {
+		x := &c.all[i]
 		switch {
 		case x.tooLarge():
-			plan.LeftOut = append(plan.LeftOut, x.leftOut(LeftTooLarge))
+			x.why = leftTooLarge
 		case len(plan.Fences) < c.slots:
-			plan.Fences = append(plan.Fences, x.slot)
-			taken = true
+			plan.Fences = append(plan.Fences, Slot{ID: c.id(x), Center: x.center, RadiusM: x.radiusM, Exact: x.exact})
 		default:
-			left = append(left, x)
+			x.why = leftFarther // or crowded
 		}
-		if !taken {
+		if x.why != 0 {
 			free = min(free, x.border)
 		}
-		if !taken || x.unseen {
+		if x.why != 0 || x.unseen {
 			seen = min(seen, x.border)
 		}
 	}
 	radius := max(c.floor, min(MaxBubbleM, seen-c.lead))
-	for _, x := range left {
-		why := LeftFarther
+	for i := range c.all {
+		x := &c.all[i]
 		switch {
+		case x.why != leftFarther:
 		case c.slots == 0:
-			why = LeftNoSlot
+			x.why = leftNoSlot
 		case x.border < radius+c.lead:
-			why = LeftCrowded
+			x.why = leftCrowded
 		}
-		plan.LeftOut = append(plan.LeftOut, x.leftOut(why))
 	}
 	if bubble {
 		plan.Bubble = Circle{Around: at, RadiusM: radius}
@@ -322,37 +365,49 @@ func (c *choice) choose(plan *SlotPlan, bubble bool, at Point) {
 	}
 }
 
+// leftOut is what has no slot, after choose.
+func (c *choice) leftOut() []LeftOut {
+	n := len(c.zero)
+	for i := range c.all {
+		if c.all[i].why != 0 {
+			n++
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	out := make([]LeftOut, 0, n)
+	for _, of := range [][]candidate{c.zero, c.all} {
+		for i := range of {
+			if x := &of[i]; x.why != 0 {
+				out = append(out, LeftOut{ID: c.id(x), Why: whys[x.why], BorderM: x.border, Weight: x.weight})
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b LeftOut) int {
+		return cmp.Or(cmp.Compare(a.BorderM, b.BorderM), strings.Compare(a.ID, b.ID))
+	})
+	return out
+}
+
 // reach is the distance within which fences come first: with the smallest
 // bubble, or with half of that which the nearest fences alone would give.
 func (c *choice) reach() float64 {
 	nearest := c.horizon
-	var borders []float64
 	for i := range c.all {
 		x := &c.all[i]
 		if !x.tooLarge() {
-			borders = append(borders, x.border)
+			c.borders = append(c.borders, x.border)
 		}
 		if x.tooLarge() || x.unseen {
 			nearest = min(nearest, x.border)
 		}
 	}
-	slices.Sort(borders)
-	if len(borders) > c.slots {
-		nearest = min(nearest, borders[c.slots])
+	if len(c.borders) > c.slots {
+		slices.Sort(c.borders)
+		nearest = min(nearest, c.borders[c.slots])
 	}
 	return max(c.floor, min(MaxBubbleM, nearest-c.lead)/2) + c.lead
-}
-
-// has is the set of ids in the plan.
-func (p *SlotPlan) has() map[string]bool {
-	if p == nil {
-		return nil
-	}
-	ids := make(map[string]bool, len(p.Fences))
-	for _, x := range p.Fences {
-		ids[x.ID] = true
-	}
-	return ids
 }
 
 // Holds reports whether a phone with this plan needs no other for a new fix: it

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -614,6 +616,83 @@ func TestPlanRefusesWhatIsNoNumber(t *testing.T) {
 	}
 }
 
+// has is the set of ids in the plan.
+func (p *SlotPlan) has() map[string]bool {
+	ids := make(map[string]bool, len(p.Fences))
+	for _, x := range p.Fences {
+		ids[x.ID] = true
+	}
+	return ids
+}
+
+func TestABriefPlanIsTheSame(t *testing.T) {
+	r := rand.New(rand.NewPCG(61, 62))
+	p := Point{52.52, 13.405}
+	ix, err := NewIndex(field(r, p, 2000, 30))
+	if err != nil {
+		t.Fatal(err)
+	}
+	given := ix.Nearest(p, 500, nil)
+	before := slices.Clone(given)
+	for _, near := range []func(Point, int, []Hit) []Hit{
+		ix.Nearest,
+		func(_ Point, n int, _ []Hit) []Hit { return given[:n] }, // what is not made for the plan stays as it is
+	} {
+		s := Slots{Platform: Android, Free: AllFree, At: p, AccuracyM: 20}
+		weight := func(id string) float64 { return float64(len(id) % 3) }
+		long, err := s.Plan(near, weight)
+		if err != nil || len(long.LeftOut) < 100 {
+			t.Fatalf("%v, %d left out", err, len(long.LeftOut))
+		}
+		s.Brief = true
+		brief, err := s.Plan(near, weight)
+		if err != nil || brief.LeftOut != nil {
+			t.Fatalf("%v, %d left out", err, len(brief.LeftOut))
+		}
+		brief.LeftOut = long.LeftOut
+		if !reflect.DeepEqual(brief, long) {
+			t.Errorf("brief %+v, otherwise %+v", brief, long)
+		}
+	}
+	if !slices.Equal(given, before) {
+		t.Error("the hits that were given have changed")
+	}
+}
+
+func TestPlansAtTheSameTimeShareNothing(t *testing.T) {
+	r := rand.New(rand.NewPCG(63, 64))
+	p := Point{52.52, 13.405}
+	ix, err := NewIndex(field(r, p, 2000, 30))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []Slots
+	var want []SlotPlan
+	for i := range 40 {
+		s := Slots{Platform: []Platform{IOS, Android}[i%2], Free: AllFree, At: offset(p, float64(i), 100*float64(i)), AccuracyM: 20}
+		if i%3 == 1 {
+			before := want[i/2]
+			s.Before = &before
+		}
+		plan, err := s.Plan(ix.Nearest, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, want = append(all, s), append(want, plan)
+	}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for i, s := range all {
+				if got, err := s.Plan(ix.Nearest, nil); err != nil || !reflect.DeepEqual(got, want[i]) {
+					t.Errorf("%d: %+v, %v, want %+v", i, got, err, want[i])
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
 func BenchmarkSlots(b *testing.B) {
 	r := rand.New(rand.NewPCG(59, 60))
 	p := Point{52.52, 13.405}
@@ -623,7 +702,8 @@ func BenchmarkSlots(b *testing.B) {
 	}
 	for _, platform := range []Platform{IOS, Android} {
 		b.Run(string(platform), func(b *testing.B) {
-			s := Slots{Platform: platform, Free: AllFree, AccuracyM: 20}
+			s := Slots{Platform: platform, Free: AllFree, AccuracyM: 20, Brief: true}
+			b.ReportAllocs()
 			for b.Loop() {
 				s.At = offset(p, 2*math.Pi*r.Float64(), 3000)
 				if _, err := s.Plan(ix.Nearest, nil); err != nil {

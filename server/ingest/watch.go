@@ -108,7 +108,7 @@ type watch struct {
 	at       time.Time // when it was made, by the server's clock
 	revision uint64    // of the catalog that it was made of
 	by       caps      // what it was made for
-	made     geo.Slots // of what, without Before
+	made     geo.Slots // of what, as install.plan has it
 	lookedM  float64   // how far from there a change of places may change it
 	ids      []string  // of the regions, without the bubble
 	bubble   geo.Circle
@@ -262,17 +262,18 @@ func (in *install) planned(a *asking) (*sdkpb.Regions, error) {
 		return nil, nil
 	}
 	fences := a.catalog.Fences(in.key.workspace)
-	asked := in.plan()
-	asked.Before = w.before()
+	made := in.plan()
+	asked := made
+	asked.Before, asked.Brief = w.before(), true
 	plan, err := asked.Plan(fences.Nearest, weightIn(fences))
 	if err != nil {
 		return nil, fmt.Errorf("what to watch: %w", err)
 	}
 	out := &sdkpb.Regions{Regions: make([]*sdkpb.Region, len(plan.Fences))}
+	all := make([]sdkpb.Region, len(plan.Fences)) // in one piece: they come and go together
 	for i, f := range plan.Fences {
-		r := &sdkpb.Region{
-			Id: f.ID, Lat: f.Center.Lat, Lng: f.Center.Lng, RadiusM: f.RadiusM, OnEnter: true, OnExit: true, Exact: f.Exact,
-		}
+		r := &all[i]
+		r.Id, r.Lat, r.Lng, r.RadiusM, r.OnEnter, r.OnExit, r.Exact = f.ID, f.Center.Lat, f.Center.Lng, f.RadiusM, true, true, f.Exact
 		if w.platform == geo.Android {
 			r.DwellS = wholeSeconds(fences.Wish(f.ID).Dwell)
 		}
@@ -284,7 +285,7 @@ func (in *install) planned(a *asking) (*sdkpb.Regions, error) {
 	w.bubble, w.lookedM = plan.Bubble, plan.LookedM
 	// Whoever has left the bubble registers it again, even where it is the same: the
 	// OS says nothing more of one that was left.
-	out = in.tell(a, asked, out, again, anew)
+	out = in.tell(a, made, out, again, anew)
 	w.answered = v.leftAt
 	return out, nil
 }
@@ -328,7 +329,7 @@ func (in *install) tell(a *asking, made geo.Slots, r *sdkpb.Regions, always, ane
 	r.Etag = etagOf(r)
 	same := w.etag == r.Etag
 	w.etag, w.at, w.revision, w.by, w.again = r.Etag, a.now, a.revision, w.caps, false
-	w.made, w.made.Before = made, nil
+	w.made = made
 	if same && !always {
 		return nil
 	}
@@ -349,7 +350,8 @@ func etagOf(r *sdkpb.Regions) string {
 	if len(r.Regions) == 0 && r.Bubble == nil {
 		return noRegions
 	}
-	all := slices.Clone(r.Regions)
+	all := make([]*sdkpb.Region, len(r.Regions), len(r.Regions)+1)
+	copy(all, r.Regions)
 	if r.Bubble != nil {
 		all = append(all, r.Bubble)
 	}
