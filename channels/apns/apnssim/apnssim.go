@@ -5,11 +5,16 @@
 // requests left unprocessed. It verifies provider tokens, headers, device tokens
 // and payloads, and hands what it accepts to a virtual phone.
 //
+// Every token that is hexadecimal and long enough is taken for a registered one of
+// a phone that is online, until the server is told otherwise: by the methods below,
+// or over HTTP by State. What Apple checks is checked in this order: path, method,
+// repeated headers, provider token, headers, topic, token and payload, device,
+// rate; only what is in order meets the faults of SetFaults and of its token.
+//
 // # Outcomes by token
 //
-// Token makes a device token that chooses its outcome; any other hexadecimal
-// token is accepted. With a number in the kind ("outage-2") the outcome comes
-// that many times and then the push is accepted.
+// Token makes a device token that chooses its outcome. With a number in the kind
+// ("outage-2") the outcome comes that many times and then the push is accepted.
 //
 //	unregistered, expired   410 Unregistered, ExpiredToken, with a timestamp an hour ago
 //	badtoken, nottopic      400 BadDeviceToken, DeviceTokenNotForTopic
@@ -19,20 +24,26 @@
 //	outage                  503 ServiceUnavailable, Retry-After 1
 //	internal                500 InternalServerError, without Retry-After
 //	html502                 502 with a proxy's HTML
-//	idle                    400 IdleTimeout; once unless a number is given
-//	shutdown                503 Shutdown; once unless a number is given
-//	refuse                  the stream is refused (REFUSED_STREAM); once unless a number is given
-//	goaway                  GOAWAY below this stream; once unless a number is given
-//	drop                    accepted, but the stream is reset instead of answered; once unless a number is given
-//	kill                    accepted, but the connection is closed; once unless a number is given
 //	slow                    accepted at once, answered after Options.Slow
+//	slowbody                accepted at once, status at once, body after Options.Slow
+//
+// These come once unless a number is given:
+//
+//	idle                    400 IdleTimeout
+//	shutdown                503 Shutdown
+//	refuse                  the stream is refused (REFUSED_STREAM)
+//	goaway                  GOAWAY below this stream
+//	reset                   not accepted: the stream is reset with an error that does not say so
+//	drop                    accepted, but the stream is reset instead of answered
+//	kill                    accepted, but the connection is closed
+//	hang                    accepted, and never answered
 package apnssim
 
 import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/rand"
+	crand "crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -41,7 +52,9 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"math"
 	"math/big"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"sync"
@@ -51,11 +64,7 @@ import (
 	"github.com/footfall-engage/footfall/channels/internal/simtoken"
 )
 
-const (
-	tokenBytes = 32
-	teamID     = "FOOTFALL01"
-	keyID      = "SIMKEY0001"
-)
+const tokenBytes = 32
 
 // Token makes a device token of a kind, "outage" or "outage-2", that is the same
 // for the same arguments: the kind and the name in hexadecimal. A name that does
@@ -69,76 +78,115 @@ func Token(kind, name string) string {
 	return hex.EncodeToString(append(b, make([]byte, tokenBytes-len(b))...))
 }
 
-// Delivered is a push that the simulator accepted.
+// Delivered is a push that the simulator accepted. Of OnAccept it has no Phone,
+// ReachedAt and Ignored yet.
 type Delivered struct {
-	Token      string
-	MessageID  string // footfall_message_id
-	APNsID     string // apns-id
-	CollapseID string // apns-collapse-id: the attempt id
-	Topic      string
-	Title      string
-	Body       string
-	Data       map[string]string // the payload's other strings
-	Priority   int
-	Expiration time.Time // zero when the request has none; 1970 means once
-	At         time.Time // when the request had arrived
-	Raw        json.RawMessage
+	Token      string            `json:"token"`
+	MessageID  string            `json:"message_id,omitempty"` // footfall_message_id
+	APNsID     string            `json:"apns_id"`
+	CollapseID string            `json:"collapse_id,omitempty"` // the attempt id, where the message has no collapse key
+	Topic      string            `json:"topic"`
+	PushType   string            `json:"push_type"`
+	Title      string            `json:"title,omitempty"`
+	Body       string            `json:"body,omitempty"`
+	Data       map[string]string `json:"data,omitempty"` // the payload's other strings
+	Priority   int               `json:"priority"`
+	Expiration time.Time         `json:"expiration,omitzero"` // zero when the request has none; 1970 means once
+	At         time.Time         `json:"at"`                  // when the request had arrived
+	Raw        json.RawMessage   `json:"payload"`
+	Phone      Phone             `json:"phone,omitempty"` // what the phone was doing when it was reached
+	ReachedAt  time.Time         `json:"reached_at,omitzero"`
+	Ignored    string            `json:"ignored,omitempty"` // why a phone did nothing with a push of a Live Activity
 }
 
 // Request is a line of the log: one push request that arrived, whatever came of
 // it.
 type Request struct {
-	At         time.Time // when it had arrived
-	Token      string
-	APNsID     string
-	CollapseID string // the attempt id
-	MessageID  string
-	Status     int    // what was answered; 0 means that no answer was given
-	Reason     string // Apple's, empty when accepted
-	Accepted   bool   // the push went to the phone (also when no answer was given)
+	At         time.Time `json:"at"` // when it had arrived
+	Token      string    `json:"token"`
+	APNsID     string    `json:"apns_id"`
+	CollapseID string    `json:"collapse_id,omitempty"` // the attempt id, where the message has no collapse key
+	MessageID  string    `json:"message_id,omitempty"`
+	Status     int       `json:"status"`           // what was answered; 0 means that no answer was given
+	Reason     string    `json:"reason,omitempty"` // Apple's, empty when accepted
+	Accepted   bool      `json:"accepted"`         // the push went to the phone (also when no answer was given)
 }
 
 // Options configure a Server. The zero value works.
 type Options struct {
-	Addr           string        // empty means 127.0.0.1 on a free port
-	Topics         []string      // bundle ids; empty means any
-	Latency        time.Duration // before a request is looked at
-	Slow           time.Duration // of the "slow" kind; 0 means 30 s
+	Addr    string   // empty means 127.0.0.1 on a free port
+	Sandbox bool     // the server is of the sandbox environment: answers have apns-unique-id
+	Topics  []string // bundle ids; empty means any
+	Seed    uint64   // of all chance: latencies, shares of faults, ids that Apple makes up
+	// Latency is before a request is looked at: always that long, or with LatencyP99
+	// log-normal with Latency as the median and LatencyP99 as the 99th percentile.
+	Latency        time.Duration
+	LatencyP99     time.Duration
+	Slow           time.Duration // of the "slow" kinds; 0 means 30 s
 	InitialStreams uint32        // a connection's stream limit until it had a success; 0 means 1
 	MaxStreams     uint32        // and after; 0 means 1000
 	// DropOnReject lowers a connection's limit to one after a refused push until
 	// its next success.
 	DropOnReject bool
+	// GoAwayEvery tells a connection to go away after so many accepted pushes;
+	// 0 means never.
+	GoAwayEvery int
+	// IdleTimeout is how long a connection may be without a request before it is
+	// told to go away with the reason IdleTimeout; 0 means for ever.
+	IdleTimeout time.Duration
 	// MinTokenUpdate refuses a provider token that comes sooner after the last
-	// new one. Apple's is 20 minutes; 0 means no check.
+	// new one of its key. Apple's is 20 minutes; 0 means no check.
 	MinTokenUpdate time.Duration
-	// OnAccept gets every accepted push before it is answered. It is called from
-	// many goroutines and must not block.
-	OnAccept func(Delivered)
-	// KeepRequests bounds the log; the oldest go first. 0 means 1,000,000.
-	KeepRequests int
-	Now          func() time.Time // nil means time.Now
+	// KnownTokensOnly makes BadDeviceToken of every token that was not registered.
+	KnownTokensOnly bool
+	// PerTokenPerMinute is how many pushes a token may get in a minute before
+	// TooManyRequests; 0 means any.
+	PerTokenPerMinute int
+	// SilentPerHour is how many silent pushes reach a phone in the background in an
+	// hour; the others are lost. iOS allows two or three; 0 means all.
+	SilentPerHour int
+	// OnAccept gets every accepted push before it is answered, OnDeliver every one
+	// that reaches its phone, then or later. They are called from many goroutines
+	// and must not block.
+	OnAccept  func(Delivered)
+	OnDeliver func(Delivered)
+	// KeepRequests and KeepDelivered bound the log and what Delivered tells; the
+	// oldest go first. 0 means 1,000,000 and 1,000.
+	KeepRequests  int
+	KeepDelivered int
+	Now           func() time.Time // nil means time.Now
 }
 
 // Server is a running simulator of one environment.
 type Server struct {
-	opts  Options
-	key   *ecdsa.PrivateKey
-	roots *x509.CertPool
-	cert  []byte // DER
-	ln    net.Listener
-	tls   *tls.Config
-	wg    sync.WaitGroup // the listener, connections and delayed answers
-	uses  simtoken.Counter
-	total atomic.Int64 // connections accepted
-	peak  atomic.Int64 // most streams open on one connection
+	opts    Options
+	roots   *x509.CertPool
+	cert    []byte // DER
+	ln      net.Listener
+	tls     *tls.Config
+	wg      sync.WaitGroup // the listener, connections and delayed answers
+	uses    simtoken.Counter
+	total   atomic.Int64 // connections accepted
+	peak    atomic.Int64 // most streams open on one connection
+	faults  faults
+	devices devices
+	metrics *metrics
 
-	mu       sync.Mutex
-	closed   bool
-	conns    map[*conn]struct{}
-	requests []Request
-	bearers  map[string]*bearer // provider tokens that verified
-	newest   time.Time          // when the last new provider token came
+	luck sync.Mutex
+	rand *rand.Rand // under luck
+
+	mu         sync.Mutex
+	closed     bool
+	conns      map[*conn]struct{}
+	requests   []Request
+	reached    []Delivered
+	keys       map[string]*providerKey // by key id
+	bearers    map[string]*bearer      // provider tokens that verified
+	tokens     int                     // that were ever in bearers
+	activities map[string]*Activity    // by the token of their updates
+	started    int                     // activities, by pushes
+	channels   map[string]*channel
+	made       int // channels
 }
 
 // Start starts a simulator.
@@ -158,12 +206,11 @@ func Start(o Options) (*Server, error) {
 	if o.KeepRequests <= 0 {
 		o.KeepRequests = 1_000_000
 	}
+	if o.KeepDelivered <= 0 {
+		o.KeepDelivered = 1000
+	}
 	if o.Now == nil {
 		o.Now = time.Now
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("make a provider key: %w", err)
 	}
 	cert, roots, err := certificate()
 	if err != nil {
@@ -174,9 +221,17 @@ func Start(o Options) (*Server, error) {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
 	s := &Server{
-		opts: o, key: key, roots: roots, cert: cert.Leaf.Raw, ln: ln,
-		tls:   &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS12},
-		conns: make(map[*conn]struct{}), bearers: make(map[string]*bearer),
+		opts: o, roots: roots, cert: cert.Leaf.Raw, ln: ln,
+		tls:     &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS12},
+		devices: devices{knownOnly: o.KnownTokensOnly, byToken: make(map[string]*device), used: make(map[string]*window)},
+		rand:    rand.New(rand.NewPCG(o.Seed, 0x61706e73)),
+		conns:   make(map[*conn]struct{}), keys: make(map[string]*providerKey), bearers: make(map[string]*bearer),
+		activities: make(map[string]*Activity), channels: make(map[string]*channel),
+	}
+	s.metrics = newMetrics(s)
+	if _, err := s.AddKey(ProviderKey{Team: teamID, ID: keyID}); err != nil {
+		_ = ln.Close()
+		return nil, err
 	}
 	s.wg.Go(s.serve)
 	return s, nil
@@ -184,7 +239,7 @@ func Start(o Options) (*Server, error) {
 
 // certificate makes a certificate that is its own authority.
 func certificate() (tls.Certificate, *x509.CertPool, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
 	if err != nil {
 		return tls.Certificate{}, nil, fmt.Errorf("make a TLS key: %w", err)
 	}
@@ -196,7 +251,7 @@ func certificate() (tls.Certificate, *x509.CertPool, error) {
 		BasicConstraintsValid: true, IsCA: true,
 		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
 	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
+	der, err := x509.CreateCertificate(crand.Reader, tmpl, tmpl, &key.PublicKey, key)
 	if err != nil {
 		return tls.Certificate{}, nil, fmt.Errorf("make a certificate: %w", err)
 	}
@@ -270,23 +325,6 @@ func (s *Server) CertificatePEM() []byte {
 // RootCAs verifies the server's certificate.
 func (s *Server) RootCAs() *x509.CertPool { return s.roots }
 
-// Key is the provider key that the server knows.
-func (s *Server) Key() (team, kid string, p8 []byte) {
-	der, err := x509.MarshalPKCS8PrivateKey(s.key)
-	if err != nil {
-		return teamID, keyID, nil // a key that we made ourselves can be marshalled
-	}
-	return teamID, keyID, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
-}
-
-// Share makes the server accept the provider key of another one, as Apple's two
-// environments do.
-func (s *Server) Share(other *Server) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.key = other.key
-}
-
 // Requests is a copy of the log, oldest first.
 func (s *Server) Requests() []Request {
 	s.mu.Lock()
@@ -313,34 +351,74 @@ func (s *Server) Connections() int { return int(s.total.Load()) }
 // PeakStreams is the most streams that were open on one connection at a time.
 func (s *Server) PeakStreams() int { return int(s.peak.Load()) }
 
-// ProviderTokens counts the provider tokens seen.
-func (s *Server) ProviderTokens() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.bearers)
-}
-
-// ExpireTokens makes every provider token seen so far ExpiredProviderToken.
-func (s *Server) ExpireTokens() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, b := range s.bearers {
-		b.expired.Store(true)
-	}
-}
-
-// GoAway tells every connection to go away: what has been looked at is still
-// answered, the rest is left unprocessed.
-func (s *Server) GoAway() {
+// InFlight counts the requests under way.
+func (s *Server) InFlight() (n int) {
 	s.mu.Lock()
 	conns := s.open()
 	s.mu.Unlock()
 	for _, c := range conns {
-		c.goAway()
+		c.mu.Lock()
+		n += len(c.streams)
+		c.mu.Unlock()
+	}
+	return n
+}
+
+func (s *Server) environment() string {
+	if s.opts.Sandbox {
+		return Sandbox
+	}
+	return Production
+}
+
+// chance is from [0, 1).
+func (s *Server) chance() float64 {
+	s.luck.Lock()
+	defer s.luck.Unlock()
+	return s.rand.Float64()
+}
+
+// latency is how long the next request waits before it is looked at.
+func (s *Server) latency() time.Duration {
+	o := &s.opts
+	if o.LatencyP99 <= o.Latency || o.Latency <= 0 {
+		return o.Latency
+	}
+	s.luck.Lock()
+	z := s.rand.NormFloat64()
+	s.luck.Unlock()
+	const z99 = 2.3263 // the 99th percentile of a normal distribution
+	sigma := math.Log(float64(o.LatencyP99)/float64(o.Latency)) / z99
+	return time.Duration(float64(o.Latency) * math.Exp(sigma*z))
+}
+
+// newUUID is an id that Apple makes up.
+func (s *Server) newUUID() string {
+	s.luck.Lock()
+	a, b := s.rand.Uint64(), s.rand.Uint64()
+	s.luck.Unlock()
+	return fmt.Sprintf("%08X-%04X-4%03X-8%03X-%012X", a>>32, a>>16&0xffff, a&0xfff, b>>48&0xfff, b&0xffffffffffff)
+}
+
+// GoAway tells every connection to go away: what has been looked at is still
+// answered, the rest is left unprocessed.
+func (s *Server) GoAway() { s.GoAwayBecause("") }
+
+// GoAwayBecause is GoAway with a reason other than Shutdown.
+func (s *Server) GoAwayBecause(reason string) {
+	if reason == "" {
+		reason = "Shutdown"
+	}
+	s.mu.Lock()
+	conns := s.open()
+	s.mu.Unlock()
+	for _, c := range conns {
+		c.goAway(reason)
 	}
 }
 
 func (s *Server) log(r Request) {
+	s.metrics.request(r.Status, r.Reason)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.requests) >= s.opts.KeepRequests {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -39,14 +40,17 @@ type conn struct {
 	henc    *hpack.Encoder
 	hbuf    bytes.Buffer
 	streams map[uint32]*stream
-	lastID  uint32  // highest stream begun
-	acted   uint32  // highest stream looked at
-	limit   uint32  // the stream limit announced
-	away    bool    // GOAWAY was sent
-	last    uint32  // its last stream
-	closed  bool    // no more writes
-	bearer  *bearer // the provider token last verified here
-	spent   uint32  // of the window, since the last update
+	lastID  uint32       // highest stream begun
+	acted   uint32       // highest stream looked at
+	limit   uint32       // the stream limit announced
+	away    bool         // GOAWAY was sent
+	last    uint32       // its last stream
+	closed  bool         // no more writes
+	bearer  *bearer      // the provider token last verified here
+	pinned  *providerKey // the key of the first
+	taken   int          // pushes accepted
+	idle    *time.Timer  // nil without Options.IdleTimeout
+	spent   uint32       // of the window, since the last update
 }
 
 // stream is one request.
@@ -80,6 +84,9 @@ func (c *conn) serve() {
 	_ = raw.SetDeadline(time.Time{})
 
 	c.mu.Lock()
+	if d := c.s.opts.IdleTimeout; d > 0 {
+		c.idle = time.AfterFunc(d, func() { c.goAway("IdleTimeout") })
+	}
 	c.bw = bufio.NewWriterSize(tc, 16<<10)
 	c.fr = http2.NewFramer(c.bw, c.br)
 	c.fr.SetReuseFrames()
@@ -190,7 +197,11 @@ func (c *conn) headers(f *http2.MetaHeadersFrame) error {
 	if c.away && f.StreamID > c.last {
 		return nil // the peer knows, or will: it is above GOAWAY's last
 	}
+	if c.idle != nil {
+		c.idle.Stop()
+	}
 	if uint32(len(c.streams)) >= c.limit {
+		c.s.metrics.refused.Inc()
 		return c.fr.WriteRSTStream(f.StreamID, http2.ErrCodeRefusedStream)
 	}
 	st := &stream{id: f.StreamID, at: c.s.opts.Now(), fields: f.Fields}
@@ -237,7 +248,7 @@ func (c *conn) data(f *http2.DataFrame) error {
 // complete takes a whole request up. It runs under mu.
 func (c *conn) complete(st *stream) {
 	st.whole = true
-	if d := c.s.opts.Latency; d > 0 {
+	if d := c.s.latency(); d > 0 {
 		c.later(st, d, func() { c.take(st, true) })
 		return
 	}
@@ -263,16 +274,23 @@ func (c *conn) take(st *stream, flush bool) {
 		return
 	}
 	c.acted = max(c.acted, st.id)
-	known := c.bearer
+	known, pinned := c.bearer, c.pinned
 	c.mu.Unlock()
 
-	v := c.s.judge(st, known)
+	v := c.s.judge(st, known, pinned)
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.bearer = v.bearer
-	if v.do == doSlow {
-		c.later(st, c.s.opts.Slow, func() {
+	if c.pinned == nil && v.bearer != nil {
+		c.pinned = v.bearer.key
+	}
+	switch {
+	case v.do == Hang:
+		c.log(v) // only the end of the stream or connection frees it
+		return
+	case v.do == Answer && v.delay > 0:
+		c.later(st, v.delay, func() {
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			c.finish(st, v)
@@ -286,33 +304,74 @@ func (c *conn) take(st *stream, flush bool) {
 	}
 }
 
+// log writes the request down; status 0 where nothing is answered.
+func (c *conn) log(v verdict) {
+	if !v.plain {
+		c.s.log(v.entry)
+	}
+}
+
 // finish answers, logs, and adjusts the stream limit. It runs under mu.
 func (c *conn) finish(st *stream, v verdict) {
 	gone := c.closed || c.streams[st.id] != st
 	if gone {
 		v.entry.Status = 0 // nobody waits any more
 	}
-	c.s.log(v.entry) // before the peer can know
+	c.log(v) // before the peer can know
 	if gone {
 		return
 	}
-	delete(c.streams, st.id)
+	if v.entry.Accepted {
+		c.taken++
+	}
 	switch v.do {
-	case doReset:
+	case SlowBody:
+		c.adjust(v.entry.Status)
+		c.writeHead(st, v, false)
+		c.flush()
+		c.later(st, v.delay, func() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if c.closed || c.streams[st.id] != st {
+				return
+			}
+			delete(c.streams, st.id)
+			_ = c.fr.WriteData(st.id, true, v.body)
+			c.flush()
+			c.ended()
+		})
+		return
+	case Drop, Reset:
 		_ = c.fr.WriteRSTStream(st.id, http2.ErrCodeInternal)
-	case doRefuse:
+	case Refuse:
 		_ = c.fr.WriteRSTStream(st.id, http2.ErrCodeRefusedStream)
-	case doGoAway:
+	case GoAway:
+		delete(c.streams, st.id)
 		c.leave(st.id)
-	case doKill:
+		c.ended()
+		return
+	case Kill:
 		c.shut()
 		return
 	default:
 		c.adjust(v.entry.Status)
 		c.answer(st, v)
 	}
-	if c.away && len(c.streams) == 0 {
+	delete(c.streams, st.id)
+	if every := c.s.opts.GoAwayEvery; every > 0 && c.taken >= every && !c.away {
+		c.leaveAt(c.acted, "Shutdown")
+	}
+	c.ended()
+}
+
+// ended looks after a connection of which a stream has ended. It runs under mu.
+func (c *conn) ended() {
+	switch {
+	case len(c.streams) > 0:
+	case c.away:
 		c.linger()
+	case c.idle != nil:
+		c.idle.Reset(c.s.opts.IdleTimeout)
 	}
 }
 
@@ -339,32 +398,29 @@ func (c *conn) adjust(status int) {
 }
 
 func (c *conn) answer(st *stream, v verdict) {
-	c.hbuf.Reset()
-	field := func(name, value string) { _ = c.henc.WriteField(hpack.HeaderField{Name: name, Value: value}) }
-	field(":status", strconv.Itoa(v.entry.Status))
-	if v.entry.APNsID != "" {
-		field("apns-id", v.entry.APNsID)
-	}
-	if v.retryAfter != "" {
-		field("retry-after", v.retryAfter)
-	}
-	if v.html {
-		field("content-type", "text/html")
-	}
-	_ = c.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: st.id, BlockFragment: c.hbuf.Bytes(), EndHeaders: true, EndStream: len(v.body) == 0})
+	c.writeHead(st, v, len(v.body) == 0)
 	if len(v.body) > 0 {
 		_ = c.fr.WriteData(st.id, true, v.body)
 	}
 }
 
+func (c *conn) writeHead(st *stream, v verdict, end bool) {
+	c.hbuf.Reset()
+	_ = c.henc.WriteField(hpack.HeaderField{Name: ":status", Value: strconv.Itoa(v.entry.Status)})
+	for _, f := range v.fields {
+		_ = c.henc.WriteField(f)
+	}
+	_ = c.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: st.id, BlockFragment: c.hbuf.Bytes(), EndHeaders: true, EndStream: end})
+}
+
 // goAway ends the connection when what was looked at is answered.
-func (c *conn) goAway() {
+func (c *conn) goAway(reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed || c.fr == nil || c.away {
 		return
 	}
-	c.leaveAt(c.acted)
+	c.leaveAt(c.acted, reason)
 }
 
 // leave sends GOAWAY below a stream, or refuses the stream alone when later ones
@@ -376,21 +432,21 @@ func (c *conn) leave(id uint32) {
 			return
 		}
 	}
-	c.leaveAt(max(id, 2) - 2)
+	c.leaveAt(max(id, 2)-2, "Shutdown")
 }
 
-func (c *conn) leaveAt(last uint32) {
+func (c *conn) leaveAt(last uint32, reason string) {
 	c.away, c.last = true, last
-	_ = c.fr.WriteGoAway(last, http2.ErrCodeNo, []byte(`{"reason":"Shutdown"}`))
+	c.s.metrics.away.Inc()
+	debug, _ := json.Marshal(map[string]string{"reason": reason}) // a string
+	_ = c.fr.WriteGoAway(last, http2.ErrCodeNo, debug)
 	for id := range c.streams {
 		if id > last {
 			c.forget(id)
 		}
 	}
 	c.flush()
-	if len(c.streams) == 0 {
-		c.linger()
-	}
+	c.ended()
 }
 
 // forget ends a stream without an answer. It runs under mu.
@@ -424,6 +480,9 @@ func (c *conn) shut() {
 		return
 	}
 	c.closed = true
+	if c.idle != nil {
+		c.idle.Stop()
+	}
 	for id := range c.streams {
 		c.forget(id)
 	}
