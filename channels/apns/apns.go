@@ -5,34 +5,51 @@
 // by its own clock, and lets net/http open hundreds of connections while Apple
 // allows one stream. The connections are owned (see internal/h2conn): one request
 // in flight until Apple accepted a push, then at most 0.9 of Apple's limit, one
-// or a few connections per environment, all with the one team's provider token.
+// or a few connections per team and environment, all with the team's one provider
+// token (see Shared).
 //
 // # What the outcomes rest on
 //
-// BadDeviceToken is TokenGone here, although Apple also says it of a good token
-// of the other environment: a Target names its environment, and learning it by
-// trial belongs to who keeps the targets, not to this package. TokenGone is not
-// proof of an uninstalled app (Apple blurs it on purpose); GoneSince tells
-// whether a later registration is newer.
+// Apple says BadDeviceToken also of a good token of the other environment. The
+// other one is then asked once; if the token lives there, Outcome.Environment says
+// so, and whoever keeps the targets should remember it, because every push would
+// ask twice otherwise. TokenGone is not proof of an uninstalled app (Apple blurs
+// it on purpose); GoneSince tells whether a later registration is newer.
+//
+// A phone names its topic and environment itself, and need not tell the truth: a
+// topic other than the sender's that the key may not use is TokenGone, and a
+// sandbox for which the key is not made is Rejected. Neither is Misconfigured, by
+// which one phone would stop the pushes of all.
+//
+// An ambiguous start of a Live Activity that is repeated may start a second one:
+// Apple collapses notifications, not activities. Updates and ends are safe to
+// repeat, for iOS goes by their timestamp.
+//
+// # The payload
+//
+// Beside "aps" the payload has the message's Data and keys of ours, all strings:
+//
+//	footfall_message_id   the delivery, by which the SDK shows a message once
+//	footfall_campaign_id  absent when the message has none
+//	footfall_actions      the buttons, a JSON array of {"id","label","deep_link"}; absent without buttons
+//	deep_link             absent when the message has none
+//	image_url             for the app's Notification Service Extension; absent when the message has none
+//
+// An image, and buttons without a category, need the extension: they make the
+// content mutable. A silent push has "content-available" and these keys, and
+// nothing that could be shown.
 package apns
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/tls"
 	"crypto/x509"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
-	"strconv"
-	"strings"
+	"sync"
 	"time"
 
 	"github.com/sideshow/apns2"
-	"github.com/sideshow/apns2/payload"
 
 	"github.com/footfall-engage/footfall/channels"
 	"github.com/footfall-engage/footfall/channels/internal/h2conn"
@@ -42,21 +59,6 @@ import (
 const (
 	Production = "production" // also when empty
 	Sandbox    = "sandbox"    // tokens of apps built for development
-)
-
-const (
-	maxPayload    = 4096 // bytes of JSON, for an alert
-	maxCollapseID = 64   // bytes
-	maxTokenHex   = 400  // Live Activity tokens have been seen at 160; Apple sets no limit
-)
-
-// Keys beside "aps" in the payload. Every key that begins with "footfall_" is
-// ours.
-const (
-	keyMessageID  = "footfall_message_id"  // the delivery: the SDK's dedupe key
-	keyCampaignID = "footfall_campaign_id" // absent when the message has none
-	keyDeepLink   = "deep_link"            // absent when the message has none
-	keyImageURL   = "image_url"            // for the app's Notification Service Extension; absent when the message has none
 )
 
 // OptionError is the error of New for an option that cannot be used. It never
@@ -73,27 +75,35 @@ func (e *OptionError) Error() string { return "apns: " + e.Field + ": " + e.Msg 
 type Options struct {
 	TeamID        string
 	KeyID         string
-	PrivateKeyPEM []byte         // the .p8 file
-	Topic         string         // bundle id, for targets without one; may be empty
-	ProductionURL string         // empty means Apple's
-	SandboxURL    string         // empty means Apple's
+	PrivateKeyPEM []byte // the .p8 file
+	Topic         string // bundle id, for targets without one; may be empty
+	// ProductionURL and SandboxURL are the servers; both empty means Apple's. When
+	// one is given and the other empty, there is no other: its targets are refused.
+	ProductionURL string
+	SandboxURL    string
 	RootCAs       *x509.CertPool // nil means the system's
 	MaxConns      int            // connections per environment; 0 means 2
 	Timeout       time.Duration  // of one attempt; 0 means 20 s
 	PingAfter     time.Duration  // silence before a health ping; 0 means 15 s
 	PingTimeout   time.Duration  // without an answer the connection is given up; 0 means 15 s
+	Shared        *Shared        // with which other senders connections are shared; nil means none
 	Logger        *slog.Logger   // nil logs nothing
 	// Now is the clock of provider tokens and expiry; nil means time.Now. Apple
 	// refuses provider tokens of a clock that is an hour off.
 	Now func() time.Time
 }
 
-// Sender sends for one team. It is safe for concurrent use.
+// Sender sends for one app. It is safe for concurrent use.
 type Sender struct {
-	opts     Options
-	provider *provider
-	pools    map[string]*h2conn.Pool // by environment
-	log      *slog.Logger
+	opts   Options
+	team   *team
+	log    *slog.Logger
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+
+	mu     sync.Mutex
+	closed bool
+	sends  sync.WaitGroup
 }
 
 var _ channels.Sender = (*Sender)(nil)
@@ -101,11 +111,8 @@ var _ channels.Sender = (*Sender)(nil)
 // New makes a sender. It makes no request: a key that Apple refuses shows as a
 // Misconfigured outcome.
 func New(o Options) (*Sender, error) {
-	if o.ProductionURL == "" {
-		o.ProductionURL = apns2.HostProduction
-	}
-	if o.SandboxURL == "" {
-		o.SandboxURL = apns2.HostDevelopment
+	if o.ProductionURL == "" && o.SandboxURL == "" {
+		o.ProductionURL, o.SandboxURL = apns2.HostProduction, apns2.HostDevelopment
 	}
 	if o.MaxConns <= 0 {
 		o.MaxConns = 2
@@ -113,42 +120,54 @@ func New(o Options) (*Sender, error) {
 	if o.Timeout <= 0 {
 		o.Timeout = 20 * time.Second
 	}
+	if o.Shared == nil {
+		o.Shared = new(Shared)
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	p, err := newProvider(o)
+	t, err := o.Shared.join(o)
 	if err != nil {
 		return nil, err
 	}
-	s := &Sender{opts: o, provider: p, pools: make(map[string]*h2conn.Pool), log: o.Logger}
-	for env, raw := range map[string]string{Production: o.ProductionURL, Sandbox: o.SandboxURL} {
-		base, err := url.Parse(raw)
-		if err != nil || base.Host == "" || base.Scheme != "https" {
-			return nil, &OptionError{env + "_url", "must be an https URL"}
-		}
-		s.pools[env] = h2conn.New(h2conn.Options{
-			URL: base, TLS: &tls.Config{RootCAs: o.RootCAs, MinVersion: tls.VersionTLS12},
-			MaxConns: o.MaxConns, WarmUp: true, PingAfter: o.PingAfter, PingTimeout: o.PingTimeout,
-		})
-	}
-	return s, nil
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Sender{opts: o, team: t, log: o.Logger, ctx: ctx, cancel: cancel}, nil
 }
 
-// Close closes the connections and returns when nothing of the sender runs any
-// more. Requests in flight end as ambiguous: drain before.
+// Close ends the sender and returns when nothing of it runs any more. Its requests
+// in flight end as ambiguous: drain before. Connections that other senders use
+// stay open.
 func (s *Sender) Close() error {
-	for _, p := range s.pools {
-		p.Close()
+	s.mu.Lock()
+	was := s.closed
+	s.closed = true
+	s.mu.Unlock()
+	s.cancel()
+	s.sends.Wait()
+	if !was {
+		s.opts.Shared.leave(s.team)
 	}
 	return nil
 }
 
+// enter counts a Send in; false means that the sender is closed.
+func (s *Sender) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.sends.Add(1)
+	return true
+}
+
 // Send makes one attempt. Within it the request is repeated only where Apple
 // certainly did not act on it: a refused stream, a connection that was told to
-// go away, and once when the provider token had expired.
+// go away, once when the provider token had expired, and once in the other
+// environment when this one does not know the token.
 func (s *Sender) Send(ctx context.Context, m channels.Message) (channels.Outcome, error) {
 	if err := ctx.Err(); err != nil {
 		return channels.Outcome{}, fmt.Errorf("nothing was sent: %w", err)
@@ -157,16 +176,36 @@ func (s *Sender) Send(ctx context.Context, m channels.Message) (channels.Outcome
 	if err != nil {
 		return channels.Outcome{}, err
 	}
-	pool := s.pools[environment(m.Target)]
-	if pool == nil {
-		return channels.Outcome{}, &channels.MessageError{Code: channels.Invalid, Field: "target.environment", Msg: "must be production or sandbox"}
+	env := m.Target.Environment
+	if env == "" {
+		env = Production
+		if s.team.pools[env] == nil {
+			env = Sandbox
+		}
 	}
+	pool := s.team.pools[env]
+	if pool == nil {
+		return channels.Outcome{}, &channels.MessageError{Code: channels.Invalid, Field: "target.environment", Msg: "must be production or sandbox, and the sender must have a server of it"}
+	}
+	if !s.enter() {
+		return channels.Outcome{}, h2conn.ErrClosed
+	}
+	defer s.sends.Done()
 	limited, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)() //nolint:contextcheck // Close ends what callers have begun
 	out, err := s.attempt(ctx, limited, pool, n)
 	if err != nil {
 		return channels.Outcome{}, err
 	}
+	if out.Reason == apns2.ReasonBadDeviceToken {
+		if other, p := s.team.other(env); p != nil {
+			if out, err = s.second(ctx, limited, other, p, n, out); err != nil {
+				return channels.Outcome{}, err
+			}
+		}
+	}
+	out = s.blame(m.Target, out)
 	s.log.LogAttrs(ctx, slog.LevelDebug, "apns attempt",
 		slog.String("attempt_id", m.AttemptID), slog.Any("token", m.Target.Token),
 		slog.String("kind", string(out.Kind)), slog.Int("status", out.Status),
@@ -174,12 +213,13 @@ func (s *Sender) Send(ctx context.Context, m channels.Message) (channels.Outcome
 	return out, nil
 }
 
+// attempt makes the request in one environment.
 func (s *Sender) attempt(ctx, limited context.Context, pool *h2conn.Pool, n *apns2.Notification) (channels.Outcome, error) {
-	bearer, err := s.provider.bearer()
+	bearer, err := s.team.provider.bearer()
 	if err != nil {
 		return channels.Outcome{}, err
 	}
-	for {
+	for renewed := false; ; renewed = true {
 		res := pool.Do(limited, h2conn.Request{
 			Path:   "/3/device/" + n.DeviceToken,
 			Header: header(n, bearer),
@@ -187,18 +227,62 @@ func (s *Sender) attempt(ctx, limited context.Context, pool *h2conn.Pool, n *apn
 			Again:  goingAway,
 		})
 		if res.Status == 0 {
+			if !res.Sent && s.ctx.Err() != nil {
+				return channels.Outcome{}, h2conn.ErrClosed
+			}
 			return h2conn.NoAnswer(ctx, res)
 		}
 		out := classify(res, s.opts.Now())
-		if out.Reason != apns2.ReasonExpiredProviderToken {
+		switch {
+		case out.Reason == apns2.ReasonTooManyProviderTokenUpdates:
+			s.team.provider.keep()
+			return out, nil
+		case out.Reason != apns2.ReasonExpiredProviderToken || renewed:
 			return out, nil
 		}
-		renewed, ok, err := s.provider.renew(bearer)
+		fresh, ok, err := s.team.provider.renew(bearer)
 		if err != nil || !ok {
 			return out, err
 		}
-		bearer = renewed
+		bearer = fresh
 	}
+}
+
+// second asks the other environment about a token that the first calls bad. Only
+// an answer about the token changes the verdict; where none can be had, the
+// attempt is to be repeated.
+func (s *Sender) second(ctx, limited context.Context, env string, pool *h2conn.Pool, n *apns2.Notification, first channels.Outcome) (channels.Outcome, error) {
+	out, err := s.attempt(ctx, limited, pool, n)
+	if err != nil {
+		return channels.Outcome{}, err
+	}
+	switch {
+	case out.Kind == channels.Accepted:
+		out.Environment = env
+		return out, nil
+	case out.Reason == apns2.ReasonUnregistered, out.Reason == apns2.ReasonExpiredToken, out.Kind == channels.RetryAfter:
+		return out, nil // it is of that environment, or nobody knows
+	}
+	return first, nil // unknown there too, or the key is not for that environment
+}
+
+// blame takes what a phone's own words about itself have caused off the
+// credential.
+func (s *Sender) blame(t channels.Target, out channels.Outcome) channels.Outcome {
+	if out.Kind != channels.Misconfigured {
+		return out
+	}
+	switch out.Reason {
+	case apns2.ReasonTopicDisallowed:
+		if s.opts.Topic != "" && t.Topic != "" && bundle(t.Topic) != bundle(s.opts.Topic) {
+			out.Kind, out.Scope = channels.TokenGone, ""
+		}
+	case reasonBadEnvironmentKeyID, reasonBadEnvironmentKey:
+		if t.Environment == Sandbox {
+			out.Kind, out.Scope = channels.Rejected, ""
+		}
+	}
+	return out
 }
 
 // goingAway recognises answers that are about the connection: Apple closes it
@@ -208,156 +292,5 @@ func goingAway(status int, body []byte) bool {
 		return false
 	}
 	r := parseAnswer(body).Reason
-	return r == "IdleTimeout" || r == apns2.ReasonShutdown
-}
-
-func environment(t channels.Target) string {
-	if t.Environment == "" {
-		return Production
-	}
-	return t.Environment
-}
-
-// notification maps a Message onto Apple's.
-func (s *Sender) notification(m channels.Message) (*apns2.Notification, error) {
-	topic := m.Target.Topic
-	if topic == "" {
-		topic = s.opts.Topic
-	}
-	token := string(m.Target.Token)
-	switch {
-	case token == "":
-		return nil, &channels.MessageError{Code: channels.Missing, Field: "target.token", Msg: "APNs needs a device token"}
-	case !isHex(token) || len(token) > maxTokenHex:
-		return nil, &channels.MessageError{Code: channels.Invalid, Field: "target.token", Msg: "must be hexadecimal"}
-	case topic == "":
-		return nil, &channels.MessageError{Code: channels.Missing, Field: "target.topic", Msg: "neither the target nor the sender has one"}
-	case !headerSafe(topic):
-		return nil, &channels.MessageError{Code: channels.Invalid, Field: "target.topic", Msg: "must be visible ASCII"}
-	case m.AttemptID == "":
-		return nil, &channels.MessageError{Code: channels.Missing, Field: "attempt_id", Msg: "without it a repeat could not replace"}
-	case len(m.AttemptID) > maxCollapseID:
-		return nil, &channels.MessageError{Code: channels.TooLong, Field: "attempt_id", Msg: fmt.Sprintf("%d bytes, at most %d", len(m.AttemptID), maxCollapseID)}
-	case !headerSafe(m.AttemptID):
-		return nil, &channels.MessageError{Code: channels.Invalid, Field: "attempt_id", Msg: "must be visible ASCII"}
-	case !m.ExpiresAt.IsZero() && !m.ExpiresAt.After(s.opts.Now()):
-		return nil, &channels.MessageError{Code: channels.Expired, Field: "expires_at", Msg: "it has passed"}
-	}
-	body, err := render(m)
-	if err != nil {
-		return nil, err
-	}
-	n := &apns2.Notification{
-		ApnsID:      apnsID(m.AttemptID),
-		CollapseID:  m.AttemptID,
-		DeviceToken: token,
-		Topic:       topic,
-		Expiration:  m.ExpiresAt,
-		Priority:    apns2.PriorityLow,
-		Payload:     body,
-		PushType:    apns2.PushTypeAlert,
-	}
-	if m.HighPrio {
-		n.Priority = apns2.PriorityHigh
-	}
-	return n, nil
-}
-
-// render makes the payload and refuses what Apple would, naming the field that
-// takes most room.
-func render(m channels.Message) ([]byte, error) {
-	p := payload.NewPayload().AlertTitle(m.Title).AlertBody(m.Body)
-	if m.HighPrio {
-		p.Sound("default")
-	}
-	if m.ImageURL != "" {
-		p.MutableContent().Custom(keyImageURL, m.ImageURL)
-	}
-	for k, v := range m.Data {
-		if k == "aps" || k == "" || k == keyDeepLink || k == keyImageURL || strings.HasPrefix(k, "footfall_") {
-			return nil, &channels.MessageError{Code: channels.Reserved, Field: "data." + k, Msg: "the key belongs to Apple or to Footfall"}
-		}
-		p.Custom(k, v)
-	}
-	for k, v := range map[string]string{keyMessageID: m.DeliveryID, keyCampaignID: m.CampaignID, keyDeepLink: m.DeepLink} {
-		if v != "" {
-			p.Custom(k, v)
-		}
-	}
-	b, err := json.Marshal(p)
-	if err != nil {
-		return nil, fmt.Errorf("render the payload: %w", err)
-	}
-	if len(b) > maxPayload {
-		field, most := longest(m)
-		return nil, &channels.MessageError{
-			Code: channels.TooLong, Field: field,
-			Msg: fmt.Sprintf("%d bytes of a payload of %d, which may have %d", most, len(b), maxPayload),
-		}
-	}
-	return b, nil
-}
-
-func longest(m channels.Message) (field string, most int) {
-	add := func(f string, n int) {
-		if n > most || n == most && f < field {
-			field, most = f, n
-		}
-	}
-	add("title", len(m.Title))
-	add("body", len(m.Body))
-	add(keyDeepLink, len(m.DeepLink))
-	add(keyImageURL, len(m.ImageURL))
-	for k, v := range m.Data {
-		add("data."+k, len(k)+len(v))
-	}
-	return field, most
-}
-
-// header makes the request's headers; keys are in Go's canonical form and go out
-// in lower case.
-func header(n *apns2.Notification, bearer string) http.Header {
-	h := http.Header{
-		"Authorization":    {"bearer " + bearer},
-		"Content-Type":     {"application/json"},
-		"User-Agent":       {"footfall"},
-		"Apns-Id":          {n.ApnsID},
-		"Apns-Collapse-Id": {n.CollapseID},
-		"Apns-Topic":       {n.Topic},
-		"Apns-Push-Type":   {string(n.PushType)},
-		"Apns-Priority":    {strconv.Itoa(n.Priority)},
-	}
-	if !n.Expiration.IsZero() {
-		h["Apns-Expiration"] = []string{strconv.FormatInt(n.Expiration.Unix(), 10)}
-	}
-	return h
-}
-
-// apnsID is a UUID (version 8, RFC 9562 §5.8) that is the same for every repeat
-// of an attempt.
-func apnsID(attemptID string) string {
-	h := sha256.Sum256([]byte(attemptID))
-	h[6] = h[6]&0x0f | 0x80
-	h[8] = h[8]&0x3f | 0x80
-	x := hex.EncodeToString(h[:16])
-	return x[:8] + "-" + x[8:12] + "-" + x[12:16] + "-" + x[16:20] + "-" + x[20:]
-}
-
-func isHex(s string) bool {
-	for i := range len(s) {
-		c := s[i] | 0x20
-		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
-	}
-	return len(s)%2 == 0
-}
-
-func headerSafe(s string) bool {
-	for i := range len(s) {
-		if s[i] <= ' ' || s[i] > '~' {
-			return false
-		}
-	}
-	return true
+	return r == apns2.ReasonIdleTimeout || r == apns2.ReasonShutdown
 }

@@ -120,9 +120,9 @@ func TestEachAnswerHasItsOutcomeAndIsOneRequest(t *testing.T) {
 		{kind: "expired", want: channels.Outcome{Kind: channels.TokenGone, Status: 410, Reason: "ExpiredToken", GoneSince: gone}},
 		{kind: "badtoken", want: channels.Outcome{Kind: channels.TokenGone, Status: 400, Reason: "BadDeviceToken"}},
 		{kind: "nottopic", want: channels.Outcome{Kind: channels.TokenGone, Status: 400, Reason: "DeviceTokenNotForTopic"}},
-		{kind: "forbidden", want: channels.Outcome{Kind: channels.Misconfigured, Status: 403, Reason: "Forbidden"}},
-		{kind: "badkey", want: channels.Outcome{Kind: channels.Misconfigured, Status: 403, Reason: "BadEnvironmentKeyInToken"}},
-		{kind: "quota", want: channels.Outcome{Kind: channels.RetryAfter, Status: 429, Reason: "TooManyRequests", RetryAfter: time.Second}},
+		{kind: "forbidden", want: channels.Outcome{Kind: channels.Misconfigured, Status: 403, Reason: "Forbidden", Scope: channels.ScopeCredential}},
+		{kind: "badkey", want: channels.Outcome{Kind: channels.Misconfigured, Status: 403, Reason: "BadEnvironmentKeyInToken", Scope: channels.ScopeCredential}},
+		{kind: "quota", want: channels.Outcome{Kind: channels.RetryAfter, Status: 429, Reason: "TooManyRequests", RetryAfter: time.Second, Scope: channels.ScopeDevice}},
 		{kind: "outage", want: channels.Outcome{Kind: channels.RetryAfter, Status: 503, Reason: "ServiceUnavailable", RetryAfter: time.Second}},
 		{kind: "internal", want: channels.Outcome{Kind: channels.RetryAfter, Status: 500, Reason: "InternalServerError", RetryAfter: 15 * time.Minute}},
 		{kind: "html502", want: channels.Outcome{Kind: channels.RetryAfter, Status: 502, Reason: "http_502"}},
@@ -147,6 +147,10 @@ func TestEachAnswerHasItsOutcomeAndIsOneRequest(t *testing.T) {
 				}
 				got.ProviderID = ""
 			}
+			if refused := got.Status >= 400; refused != (got.Raw != "") {
+				t.Errorf("raw %q", got.Raw)
+			}
+			got.Raw = ""
 			if got != c.want {
 				t.Errorf("got  %+v\nwant %+v", got, c.want)
 			}

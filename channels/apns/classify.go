@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sideshow/apns2"
@@ -17,6 +18,15 @@ const (
 	applePause = 15 * time.Minute
 	// tokenPause is how long a provider token must not be replaced.
 	tokenPause = minAge
+)
+
+// Reasons that apns2 does not know.
+const (
+	reasonUnrelatedKeyID      = "UnrelatedKeyIdInToken"
+	reasonBadEnvironmentKeyID = "BadEnvironmentKeyIdInToken"
+	reasonBadEnvironmentKey   = "BadEnvironmentKeyInToken" // what Apple really says
+	// reasonBodyLost: a refusal whose reason did not arrive.
+	reasonBodyLost = "body_lost"
 )
 
 // answer is the body of a refusal.
@@ -62,9 +72,9 @@ var kinds = map[string]channels.Kind{
 	apns2.ReasonForbidden:                 channels.Misconfigured,
 	apns2.ReasonInvalidProviderToken:      channels.Misconfigured,
 	apns2.ReasonMissingProviderToken:      channels.Misconfigured,
-	"UnrelatedKeyIdInToken":               channels.Misconfigured,
-	"BadEnvironmentKeyIdInToken":          channels.Misconfigured,
-	"BadEnvironmentKeyInToken":            channels.Misconfigured, // what Apple really says
+	reasonUnrelatedKeyID:                  channels.Misconfigured,
+	reasonBadEnvironmentKeyID:             channels.Misconfigured,
+	reasonBadEnvironmentKey:               channels.Misconfigured,
 	// Said of a token too young to be renewed: a clock is wrong.
 	apns2.ReasonExpiredProviderToken: channels.Misconfigured,
 
@@ -73,20 +83,26 @@ var kinds = map[string]channels.Kind{
 	apns2.ReasonInternalServerError:         channels.RetryAfter,
 	apns2.ReasonServiceUnavailable:          channels.RetryAfter,
 	apns2.ReasonShutdown:                    channels.RetryAfter,
-	"IdleTimeout":                           channels.RetryAfter,
+	apns2.ReasonIdleTimeout:                 channels.RetryAfter,
 }
 
 // classify maps an answer to an Outcome.
 func classify(r h2conn.Result, now time.Time) channels.Outcome {
-	out := channels.Outcome{Status: r.Status}
+	out := channels.Outcome{Status: r.Status, Raw: raw(r.Body)}
 	if r.Status == http.StatusOK {
+		// Also when the body, which is empty, did not end: the push is taken.
 		out.Kind, out.ProviderID = channels.Accepted, r.Header.Get("Apns-Id")
 		return out
 	}
 	a := parseAnswer(r.Body)
 	out.Reason = a.Reason
 	kind, known := kinds[a.Reason]
-	if !known {
+	switch {
+	case known:
+	case a.Reason == "" && r.Cut:
+		// Apple refused it and would have said why: nothing was delivered.
+		kind, out.Reason = channels.RetryAfter, reasonBodyLost
+	default:
 		kind = byStatus(r.Status, a.Reason != "")
 		if a.Reason == "" {
 			out.Reason = "http_" + strconv.Itoa(r.Status)
@@ -98,16 +114,30 @@ func classify(r h2conn.Result, now time.Time) channels.Outcome {
 		if a.Timestamp > 0 {
 			out.GoneSince = time.UnixMilli(a.Timestamp).UTC()
 		}
+	case channels.Misconfigured:
+		out.Scope = channels.ScopeCredential
 	case channels.RetryAfter:
 		wait, given := h2conn.RetryAfter(r.Header, now)
 		if !given {
 			wait = pause(r.Status, a.Reason)
 		}
-		out.RetryAfter = wait
+		out.RetryAfter, out.Scope = wait, scopes[a.Reason]
 		// A gateway that gave up waiting does not know what became of it.
 		out.Ambiguous = r.Status == http.StatusGatewayTimeout
 	}
 	return out
+}
+
+// scopes says whom a RetryAfter concerns beside the message. The others may be the
+// fault of one of Apple's machines: whoever sends judges by how many there are.
+var scopes = map[string]channels.Scope{
+	apns2.ReasonTooManyRequests:             channels.ScopeDevice,
+	apns2.ReasonTooManyProviderTokenUpdates: channels.ScopeCredential,
+}
+
+// raw is an answer for people to read.
+func raw(body []byte) string {
+	return strings.ToValidUTF8(string(body[:min(len(body), channels.MaxRaw)]), "")
 }
 
 // pause is how long to wait when Apple gives no Retry-After. 0 leaves it to the
@@ -119,7 +149,7 @@ func pause(status int, reason string) time.Duration {
 	case apns2.ReasonInternalServerError, apns2.ReasonServiceUnavailable:
 		return applePause
 	case "":
-		return 0 // no answer of Apple's: a proxy between us
+		return 0 // no answer of Apple's: a proxy between us, or a part of it
 	}
 	if status >= 500 && reason != apns2.ReasonShutdown {
 		return applePause

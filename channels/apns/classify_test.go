@@ -1,8 +1,10 @@
 package apns
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"os"
@@ -60,7 +62,13 @@ func TestClassify(t *testing.T) {
 		{410, "SomethingNew", channels.TokenGone, 0},
 	} {
 		got := classify(h2conn.Result{Status: c.status, Body: []byte(`{"reason":"` + c.reason + `"}`)}, now)
-		want := channels.Outcome{Kind: c.want, Status: c.status, Reason: c.reason, RetryAfter: c.wait}
+		want := channels.Outcome{Kind: c.want, Status: c.status, Reason: c.reason, RetryAfter: c.wait, Raw: `{"reason":"` + c.reason + `"}`}
+		switch {
+		case c.want == channels.Misconfigured, c.reason == "TooManyProviderTokenUpdates":
+			want.Scope = channels.ScopeCredential
+		case c.reason == "TooManyRequests":
+			want.Scope = channels.ScopeDevice
+		}
 		if got != want {
 			t.Errorf("%d %s\ngot  %+v\nwant %+v", c.status, c.reason, got, want)
 		}
@@ -73,11 +81,61 @@ func TestAnswersThatAreNotApplesKeepTheirStatus(t *testing.T) {
 		410: channels.Rejected, // a proxy's 410 says nothing about a token
 		400: channels.Rejected, 429: channels.RetryAfter,
 	} {
-		got := classify(h2conn.Result{Status: status, Body: []byte("<html>")}, time.Now())
-		if got.Kind != want || got.Status != status || got.Ambiguous != (status == 504) {
-			t.Errorf("%d: %+v", status, got)
+		for _, body := range []string{"<html>", ""} {
+			got := classify(h2conn.Result{Status: status, Body: []byte(body)}, time.Now())
+			if got.Kind != want || got.Status != status || got.Ambiguous != (status == 504) || got.Raw != body || got.Reason != fmt.Sprintf("http_%d", status) {
+				t.Errorf("%d: %+v", status, got)
+			}
 		}
 	}
+}
+
+func TestARefusalWhoseReasonIsLostIsToBeRepeated(t *testing.T) {
+	for _, body := range []string{"", `{"reason":"Unregi`} {
+		got := classify(h2conn.Result{Status: 410, Body: []byte(body), Cut: true}, time.Now())
+		want := channels.Outcome{Kind: channels.RetryAfter, Status: 410, Reason: "body_lost", Raw: body}
+		if got != want {
+			t.Errorf("got  %+v\nwant %+v", got, want)
+		}
+	}
+	if got := classify(h2conn.Result{Status: 200, Cut: true}, time.Now()); got.Kind != channels.Accepted {
+		t.Error(got)
+	}
+}
+
+func TestRawAnswerIsBoundedText(t *testing.T) {
+	got := classify(h2conn.Result{Status: 502, Body: append(bytes.Repeat([]byte("x"), channels.MaxRaw-1), "é"...)}, time.Now())
+	if len(got.Raw) != channels.MaxRaw-1 {
+		t.Errorf("%d bytes", len(got.Raw))
+	}
+}
+
+func TestPlainTakesBackWhatJSONEscapesForWebPages(t *testing.T) {
+	for _, in := range []string{"a<b>&c", `\u003c`, `\`, `"<"`, "\u2028", `\\u0026<`, "\x01", ""} {
+		b, err := json.Marshal(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out string
+		p := plain(b)
+		if err := json.Unmarshal(p, &out); err != nil || out != in || bytes.ContainsAny([]byte(in), "<>&") && !bytes.ContainsAny(p, "<>&") {
+			t.Errorf("%q: %s %v", in, p, err)
+		}
+	}
+}
+
+func FuzzPlain(f *testing.F) {
+	f.Add(`\u003c<`)
+	f.Fuzz(func(t *testing.T, in string) {
+		b, err := json.Marshal(in)
+		if err != nil {
+			t.Skip()
+		}
+		var want, got string
+		if json.Unmarshal(b, &want) != nil || json.Unmarshal(plain(b), &got) != nil || got != want {
+			t.Errorf("%q: %q", in, got)
+		}
+	})
 }
 
 func TestRetryAfterAndTimestampAreRead(t *testing.T) {

@@ -15,6 +15,8 @@ const (
 	// minAge is Apple's: a token renewed more often than every 20 minutes gives
 	// TooManyProviderTokenUpdates.
 	minAge = 20 * time.Minute
+	// maxAge is where a token would be refused on its way.
+	maxAge = 59 * time.Minute
 )
 
 // provider signs the team's provider token: one at a time, shared by all
@@ -24,6 +26,7 @@ type provider struct {
 
 	mu    sync.Mutex
 	token token.Token
+	kept  time.Time // the token must not be replaced before; zero when Apple has not complained
 }
 
 func newProvider(o Options) (*provider, error) {
@@ -50,7 +53,8 @@ func (p *provider) bearer() (string, error) {
 	age := p.now().Sub(time.Unix(p.token.IssuedAt, 0))
 	// A negative age: the clock was set back. Apple refuses a token from the
 	// future, so that waiting would not help.
-	if p.token.Bearer == "" || age >= renewAfter || age < 0 {
+	due := age >= renewAfter && !p.now().Before(p.kept) || age >= maxAge
+	if p.token.Bearer == "" || due || age < 0 {
 		if err := p.sign(); err != nil {
 			return "", err
 		}
@@ -66,13 +70,21 @@ func (p *provider) renew(refused string) (bearer string, ok bool, err error) {
 	if p.token.Bearer != refused {
 		return p.token.Bearer, true, nil // somebody else has renewed it
 	}
-	if p.now().Sub(time.Unix(p.token.IssuedAt, 0)) < minAge {
+	if p.now().Sub(time.Unix(p.token.IssuedAt, 0)) < minAge || p.now().Before(p.kept) {
 		return "", false, nil
 	}
 	if err := p.sign(); err != nil {
 		return "", false, err
 	}
 	return p.token.Bearer, true, nil
+}
+
+// keep leaves the token as it is for the next 20 minutes, as far as it lives:
+// Apple has complained of too many.
+func (p *provider) keep() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.kept = p.now().Add(minAge)
 }
 
 // sign makes a token by our clock (token.Generate knows only time.Now). It runs

@@ -27,6 +27,7 @@ type senders struct {
 	rootCAs   *x509.CertPool
 	clock     clock.Clock
 	log       *slog.Logger
+	teams     apns.Shared // whose apps have one team and key use the same connections
 
 	mu   sync.Mutex
 	made map[senderKey]*sender
@@ -133,7 +134,7 @@ func (x *senders) make(app *catalog.App, provider string) (*sender, error) {
 		s, err := apns.New(apns.Options{
 			TeamID: app.APNs.TeamID, KeyID: app.APNs.KeyID, PrivateKeyPEM: []byte(key.Reveal()), Topic: app.BundleID,
 			ProductionURL: x.providers.APNs.ProductionURL, SandboxURL: x.providers.APNs.SandboxURL,
-			RootCAs: x.rootCAs, Logger: x.log, Now: x.clock.Now,
+			RootCAs: x.rootCAs, Shared: &x.teams, Logger: x.log, Now: x.clock.Now,
 		})
 		if err != nil {
 			return nil, fmt.Errorf("APNs sender of app %s: %w", app.ID, err)

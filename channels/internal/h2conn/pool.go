@@ -180,6 +180,7 @@ type Result struct {
 	Status int         // 0 means no answer; see Err
 	Header http.Header // of the answer
 	Body   []byte      // of the answer, at most 64 KiB of it
+	Cut    bool        // the body broke off, or did not end in time: what there is of it may be a part
 	Err    error       // why there is no answer
 	// Sent: there is no answer, and the peer may have processed the request.
 	// False with an Err means that it certainly did not.
@@ -251,9 +252,9 @@ func (p *Pool) attempt(ctx context.Context, c *conn, r Request) (res Result, unp
 		return Result{Err: err, Sent: true}, false
 	}
 	// A body that breaks off does not take the status back.
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	_ = resp.Body.Close()
-	return Result{Status: resp.StatusCode, Header: resp.Header, Body: body}, false
+	return Result{Status: resp.StatusCode, Header: resp.Header, Body: body, Cut: err != nil}, false
 }
 
 // goAwayText is the text of net/http's unexported error for a stream above the
