@@ -17,8 +17,9 @@ import (
 )
 
 type server struct {
-	o   Options
-	api huma.API
+	o     Options
+	api   huma.API
+	tests testLimits
 }
 
 // New makes the handler of everything that the server speaks over HTTP. It starts
@@ -54,6 +55,7 @@ func New(o Options) (http.Handler, error) {
 	s.registerLive()
 	s.registerNearby()
 	s.registerApps()
+	s.registerTestSend()
 	s.registerKeys()
 	s.registerOperations()
 
@@ -91,6 +93,7 @@ func (o *Options) check() error {
 		{"Positions", o.Positions == nil},
 		{"Nearby", o.Nearby == nil},
 		{"Operations", o.Operations == nil},
+		{"Push", o.Push == nil},
 		{"Ready", o.Ready == nil},
 		{"Clock", o.Clock == nil},
 		{"Logger", o.Logger == nil},

@@ -50,6 +50,8 @@ type world struct {
 	near       map[string]*liveWorld
 	quarantine map[string][]api.Quarantined
 	alarms     []api.Alarm
+	tested     []api.TestSend // what was tried, of every workspace
+	outcome    api.TestOutcome
 	broken     error // what reads answer, if set
 }
 
@@ -233,7 +235,7 @@ func newSite(t testing.TB) *site {
 func (s *site) options(logger *slog.Logger) api.Options {
 	return api.Options{
 		Catalog: s.catalog, Sealer: s.sealer, Compile: decide.Compile,
-		People: s.world, Decisions: s.world, Positions: s.world, Nearby: s.world, Operations: s.world, Watching: s.world.watching,
+		People: s.world, Decisions: s.world, Positions: s.world, Nearby: s.world, Operations: s.world, Push: s.world, Watching: s.world.watching,
 		Weather: func() weather.Status { return weather.Status{Enabled: true, Provider: "met.no", Fresh: 3, Now: start} },
 		SDK: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = fmt.Fprint(w, "sdk "+r.URL.Path)

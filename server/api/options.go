@@ -29,6 +29,7 @@ type Options struct {
 	Positions  Positions
 	Nearby     Nearby
 	Operations Operations
+	Push       Push
 	// Watching says what an install's phone watches; of one that is not known, that
 	// it watches nothing.
 	Watching func(ctx context.Context, workspace, install string) (*Watched, error)

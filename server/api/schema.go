@@ -27,6 +27,7 @@ func newRegistry() huma.Registry {
 	})
 	for from, to := range map[reflect.Type]reflect.Type{
 		reflect.TypeFor[engage.Campaign](): reflect.TypeFor[campaignDoc](),
+		reflect.TypeFor[engage.Content]():  reflect.TypeFor[contentDoc](),
 		reflect.TypeFor[engage.Place]():    reflect.TypeFor[placeDoc](),
 		reflect.TypeFor[engage.Geofence](): reflect.TypeFor[geofenceDoc](),
 		reflect.TypeFor[placeView]():       reflect.TypeFor[placeDoc](),

@@ -366,7 +366,7 @@ func (a *attempt) decide(rendered map[string]template.Rendered) error {
 	send := engage.Send{
 		Delivery: a.d.Delivery, Workspace: s.ws, Campaign: a.c.ID, Arm: arm, Profile: s.p.ID, Class: a.c.Class,
 		Title: r.Title, Body: r.Body, DeepLink: r.DeepLink, ImageURL: r.ImageURL, Data: r.Data,
-		Actions: r.Actions, Push: pushOf(said.Push, &r), InApp: said.InApp, Inbox: said.Inbox,
+		Actions: r.Actions, Push: r.Push(said.Push), InApp: said.InApp, Inbox: said.Inbox,
 		Channels: a.c.arm(arm).allowed, Devices: a.devices(), DecidedAt: now, ExpiresAt: expires,
 		RetryAmbiguous: a.c.Limits.RetryAmbiguous == nil || *a.c.Limits.RetryAmbiguous,
 	}
@@ -382,21 +382,6 @@ func (a *attempt) decide(rendered map[string]template.Rendered) error {
 	s.tx.SetTimer(s.key, "expire/"+d.Delivery, due, nil)
 	s.tx.Record("decisions", s.ws, d.ID, d)
 	return s.m.Meter.Add(s.tx, s.ws, a.c.ID, arm, engage.Counts{Decided: 1})
-}
-
-// pushOf is what a message has as a push, with its texts rendered.
-func pushOf(made *engage.PushContent, r *template.Rendered) *engage.PushContent {
-	if made == nil {
-		return nil
-	}
-	p := *made
-	p.Subtitle = r.Subtitle
-	if r.Live != nil {
-		ios := *made.IOS
-		ios.Live = r.Live
-		p.IOS = &ios
-	}
-	return &p
 }
 
 // devices are the person's installs, the triggering one first.

@@ -64,6 +64,22 @@ type Rendered struct {
 	texts []string // of the Live Activity, in order; nil when Live is made
 }
 
+// Push is what a message has as a push, with its texts as they were rendered; nil for
+// nil.
+func (r *Rendered) Push(made *engage.PushContent) *engage.PushContent {
+	if made == nil {
+		return nil
+	}
+	p := *made
+	p.Subtitle = r.Subtitle
+	if r.Live != nil {
+		ios := *made.IOS
+		ios.Live = r.Live
+		p.IOS = &ios
+	}
+	return &p
+}
+
 // ParseContent compiles the texts of a message. An error is an *engage.Error
 // whose Field is the field of c. What is the same for everybody is checked as
 // if it were rendered, the rest when it is.
@@ -145,13 +161,18 @@ func (c *Content) Variables() []string {
 // error is an *engage.Error with the field: a missing variable, a text beyond
 // its limit, a link that is none, or a message with neither title nor body.
 func (c *Content) Render(vars map[string]any, now time.Time) (Rendered, error) {
+	return c.each(func(f field) (string, error) { return f.render(vars, now) })
+}
+
+// each makes the message of what render makes of each text.
+func (c *Content) each(render func(field) (string, error)) (Rendered, error) {
 	var out Rendered
 	if len(c.made.Data) > 0 {
 		out.Data = make(map[string]string, len(c.made.Data))
 	}
 	out.Actions = slices.Clone(c.made.Actions)
 	for _, f := range c.fields {
-		s, err := f.render(vars, now)
+		s, err := render(f)
 		if err != nil {
 			return Rendered{}, err
 		}
@@ -177,6 +198,11 @@ func (f field) render(vars map[string]any, now time.Time) (string, error) {
 	if err != nil {
 		return "", engage.At(f.name, err)
 	}
+	return f.fit(s)
+}
+
+// fit is what was rendered, without the white space around it, if it may be sent.
+func (f field) fit(s string) (string, error) {
 	s = strings.TrimSpace(s)
 	if len(s) > f.max {
 		return "", engage.Errorf(engage.TooLarge, f.name, "at most %d bytes, has %d", f.max, len(s))
