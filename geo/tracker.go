@@ -271,6 +271,8 @@ type Tracker struct {
 	// spare counts the free elements behind window, in what clones share: whoever
 	// counts it down from what it sees may use the next.
 	spare *atomic.Int64
+	// The lists of live, and of settled, are this one's alone, to be changed in place.
+	ownsLive, ownsSettled bool
 }
 
 // clue is evidence as it is kept. A position is rounded to 1e-7 degrees (1.1 cm),
@@ -350,7 +352,54 @@ type known struct {
 }
 
 // Clone is a copy; neither changes what the other sees.
-func (t *Tracker) Clone() Tracker { return *t }
+func (t *Tracker) Clone() Tracker {
+	c := *t
+	if c.ownsLive {
+		c.live.own()
+	}
+	if c.ownsSettled {
+		c.settled.own()
+	}
+	return c
+}
+
+// CloneOver makes into what Clone gives, in the memory that it has: for somebody who
+// clones again and again, and has no use for an older one any more.
+func (t *Tracker) CloneOver(into *Tracker) {
+	live, settled := into.live, into.settled
+	liveFree, settledFree := into.ownsLive, into.ownsSettled
+	*into = *t
+	if t.ownsLive {
+		into.live.over(&live, liveFree)
+	}
+	if t.ownsSettled {
+		into.settled.over(&settled, settledFree)
+	}
+}
+
+// ownLive makes the lists of live those of t alone.
+func (t *Tracker) ownLive() *moment {
+	if !t.ownsLive {
+		t.live.own()
+		t.ownsLive = true
+	}
+	return &t.live
+}
+
+// ownSettled does so with those of settled.
+func (t *Tracker) ownSettled() *moment {
+	if !t.ownsSettled {
+		t.settled.own()
+		t.ownsSettled = true
+	}
+	return &t.settled
+}
+
+// settleOn makes what is settled a moment, with lists of its own.
+func (t *Tracker) settleOn(m moment) {
+	m.own()
+	t.settled, t.ownsSettled = m, true
+}
 
 // Apply takes one piece of evidence. now is when it is taken, which it can be at
 // most as old as MaxEvidenceAge, and tells what is stale; zero means its own time.
@@ -372,17 +421,18 @@ func (t *Tracker) Apply(w World, e Evidence, now time.Time) Step {
 	if twice {
 		return Step{Outcome: Duplicate}
 	}
-	r := run{w: w, t: t, now: now.UnixMicro()}
+	r := newRun(w, t, now.UnixMicro())
+	defer r.done()
 	if now.IsZero() {
 		r.now = c.at
 	}
 	step := Step{Outcome: Taken}
 	if at == len(t.window) {
 		t.push(c)
-		step = t.forward(&r, &c)
+		step = t.forward(r, &c)
 	} else {
 		t.window, t.spare = slices.Insert(slices.Clip(t.window), at, c), nil
-		step = t.again(&r, at)
+		step = t.again(r, at)
 	}
 	if c.source != clueSilence && c.at > t.newest {
 		t.newest = c.at
@@ -448,8 +498,7 @@ func newClue(w World, e *Evidence, now time.Time) (clue, Outcome) {
 // forward applies evidence that is the newest.
 func (t *Tracker) forward(r *run, c *clue) Step {
 	r.mint = true
-	t.live.own()
-	outcome, flags := r.apply(&t.live, c)
+	outcome, flags := r.apply(t.ownLive(), c)
 	step := Step{Outcome: outcome, Flags: flags, Told: r.out}
 	for i := range step.Told {
 		step.Told[i].Stale = r.stale(step.Told[i].At)
@@ -477,7 +526,7 @@ func (t *Tracker) again(r *run, inserted int) Step {
 			outcome, flags = o, f
 		}
 	}
-	t.live = now
+	t.live, t.ownsLive = now, true
 	ended, withdrawn := t.recognise(r, r.ended, t.window[inserted].seq)
 	step := Step{Outcome: outcome, Flags: flags, Told: t.differences(r, &before, &t.window[inserted])}
 	step.Visits = append(withdrawn, t.say(r, ended)...)
@@ -510,10 +559,10 @@ func (t *Tracker) settle(w World, through, now int64, step *Step) {
 		n++
 	}
 	if n > 0 {
-		r := run{w: w, t: t, now: now}
-		t.settled.own()
+		r := newRun(w, t, now)
+		defer r.done()
 		for i := range n {
-			r.apply(&t.settled, &t.window[i])
+			r.apply(t.ownSettled(), &t.window[i])
 		}
 		t.window = t.window[n:]
 		if len(t.window) == 0 {
@@ -622,8 +671,8 @@ func (t *Tracker) End(at time.Time) []Visit {
 // Late from now on. It is for a World of other fences: what happened among the old
 // ones is not to be told again by the new ones.
 func (t *Tracker) Freeze() {
-	t.settled, t.window, t.spare = t.live, nil, nil
-	t.settled.own()
+	t.settleOn(t.live)
+	t.window, t.spare = nil, nil
 	t.through = max(t.through, t.newest)
 	t.known = slices.DeleteFunc(slices.Clone(t.known), t.past)
 }
@@ -633,9 +682,8 @@ func (t *Tracker) Freeze() {
 // vouch for, at its last evidence, and returns the visits that ended. Evidence that
 // is older than the newest is Late from now on.
 func (t *Tracker) ForgetPositions() []Visit {
-	t.live.own()
-	m := &t.live
-	m.Fix, m.Suspect = nil, nil
+	m := t.ownLive()
+	m.Fix, m.Suspect = sample{}, sample{}
 	m.In = slices.DeleteFunc(m.In, func(p presence) bool { return !p.OS && p.Beacon == 0 })
 	for i := range m.In {
 		m.In[i].Maybe, m.In[i].MaybeLast = 0, 0
@@ -650,8 +698,8 @@ func (t *Tracker) ForgetPositions() []Visit {
 		out = append(out, v)
 		return true
 	})
-	t.settled, t.window, t.spare = *m, nil, nil
-	t.settled.own()
+	t.settleOn(*m)
+	t.window, t.spare = nil, nil
 	t.through = max(t.through, t.newest)
 	t.known = slices.DeleteFunc(slices.Clone(t.known), func(k known) bool {
 		return !slices.ContainsFunc(m.Stays, func(s stay) bool { return s.ID == k.ID })

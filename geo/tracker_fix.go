@@ -48,34 +48,34 @@ func (r *run) fix(m *moment) Outcome {
 	c := r.clue
 	d := r.w.Doubts()
 	way := r.sample()
-	r.flags |= tooFast(m.Fix, &way, &d)
+	r.flags |= tooFast(&m.Fix, &way, &d)
 	if r.flags&FlagSpeed != 0 && d.Speed != AcceptDoubtful {
 		// It is believed once others agree with it, and not with the last that was.
 		first := c.at
-		if m.Suspect != nil && tooFast(m.Suspect, &way, &d) == 0 {
+		if m.Suspect.any() && tooFast(&m.Suspect, &way, &d) == 0 {
 			first = m.Suspect.First
 		}
 		refuse := d.Speed == RefuseDoubtful
 		if first == c.at || refuse && c.at-first < refusedFor.Microseconds() {
 			way.First = first
-			m.Suspect = &way
+			m.Suspect = way
 			if refuse {
 				return Refused
 			}
 			return Suspected
 		}
 	}
-	m.Suspect = nil
-	last := m.Fix
-	if c.accuracyM() <= DefaultRule().MaxAccuracyM {
-		m.Fix = &way
+	m.Suspect = sample{}
+	last, believed := m.Fix, c.accuracyM() <= DefaultRule().MaxAccuracyM
+	if believed {
+		m.Fix = way
 	}
 	js := r.judge(m)
 	for i := range js {
 		r.take(m, &js[i])
 	}
-	if last != nil && m.Fix == &way && r.flags&FlagSpeed == 0 {
-		r.passes(m, last, &way, js)
+	if last.any() && believed && r.flags&FlagSpeed == 0 {
+		r.passes(m, &last, &way, js)
 	}
 	return Taken
 }
@@ -90,9 +90,10 @@ func (r *run) sample() sample {
 	return s
 }
 
-// tooFast are the flags of a way that nobody could have made in the time.
+// tooFast are the flags of a way that nobody could have made in the time; none where it
+// has no beginning.
 func tooFast(from, to *sample, d *Doubts) Flags {
-	if from == nil || !(d.MaxSpeedMPS > 0) {
+	if !from.any() || !(d.MaxSpeedMPS > 0) {
 		return 0
 	}
 	wayM := DistanceM(from.Pos, to.Pos) - from.Acc - to.Acc
@@ -114,10 +115,8 @@ func tooFast(from, to *sample, d *Doubts) Flags {
 // something is known, in the order in which it takes effect.
 func (r *run) judge(m *moment) []judged {
 	c := r.clue
-	var buf [16]Hit
-	hits := r.w.Index().At(c.pos(), buf[:0])
-	js := make([]judged, 0, len(hits)+len(m.In))
-	known := make([]bool, len(m.In))
+	hits := r.w.Index().At(c.pos(), r.hits[:0])
+	js, known := r.js[:0], append(r.known[:0], make([]bool, len(m.In))...)
 	for i := range hits {
 		t, there := r.w.Terms(hits[i].ID)
 		if !there || t.Rule == nil {
@@ -144,7 +143,10 @@ func (r *run) judge(m *moment) []judged {
 		says, _, _ := t.Rule.Judge(margin, f.Shape.BoundingRadiusM(), c.accuracyM())
 		js = append(js, judged{p.Fence, t, margin, says, p.Inside})
 	}
-	slices.SortFunc(js, func(a, b judged) int { return cmp.Or(cmp.Compare(a.rank(), b.rank()), cmp.Compare(a.fence, b.fence)) })
+	if len(js) > 1 {
+		slices.SortFunc(js, func(a, b judged) int { return cmp.Or(cmp.Compare(a.rank(), b.rank()), cmp.Compare(a.fence, b.fence)) })
+	}
+	r.hits, r.js, r.known = hits, js, known
 	return js
 }
 

@@ -185,8 +185,7 @@ func Resume(visits []Visit, newest time.Time) Tracker {
 	}
 	slices.SortFunc(t.live.In, func(a, b presence) int { return cmp.Compare(a.Fence, b.Fence) })
 	slices.SortFunc(t.live.Stays, func(a, b stay) int { return cmp.Compare(a.Place, b.Place) })
-	t.settled = t.live
-	t.settled.own()
+	t.settleOn(t.live)
 	t.through = t.newest
 	return t
 }

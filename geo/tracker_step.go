@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -20,8 +21,8 @@ const minWatchedM = 100
 type moment struct {
 	In      []presence `json:"in,omitempty"`    // by fence
 	Stays   []stay     `json:"stays,omitempty"` // open visits, by place
-	Fix     *sample    `json:"fix,omitempty"`   // the last that is believed
-	Suspect *sample    `json:"suspect,omitempty"`
+	Fix     sample     `json:"fix,omitzero"`    // the last that is believed
+	Suspect sample     `json:"suspect,omitzero"`
 }
 
 // sample is a fix as later ones are compared with it.
@@ -31,6 +32,9 @@ type sample struct {
 	Acc   float64 `json:"acc"`
 	First int64   `json:"first,omitempty"` // of a suspect: when the first that it agrees with came
 }
+
+// any reports whether there is one: the time of evidence is never zero.
+func (s *sample) any() bool { return s.At != 0 }
 
 // presence is what is known of the device at a fence. Without Inside it is there
 // for Maybe, or for OS.
@@ -81,6 +85,16 @@ type stay struct {
 func (m *moment) own() {
 	m.In = slices.Clone(m.In)
 	m.Stays = slices.Clone(m.Stays)
+}
+
+// over is own, in the lists of a moment that nobody has any more, if they are free.
+func (m *moment) over(old *moment, free bool) {
+	if !free {
+		m.own()
+		return
+	}
+	m.In = append(old.In[:0], m.In...)
+	m.Stays = append(old.Stays[:0], m.Stays...)
 }
 
 // index is where the presence at a fence stands, or would.
@@ -152,13 +166,44 @@ type run struct {
 
 	clue  *clue // being applied
 	flags Flags // of it
+
+	// Memory that is used again.
+	held  clue
+	hits  []Hit
+	js    []judged
+	known []bool
+}
+
+// runs are kept for their memory: every piece of evidence wants one.
+var runs = sync.Pool{New: func() any { return new(run) }}
+
+func newRun(w World, t *Tracker, now int64) *run {
+	r := runs.Get().(*run) //nolint:forcetypeassert // the pool has nothing else
+	r.w, r.t, r.now = w, t, now
+	return r
+}
+
+// maxKept bounds what a run remembers the room for.
+const maxKept = 64
+
+// done gives the run back. What it found (out, ended) is its taker's.
+func (r *run) done() {
+	hits, js, known := r.hits, r.js, r.known
+	*r = run{}
+	if cap(hits) <= maxKept && cap(js) <= maxKept && cap(known) <= maxKept {
+		clear(hits) // not to keep alive what they name
+		clear(js)
+		r.hits, r.js, r.known = hits[:0], js[:0], known[:0]
+	}
+	runs.Put(r)
 }
 
 func (r *run) stale(at time.Time) bool { return r.now-at.UnixMicro() > StaleAfter.Microseconds() }
 
 // apply brings a moment, which is the caller's own, forward by a piece of evidence.
 func (r *run) apply(m *moment, c *clue) (Outcome, Flags) {
-	r.clue, r.flags = c, 0
+	r.held = *c
+	r.clue, r.flags = &r.held, 0
 	r.expire(m)
 	outcome := Taken
 	doubts := r.w.Doubts()
@@ -415,7 +460,7 @@ func (r *run) region(m *moment) Outcome {
 	if c.is(clueLocated) {
 		margin = f.Shape.MarginM(c.pos())
 		doubts, way := r.w.Doubts(), r.sample()
-		if r.flags |= tooFast(m.Fix, &way, &doubts); r.flags&FlagSpeed != 0 && doubts.Speed == RefuseDoubtful {
+		if r.flags |= tooFast(&m.Fix, &way, &doubts); r.flags&FlagSpeed != 0 && doubts.Speed == RefuseDoubtful {
 			return Refused
 		}
 	}

@@ -10,6 +10,15 @@ type State interface {
 	Encode() ([]byte, error)
 }
 
+// Recloner is a State, a pointer, that is cloned for nearly every entry, and that can be
+// cloned into memory that is there already.
+type Recloner interface {
+	State
+	// CloneOver is Clone in the memory of old, which nobody has any more; old may be of
+	// another type, or nil.
+	CloneOver(old State) State
+}
+
 // Machine is a stage's pure step: no I/O, no clock, no chance, so that the same
 // entries always give the same states and outputs.
 type Machine interface {
@@ -23,9 +32,11 @@ type Machine interface {
 // Tx is what a Machine may do with its partition while it applies one entry.
 type Tx interface {
 	// Load returns the state of a key of this partition, nil when there is none.
-	// It must not be changed.
+	// It must not be changed, nor kept beyond this Apply (see Recloner).
 	Load(key string) (State, error)
-	// Edit returns a clone that becomes the state, nil when there is none.
+	// Edit returns a clone that becomes the state, nil when there is none. Of a
+	// Recloner, nothing that outlives this Apply may point into it: what is put out or
+	// recorded has copies, or shares what is never changed in place.
 	Edit(key string) (State, error)
 	Put(key string, s State)
 	Delete(key string)

@@ -156,8 +156,8 @@ type Options struct {
 	// Observe sees every state that an applied entry has changed, nil for one that
 	// was deleted, in the order of the log: what is kept beside the store, to
 	// answer sooner. An entry that fails shows nothing. The state is the
-	// partition's: read it, never change it. It is called from the loop, which
-	// waits for it. States that are in the store when the partition is opened are
+	// partition's: read it in the call, never change it, never keep it. It is called
+	// from the loop, which waits for it. States that are in the store when the partition is opened are
 	// not shown: read them between Open and Run. What is applied again after a
 	// crash is shown again, from there on.
 	Observe func(key string, s engage.State)

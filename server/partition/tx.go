@@ -17,6 +17,9 @@ type Tx struct {
 	ops    []timerOp
 	writes []txWrite
 	broken error // the store could not be asked: not the entry's fault
+	// spare is a state that nobody has any more, for the next clone; nil when there
+	// is none.
+	spare engage.State
 }
 
 type edit struct {
@@ -72,9 +75,30 @@ func (tx *Tx) Edit(key string) (engage.State, error) {
 	if err != nil || s == nil {
 		return nil, err
 	}
-	s = s.Clone()
+	s = tx.clone(s)
 	tx.edits = append(tx.edits, edit{key, s})
 	return s, nil
+}
+
+// clone copies a state, over a spare one if it can. A busy partition makes one for every
+// entry: without it that is the most of its garbage.
+func (tx *Tx) clone(s engage.State) engage.State {
+	r, can := s.(engage.Recloner)
+	if !can {
+		return s.Clone()
+	}
+	spare := tx.spare
+	tx.spare = nil
+	return r.CloneOver(spare)
+}
+
+// retire keeps a state that is replaced as the spare, if nobody else has it: a save
+// under way may be encoding it.
+func (tx *Tx) retire(key string, old, now engage.State) {
+	r, can := old.(engage.Recloner) // a pointer, which can be compared
+	if can && r != now && tx.p.flight[key] != old {
+		tx.spare = old
+	}
 }
 
 // Put implements engage.Tx.
@@ -123,6 +147,7 @@ func (tx *Tx) Position() engage.Source { return tx.source }
 func (tx *Tx) commit() []output {
 	p := tx.p
 	for _, e := range tx.edits {
+		tx.retire(e.key, p.states[e.key], e.state)
 		p.dirty[e.key] = e.state
 		p.states[e.key] = e.state
 		if p.o.Observe != nil {

@@ -34,6 +34,8 @@ type Install struct {
 	Orphans  uint64                           `json:"orphans,omitempty"`  // items of so early a person that nobody remembers whose they are; dropped
 	Refused  uint64                           `json:"refused,omitempty"`  // positions dropped for want of consent
 	Doubted  uint64                           `json:"doubted,omitempty"`  // entered regions whose own fix was clearly elsewhere, or did not say that an outline was entered; dropped
+
+	fix Fix // what Fix points to, once it was set here
 }
 
 // Fix is a position of the install.
@@ -83,11 +85,29 @@ func (in *Install) Places() []string { return in.Tracker.Places() }
 
 // Clone implements engage.State. What is by purpose is shared: whoever changes
 // it replaces it (setConsent), which is rare next to a fix.
-func (in *Install) Clone() engage.State {
-	c := *in
-	c.Accepted = append(make(Intervals, 0, len(in.Accepted)+1), in.Accepted...)
-	c.Tracker = in.Tracker.Clone()
-	return &c
+func (in *Install) Clone() engage.State { return in.CloneOver(nil) }
+
+// CloneOver implements engage.Recloner.
+func (in *Install) CloneOver(old engage.State) engage.State {
+	c, _ := old.(*Install)
+	if c == nil {
+		c = &Install{}
+	}
+	accepted, tracker := c.Accepted, c.Tracker
+	*c = *in
+	c.Accepted = append(accepted[:0], in.Accepted...)
+	in.Tracker.CloneOver(&tracker)
+	c.Tracker = tracker
+	if in.Fix != nil {
+		c.setFix(*in.Fix)
+	}
+	return c
+}
+
+// setFix makes a fix the newest, in the state's own memory.
+func (in *Install) setFix(f Fix) {
+	in.fix = f
+	in.Fix = &in.fix
 }
 
 // setConsent keeps an answer and reports whether it is in force: one that the

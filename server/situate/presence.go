@@ -24,10 +24,10 @@ const (
 // heard: a server that dies does not log its end.
 const sessionBelieved = time.Hour
 
-// world is what the tracker sees now. It is asked for once per evidence: each is
-// memory of its own.
+// world is what the tracker sees now, in this step.
 func (s *step) world() geo.World {
-	return world{s.config, s.ws, s.in.Install, s.in.Device.Location != "always"}
+	s.seen = world{s.config, s.ws, s.in.Install, s.in.Device.Location != "always"}
+	return &s.seen
 }
 
 // live reports whether the phone has a session in the foreground.
@@ -127,7 +127,8 @@ func (s *step) fix(l *sdkpb.Location, at time.Time) error {
 			at = s.e.At
 		}
 		if s.in.Fix == nil || at.After(s.in.Fix.At) {
-			s.in.Fix, s.in.Coarse = &Fix{At: at, Pos: p, AccuracyM: l.GetAccuracyM()}, 0
+			s.in.setFix(Fix{At: at, Pos: p, AccuracyM: l.GetAccuracyM()})
+			s.in.Coarse = 0
 		}
 	}
 	return s.track(geo.TrackFix{At: at, Pos: p, AccuracyM: l.GetAccuracyM(), Flags: flags})

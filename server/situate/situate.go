@@ -65,6 +65,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -124,7 +125,9 @@ func (Machine) Apply(tx engage.Tx, e engage.Entry) error {
 	if in == nil {
 		return nil
 	}
-	s := step{tx: tx, e: e, in: in, ws: e.Workspace(), config: &workspace{}, profile: in.Profile}
+	s := steps.Get().(*step) //nolint:forcetypeassert // the pool has nothing else
+	defer s.done()
+	*s = step{tx: tx, e: e, in: in, ws: e.Workspace(), config: noPlaces, profile: in.Profile}
 	if c, _ := tx.Config(); c != nil {
 		if w := c.(*Config).workspaces[s.ws]; w != nil { //nolint:forcetypeassert // app gives partitions of this kind nothing else
 			s.config = w
@@ -183,7 +186,20 @@ type step struct {
 	// profile is whom the entry is about: the install's, but for a late item that
 	// was made before a logout.
 	profile string
+	seen    world // what world gives
 }
+
+// steps are kept for their memory: every entry wants one.
+var steps = sync.Pool{New: func() any { return new(step) }}
+
+// done gives the step back.
+func (s *step) done() {
+	*s = step{}
+	steps.Put(s)
+}
+
+// noPlaces is a workspace without any.
+var noPlaces = &workspace{}
 
 // Session is the body of a KindSession entry: hello, as far as it matters here.
 type Session struct {

@@ -81,7 +81,12 @@ var allConsents = []sdkpb.Consent_Purpose{
 
 func newPhone(t *testing.T, consents ...sdkpb.Consent_Purpose) *phone {
 	t.Helper()
-	p := &phone{T: t, Partition: steptest.New("in/0", situate.Machine{})}
+	return phoneOf(t, situate.Machine{}, consents...)
+}
+
+func phoneOf(t *testing.T, m engage.Machine, consents ...sdkpb.Consent_Purpose) *phone {
+	t.Helper()
+	p := &phone{T: t, Partition: steptest.New("in/0", m)}
 	p.Adopt(config(t, cafe(shop)))
 	for _, c := range consents {
 		p.item(0, consent(c, true))

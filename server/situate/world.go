@@ -177,10 +177,10 @@ type world struct {
 }
 
 // Index implements geo.World.
-func (w world) Index() *geo.Index { return w.index }
+func (w *world) Index() *geo.Index { return w.index }
 
 // Terms implements geo.World.
-func (w world) Terms(id string) (geo.Terms, bool) {
+func (w *world) Terms(id string) (geo.Terms, bool) {
 	f, there := w.fences[id]
 	t := f.terms
 	if w.alone {
@@ -190,9 +190,9 @@ func (w world) Terms(id string) (geo.Terms, bool) {
 }
 
 // Doubts implements geo.World.
-func (w world) Doubts() geo.Doubts { return w.doubts }
+func (w *world) Doubts() geo.Doubts { return w.doubts }
 
 // VisitID implements geo.World.
-func (w world) VisitID(place string, seq uint64, n int) string {
+func (w *world) VisitID(place string, seq uint64, n int) string {
 	return engage.VisitID(w.ws, w.install, place, seq|uint64(n)<<56)
 }
