@@ -168,6 +168,7 @@ type Server struct {
 	uses    simtoken.Counter
 	total   atomic.Int64 // connections accepted
 	peak    atomic.Int64 // most streams open on one connection
+	away    atomic.Int64 // connections told to go away
 	faults  faults
 	devices devices
 	metrics *metrics
@@ -350,6 +351,9 @@ func (s *Server) Connections() int { return int(s.total.Load()) }
 
 // PeakStreams is the most streams that were open on one connection at a time.
 func (s *Server) PeakStreams() int { return int(s.peak.Load()) }
+
+// GoAways counts the connections told to go away.
+func (s *Server) GoAways() int { return int(s.away.Load()) }
 
 // InFlight counts the requests under way.
 func (s *Server) InFlight() (n int) {

@@ -437,7 +437,7 @@ func (c *conn) leave(id uint32) {
 
 func (c *conn) leaveAt(last uint32, reason string) {
 	c.away, c.last = true, last
-	c.s.metrics.away.Inc()
+	c.s.away.Add(1)
 	debug, _ := json.Marshal(map[string]string{"reason": reason}) // a string
 	_ = c.fr.WriteGoAway(last, http2.ErrCodeNo, debug)
 	for id := range c.streams {

@@ -48,6 +48,9 @@ func (s *Server) judge(st *stream, known *bearer, pinned *providerKey) verdict {
 		return s.judgeBroadcast(st, p, known, pinned)
 	}
 	token, pathOK := strings.CutPrefix(p.path, "/3/device/")
+	if !pathOK {
+		token = ""
+	}
 	token = strings.ToLower(token)
 	if p.id == "" {
 		p.id = s.newUUID()

@@ -13,7 +13,6 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	fates    *prometheus.CounterVec
 	refused  prometheus.Counter
-	away     prometheus.Counter
 	byAnswer sync.Map // answerKey to prometheus.Counter: a Vec's own look-up hashes each time
 }
 
@@ -28,10 +27,10 @@ func newMetrics(s *Server) *metrics {
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "apnssim_requests_total", Help: "Pushes that arrived, by what was answered; status 0 means that nothing was."}, []string{"status", "reason"}),
 		fates:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "apnssim_pushes_total", Help: "Accepted pushes by their fate: delivered, stored, replaced (by a newer one in store), expired, throttled."}, []string{"fate"}),
 		refused:  prometheus.NewCounter(prometheus.CounterOpts{Name: "apnssim_streams_refused_total", Help: "Streams above the limit."}),
-		away:     prometheus.NewCounter(prometheus.CounterOpts{Name: "apnssim_goaways_total", Help: "Connections told to go away."}),
 	}
-	m.registry.MustRegister(m.requests, m.fates, m.refused, m.away,
+	m.registry.MustRegister(m.requests, m.fates, m.refused,
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "apnssim_connections_total", Help: "Connections accepted."}, func() float64 { return float64(s.Connections()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "apnssim_goaways_total", Help: "Connections told to go away."}, func() float64 { return float64(s.GoAways()) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "apnssim_provider_tokens_total", Help: "Provider tokens seen."}, func() float64 { return float64(s.ProviderTokens()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "apnssim_streams", Help: "Requests under way."}, func() float64 { return float64(s.InFlight()) }),
 	)
