@@ -48,6 +48,16 @@ func agree(tb testing.TB, b []byte) (short bool) {
 	if err := proto.Unmarshal(b, &wantItem); (err == nil) != (shortErr == nil) || err == nil && !proto.Equal(item, &wantItem) {
 		tb.Fatalf("%x: UnmarshalItem gives %v, %v; the general way %v, %v", b, item, shortErr, &wantItem, err)
 	}
+	if fix, is := ReadFix(b); is {
+		l := wantItem.GetLocation()
+		want := Fix{wantItem.GetSeq(), l.GetLat(), l.GetLng(), l.GetAccuracyM(), l.GetMocked()}
+		// Bits, since a number may be none.
+		same := fix.Seq == want.Seq && fix.Mocked == want.Mocked && math.Float64bits(fix.Lat) == math.Float64bits(want.Lat) &&
+			math.Float64bits(fix.Lng) == math.Float64bits(want.Lng) && math.Float64bits(fix.AccuracyM) == math.Float64bits(want.AccuracyM)
+		if err := proto.Unmarshal(b, &wantItem); err != nil || !onlyLocation(&wantItem) || !same {
+			tb.Fatalf("%x: ReadFix gives %+v; the general way %v, %v", b, fix, &wantItem, err)
+		}
+	}
 	msg := protowire.AppendBytes(nil, b)
 	agreed(tb, msg)
 	if agreed(tb, append(msg, msg...)) && got != nil {
@@ -108,6 +118,9 @@ func TestTheShortWayGivesWhatTheGeneralWayGives(t *testing.T) {
 	}
 	item := encoded(t, fixFrame().Batch.Items[0])
 	agree(t, item)
+	if fix, is := ReadFix(item); !is || fix != (Fix{9_000, 52.37, -4.89, 8, true}) {
+		t.Errorf("ReadFix gives %+v, %v", fix, is)
+	}
 	for _, change := range []func(*sdkpb.Frame){
 		func(f *sdkpb.Frame) { f.Ping = &sdkpb.Ping{} },
 		func(f *sdkpb.Frame) { f.Batch = nil },

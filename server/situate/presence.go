@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/footfall-engage/footfall/geo"
+	"github.com/footfall-engage/footfall/sdkproto"
 	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
 	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/hours"
@@ -95,27 +96,27 @@ func (s *step) timer() error {
 }
 
 // fix applies a precise position.
-func (s *step) fix(l *sdkpb.Location, at time.Time) error {
-	p := geo.Point{Lat: l.GetLat(), Lng: l.GetLng()}
+func (s *step) fix(f *sdkproto.Fix, at time.Time) error {
+	p := geo.Point{Lat: f.Lat, Lng: f.Lng}
 	done, err := s.observe(geo.Evidence{
-		Source: geo.ByFix, At: at, Pos: p, AccuracyM: l.GetAccuracyM(), Located: true, Mocked: l.GetMocked(),
+		Source: geo.ByFix, At: at, Pos: p, AccuracyM: f.AccuracyM, Located: true, Mocked: f.Mocked,
 	})
 	if err != nil {
 		return err
 	}
 	flags := geo.TrackFlags(0)
-	for _, f := range []struct {
+	for _, doubt := range [...]struct {
 		on   bool
 		flag geo.TrackFlags
 	}{
-		{l.GetMocked(), geo.TrackMocked},
+		{f.Mocked, geo.TrackMocked},
 		{done.Flags&geo.FlagSpeed != 0, geo.TrackSpeed},
 		{done.Flags&geo.FlagTeleport != 0, geo.TrackTeleport},
 		{done.Outcome == geo.Late, geo.TrackLate},
-		{done.Outcome == geo.Refused || l.GetAccuracyM() > geo.DefaultRule().MaxAccuracyM, geo.TrackIgnored},
+		{done.Outcome == geo.Refused || f.AccuracyM > geo.DefaultRule().MaxAccuracyM, geo.TrackIgnored},
 	} {
-		if f.on {
-			flags |= f.flag
+		if doubt.on {
+			flags |= doubt.flag
 		}
 	}
 	switch done.Outcome {
@@ -127,11 +128,11 @@ func (s *step) fix(l *sdkpb.Location, at time.Time) error {
 			at = s.e.At
 		}
 		if s.in.Fix == nil || at.After(s.in.Fix.At) {
-			s.in.setFix(Fix{At: at, Pos: p, AccuracyM: l.GetAccuracyM()})
+			s.in.setFix(Fix{At: at, Pos: p, AccuracyM: f.AccuracyM})
 			s.in.Coarse = 0
 		}
 	}
-	return s.track(geo.TrackFix{At: at, Pos: p, AccuracyM: l.GetAccuracyM(), Flags: flags})
+	return s.track(geo.TrackFix{At: at, Pos: p, AccuracyM: f.AccuracyM, Flags: flags})
 }
 
 // track keeps a fix for the history.

@@ -93,3 +93,20 @@ func TestStatesInOldMemoryAreTheSame(t *testing.T) {
 		t.Errorf("old memory was used %d times for %d entries", old.used, len(mixed))
 	}
 }
+
+// An item of a newer phone has fields that are not known here: what it says of a position
+// counts all the same.
+func TestAPositionWithMoreFieldsIsAPosition(t *testing.T) {
+	run := func(more ...byte) string {
+		p := newPhone(t, allConsents...)
+		for i := range 40 {
+			e := entry(uint64(10+i), time.Duration(i)*20*sec, fix(east(float64(500-30*i)), 10))
+			e.Body = append(e.Body, more...)
+			p.apply(e)
+		}
+		return p.Dump()
+	}
+	if got, want := run(0xf8, 0x3f, 0x01), run(); got != want { // field 1023 is 1
+		t.Errorf("with a field that is not known:\n%s\nwithout:\n%s", got, want)
+	}
+}

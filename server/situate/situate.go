@@ -255,17 +255,42 @@ func (s *step) sessionEnd() error {
 	return nil
 }
 
+// accept reports whether the item of a seq has not taken effect before.
+func (s *step) accept(seq uint64) bool {
+	if !s.in.Accepted.Add(seq) {
+		return false
+	}
+	s.seq = seq
+	if s.e.At.After(s.in.Device.SeenAt) {
+		s.in.Device.SeenAt = s.e.At
+	}
+	return true
+}
+
+// whose finds the person whose the item is; false, and counted, where nobody remembers.
+func (s *step) whose() bool {
+	if s.profile = s.in.profileAt(s.seq); s.profile == "" {
+		s.in.Orphans++
+		return false
+	}
+	return true
+}
+
 func (s *step) item() error {
+	if s.e.Kind == engage.KindItem {
+		if f, is := sdkproto.ReadFix(s.e.Body); is { // most are
+			if !s.accept(f.Seq) || !s.whose() {
+				return nil
+			}
+			return s.location(&f)
+		}
+	}
 	item, err := sdkproto.UnmarshalItem(s.e.Body)
 	if err != nil {
 		return fmt.Errorf("item: %w", err)
 	}
-	if !s.in.Accepted.Add(item.GetSeq()) {
-		return nil // it has taken effect before
-	}
-	s.seq = item.GetSeq()
-	if s.e.At.After(s.in.Device.SeenAt) {
-		s.in.Device.SeenAt = s.e.At
+	if !s.accept(item.GetSeq()) {
+		return nil
 	}
 	kind, reject := sdkproto.ItemBody(item)
 	if reject != nil {
@@ -274,13 +299,13 @@ func (s *step) item() error {
 	if s.e.Kind == engage.KindUnproven && kind != sdkproto.KindIdentify {
 		return engage.Errorf(engage.Unsupported, "item", "an item of kind %q proves nothing", kind)
 	}
-	if s.profile = s.in.profileAt(s.seq); s.profile == "" {
-		s.in.Orphans++
+	if !s.whose() {
 		return nil
 	}
 	switch kind {
-	case sdkproto.KindLocation:
-		return s.location(item.GetLocation())
+	case sdkproto.KindLocation: // written in another way than ReadFix knows
+		l := item.GetLocation()
+		return s.location(&sdkproto.Fix{Seq: s.seq, Lat: l.GetLat(), Lng: l.GetLng(), AccuracyM: l.GetAccuracyM(), Mocked: l.GetMocked()})
 	case sdkproto.KindRegionEvent:
 		return s.region(item.GetRegionEvent())
 	case sdkproto.KindBeacon:
@@ -318,12 +343,12 @@ func (s *step) item() error {
 }
 
 // location applies a fix.
-func (s *step) location(l *sdkpb.Location) error {
+func (s *step) location(f *sdkproto.Fix) error {
 	if !s.mayLocate(s.seq) {
 		s.in.Refused++
 		return nil
 	}
-	p := geo.Point{Lat: l.GetLat(), Lng: l.GetLng()}
+	p := geo.Point{Lat: f.Lat, Lng: f.Lng}
 	if err := p.Validate(); err != nil { // ingest refuses such: kept, it would fail a later withdrawal
 		return engage.FromGeo(err)
 	}
@@ -337,7 +362,7 @@ func (s *step) location(l *sdkpb.Location) error {
 		}
 		return nil
 	}
-	return s.fix(l, s.occurred())
+	return s.fix(f, s.occurred())
 }
 
 // mayLocate reports whether the person agreed to location in the app's phase, of an
