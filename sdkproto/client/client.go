@@ -12,8 +12,8 @@
 // Reading order: Options, Client, store.go and filestore.go (what outlives the
 // process), queue.go (what waits and what is in flight), session.go (one
 // websocket), post.go (the POSTs and GETs), token.go, numbered.go (what the server
-// sends is taken once), message.go (claim, grant, shown once), inbox.go,
-// tracking.go.
+// sends is taken once), message.go (claim, grant, shown once), waiting.go and due.go
+// (messages that wait for their moment), inbox.go, tracking.go.
 package client
 
 import (
@@ -51,8 +51,8 @@ type Options struct {
 
 	Codec sdkproto.Codec // nil means Protobuf
 	// Caps is what client and host do beyond the first version. The client does what
-	// sdkproto.CapResume, CapInbox, CapConfig and CapGoaway ask for, if they are named
-	// here; Features names all four. CapBubble is for a host whose OnRegions registers
+	// sdkproto.CapResume, CapInbox, CapConfig, CapGoaway and CapTriggers ask for, if they
+	// are named here; Features names all five. CapBubble is for a host whose OnRegions registers
 	// the bubble, CapBeacons for one that looks for beacons.
 	Caps        []string
 	PushTarget  *sdkpb.PushTarget  // nil means none yet
@@ -172,6 +172,8 @@ type Client struct {
 	heard   *sdkpb.RegionsAck
 	shown   shownSet
 	display display
+	waiting waiting
+	look    *time.Timer        // a message that waits may be due then; nil: none is set
 	session *session           // nil without an open one
 	cancel  context.CancelFunc // of the running loop; nil when none runs
 	done    chan struct{}      // closed when it has returned
@@ -228,6 +230,10 @@ func New(o Options) (*Client, error) {
 	}
 	saved.Items, saved.Shown = nil, nil
 	c.kept = saved
+	if err := c.waiting.load([]byte(saved.Waiting)); err != nil {
+		o.Logger.Warn("messages that wait are forgotten", "install", o.InstallID, "error", err)
+	}
+	c.waiting.sync(saved.Inbox.GetMessages(), c.opts.Mono())
 	return c, nil
 }
 
@@ -306,7 +312,7 @@ func (c *Client) Registered() bool {
 
 // Features are the capabilities that the client has by itself, for Options.Caps.
 func Features() []string {
-	return []string{sdkproto.CapResume, sdkproto.CapInbox, sdkproto.CapConfig, sdkproto.CapGoaway}
+	return []string{sdkproto.CapResume, sdkproto.CapInbox, sdkproto.CapConfig, sdkproto.CapGoaway, sdkproto.CapTriggers}
 }
 
 func (c *Client) has(capability string) bool { return slices.Contains(c.opts.Caps, capability) }
@@ -389,6 +395,9 @@ func (c *Client) begin(ctx context.Context) (context.Context, error) {
 func (c *Client) comeBack() {
 	c.mu.Lock()
 	away := c.queue.away
+	if !away && !c.waiting.open {
+		c.waiting.foreground(c.opts.Mono())
+	}
 	c.mu.Unlock()
 	if away {
 		c.SetLifecycle(sdkpb.Lifecycle_STATE_FOREGROUND)
@@ -465,6 +474,8 @@ func (c *Client) loop(ctx context.Context) (err error) {
 		done := c.done
 		c.cancel = nil
 		c.drained = nil // its waiter watches done too
+		c.waiting.background()
+		c.stopLooking()
 		c.mu.Unlock()
 		if leaving {
 			err = nil

@@ -55,6 +55,7 @@ type stateRecord struct {
 	Inbox     []byte                 `json:"inbox,omitempty"`
 	Dismissed []string               `json:"dismissed,omitempty"`
 	Tracking  *sdkpb.Tracking_Preset `json:"tracking,omitempty"`
+	Waiting   string                 `json:"waiting,omitempty"`
 }
 
 // FileStore is a Store in a folder of its own, which one process opens at a time.
@@ -223,7 +224,7 @@ func (s *FileStore) replay(body []byte) bool {
 }
 
 func (r *stateRecord) replay(to *Saved) bool {
-	x := Change{Tokens: r.Tokens, Tracking: r.Tracking}
+	x := Change{Tokens: r.Tokens, Tracking: r.Tracking, Waiting: r.Waiting}
 	ok := true
 	x.Config = decoded[sdkpb.Config](r.Config, &ok)
 	x.Regions = decoded[sdkpb.Regions](r.Regions, &ok)
@@ -274,7 +275,7 @@ func encoded(m proto.Message, there bool) ([]byte, error) {
 }
 
 func (x *Change) record() (stateRecord, error) {
-	r := stateRecord{Tokens: x.Tokens, Tracking: x.Tracking}
+	r := stateRecord{Tokens: x.Tokens, Tracking: x.Tracking, Waiting: x.Waiting}
 	var errs [4]error
 	r.Config, errs[0] = encoded(x.Config, x.Config != nil)
 	r.Regions, errs[1] = encoded(x.Regions, x.Regions != nil)
@@ -294,7 +295,7 @@ func (x *Change) record() (stateRecord, error) {
 
 // state is all of the state but the items, as one record.
 func (s *Saved) state() (stateRecord, error) {
-	x := Change{Tokens: &Tokens{s.Token, s.OldToken}, Resume: s.Resume, Config: s.Config, Regions: s.Regions}
+	x := Change{Tokens: &Tokens{s.Token, s.OldToken}, Resume: s.Resume, Config: s.Config, Regions: s.Regions, Waiting: s.Waiting}
 	if s.Tracking != sdkpb.Tracking_PRESET_UNSPECIFIED {
 		x.Tracking = &s.Tracking
 	}
@@ -434,6 +435,7 @@ func (s *FileStore) measure() {
 	for _, id := range s.saved.Shown {
 		s.live += int64(len(id)) + 3
 	}
+	s.live += int64(len(s.saved.Waiting))
 	s.live += int64(proto.Size(s.saved.Inbox)+proto.Size(s.saved.Config)+proto.Size(s.saved.Regions)) * 4 / 3
 }
 

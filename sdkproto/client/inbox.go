@@ -87,18 +87,29 @@ func (c *Client) inboxCursor() string {
 	return c.kept.Inbox.GetCursor()
 }
 
-// Inbox is what waits in the person's inbox, the newest first. The messages are
-// copies.
+// Inbox is what waits in the person's inbox: pinned cards, then the others, each the
+// newest first. The messages are copies.
 func (c *Client) Inbox() []*sdkpb.Message {
 	c.mu.Lock()
 	state := c.kept.Inbox
 	c.mu.Unlock()
 	out := make([]*sdkpb.Message, 0, len(state.GetMessages()))
 	for _, m := range state.GetMessages() {
-		out = append(out, proto.CloneOf(m))
+		if m.GetKind() != sdkpb.Message_KIND_IN_APP { // those only wait for their moment
+			out = append(out, proto.CloneOf(m))
+		}
 	}
 	slices.SortStableFunc(out, bySent)
 	slices.Reverse(out)
+	slices.SortStableFunc(out, func(a, b *sdkpb.Message) int {
+		switch {
+		case a.GetPinned() == b.GetPinned():
+			return 0
+		case a.GetPinned():
+			return -1
+		}
+		return 1
+	})
 	return out
 }
 
@@ -115,6 +126,7 @@ func (c *Client) ReadMessage(id string) bool {
 	}
 	if m != nil {
 		c.keepOrWarn(Change{Inbox: &sdkpb.Inbox{Messages: []*sdkpb.Message{m}, Cursor: c.kept.Inbox.GetCursor()}})
+		c.syncWaiting()
 	}
 	c.mu.Unlock()
 	if m == nil {
@@ -192,6 +204,7 @@ func (c *Client) takeInbox(ctx context.Context, came *sdkpb.Inbox, at *sdkpb.Res
 		c.mu.Unlock()
 		return fmt.Errorf("client: keep inbox: %w", err)
 	}
+	c.syncWaiting()
 	var fresh []*sdkpb.Message
 	for _, m := range c.kept.Inbox.GetMessages() {
 		old := slices.IndexFunc(before.GetMessages(), func(x *sdkpb.Message) bool { return x.MessageId == m.MessageId })
@@ -207,6 +220,7 @@ func (c *Client) takeInbox(ctx context.Context, came *sdkpb.Inbox, at *sdkpb.Res
 	if c.opts.OnInbox != nil {
 		c.opts.OnInbox()
 	}
+	c.showDue()
 	return nil
 }
 
@@ -215,7 +229,7 @@ func (c *Client) arrived(ctx context.Context, m *sdkpb.Message) {
 	if !c.wanted(m) || !c.markShown(ctx, m.MessageId) {
 		return
 	}
-	if c.opts.OnMessage != nil {
+	if c.opts.OnMessage != nil && m.GetKind() != sdkpb.Message_KIND_IN_APP {
 		c.opts.OnMessage(m)
 	}
 	// Delivered, not displayed: the person has not opened the inbox. The host

@@ -66,6 +66,7 @@ func (c *Client) wanted(m *sdkpb.Message) bool {
 type claim struct {
 	message *sdkpb.Message
 	at      time.Duration // when it was made, by Mono
+	waits   bool          // for a moment of its own: Client.waiting has it
 }
 
 // claimLost is how long an answer to a claim may take before it holds up no other.
@@ -94,20 +95,28 @@ func (c *Client) showable(s *session) bool {
 	if !c.opts.HostShows && gap == 0 {
 		return true // a message is gone as soon as it is shown
 	}
-	for _, x := range s.claims {
-		if now-x.at < claimLost {
-			return false // that one may be shown first
+	return !s.claiming(now)
+}
+
+// claiming reports whether a claim of the session may still be granted.
+func (s *session) claiming(now time.Duration) bool {
+	if s != nil {
+		for _, x := range s.claims {
+			if now-x.at < claimLost {
+				return true // that one may be shown first
+			}
 		}
 	}
-	return true
+	return false
 }
 
 // SetQuiet says that the host wants no in-app messages now, during a checkout say,
 // or wants them again.
 func (c *Client) SetQuiet(quiet bool) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.display.quiet = quiet
+	c.mu.Unlock()
+	c.showDue()
 }
 
 // Shown says that the person can see the in-app message that OnMessage gave, which
@@ -128,21 +137,31 @@ func (c *Client) Shown(messageID string) {
 // shown: from now on another may be.
 func (c *Client) Gone(messageID string) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.display.showing == messageID {
 		c.display.showing = ""
 		c.display.ended, c.display.goneAt = true, c.opts.Mono()
 	}
+	c.mu.Unlock()
+	c.showDue()
 }
 
 func (c *Client) receiveGrant(ctx context.Context, s *session, re uint64, g *sdkpb.Grant) {
 	c.mu.Lock()
 	x, ok := s.claims[re]
 	delete(s.claims, re)
+	if ok && x.waits {
+		if g.Granted && g.MessageId == x.message.MessageId {
+			c.waiting.grant(g.MessageId)
+		} else {
+			c.waiting.drop(x.message.MessageId)
+		}
+		c.keepWaiting()
+	}
 	c.mu.Unlock()
-	if ok && g.Granted && g.MessageId == x.message.MessageId {
+	if ok && !x.waits && g.Granted && g.MessageId == x.message.MessageId {
 		c.show(ctx, x.message)
 	}
+	c.showDue()
 }
 
 // show shows a granted in-app message.
@@ -150,10 +169,18 @@ func (c *Client) show(ctx context.Context, m *sdkpb.Message) {
 	if !c.wanted(m) || !c.markShown(ctx, m.MessageId) {
 		return
 	}
-	byHost := c.opts.HostShows && c.opts.OnMessage != nil
 	c.mu.Lock()
 	c.display.showing, c.display.said = m.MessageId, false
+	if c.waiting.keep(m, c.serverNow(), c.opts.Mono()) {
+		c.keepWaiting()
+	}
 	c.mu.Unlock()
+	c.present(m)
+}
+
+// present has the host show what display.showing names.
+func (c *Client) present(m *sdkpb.Message) {
+	byHost := c.opts.HostShows && c.opts.OnMessage != nil
 	if c.opts.OnMessage != nil {
 		c.opts.OnMessage(m)
 	}

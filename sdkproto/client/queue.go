@@ -414,9 +414,13 @@ func (c *Client) Enqueue(item *sdkpb.Item) uint64 {
 	if item.Logout != nil {
 		c.becomeNobody()
 	}
+	told := c.tellWaiting(item)
 	c.mu.Unlock()
 	c.kick()
 	c.tellDropped(dropped)
+	if told {
+		c.showDue()
+	}
 	return seq
 }
 
@@ -475,6 +479,8 @@ func (c *Client) becomeNobody() {
 	if c.kept.Inbox != nil {
 		c.keepOrWarn(Change{Inbox: &sdkpb.Inbox{Full: true}})
 	}
+	c.waiting.all = nil
+	c.keepWaiting()
 	if c.session != nil {
 		clear(c.session.claims) // a message for them is not shown any more
 	}

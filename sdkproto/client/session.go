@@ -250,6 +250,7 @@ func (c *Client) greet(ctx context.Context, conn *websocket.Conn) (*session, err
 	for _, f := range frames[1:] {
 		c.receive(ctx, s, f)
 	}
+	c.showDue()
 	return s, nil
 }
 

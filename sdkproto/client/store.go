@@ -42,6 +42,9 @@ type Saved struct {
 	// Tracking is what the app asked for: UNSPECIFIED nothing yet, OFF after it
 	// stopped.
 	Tracking sdkpb.Tracking_Preset
+	// Waiting are the messages that wait for their moment, as JSON of the client's own;
+	// empty means none.
+	Waiting string
 }
 
 // Tokens are the device token in use and the one before.
@@ -59,6 +62,7 @@ type Change struct {
 	// any more.
 	Dismissed string
 	Tracking  *sdkpb.Tracking_Preset
+	Waiting   string
 }
 
 // empty reports whether there is nothing to keep.
@@ -96,6 +100,9 @@ func (s *Saved) apply(x Change) {
 	}
 	if x.Tracking != nil {
 		s.Tracking = *x.Tracking
+	}
+	if x.Waiting != "" {
+		s.Waiting = x.Waiting
 	}
 }
 

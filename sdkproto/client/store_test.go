@@ -38,7 +38,7 @@ func picture(t *testing.T, s client.Store) string {
 		return string(bytes.ReplaceAll(b, []byte(" "), nil)) // protojson's spaces are random
 	}
 	var b strings.Builder
-	fmt.Fprintln(&b, saved.Token, saved.OldToken, max(saved.NextSeq, 1), saved.Shown, saved.Tracking)
+	fmt.Fprintln(&b, saved.Token, saved.OldToken, max(saved.NextSeq, 1), saved.Shown, saved.Tracking, saved.Waiting)
 	for _, i := range saved.Items {
 		fmt.Fprintln(&b, text(i))
 	}
@@ -85,6 +85,7 @@ func steps() []func(client.Store) error {
 		func(s client.Store) error { return s.Append(event(4)) },
 		apply(client.Change{Inbox: &sdkpb.Inbox{Cursor: "i2", Messages: []*sdkpb.Message{{MessageId: "m1", SentMs: 1}, {MessageId: "m3", SentMs: 3}}, Gone: []string{"m2"}}}),
 		apply(client.Change{Regions: &sdkpb.Regions{Etag: "r", Regions: []*sdkpb.Region{{Id: "x", RadiusM: 100}}}, Tracking: &preset}),
+		apply(client.Change{Waiting: `[{"message":"CgFt","shown":1}]`}),
 		func(s client.Store) error { return s.Remove([]uint64{3, 4}) },
 		apply(client.Change{Inbox: &sdkpb.Inbox{Full: true}, Resume: new(sdkpb.Resume), Shown: "m9"}),
 		func(s client.Store) error { return s.Append(event(5)) },
