@@ -238,6 +238,7 @@ func (g *Gateway) Routes() http.Handler {
 		allowOrigins(w)
 		w.WriteHeader(http.StatusNoContent)
 	})
+	mux.HandleFunc("/sdk/v1/", g.serveUnknown)
 	return mux
 }
 
