@@ -68,6 +68,8 @@ type Slots struct {
 	Platform Platform
 	// Beacons says that the app looks for beacons, which take slots of iOS.
 	Beacons bool
+	// Brief plans have no LeftOut, which is most of their memory.
+	Brief bool
 	// Free is how many slots Footfall may have: those that it has already, and
 	// those that nobody has. AllFree means what the platform allows.
 	Free      int
@@ -77,8 +79,6 @@ type Slots struct {
 	// Before is what the phone watches now, kept if it is as good; nil means
 	// nothing.
 	Before *SlotPlan
-	// Brief plans have no LeftOut, which is most of their memory.
-	Brief bool
 }
 
 // Slot is a circle for the phone to register: the one that holds the fence,

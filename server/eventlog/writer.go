@@ -146,7 +146,8 @@ func (w *Writer) Append(ctx context.Context, entries []engage.Entry) error {
 
 // AppendAsync takes the entries and calls done, from the writer's goroutine,
 // once they are durable: with the sequence of the record that has the last of
-// them. Done must not block. If an error is returned, done is not called and
+// them. Done must not block. When it is called the slice is the caller's again;
+// the bodies must not change any more. If an error is returned, done is not called and
 // nothing was taken: ErrBusy, ErrTooLarge, ErrStopped. See Append for the rest.
 func (w *Writer) AppendAsync(entries []engage.Entry, done func(seq uint64, err error)) error {
 	if len(entries) == 0 {

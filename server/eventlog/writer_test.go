@@ -394,6 +394,40 @@ func TestLandedGetsWhatAReaderWouldInOrderBeforeTheWaiters(t *testing.T) {
 	}
 }
 
+func TestTheSliceIsTheCallersAgainWhenItsEntriesAreDurable(t *testing.T) {
+	var records [][]engage.Entry // as a reader gets them, who looks later
+	w := newWriter(memory(t), eventlog.WriterOptions{
+		Landed: func(_ uint64, _ []byte, entries []engage.Entry) { records = append(records, entries) },
+	})
+	stop := start(t, w)
+	room := make([]engage.Entry, 0, 4)
+	for i := range 10 {
+		calls := append(room, entry("a", fmt.Sprint("x", i)), entry("a", fmt.Sprint("y", i)))
+		done := make(chan error, 1)
+		if err := w.AppendAsync(calls, func(_ uint64, err error) {
+			clear(calls[:cap(calls)])
+			done <- err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	landed := slices.Concat(records...)
+	if len(landed) != 20 {
+		t.Fatalf("%d entries landed", len(landed))
+	}
+	for i, e := range landed {
+		if want := fmt.Sprint([]string{"x", "y"}[i%2], i/2); string(e.Body) != want || e.Key != engage.InstallKey("a", "i1") {
+			t.Errorf("entry %d is %q of %q, want %q", i, e.Body, e.Key, want)
+		}
+	}
+}
+
 func TestAFullWriterIsBusyAndLetsTheLineInInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memory(t)

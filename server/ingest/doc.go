@@ -6,7 +6,7 @@
 // Reading order: ports.go (what it needs of the others), gateway.go (lifecycle),
 // judge.go (what may enter the log), install.go (what it remembers of an
 // install), watch.go and watched.go (what its phone should watch, and why not
-// more), session.go and outbound.go (one websocket), resume.go (what outlives
+// more), session.go, batch.go and outbound.go (one websocket), resume.go (what outlives
 // it), inbox.go, config.go and token.go (what else a phone asks for), post.go (the
 // POSTs and GETs), stall.go (when the log does not answer), limit.go and goaway.go
 // (when there are too many), sessions.go (the door for the deliver stage).
@@ -20,6 +20,12 @@
 // of one shared wheel. It counts its own ticks, one a second of the server's
 // clock, so a clock that jumps (a suspended laptop, a test) declares nobody dead
 // who had no chance to answer.
+//
+// What a message takes while it is on its way is used again for another, perhaps of
+// another phone: a message of one position is decoded into memory that is free when it
+// has been judged (sdkproto.Decoder), and a batch and its ack are one struct until the
+// ack is written (flight). So nothing may be kept of a decoded frame but its texts and
+// what is made of it, and nothing of a flight once the log has it.
 //
 // # Consent at the door
 //

@@ -333,7 +333,7 @@ func (g *Gateway) follow(ctx context.Context, changed <-chan struct{}) {
 				return
 			}
 			if c := news[s.in.key.workspace]; !c.known || !s.in.unmoved(c.circles, revision) {
-				s.tellRegions()
+				s.tellRegions(g.o.Clock.Now())
 			}
 		}
 	}

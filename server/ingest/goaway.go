@@ -21,7 +21,7 @@ func (s *session) leave(reason string) {
 		f := &sdkpb.Frame{Goaway: &sdkpb.Goaway{
 			Reason: reason, ReconnectAfterMs: uint32(s.g.returns.wait(s.g.o.Clock.Now(), 0).Milliseconds()),
 		}}
-		s.pushLocked(f, 64)
+		s.pushLocked(&outbound{frame: f, size: 64})
 		s.g.metrics.goaways.WithLabelValues(reason).Inc()
 	}
 	s.closeLocked(&farewell{code: sdkproto.CloseShutdown, text: reason, patient: patiently})

@@ -99,7 +99,7 @@ func (x *inboxes) retry() {
 
 // mayAsk charges what a question costs to the install's rate.
 func (g *Gateway) mayAsk(in *install, cost int, field string) *sdkproto.Error {
-	e := g.mayPass(in, cost)
+	e := g.mayPass(in, cost, g.o.Clock.Now())
 	if e != nil {
 		e.Field, e.Reason = field, "too many questions of one install"
 	}

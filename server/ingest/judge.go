@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -32,11 +33,12 @@ type judged struct {
 }
 
 // judge decides which items of the batch may enter the log, changes the view by
-// them, and encodes them. It owns the batch: positions are coarsened in place.
-func (g *Gateway) judge(v *view, in *install, app *App, b *sdkpb.Batch, received time.Time) judged {
+// them, and encodes them, into the memory of room if that is enough. It owns the batch:
+// positions are coarsened in place, and the items are in another order after it.
+func (g *Gateway) judge(v *view, in *install, app *App, b *sdkpb.Batch, received time.Time, room []engage.Entry) judged {
 	var j judged
-	entries := make([]engage.Entry, 0, len(b.Items))
-	accepted := make([]*sdkpb.Item, 0, len(b.Items))
+	entries := slices.Grow(room[:0], len(b.Items))
+	accepted := b.Items[:0]
 	size := 0
 	for _, item := range b.Items {
 		j.through = max(j.through, item.GetSeq())

@@ -38,7 +38,7 @@ func BenchmarkJudge(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			v := in.view
-			if j := g.judge(&v, in, &App{}, batch, now); len(j.entries) != n {
+			if j := g.judge(&v, in, &App{}, batch, now, nil); len(j.entries) != n {
 				b.Fatal(j.rejects)
 			}
 		}

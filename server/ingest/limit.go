@@ -161,34 +161,32 @@ func (g *Gateway) admit(ctx context.Context) (leave func(), e *sdkproto.Error) {
 
 // paces are token buckets by app. There are few apps: none is forgotten.
 type paces struct {
-	every rate.Limit
-	burst int
-	byApp *sync.Map // *rate.Limiter by appKey
+	allowance
+	byApp *sync.Map // *pace by appKey
 }
 
 type appKey struct{ workspace, app string }
 
 func newPaces(perSecond float64, burst int) paces {
-	return paces{rate.Limit(perSecond), burst, new(sync.Map)}
+	return paces{allowance{float64(time.Second) / perSecond, burst}, new(sync.Map)}
 }
 
-func (x *paces) of(app *App) *rate.Limiter {
+func (x *paces) of(app *App) *pace {
 	key := appKey{app.Workspace, app.ID}
-	if l, ok := x.byApp.Load(key); ok {
-		return l.(*rate.Limiter) //nolint:forcetypeassert // nothing else is stored
+	if p, ok := x.byApp.Load(key); ok {
+		return p.(*pace) //nolint:forcetypeassert // nothing else is stored
 	}
-	l, _ := x.byApp.LoadOrStore(key, rate.NewLimiter(x.every, x.burst))
-	return l.(*rate.Limiter) //nolint:forcetypeassert // as above
+	p, _ := x.byApp.LoadOrStore(key, new(pace))
+	return p.(*pace) //nolint:forcetypeassert // as above
 }
 
 // mayBring refuses a batch of an install or an app that sends items too fast;
 // nothing of it was taken.
-func (g *Gateway) mayBring(in *install, app *App, items int) *sdkproto.Error {
-	if e := g.mayPass(in, items); e != nil {
+func (g *Gateway) mayBring(in *install, app *pace, items int, now time.Time) *sdkproto.Error {
+	if e := g.mayPass(in, items, now); e != nil {
 		return e
 	}
-	now := g.o.Clock.Now()
-	if wait := spend(g.apps.of(app), items, now); wait > 0 {
+	if wait := app.spend(&g.apps.allowance, items, now.Sub(g.began)); wait > 0 {
 		g.metrics.limited.WithLabelValues("app_items").Inc()
 		e := sdkproto.Errorf(sdkproto.ErrRate, "batch.items", "too many items of one app")
 		// A whole crowd is told: one after the other.
@@ -199,8 +197,8 @@ func (g *Gateway) mayBring(in *install, app *App, items int) *sdkproto.Error {
 }
 
 // mayPass refuses what an install sends too fast.
-func (g *Gateway) mayPass(in *install, items int) *sdkproto.Error {
-	if wait := in.pace.spend(&g.items, items, g.o.Clock.Now().Sub(g.began)); wait > 0 {
+func (g *Gateway) mayPass(in *install, items int, now time.Time) *sdkproto.Error {
+	if wait := in.pace.spend(&g.items, items, now.Sub(g.began)); wait > 0 {
 		g.metrics.limited.WithLabelValues("items").Inc()
 		return g.tooFast("batch.items", "too many items of one install", wait)
 	}

@@ -25,8 +25,13 @@ type metrics struct {
 	endsLost prometheus.Counter
 	ack      *prometheus.HistogramVec
 	clocks   *prometheus.CounterVec
-	byKind   map[sdkproto.Kind]prometheus.Counter
-	byHow    map[sdkproto.How]prometheus.Counter
+	// What is looked up for every message.
+	batches prometheus.Counter
+	fixes   prometheus.Counter
+	ackWS   prometheus.Observer
+	ackPost prometheus.Observer
+	byKind  map[sdkproto.Kind]prometheus.Counter
+	byHow   map[sdkproto.How]prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer, health func() LogHealth, unacked func() int64) (*metrics, error) {
@@ -74,6 +79,8 @@ func newMetrics(reg prometheus.Registerer, health func() LogHealth, unacked func
 	} {
 		m.byKind[k] = m.items.WithLabelValues(string(k))
 	}
+	m.batches, m.fixes = m.frames.WithLabelValues("batch"), m.byKind[sdkproto.KindLocation]
+	m.ackWS, m.ackPost = m.ack.WithLabelValues("ws"), m.ack.WithLabelValues("post")
 	if reg == nil {
 		return m, nil
 	}
@@ -95,7 +102,20 @@ func newMetrics(reg prometheus.Registerer, health func() LogHealth, unacked func
 	return m, nil
 }
 
+// came counts a frame by its name.
+func (m *metrics) came(frame string) {
+	if frame == "batch" {
+		m.batches.Inc()
+		return
+	}
+	m.frames.WithLabelValues(frame).Inc()
+}
+
 func (m *metrics) accepted(k sdkproto.Kind) {
+	if k == sdkproto.KindLocation {
+		m.fixes.Inc()
+		return
+	}
 	if c := m.byKind[k]; c != nil {
 		c.Inc()
 	}
@@ -125,11 +145,6 @@ func (m *metrics) resuming(asked, resumed bool) {
 	m.resumes.WithLabelValues(how).Inc()
 }
 
-// now begins a latency.
-func (m *metrics) now() time.Time {
-	return time.Now() //nolint:forbidigo // a metric of latency
-}
+func (m *metrics) ackedWS(d time.Duration) { m.ackWS.Observe(d.Seconds()) }
 
-func (m *metrics) acked(via string, start time.Time) {
-	m.ack.WithLabelValues(via).Observe(time.Since(start).Seconds()) //nolint:forbidigo // a metric of latency
-}
+func (m *metrics) ackedPost(d time.Duration) { m.ackPost.Observe(d.Seconds()) }

@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"slices"
 	"sync"
 	"time"
 
@@ -28,11 +27,15 @@ const (
 	closeWithin = time.Second
 )
 
-// outbound is a frame that waits.
+// outbound is a frame that waits, in a list.
 type outbound struct {
-	frame *sdkpb.Frame
-	size  int
+	next   *outbound
+	frame  *sdkpb.Frame
+	size   int     // in bytes as protobuf, of an ack about
+	flight *flight // whose answer it is, and which ends when it is written; nil for others
 }
+
+func frameOf(f *sdkpb.Frame) *outbound { return &outbound{frame: f, size: proto.Size(f)} }
 
 // farewell is how a session is closed.
 type farewell struct {
@@ -58,22 +61,27 @@ func soon(d time.Duration) time.Time {
 
 // push queues a frame.
 func (s *session) push(f *sdkpb.Frame) {
-	size := proto.Size(f)
+	o := frameOf(f)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.pushLocked(f, size)
+	s.pushLocked(o)
 }
 
-func (s *session) pushLocked(f *sdkpb.Frame, size int) {
+func (s *session) pushLocked(o *outbound) {
 	if s.ended || s.byeSent {
 		return
 	}
-	if s.queued+size > maxQueued {
+	if s.queued+o.size > maxQueued {
 		s.closeLocked(&farewell{code: sdkproto.CloseSlow, text: "too much waits to be read"})
 		return
 	}
-	s.queue = append(s.queue, outbound{f, size})
-	s.queued += size
+	if s.first == nil {
+		s.first = o
+	} else {
+		s.last.next = o
+	}
+	s.last = o
+	s.queued += o.size
 	s.kickLocked()
 }
 
@@ -84,7 +92,7 @@ func (s *session) offer(f *sdkpb.Frame, size int) bool {
 	if !s.opened || s.ended || s.bye != nil || s.queued+size > maxOffered {
 		return false
 	}
-	s.pushLocked(f, size)
+	s.pushLocked(&outbound{frame: f, size: size})
 	return true
 }
 
@@ -110,7 +118,7 @@ func (s *session) closeLocked(bye *farewell) {
 	s.bye = bye
 	s.g.metrics.closing(bye.code)
 	if !bye.patient {
-		s.queue = nil
+		s.dropLocked()
 		s.queued = s.writing
 		// Whoever is being written to has that long to read.
 		_ = s.conn.NetConn().SetWriteDeadline(soon(closeWithin))
@@ -121,7 +129,8 @@ func (s *session) closeLocked(bye *farewell) {
 // abort ends the connection without a word.
 func (s *session) abort() {
 	s.mu.Lock()
-	s.ended, s.queue = true, nil
+	s.ended = true
+	s.dropLocked()
 	s.mu.Unlock()
 	_ = s.conn.Close()
 }
@@ -138,6 +147,9 @@ func (s *session) isClosing() bool {
 	return s.bye != nil || s.ended
 }
 
+// dropLocked forgets what waits.
+func (s *session) dropLocked() { s.first, s.last = nil, nil }
+
 // kickLocked starts a flush unless one is under way. The session itself is
 // counted in wg until it has ended, so wg is not zero here.
 func (s *session) kickLocked() {
@@ -146,12 +158,16 @@ func (s *session) kickLocked() {
 	}
 	s.flushing = true
 	s.g.wg.Add(1)
+	if s.last != nil && s.last.flight != nil {
+		go s.last.flight.flush() // which ends after the flush has begun; its func is there already
+		return
+	}
 	go s.flush()
 }
 
 // round is what one round of a flush writes.
 type round struct {
-	frames []outbound
+	frames *outbound // the first of a list
 	ping   bool
 	bye    *farewell
 }
@@ -179,20 +195,30 @@ func (s *session) take() (r round, any bool) {
 		s.flushing = false
 		return r, false
 	}
-	n := 0
-	for n < len(s.queue) && n < chunkFrames && (n == 0 || s.writing+s.queue[n].size <= chunkBytes) {
-		s.writing += s.queue[n].size
-		n++
+	var end *outbound // the last that goes
+	for n, o := 0, s.first; o != nil && n < chunkFrames && (n == 0 || s.writing+o.size <= chunkBytes); n, o = n+1, o.next {
+		s.writing += o.size
+		end = o
 	}
-	r.frames, s.queue = s.queue[:n], s.queue[n:]
-	if len(s.queue) == 0 {
-		s.queue = nil // an idle session holds no memory for it
+	if end != nil {
+		r.frames, s.first, end.next = s.first, end.next, nil
+		if s.first == nil {
+			s.last = nil
+		}
 	}
 	r.ping, s.pingDue = s.pingDue, false
-	if len(s.queue) == 0 && s.bye != nil && !s.byeSent && (s.flights == 0 || !s.bye.patient) {
+	if s.first == nil && s.bye != nil && !s.byeSent && (s.flights == 0 || !s.bye.patient) {
 		r.bye, s.byeSent = s.bye, true
+		if s.bye.words != nil {
+			words := &outbound{frame: s.bye.words}
+			if end != nil {
+				end.next = words
+			} else {
+				r.frames = words
+			}
+		}
 	}
-	if n == 0 && !r.ping && r.bye == nil {
+	if r.frames == nil && !r.ping && r.bye == nil {
 		s.flushing = false
 		return r, false
 	}
@@ -200,10 +226,7 @@ func (s *session) take() (r round, any bool) {
 }
 
 func (s *session) write(r round) error {
-	if r.bye != nil && r.bye.words != nil {
-		r.frames = append(slices.Clip(r.frames), outbound{frame: r.bye.words})
-	}
-	if len(r.frames) > 0 {
+	if r.frames != nil {
 		if err := s.writeFrames(r.frames); err != nil {
 			return err
 		}
@@ -223,17 +246,22 @@ func (s *session) write(r round) error {
 	return nil
 }
 
-func (s *session) writeFrames(frames []outbound) error {
+// writeFrames writes a list of frames. The flights that they end are over.
+func (s *session) writeFrames(o *outbound) error {
 	buf, _ := encodeBuffers.Get().(*[]byte)
 	defer encodeBuffers.Put(buf)
 	msg := (*buf)[:0]
-	for _, o := range frames {
+	for next := o; next != nil; {
+		o, next = next, next.next
 		longer, err := s.codec.AppendFrame(msg, o.frame)
 		if err != nil { // a message whose text is not UTF-8
 			s.g.log.Error("frame cannot be encoded", "install", s.installID(), "error", err)
-			continue
+		} else {
+			msg = longer
 		}
-		msg = longer
+		if o.flight != nil {
+			o.flight.release()
+		}
 	}
 	*buf = msg[:0]
 	if len(msg) == 0 {

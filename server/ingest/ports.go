@@ -109,7 +109,8 @@ type Installs interface {
 type Log interface {
 	// AppendAsync takes the entries and does not wait. Unless it returns an error,
 	// done is called exactly once, with nil when the entries are durable; it does
-	// not block. The entries and their bodies are the log's from then on. An error
+	// not block. The bodies are the log's from then on, the slice until it calls
+	// done. An error
 	// of code engage.RateLimited or engage.Unavailable means that the log is too
 	// busy; with any, it took nothing. Those of one install land in the order in
 	// which they were taken.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/footfall-engage/footfall/sdkproto"
 	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
+	"github.com/footfall-engage/footfall/server/engage"
 )
 
 const (
@@ -168,9 +169,9 @@ func (g *Gateway) postInstall(ctx context.Context, r *http.Request, codec sdkpro
 		who.token = token
 	}
 	reply := &sdkpb.BatchReply{HelloOk: g.helloOk(&who, "")}
-	a := g.asks(&who.app, who.caps, true)
+	a := g.asks(&who.app, who.caps, true, g.o.Clock.Now())
 	a.has = phone.regions
-	g.encloseRegions(ctx, reply, who.in, a)
+	g.encloseRegions(ctx, reply, who.in, &a)
 	if who.caps.config {
 		g.encloseConfig(reply, who.in, &who.app, phone.config)
 	}
@@ -257,7 +258,7 @@ func (g *Gateway) getInbox(ctx context.Context, r *http.Request, _ sdkproto.Code
 
 // postBatch takes the batch of a woken app.
 func (g *Gateway) postBatch(ctx context.Context, r *http.Request, codec sdkproto.Codec) (*sdkpb.BatchReply, error) {
-	start := g.metrics.now()
+	start := g.o.Clock.Now()
 	who, err := g.identify(ctx, r)
 	if err != nil {
 		return nil, err
@@ -280,20 +281,26 @@ func (g *Gateway) postBatch(ctx context.Context, r *http.Request, codec sdkproto
 		return nil, err
 	}
 	defer g.installs.release(in)
-	if e := g.mayBring(in, &app, len(b.GetItems())); e != nil {
+	now := g.o.Clock.Now()
+	if e := g.mayBring(in, g.apps.of(&app), len(b.GetItems()), now); e != nil {
 		return nil, e
 	}
 	ack := &sdkpb.Ack{BatchId: b.GetBatchId()}
 	landed := make(chan error, 1)
-	stalled, err := g.take(in, &app, b, g.o.Clock.Now(), ack, func(err error) { landed <- err })
-	if err == nil {
+	var stalled <-chan struct{}
+	nothing, err := g.take(in, &app, b, now, ack, nil, func(entries []engage.Entry) (err error) {
+		stalled, err = g.append(in, entries, func(err error) { landed <- err })
+		return err
+	})
+	if err == nil && !nothing {
 		err = g.await(ctx, in, landed, stalled)
 	}
 	if err != nil {
 		return nil, err
 	}
-	ack.ServerMs = g.o.Clock.Now().UnixMilli()
-	g.metrics.acked("post", start)
+	now = g.o.Clock.Now()
+	ack.ServerMs = now.UnixMilli()
+	g.metrics.ackedPost(now.Sub(start))
 	reply := &sdkpb.BatchReply{Ack: ack}
 	if a := b.GetRegionsAck(); a != nil {
 		in.acknowledged(a)
@@ -302,7 +309,8 @@ func (g *Gateway) postBatch(ctx context.Context, r *http.Request, codec sdkproto
 	// An answer to an earlier attempt may have been lost with a set of regions in
 	// it; a batch without items asks for what is new.
 	again := b.GetAttempt() > 1 || len(b.GetItems()) == 0
-	g.encloseRegions(ctx, reply, in, g.asks(&app, c, again))
+	a := g.asks(&app, c, again, now)
+	g.encloseRegions(ctx, reply, in, &a)
 	if b.ConfigEtag != nil {
 		g.encloseConfig(reply, in, &app, b.GetConfigEtag())
 	}

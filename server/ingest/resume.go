@@ -251,7 +251,7 @@ func (s *session) send(f *sdkpb.Frame, size int, offer bool) bool {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.pushLocked(f, size)
+	s.pushLocked(&outbound{frame: f, size: size})
 	return true
 }
 

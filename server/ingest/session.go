@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/footfall-engage/footfall/sdkproto"
 	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
@@ -42,6 +41,7 @@ type session struct {
 	in     *install
 	appKey string
 	app    atomic.Pointer[App]
+	pace   *pace // of the app's items
 	caps   caps
 	// minted is the hash of the token that was given to a first hello in this session,
 	// until it is confirmed; nil: there is nothing to confirm. The reader's alone.
@@ -58,8 +58,9 @@ type session struct {
 	pingDue  bool
 	byeSent  bool
 	bye      *farewell // nil means that the session goes on
-	queue    []outbound
-	queued   int // bytes in queue and being written
+	first    *outbound // that waits, in a list; nil means that none does
+	last     *outbound
+	queued   int // bytes of these and of those being written
 	writing  int // bytes being written
 	flights  int // batches that the log has and has not answered
 	flying   int // their items
@@ -186,7 +187,13 @@ func (s *session) complain(re uint64, e *sdkproto.Error) {
 	s.push(e.Frame(re))
 }
 
-var readBuffers = sync.Pool{New: func() any { return new([]byte) }}
+// reading is the memory for a message that is being read, which is used again.
+type reading struct {
+	buf     []byte
+	decoder sdkproto.Decoder
+}
+
+var readings = sync.Pool{New: func() any { return new(reading) }}
 
 var errMessageTooLarge = errors.New("message too large")
 
@@ -215,10 +222,10 @@ func readMessage(r io.Reader, buf []byte) ([]byte, error) {
 // message takes one websocket message. An error of the connection shows itself
 // at the next read.
 func (s *session) message(kind int, r io.Reader) {
-	buf, _ := readBuffers.Get().(*[]byte)
-	defer readBuffers.Put(buf)
-	msg, err := readMessage(r, (*buf)[:0])
-	*buf = msg[:0]
+	in, _ := readings.Get().(*reading)
+	defer readings.Put(in)
+	msg, err := readMessage(r, in.buf[:0])
+	in.buf = msg[:0]
 	switch {
 	case errors.Is(err, errMessageTooLarge):
 		s.fail(sdkproto.Errorf(sdkproto.ErrTooLarge, "", "more than %d bytes", sdkproto.MaxFrameBytes))
@@ -229,7 +236,8 @@ func (s *session) message(kind int, r io.Reader) {
 		s.fail(sdkproto.Errorf(sdkproto.ErrMalformed, "", "not a message of %s", s.codec.Subprotocol()))
 		return
 	}
-	frames, err := s.codec.DecodeFrames(msg, 0)
+	// What is kept of a frame is texts, and what is made of it.
+	frames, err := in.decoder.DecodeFrames(s.codec, msg, 0)
 	for _, f := range frames {
 		s.receive(f)
 		if s.isClosing() {
@@ -255,7 +263,7 @@ func (s *session) receive(f *sdkpb.Frame) {
 		return
 	}
 	if bad != nil {
-		s.g.metrics.frames.WithLabelValues("unknown").Inc()
+		s.g.metrics.came("unknown")
 		s.complain(f.GetId(), s.g.answer(s.life, bad, "check frame"))
 		return
 	}
@@ -270,7 +278,7 @@ func (s *session) receive(f *sdkpb.Frame) {
 	case f.RegionsAck != nil:
 		name = "regions_ack"
 		if s.in.acknowledged(f.RegionsAck) {
-			s.tellRegions()
+			s.tellRegions(s.g.o.Clock.Now())
 		}
 	case f.Ping != nil:
 		name = "ping"
@@ -286,12 +294,12 @@ func (s *session) receive(f *sdkpb.Frame) {
 	default:
 		s.complain(f.GetId(), sdkproto.Errorf(sdkproto.ErrMalformed, "", "a frame that only the server sends, or a second hello"))
 	}
-	s.g.metrics.frames.WithLabelValues(name).Inc()
+	s.g.metrics.came(name)
 }
 
 // hello opens the session.
 func (s *session) hello(f *sdkpb.Frame) {
-	s.g.metrics.frames.WithLabelValues("hello").Inc()
+	s.g.metrics.came("hello")
 	s.g.wheel.greeted(s)
 	ctx, cancel := context.WithTimeout(s.life, askWithin)
 	defer cancel()
@@ -319,6 +327,7 @@ func (s *session) hello(f *sdkpb.Frame) {
 	s.in = who.in
 	s.appKey = who.key
 	s.app.Store(&who.app)
+	s.pace = s.g.apps.of(&who.app)
 	s.caps = who.caps
 	s.g.sessions.put(s)
 	s.g.wheel.opened(s)
@@ -390,12 +399,12 @@ func (s *session) welcome(re uint64, who *greeted, h *has) (w welcomed, answered
 	welcome := &sdkpb.Frame{Re: re, HelloOk: ok}
 	s.mu.Lock()
 	s.opened = true
-	s.pushLocked(welcome, proto.Size(welcome))
+	s.pushLocked(frameOf(welcome))
 	s.mu.Unlock()
 
-	a := s.g.asks(&who.app, s.caps, regions == "" || regions != in.watch.etag)
+	a := s.g.asks(&who.app, s.caps, regions == "" || regions != in.watch.etag, s.g.o.Clock.Now())
 	a.has = regions
-	newRegions := s.g.regionsOf(s.life, in, a)
+	newRegions := s.g.regionsOf(s.life, in, &a)
 	var newConfig *sdkpb.Config
 	if s.caps.config {
 		newConfig = configFor(&who.app, config)
@@ -422,10 +431,11 @@ func regionsFrame(r *sdkpb.Regions) (*sdkpb.Frame, number) {
 // tellRegions sends the set to watch if it is another than before. The install
 // stays locked until the set is queued, so that of two the later one is the last
 // that the phone hears.
-func (s *session) tellRegions() {
+func (s *session) tellRegions(now time.Time) {
 	s.in.mu.Lock()
 	defer s.in.mu.Unlock()
-	if r := s.g.regionsOf(s.life, s.in, s.g.asks(s.app.Load(), s.caps, false)); r != nil {
+	a := s.g.asks(s.app.Load(), s.caps, false, now)
+	if r := s.g.regionsOf(s.life, s.in, &a); r != nil {
 		s.tell(regionsFrame(r))
 	}
 }
@@ -450,205 +460,6 @@ func (s *session) followApp() {
 	}
 	if c := configFor(&app, before.Config.GetEtag()); c != nil {
 		s.tell(configFrame(c))
-	}
-}
-
-// batch judges a batch and has the good items logged; the ack follows when they
-// are durable.
-func (s *session) batch(re uint64, b *sdkpb.Batch) {
-	start := s.g.metrics.now()
-	if e := checkBatch(b); e != nil {
-		s.complain(re, e)
-		return
-	}
-	if e := s.mayTake(b); e != nil {
-		s.hold(re, e)
-		return
-	}
-	if s.minted != nil && slices.ContainsFunc(b.Items, func(i *sdkpb.Item) bool { return i.GetIdentify() != nil }) && !s.confirm(re) {
-		return
-	}
-	if !s.depart(len(b.Items)) {
-		s.complain(re, sdkproto.Errorf(sdkproto.ErrCredit, "batch.items", "more than %d items in flight", s.g.o.Limits.Credit))
-		return
-	}
-	if e := s.g.mayBring(s.in, s.app.Load(), len(b.Items)); e != nil {
-		// What came after it waits too: none may overtake it.
-		s.hold(0, e)
-		s.arrive(len(b.Items), e.Frame(re))
-		return
-	}
-	now := s.g.o.Clock.Now()
-	ack := &sdkpb.Ack{BatchId: b.GetBatchId()}
-	n := len(b.Items)
-	landed := func(err error) {
-		var f *sdkpb.Frame
-		if err != nil {
-			e := s.g.answer(s.life, err, "log batch")
-			s.hold(0, e)
-			f = e.Frame(re)
-		} else {
-			ack.ServerMs = s.g.o.Clock.Now().UnixMilli()
-			f = &sdkpb.Frame{Re: re, Ack: ack}
-			s.g.metrics.acked("ws", start)
-		}
-		s.arrive(n, f)
-	}
-	if _, err := s.g.take(s.in, s.app.Load(), b, now, ack, landed); err != nil {
-		landed(err)
-		return
-	}
-	s.tellRegions()
-}
-
-// confirm ends the time in which a hello without a token gets another one, before
-// something depends on whose the install is: a phone sends nothing before it has kept
-// the token. False means that it could not be, and that the phone has been told so.
-func (s *session) confirm(re uint64) bool {
-	ctx, cancel := context.WithTimeout(s.life, claimWithin)
-	defer cancel()
-	err := s.g.confirm(ctx, s.app.Load(), s.in.key.install, s.minted)
-	if err == nil {
-		s.minted = nil
-		return true
-	}
-	if e := s.g.answer(ctx, err, "confirm token"); e.Code == sdkproto.ErrToken {
-		s.fail(e) // another hello has another token: who is this?
-	} else {
-		s.hold(re, e)
-	}
-	return false
-}
-
-// mayTake refuses a batch that the log could not take now, and what was on its
-// way when an earlier one was refused.
-func (s *session) mayTake(b *sdkpb.Batch) *sdkproto.Error {
-	if len(b.Items) == 0 {
-		return nil
-	}
-	s.mu.Lock()
-	rest := s.held.Sub(s.g.o.Clock.Now())
-	s.mu.Unlock()
-	if rest > 0 {
-		e := sdkproto.Errorf(sdkproto.ErrRate, "", "an earlier batch waits to be sent again")
-		e.RetryAfter = (rest + time.Millisecond - 1).Truncate(time.Millisecond)
-		return e
-	}
-	return s.g.mayTake(s.in.slot)
-}
-
-// hold remembers that the phone was told to wait; with re it is told now.
-func (s *session) hold(re uint64, e *sdkproto.Error) {
-	s.g.metrics.failed(e.Code)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if until := s.g.o.Clock.Now().Add(e.RetryAfter); until.After(s.held) {
-		s.held = until
-	}
-	if re != 0 {
-		f := e.Frame(re)
-		s.pushLocked(f, proto.Size(f))
-	}
-}
-
-// tellToWait asks the phone to send no batch, if it has sent one that the log
-// does not answer, and was not asked already. What it sent stays with the log:
-// its ack comes when it is durable.
-func (s *session) tellToWait(now time.Time) {
-	if !s.in.slot.stalled.Load() {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.flights == 0 || s.bye != nil || s.held.After(now) {
-		return
-	}
-	e := sdkproto.Errorf(sdkproto.ErrRate, "", "the log does not answer")
-	e.RetryAfter = s.g.patience(s.in.slot)
-	s.held = now.Add(e.RetryAfter)
-	s.g.metrics.failed(e.Code)
-	s.g.metrics.waits.WithLabelValues("in_flight").Inc()
-	f := e.Frame(0)
-	s.pushLocked(f, proto.Size(f))
-}
-
-// depart counts a batch out, unless that is beyond the credit.
-func (s *session) depart(items int) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.flying+items > s.g.o.Limits.Credit {
-		return false
-	}
-	s.flights++
-	s.flying += items
-	return true
-}
-
-// arrive counts it in, with its answer. It does not block: the log calls it.
-func (s *session) arrive(items int, f *sdkpb.Frame) {
-	size := proto.Size(f)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.flights--
-	s.flying -= items
-	s.pushLocked(f, size)
-	s.kickLocked() // a patient close waits for this
-}
-
-// checkBatch checks what is not an item's own fault. A batch of too many items
-// does not come here: the codecs refuse it.
-func checkBatch(b *sdkpb.Batch) *sdkproto.Error {
-	if len(b.GetBatchId()) > 4*sdkproto.MaxIDChars {
-		return sdkproto.Errorf(sdkproto.ErrMalformed, "batch.batch_id", "at most %d characters", sdkproto.MaxIDChars)
-	}
-	if len(b.GetConfigEtag()) > sdkproto.MaxIDChars {
-		return sdkproto.Errorf(sdkproto.ErrMalformed, "batch.config_etag", "at most %d characters", sdkproto.MaxIDChars)
-	}
-	return checkCursor("batch.inbox_cursor", b.GetInboxCursor())
-}
-
-// maxRejectBytes is what the rejects of one ack may take before they lose what
-// their seq and code do not need.
-const maxRejectBytes = chunkBytes - 1024
-
-// take judges a batch, fills the ack and hands the good items to the log. Landed
-// is called once when they are durable or the log failed, unless take returns an
-// error: then nothing was taken. Stalled is as in append; nil for never.
-func (g *Gateway) take(in *install, app *App, b *sdkpb.Batch, received time.Time, ack *sdkpb.Ack, landed func(error)) (stalled <-chan struct{}, err error) {
-	nothing, err := func() (bool, error) {
-		in.mu.Lock()
-		defer in.mu.Unlock()
-		v := in.view
-		j := g.judge(&v, in, app, b, received)
-		ack.ThroughSeq, ack.Rejects = j.through, j.rejects
-		shorten(ack)
-		if len(j.entries) == 0 {
-			in.seen(j.through)
-			return true, nil
-		}
-		var err error
-		if stalled, err = g.append(in, j.entries, landed); err == nil {
-			in.seen(j.through)
-			if in.take(&v) {
-				g.installs.left(in)
-			}
-		}
-		return false, err
-	}()
-	if nothing {
-		landed(nil)
-	}
-	return stalled, err
-}
-
-// shorten takes from many rejects what their seq and code do not need, so that
-// the ack fits into a message.
-func shorten(ack *sdkpb.Ack) {
-	if len(ack.Rejects) == 0 || proto.Size(ack) <= maxRejectBytes {
-		return
-	}
-	for _, r := range ack.Rejects {
-		r.ItemId, r.Reason = "", ""
 	}
 }
 

@@ -69,9 +69,8 @@ type slot struct {
 	alarm   chan struct{} // closed when it stalls; nil when nobody listens
 }
 
-// depart counts an append in. The channel is closed if the slot stalls before it
-// is answered.
-func (x *stalls) depart(s *slot, size int64, now time.Time) <-chan struct{} {
+// depart counts an append in.
+func (x *stalls) depart(s *slot, size int64, now time.Time) {
 	x.bytes.Add(size)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -79,6 +78,12 @@ func (x *stalls) depart(s *slot, size int64, now time.Time) <-chan struct{} {
 		s.since = now
 	}
 	s.waiting++
+}
+
+// listen is a channel that is closed when the slot stalls, at once if it has.
+func (x *stalls) listen(s *slot) <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.alarm == nil {
 		s.alarm = make(chan struct{})
 		if s.stalled.Load() {
@@ -183,20 +188,35 @@ func (g *Gateway) patience(s *slot) time.Duration {
 // landed is called once, when they are durable or the log failed; stalled is
 // closed if the log stops answering before.
 func (g *Gateway) append(in *install, entries []engage.Entry, landed func(error)) (stalled <-chan struct{}, err error) {
-	size := int64(0)
-	for i := range entries {
-		size += entryOverhead + int64(len(entries[i].Body))
-	}
-	stalled = g.stalls.depart(in.slot, size, g.o.Clock.Now())
-	err = g.o.Log.AppendAsync(in.key.workspace, in.key.install, entries, func(err error) {
+	size := sizeOf(entries)
+	now := g.o.Clock.Now()
+	err = g.hand(in, entries, size, now, func(err error) {
 		g.stalls.arrive(in.slot, size, err == nil, g.o.Clock.Now())
 		landed(err)
 	})
 	if err != nil {
-		g.stalls.arrive(in.slot, size, false, g.o.Clock.Now())
 		return nil, err
 	}
-	return stalled, nil
+	return g.stalls.listen(in.slot), nil
+}
+
+// hand is append for who counts the answer in: whoever gives landed calls
+// stalls.arrive with the size, unless an error is returned.
+func (g *Gateway) hand(in *install, entries []engage.Entry, size int64, now time.Time, landed func(error)) error {
+	g.stalls.depart(in.slot, size, now)
+	err := g.o.Log.AppendAsync(in.key.workspace, in.key.install, entries, landed)
+	if err != nil {
+		g.stalls.arrive(in.slot, size, false, now)
+	}
+	return err
+}
+
+// sizeOf is about what entries take in memory.
+func sizeOf(entries []engage.Entry) (size int64) {
+	for i := range entries {
+		size += entryOverhead + int64(len(entries[i].Body))
+	}
+	return size
 }
 
 // await waits for the log's answer, but not for longer than it makes sense: when

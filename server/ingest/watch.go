@@ -425,8 +425,8 @@ func shortened(s string) string {
 }
 
 // asks is the question of a phone that is there.
-func (g *Gateway) asks(app *App, c caps, again bool) *asking {
-	return &asking{catalog: g.o.Catalog, revision: g.revision.Load(), now: g.o.Clock.Now(), app: app, caps: c.watching(), again: again}
+func (g *Gateway) asks(app *App, c caps, again bool, now time.Time) asking {
+	return asking{catalog: g.o.Catalog, revision: g.revision.Load(), now: now, app: app, caps: c.watching(), again: again}
 }
 
 // regionsOf is in.regions, whose error is logged: the phone keeps what it has.
