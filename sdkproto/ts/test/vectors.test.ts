@@ -14,7 +14,14 @@ import {
 import { correctedTime } from "../src/core/clock.js";
 import { StopDetector } from "../src/core/stops.js";
 import { isObservation, validateItem } from "../src/core/validate.js";
-import { BatchSchema, file_footfall_sdk_v1_sdk, ItemSchema } from "../src/gen/footfall/sdk/v1/sdk_pb.js";
+import { Waiting } from "../src/core/waiting.js";
+import {
+  BatchSchema,
+  file_footfall_sdk_v1_sdk,
+  ItemSchema,
+  type Message,
+  MessageSchema,
+} from "../src/gen/footfall/sdk/v1/sdk_pb.js";
 import { vectorsDir } from "./where.js";
 
 function load<T>(name: string): T[] {
@@ -25,7 +32,7 @@ function load<T>(name: string): T[] {
 
 // What concerns the server alone, by vectors/README.md.
 const serverOnly = ["dedupe.json", "identity.json", "slots.json"];
-const here = ["encoding.json", "clock.json", "items.json", "stops.json"];
+const here = ["encoding.json", "clock.json", "items.json", "stops.json", "display.json"];
 const elsewhere = ["transcripts", "actions.json", "README.md"];
 
 test("every file of vectors is known here", () => {
@@ -129,6 +136,71 @@ test("stops.json", async (t) => {
         got,
         v.stopped.map((s, i) => [s, v.since_ms[i] == null ? null : Number(v.since_ms[i])]),
       );
+    });
+  }
+});
+
+interface DisplayVector {
+  name: string;
+  now_ms: number;
+  steps: {
+    at_ms: number;
+    inbox?: JsonValue[];
+    keep?: JsonValue;
+    foreground?: boolean;
+    background?: boolean;
+    event?: string;
+    screen?: string;
+    granted?: string;
+    refused?: string;
+    shown?: string;
+    ended?: string;
+    restart?: boolean;
+    logout?: boolean;
+    due: string | null;
+    next_ms: number | null;
+    left?: string[];
+  }[];
+}
+
+test("display.json", async (t) => {
+  const boot = 3_600_000; // a monotonic clock does not begin at 0
+  for (const v of load<DisplayVector>("display.json")) {
+    await t.test(v.name, () => {
+      let w = new Waiting();
+      let inbox: Message[] = [];
+      for (const [n, s] of v.steps.entries()) {
+        const now = v.now_ms + s.at_ms;
+        const mono = boot + s.at_ms;
+        if (s.inbox) {
+          inbox = s.inbox.map((m) => fromJson(MessageSchema, m));
+          w.sync(inbox, mono);
+        } else if (s.keep !== undefined) w.keep(fromJson(MessageSchema, s.keep), now, mono);
+        else if (s.foreground) w.foreground(mono);
+        else if (s.background) w.background();
+        else if (s.event) w.event(s.event, mono);
+        else if (s.screen) w.shows(s.screen, mono);
+        else if (s.granted) w.grant(s.granted);
+        else if (s.refused) w.drop(s.refused);
+        else if (s.shown) w.was(s.shown, now, mono);
+        else if (s.ended) w.drop(s.ended);
+        else if (s.logout) {
+          w.forget();
+          inbox = [];
+        } else if (s.restart) {
+          const kept = w.save(now);
+          w = new Waiting();
+          w.load(kept);
+          w.sync(inbox, mono);
+        }
+        const due = w.due(now, mono);
+        const got =
+          typeof due === "object"
+            ? { due: due.message.messageId, next_ms: null }
+            : { due: null, next_ms: due === undefined ? null : due - boot };
+        assert.deepEqual(got, { due: s.due, next_ms: s.next_ms }, `step ${n}`);
+        if (s.left) assert.deepEqual(w.left.sort(), s.left, `step ${n}`);
+      }
     });
   }
 });

@@ -73,8 +73,8 @@ export interface EngineEvents {
   regions(r: Regions): { kept: Promise<void>; ack: Promise<RegionsAck | undefined> };
   message(m: Message): Promise<void>;
   granted(messageId: string): Promise<void>;
-  /** A claim was refused, or its session ended. */
-  denied(messageId: string, reason: string): void;
+  /** A claim was refused for good, or its answer is an error, or its session ended. */
+  denied(messageId: string, refused: boolean): void;
   inbox(i: Inbox): Promise<void>;
   config(c: Config): Promise<void>;
   identityNeeded(why: string): void;
@@ -370,7 +370,7 @@ export class Engine {
     const lost = s.flights.flatMap((f) => f.entries);
     this.queue.land(lost, "socket");
     s.flights = [];
-    for (const id of s.claims.values()) this.events.denied(id, "the connection ended");
+    for (const id of s.claims.values()) this.events.denied(id, false);
     const action = code >= 1000 ? P.closeInfo(code).action : "reconnect";
     if (action === "bisect" || action === "halve") {
       const only = "the server closed the connection over a batch of this item alone";
@@ -598,7 +598,7 @@ export class Engine {
         s.claims.delete(f.re);
         if (id === undefined || !f.grant) break;
         if (f.grant.granted && f.grant.messageId === id) await this.events.granted(id);
-        else this.events.denied(id, f.grant.reason);
+        else this.events.denied(id, true);
         break;
       }
       case "regions": {
@@ -693,7 +693,7 @@ export class Engine {
     const claimed = s.claims.get(re);
     if (claimed !== undefined) {
       s.claims.delete(re);
-      this.events.denied(claimed, e.name);
+      this.events.denied(claimed, false);
     }
     const f = this.arrived(s, re, "");
     const entries = f?.entries ?? [];

@@ -56,6 +56,9 @@ const states: Readonly<Record<MessageState, Receipt_State>> = {
   failed: Receipt_State.FAILED,
 };
 
+/** After these a message is not shown again. */
+const endings = new Set([Receipt_State.OPENED, Receipt_State.ACTION, Receipt_State.DISMISSED]);
+
 /** Where a message came up. */
 export type Via = "fcm" | "apns" | "in_app" | "inbox";
 
@@ -226,20 +229,27 @@ export class Footfall {
     if (o.beacons) caps.push(P.CAP_BEACONS);
     const trouble = (what: string, e: unknown) => o.onTrouble?.(what, e);
     const set = (key: string) => (b: Uint8Array) => ports.storage.set(key, b);
-    const receipt = (id: string, state: Receipt_State, via: string, actionId = "") =>
+    const receipt = (id: string, state: Receipt_State, via: string, actionId = "") => {
+      if (endings.has(state)) this.messages.ended(id);
       void this.engine.enqueue({ receipt: { messageId: id, state, via, actionId } });
+    };
 
     this.shown = new Shown(set("shown"));
-    this.messages = new Messages(
-      ports.clock,
-      this.shown,
-      () => ports.lifecycle.foreground(),
-      () => this.engine.skewMs,
-      (id) => this.engine.claim(id),
+    this.messages = new Messages(ports.clock, this.shown, {
+      foreground: () => ports.lifecycle.foreground(),
+      skewMs: () => this.engine.skewMs,
+      claim: (id) => this.engine.claim(id),
       receipt,
+      keep: set("waiting"),
       trouble,
+    });
+    this.inboxStore = new InboxStore(
+      set("inbox"),
+      this.shown,
+      (m) => this.messages.expired(m),
+      receipt,
+      (messages) => this.messages.sync(messages),
     );
-    this.inboxStore = new InboxStore(set("inbox"), this.shown, (m) => this.messages.expired(m), receipt);
     this.inbox = this.inboxStore;
     this.tracker = new Tracker(
       ports.location,
@@ -288,6 +298,7 @@ export class Footfall {
         state: (s, why) => {
           o.onState?.(s, why);
           if (s === "stopped" && why instanceof TerminalError) o.onStopped?.(why);
+          if (s === "open") this.messages.look(); // there is somebody to ask
         },
         acked: (i) => {
           if (i.identify) this.proofs = 0;
@@ -330,7 +341,7 @@ export class Footfall {
           else if (m.kind === Message_Kind.INBOX) await this.inboxStore.put(m);
         },
         granted: (id) => this.messages.granted(id),
-        denied: (id) => this.messages.denied(id),
+        denied: (id, refused) => this.messages.denied(id, refused),
         inbox: async (i) => {
           // Of the person who left, or what continues a cursor that was theirs.
           if (this.leaving > 0 || (!i.full && this.inboxStore.cursor === "")) return;
@@ -383,6 +394,7 @@ export class Footfall {
     engine.queue.load(saved.items, saved.nextSeq);
     this.leaving = engine.queue.entries.filter((e) => e.item.logout).length;
     value("shown", (b) => this.shown.load(b));
+    value("waiting", (b) => this.messages.load(b));
     value("inbox", (b) => this.inboxStore.load(b));
     engine.known.inboxCursor = this.inboxStore.cursor;
     value("permissions", (b) => {
@@ -412,8 +424,10 @@ export class Footfall {
     this.follow(this.config);
     this.ends.push(
       lifecycle.onChange((foreground) => {
-        if (foreground) this.engine.start();
-        else {
+        if (foreground) {
+          this.messages.came();
+          this.engine.start();
+        } else {
           this.messages.left();
           void this.engine.background();
         }
@@ -432,7 +446,10 @@ export class Footfall {
         push.onPush((p) => void this.pushReceived(p).catch((e: unknown) => this.o.onTrouble?.("push", e))),
       );
     }
-    if (lifecycle.foreground()) this.engine.start();
+    if (lifecycle.foreground()) {
+      this.messages.came();
+      this.engine.start();
+    }
   }
 
   // ------------------------------------------------------------------ the person
@@ -528,6 +545,12 @@ export class Footfall {
   /** Something that the app tracks: "product_viewed". Properties are at most 16 KiB of JSON. */
   async track(name: string, properties?: Properties): Promise<void> {
     await this.enqueue({ event: { name, propertiesJson: jsonOf("properties", properties) } });
+    this.messages.event(name);
+  }
+
+  /** Which screen the app shows now: a message may wait for it. Nothing is sent. */
+  showScreen(name: string): void {
+    if (!this.closed) this.messages.screen(name);
   }
 
   /**
@@ -624,6 +647,7 @@ export class Footfall {
   ): Promise<void> {
     const { via = "", actionId = "" } = more;
     await this.enqueue({ receipt: { messageId, state: states[state], via, actionId } });
+    if (endings.has(states[state])) this.messages.ended(messageId);
   }
 
   /**
@@ -638,7 +662,10 @@ export class Footfall {
       await say(Receipt_State.DELIVERED);
       await say(Receipt_State.DISPLAYED);
     }
-    if (p.opened) await say(Receipt_State.OPENED);
+    if (p.opened) {
+      await say(Receipt_State.OPENED);
+      this.messages.ended(messageId);
+    }
     return fresh !== undefined;
   }
 
@@ -694,7 +721,7 @@ export class Footfall {
     if (this.closed) return;
     this.closed = true;
     for (const end of this.ends.splice(0)) end();
-    this.messages.onMessage(undefined);
+    this.messages.close();
     this.tracker.close();
     this.ports.clock.clearTimeout(this.postTimer);
     await this.engine.queue.settledDown();

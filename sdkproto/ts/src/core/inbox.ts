@@ -3,21 +3,25 @@ import {
   type Inbox as Changes,
   InboxSchema,
   type Message,
+  Message_Kind,
   MessageSchema,
   Receipt_State,
 } from "../gen/footfall/sdk/v1/sdk_pb.js";
-import { type Content, contentOf, type Receipt, type Shown } from "./messages.js";
+import { type Button, buttonsOf, type Content, contentOf, type Receipt, type Shown } from "./messages.js";
 import { MAX_INBOX } from "./protocol.js";
 
 /** A message in the person's inbox. */
 export interface InboxMessage extends Content {
   /** The person has seen it. */
   readonly read: boolean;
+  /** It stands above those that are not. */
+  readonly pinned: boolean;
+  readonly buttons: readonly Button[];
 }
 
 /** The person's inbox, as it is kept on the phone. */
 export interface Inbox {
-  /** Newest first; those that have expired are left out. */
+  /** Pinned ones, then the others, each newest first; those that have expired are left out. */
   list(): InboxMessage[];
   /** Hears of each change; the function returned ends it. */
   onChange(heard: (messages: InboxMessage[]) => void): () => void;
@@ -40,6 +44,8 @@ export class InboxStore implements Inbox {
     private readonly shown: Shown,
     private readonly expired: (m: Message) => boolean,
     private readonly receipt: Receipt,
+    /** Hears what the inbox holds, what waits in it included. */
+    private readonly held: (messages: Iterable<Message>) => void,
   ) {}
 
   load(b: Uint8Array): void {
@@ -47,6 +53,7 @@ export class InboxStore implements Inbox {
     this.cursor = kept.cursor;
     this.dismissed = new Set(kept.gone);
     this.messages = new Map(kept.messages.map((m) => [m.messageId, m]));
+    this.held(this.messages.values());
   }
 
   private save(): Promise<void> {
@@ -116,6 +123,7 @@ export class InboxStore implements Inbox {
   }
 
   private tell(): void {
+    this.held(this.messages.values());
     if (this.listeners.size === 0) return;
     const all = this.list();
     for (const heard of [...this.listeners]) heard(all);
@@ -123,9 +131,10 @@ export class InboxStore implements Inbox {
 
   list(): InboxMessage[] {
     return [...this.messages.values()]
-      .filter((m) => !this.expired(m))
+      .filter((m) => m.kind !== Message_Kind.IN_APP && !this.expired(m)) // those only wait for their moment
       .reverse()
-      .map((m) => ({ ...contentOf(m), read: m.read }));
+      .sort((a, b) => Number(b.pinned) - Number(a.pinned))
+      .map((m) => ({ ...contentOf(m), read: m.read, pinned: m.pinned, buttons: buttonsOf(m) }));
   }
 
   onChange(heard: (messages: InboxMessage[]) => void): () => void {

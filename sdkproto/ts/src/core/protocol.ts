@@ -4,7 +4,7 @@
 export const PROTO = 1;
 
 /** What this SDK does beyond the first version, always; bubble and beacons depend on the host. */
-export const CAPS: readonly string[] = ["resume", "inbox", "config", "goaway"];
+export const CAPS: readonly string[] = ["resume", "inbox", "config", "goaway", "triggers"];
 export const CAP_BUBBLE = "bubble";
 export const CAP_BEACONS = "beacons";
 
