@@ -153,7 +153,7 @@ func apple(m *channels.Message, now time.Time) *messaging.APNSConfig {
 	}
 	aps := &messaging.Aps{
 		Badge: m.Badge, Sound: m.Sound, Category: m.Apple.Category, ThreadID: m.Apple.ThreadID,
-		MutableContent: m.Apple.MutableContent || m.ImageURL != "",
+		MutableContent: m.Apple.MutableContent || m.ImageURL != "" || len(m.Actions) > 0, // the extension shows both
 	}
 	if m.Subtitle != "" {
 		aps.Alert = &messaging.ApsAlert{Title: m.Title, SubTitle: m.Subtitle, Body: m.Body}

@@ -1,7 +1,16 @@
 // Package fcmsim is a Firebase Cloud Messaging server for tests and the demo: a
-// real HTTP server with an OAuth token endpoint, the checks of the HTTP v1 API
-// that a sender can trip over, and error bodies in FCM's shape. What it accepts
-// it hands to a virtual phone.
+// real HTTP server with an OAuth token endpoint, the checks and error bodies of the
+// HTTP v1 API, its quotas, its storage for phones that cannot be reached, and the
+// phones themselves. The unmodified Firebase Admin SDK works against it (there is a
+// test): point it here with option.WithEndpoint(s.URL()+"/v1") and the key file of
+// Server.Credentials.
+//
+// # Devices
+//
+// Any token is accepted and stands for a phone with the app open, unless it was
+// added (Server.AddDevice, or over HTTP): then it has a state, a platform, a
+// presence, and what FCM stores for it while it is out of reach. With Options.Strict
+// only added ones exist.
 //
 // # Outcomes by token
 //
@@ -9,38 +18,47 @@
 // is accepted. With n the outcome comes n times and then the push is accepted.
 //
 //	unregistered   404 UNREGISTERED
+//	expired        the same, as for a token that was silent for 270 days
+//	flapping       the same every other time, beginning with the first
 //	mismatch       403 SENDER_ID_MISMATCH
-//	invalid        400 INVALID_ARGUMENT with FcmError, as for a malformed token
+//	invalid        400 INVALID_ARGUMENT with FcmError alone, as for a malformed token
+//	malformed      the same
 //	apnsauth       401 THIRD_PARTY_AUTH_ERROR
 //	unauthorized   401 UNAUTHENTICATED, as for a revoked access token
 //	quota          429 QUOTA_EXCEEDED, Retry-After 1
+//	devicequota    the same, of this device
 //	outage         503 UNAVAILABLE, Retry-After 1
 //	internal       500 INTERNAL
 //	html502        502 with a gateway's HTML
+//	html503        503 with a gateway's HTML
+//	reset          not accepted: the stream is reset; once unless n is given
 //	drop           accepted, but the stream is reset instead of answered; once unless n is given
 //	slow           accepted at once, answered after Options.Slow
+//	slowbody       accepted and half answered at once, the other half after Options.Slow
+//	goaway         accepted, and the connection is told to go away; once unless n is given
+//
+// Rules (Options.Rules, Server.SetRules) do the same by any field of the request, by
+// chance, or a number of times.
+//
+// # Over HTTP
+//
+// What tests do with methods, people and other programs do under /sim/v1; see the
+// table in state.go. /metrics is Prometheus's.
 package fcmsim
 
 import (
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
-	"errors"
 	"fmt"
-	"io"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/footfall-engage/footfall/channels/internal/simtoken"
 )
@@ -50,66 +68,105 @@ func Token(kind, name string) string { return kind + "-" + name }
 
 // Delivered is a push that the simulator accepted.
 type Delivered struct {
-	Token       string
+	Token       string // empty of one to a topic, until it is with a phone
+	FID         string
+	Topic       string
+	Condition   string
 	MessageID   string // data.footfall_message_id
 	Tag         string // android.notification.tag: the attempt id
-	CollapseKey string
+	CollapseKey string // android.collapse_key
 	Title       string
 	Body        string
 	ImageURL    string
+	ChannelID   string
+	Label       string // of analytics
 	Data        map[string]string
 	TTL         time.Duration // -1 when the message has none
 	High        bool          // android.priority is "high"
+	Visible     bool          // it has a notification
 	At          time.Time     // when the request had arrived
 	Name        string        // what the answer calls it
 	Raw         json.RawMessage
+
+	apnsCollapseID, apnsExpiration string
 }
 
 // Request is a line of the log: one send request that arrived, whatever came of
 // it.
 type Request struct {
 	At        time.Time // when it had arrived
-	Token     string    // empty when the body was unreadable or not looked at
+	Token     string    // or installation id; empty when the body was unreadable or not looked at
 	MessageID string
-	Tag       string // the attempt id
+	Tag       string // by what it replaces: the attempt id, unless the message has a collapse key
 	Status    int    // what was answered; 0 means that no answer was given
 	Code      string // FCM's error code, empty when accepted
-	Accepted  bool   // the push went to the phone (also when no answer was given)
+	Accepted  bool   // the push was taken (also when no answer was given)
+	DryRun    bool   // it was to be judged only
 }
 
 // Options configure a Server. The zero value works.
 type Options struct {
-	Addr      string        // empty means 127.0.0.1 on a free port
-	ProjectID string        // empty means "footfall-sim"
-	Latency   time.Duration // before a send request is looked at
-	Slow      time.Duration // of the "slow" kind; 0 means 30 s
-	TokenLife time.Duration // of access tokens; 0 means 1 h
+	Addr      string   // empty means 127.0.0.1 on a free port
+	ProjectID string   // empty means "footfall-sim"
+	Projects  []string // further ones, each with a service account of its own
+	Seed      uint64   // of everything that is left to chance
+	// Latency passes before a send request is looked at. With LatencyP99 it is the
+	// median of a log-normal distribution with that 99th percentile.
+	Latency    time.Duration
+	LatencyP99 time.Duration
+	Slow       time.Duration // of the kinds "slow" and "slowbody"; 0 means 30 s
+	TokenLife  time.Duration // of access tokens; 0 means 1 h
+	Strict     bool          // only added devices exist
+	Quotas     Quotas        // the zero value has none; see DocumentedQuotas
+	Rules      []Rule        // see SetRules
 	// OnAccept gets every accepted push before it is answered. It is called
 	// from many goroutines and must not block.
 	OnAccept func(Delivered)
-	// KeepRequests bounds the log; the oldest go first. 0 means 1,000,000.
+	// OnArrive gets every push when it reaches its phone, at once or when the phone can
+	// be reached again. The same holds for it.
+	OnArrive func(Arrival)
+	// KeepRequests bounds the log of requests; the oldest go first. 0 means 1,000,000.
 	KeepRequests int
-	Now          func() time.Time // nil means time.Now
+	KeepArrivals int              // the same of arrivals; 0 means 10,000
+	Now          func() time.Time // nil means time.Now; Server.Advance adds to it
 }
 
 // Server is a running simulator.
 type Server struct {
-	opts   Options
-	key    *rsa.PrivateKey
-	http   *http.Server
-	wg     sync.WaitGroup // handlers
-	url    string
-	stop   context.CancelFunc
-	ctx    context.Context // ends with Close: ends slow answers
-	done   chan struct{}
-	issued atomic.Uint64
-	names  atomic.Uint64
-	uses   simtoken.Counter
+	opts     Options
+	accounts []account
+	http     *http.Server
+	wg       sync.WaitGroup // handlers
+	url      string
+	stop     context.CancelFunc
+	ctx      context.Context // ends with Close: ends slow answers
+	done     chan struct{}
+	metrics  *metrics
+	skew     atomic.Int64  // nanoseconds, what Advance added
+	issued   atomic.Int64  // access tokens
+	names    atomic.Uint64 // messages accepted
+	uses     simtoken.Counter
+	quotas   quotas
 
-	mu       sync.RWMutex
-	bearers  map[string]time.Time // access token to its end
+	badAPNsKey atomic.Bool
+	ruled      atomic.Bool // there are rules
+
+	randMu sync.Mutex
+	rand   *mathrand.Rand
+
+	bearerMu sync.RWMutex
+	bearers  map[string]bearer // by access token
+
+	ruleMu sync.Mutex
+	rules  []*rule
+
+	deviceMu sync.Mutex
+	phones   map[string]*phone // by token
+	fids     map[string]*phone
+
+	logMu    sync.RWMutex
 	requests []Request
-	tokens   int // token requests that were granted
+	arrivals []Arrival
 }
 
 // Start starts a simulator.
@@ -129,26 +186,44 @@ func Start(o Options) (*Server, error) {
 	if o.KeepRequests <= 0 {
 		o.KeepRequests = 1_000_000
 	}
+	if o.KeepArrivals <= 0 {
+		o.KeepArrivals = 10_000
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		return nil, fmt.Errorf("make a service account key: %w", err)
-	}
 	ctx, stop := context.WithCancel(context.Background())
+	s := &Server{
+		opts: o, ctx: ctx, stop: stop, done: make(chan struct{}), metrics: newMetrics(),
+		rand:    mathrand.New(mathrand.NewPCG(o.Seed, 0)),
+		bearers: make(map[string]bearer), phones: make(map[string]*phone), fids: make(map[string]*phone),
+	}
+	for _, project := range append([]string{o.ProjectID}, o.Projects...) {
+		key, err := rsa.GenerateKey(rand.Reader, 2048)
+		if err != nil {
+			stop()
+			return nil, fmt.Errorf("make a service account key: %w", err)
+		}
+		s.accounts = append(s.accounts, account{project, "sender@" + project + ".iam.gserviceaccount.com", key})
+	}
+	s.SetRules(o.Rules...)
 	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.Addr)
 	if err != nil {
 		stop()
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	s := &Server{
-		opts: o, key: key, ctx: ctx, stop: stop, done: make(chan struct{}),
-		url: "http://" + ln.Addr().String(), bearers: make(map[string]time.Time),
-	}
+	s.url = "http://" + ln.Addr().String()
+	s.serve(ln)
+	return s, nil
+}
+
+func (s *Server) serve(ln net.Listener) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /token", s.token)
 	mux.HandleFunc("POST /v1/projects/{project}/{method}", s.send)
+	mux.HandleFunc("POST /iid/v1:batchAdd", s.subscribe)
+	mux.HandleFunc("POST /iid/v1:batchRemove", s.subscribe)
+	s.stateAPI(mux)
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
@@ -165,7 +240,6 @@ func Start(o Options) (*Server, error) {
 		defer close(s.done)
 		_ = s.http.Serve(ln) // always ErrServerClosed: Close is the only end
 	}()
-	return s, nil
 }
 
 // Close stops the server at once and returns when nothing of it runs any more.
@@ -181,59 +255,27 @@ func (s *Server) Close() error {
 // URL is the base URL, a sender's Endpoint.
 func (s *Server) URL() string { return s.url }
 
-// ProjectID is the project that it serves.
+// ProjectID is the (first) project that it serves.
 func (s *Server) ProjectID() string { return s.opts.ProjectID }
 
-const (
-	clientEmail = "sender@footfall-sim.iam.gserviceaccount.com"
-	keyID       = "fcmsim-key-1"
-	wantScope   = "https://www.googleapis.com/auth/firebase.messaging"
-	maxBody     = 64 << 10
-)
+// now is the simulator's clock. Only latencies and slow answers take the machine's.
+func (s *Server) now() time.Time { return s.opts.Now().Add(time.Duration(s.skew.Load())) }
 
-// Credentials is a service account's key file whose token_uri is the simulator.
-func (s *Server) Credentials() []byte {
-	der, err := x509.MarshalPKCS8PrivateKey(s.key)
-	if err != nil {
-		return nil // a key that we made ourselves can be marshalled
-	}
-	b, _ := json.Marshal(map[string]string{
-		"type":           "service_account",
-		"project_id":     s.opts.ProjectID,
-		"private_key_id": keyID,
-		"private_key":    string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
-		"client_email":   clientEmail,
-		"client_id":      "100000000000000000001",
-		"token_uri":      s.url + "/token",
-	})
-	return b
-}
-
-// ExpireTokens makes every access token issued so far invalid.
-func (s *Server) ExpireTokens() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	clear(s.bearers)
-}
-
-// TokensIssued counts the access tokens issued.
-func (s *Server) TokensIssued() int {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.tokens
-}
+// Advance moves the simulator's clock on: access tokens end, stored messages expire,
+// quotas fill up.
+func (s *Server) Advance(d time.Duration) { s.skew.Add(int64(d)) }
 
 // Requests is a copy of the log, oldest first.
 func (s *Server) Requests() []Request {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
+	s.logMu.RLock()
+	defer s.logMu.RUnlock()
 	return slices.Clone(s.requests)
 }
 
 // Accepted counts how often each attempt id was accepted.
 func (s *Server) Accepted() map[string]int {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
+	s.logMu.RLock()
+	defer s.logMu.RUnlock()
 	m := make(map[string]int)
 	for _, r := range s.requests {
 		if r.Accepted {
@@ -244,167 +286,11 @@ func (s *Server) Accepted() map[string]int {
 }
 
 func (s *Server) log(r Request) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.metrics.request(r)
+	s.logMu.Lock()
+	defer s.logMu.Unlock()
 	if len(s.requests) >= s.opts.KeepRequests {
 		s.requests = slices.Delete(s.requests, 0, max(1, s.opts.KeepRequests/10))
 	}
 	s.requests = append(s.requests, r)
-}
-
-// token is the OAuth endpoint: RFC 7523, an assertion for an access token.
-func (s *Server) token(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	if r.PostFormValue("grant_type") != "urn:ietf:params:oauth:grant-type:jwt-bearer" {
-		refuseToken(w, "unsupported_grant_type", "only JWT bearer grants")
-		return
-	}
-	if err := s.checkAssertion(r.PostFormValue("assertion")); err != nil {
-		refuseToken(w, "invalid_grant", err.Error())
-		return
-	}
-	bearer := "ya29.sim-" + strconv.FormatUint(s.issued.Add(1), 10)
-	s.mu.Lock()
-	s.bearers[bearer] = s.opts.Now().Add(s.opts.TokenLife)
-	s.tokens++
-	s.mu.Unlock()
-	answer(w, http.StatusOK, map[string]any{
-		"access_token": bearer, "token_type": "Bearer", "expires_in": int(s.opts.TokenLife / time.Second),
-	})
-}
-
-func (s *Server) checkAssertion(assertion string) error {
-	claims := jwt.MapClaims{}
-	_, err := jwt.ParseWithClaims(assertion, claims,
-		func(t *jwt.Token) (any, error) {
-			if t.Header["kid"] != keyID {
-				return nil, errors.New("unknown key id")
-			}
-			return &s.key.PublicKey, nil
-		},
-		jwt.WithValidMethods([]string{"RS256"}), jwt.WithIssuer(clientEmail), jwt.WithAudience(s.url+"/token"),
-		jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithTimeFunc(s.opts.Now), jwt.WithLeeway(30*time.Second))
-	if err != nil {
-		return fmt.Errorf("assertion: %w", err)
-	}
-	exp, _ := claims.GetExpirationTime()
-	iat, err := claims.GetIssuedAt()
-	if err != nil || iat == nil || exp.Sub(iat.Time) > time.Hour+time.Minute {
-		return errors.New("assertion: must be valid for at most one hour from iat")
-	}
-	scope, _ := claims["scope"].(string)
-	if !slices.Contains(strings.Fields(scope), wantScope) {
-		return errors.New("assertion: scope lacks firebase.messaging")
-	}
-	return nil
-}
-
-func refuseToken(w http.ResponseWriter, code, why string) {
-	answer(w, http.StatusBadRequest, map[string]string{"error": code, "error_description": why})
-}
-
-// send is messages:send.
-func (s *Server) send(w http.ResponseWriter, r *http.Request) {
-	entry := Request{At: s.opts.Now()}
-	if s.opts.Latency > 0 {
-		t := time.NewTimer(s.opts.Latency)
-		defer t.Stop()
-		select {
-		case <-t.C:
-		case <-r.Context().Done():
-			s.log(entry)
-			return
-		}
-	}
-	refuse := func(f fault) {
-		entry.Status, entry.Code = f.status, f.code
-		s.log(entry)
-		f.write(w)
-	}
-	if r.PathValue("method") != "messages:send" {
-		refuse(notFound)
-		return
-	}
-	if f, ok := s.authorize(r); !ok {
-		refuse(f)
-		return
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if err != nil {
-		refuse(invalid("Request payload size exceeds the limit"))
-		return
-	}
-	req, f, ok := parse(body)
-	entry.Token, entry.MessageID, entry.Tag = req.Message.Token, req.Message.Data["footfall_message_id"], req.Message.Android.Notification.Tag
-	if !ok {
-		refuse(f)
-		return
-	}
-	kind, times, _ := simtoken.Split(req.Message.Token)
-	if f, ok := faults[kind]; ok && s.strikes(req.Message.Token, times) {
-		refuse(f)
-		return
-	}
-	name := "projects/" + s.opts.ProjectID + "/messages/0:" + strconv.FormatUint(s.names.Add(1), 10)
-	if req.ValidateOnly {
-		name = "projects/" + s.opts.ProjectID + "/messages/fake_message_id"
-	} else {
-		entry.Accepted = true
-		if s.opts.OnAccept != nil {
-			s.opts.OnAccept(req.delivered(entry.At, name, body))
-		}
-	}
-	switch {
-	case kind == "drop" && s.uses.Next(req.Message.Token) <= max(times, 1):
-		s.log(entry)
-		panic(http.ErrAbortHandler) // net/http's way to end a stream without an answer
-	case kind == "slow":
-		t := time.NewTimer(s.opts.Slow)
-		defer t.Stop()
-		select {
-		case <-t.C:
-		case <-r.Context().Done():
-			s.log(entry)
-			return
-		case <-s.ctx.Done():
-			s.log(entry)
-			return
-		}
-	}
-	entry.Status = http.StatusOK
-	s.log(entry)
-	answer(w, http.StatusOK, map[string]string{"name": name})
-}
-
-// strikes tells whether a fault is still due: always, or the first n times.
-func (s *Server) strikes(token string, times int) bool {
-	return times == 0 || s.uses.Next(token) <= times
-}
-
-func (s *Server) authorize(r *http.Request) (fault, bool) {
-	bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if ok {
-		s.mu.RLock()
-		var until time.Time
-		until, ok = s.bearers[bearer]
-		s.mu.RUnlock()
-		ok = ok && s.opts.Now().Before(until)
-	}
-	if !ok {
-		return unauthenticated, false
-	}
-	if r.PathValue("project") != s.opts.ProjectID {
-		return forbiddenProject, false
-	}
-	return fault{}, true
-}
-
-func answer(w http.ResponseWriter, status int, v any) {
-	b, err := json.Marshal(v)
-	if err != nil {
-		status, b = http.StatusInternalServerError, nil
-	}
-	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
-	w.WriteHeader(status)
-	_, _ = w.Write(b) // the peer may be gone
 }
