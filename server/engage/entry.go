@@ -196,7 +196,11 @@ func EncodeRecord(entries []Entry) []byte {
 	for i := range entries {
 		n += len(entries[i].Body) + len(entries[i].Key) + 64
 	}
-	b := make([]byte, 0, n)
+	return AppendRecord(make([]byte, 0, n), entries)
+}
+
+// AppendRecord appends what EncodeRecord gives.
+func AppendRecord(b []byte, entries []Entry) []byte {
 	b = append(b, recordV1)
 	b = binary.AppendUvarint(b, uint64(len(entries)))
 	for i := range entries {

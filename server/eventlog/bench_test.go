@@ -126,6 +126,44 @@ func BenchmarkWriter64Producers(b *testing.B) {
 	}
 }
 
+// BenchmarkWriterAsync appends as the gateway does, an entry at a time by a call of its own,
+// many under way.
+func BenchmarkWriterAsync(b *testing.B) {
+	for _, p := range places() {
+		b.Run(p.name, func(b *testing.B) {
+			records := 0
+			var w *eventlog.Writer
+			w = newWriter(benchStream(b, p), eventlog.WriterOptions{
+				Now: time.Now, MaxEntries: 12,
+				Landed: func(_ uint64, _ []byte, entries []engage.Entry) {
+					records++
+					w.Release(entries)
+				},
+			})
+			start(b, w)
+			e := []engage.Entry{entry("shop", string(make([]byte, 110)))}
+			room := make(chan struct{}, 200)
+			done := func(_ uint64, err error) {
+				if err != nil {
+					b.Error(err)
+				}
+				<-room
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				room <- struct{}{}
+				if err := w.AppendAsync(e, done); err != nil {
+					b.Fatal(err)
+				}
+			}
+			for range cap(room) {
+				room <- struct{}{}
+			}
+			b.ReportMetric(float64(b.N)/float64(records), "entries/record")
+		})
+	}
+}
+
 func BenchmarkRead(b *testing.B) {
 	for _, p := range places()[:3] { // whether it was synced is all the same to a reader
 		b.Run(p.name, func(b *testing.B) { benchRead(b, benchStream(b, p)) })

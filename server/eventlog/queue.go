@@ -2,6 +2,7 @@ package eventlog
 
 import (
 	"math/bits"
+	"sync"
 	"time"
 
 	"github.com/footfall-engage/footfall/server/engage"
@@ -13,21 +14,38 @@ type call struct {
 	left    int // entries that have neither landed nor failed
 	err     error
 	done    func(seq uint64, err error)
+	pooled  bool // nobody but the writer knows it
+}
+
+// callPool keeps calls for their memory.
+var callPool = sync.Pool{New: func() any { return new(call) }}
+
+// free gives back a call that is over.
+func (c *call) free() {
+	if c.pooled {
+		*c = call{}
+		callPool.Put(c)
+	}
 }
 
 // run is the longest stretch of a call's entries that are of one workspace and
 // all sourced or all not.
 type run struct {
 	call    *call
-	queue   *queue
 	entries []engage.Entry // not yet in a record
-	sourced bool
+	turn    uint64         // of a sourced one, in the order of arrival; 0: it is not
+}
+
+// turn is of a sourced run.
+type turn struct {
+	n     uint64
+	queue *queue
 }
 
 // queue holds the runs of one workspace.
 type queue struct {
 	workspace string
-	runs      fifo[*run]
+	runs      fifo[run]
 	inRing    bool
 }
 
@@ -38,7 +56,10 @@ type queue struct {
 type pile struct {
 	queues  map[string]*queue
 	ring    fifo[*queue] // those whose first run may be taken
-	sourced fifo[*run]   // in order of arrival
+	sourced fifo[turn]   // in order of arrival
+	turns   uint64       // the newest
+	rec     record       // what take gives, for its memory
+	free    [][]engage.Entry
 }
 
 // maxEmptyQueues are kept for reuse.
@@ -59,11 +80,13 @@ func (p *pile) add(c *call) {
 			q = &queue{workspace: ws}
 			p.queues[ws] = q
 		}
-		r := &run{call: c, queue: q, entries: rest[:n], sourced: sourced}
-		q.runs.push(r)
+		r := run{call: c, entries: rest[:n]}
 		if sourced {
-			p.sourced.push(r)
+			p.turns++
+			r.turn = p.turns
+			p.sourced.push(turn{r.turn, q})
 		}
+		q.runs.push(r)
 		p.enter(q)
 		rest = rest[n:]
 	}
@@ -71,8 +94,8 @@ func (p *pile) add(c *call) {
 
 // enter puts a queue into the ring if its first run may be taken.
 func (p *pile) enter(q *queue) {
-	r, ok := q.runs.front()
-	if !ok || q.inRing || !p.takeable(r) {
+	r := q.runs.front()
+	if r == nil || q.inRing || !p.takeable(r) {
 		return
 	}
 	q.inRing = true
@@ -80,11 +103,7 @@ func (p *pile) enter(q *queue) {
 }
 
 func (p *pile) takeable(r *run) bool {
-	if !r.sourced {
-		return true
-	}
-	first, _ := p.sourced.front()
-	return first == r
+	return r.turn == 0 || p.sourced.front().n == r.turn
 }
 
 // part is what a record has of a call.
@@ -101,24 +120,26 @@ type record struct {
 }
 
 // take forms the next record, nil if nothing waits. Its first entry may exceed
-// maxBytes.
+// maxBytes. The record is good until the next take; its entries are given away.
 func (p *pile) take(maxEntries, maxBytes int) *record {
 	q, ok := p.ring.pop()
 	if !ok {
 		return nil
 	}
 	q.inRing = false
-	rec := &record{workspace: q.workspace}
+	rec := &p.rec
+	clear(rec.parts)
+	rec.workspace, rec.parts = q.workspace, rec.parts[:0]
 	waiting, calls := 0, min(q.runs.len(), maxEntries)
 	for _, r := range q.runs.all()[:calls] {
 		waiting += len(r.entries)
 	}
-	rec.entries, rec.parts = make([]engage.Entry, 0, min(waiting, maxEntries)), make([]part, 0, calls)
+	rec.entries = p.room(min(waiting, maxEntries))
 	size := recordOverhead
 	full := false
 	for !full {
-		r, ok := q.runs.front()
-		if !ok || !p.takeable(r) {
+		r := q.runs.front()
+		if r == nil || !p.takeable(r) {
 			break
 		}
 		n := 0
@@ -136,10 +157,11 @@ func (p *pile) take(maxEntries, maxBytes int) *record {
 		if r.entries = r.entries[n:]; len(r.entries) > 0 {
 			break
 		}
+		isSourced := r.turn != 0
 		q.runs.pop()
-		if r.sourced {
+		if isSourced {
 			p.sourced.pop()
-			if next, ok := p.sourced.front(); ok && next.queue != q {
+			if next := p.sourced.front(); next != nil && next.queue != q {
 				p.enter(next.queue)
 			}
 		}
@@ -149,6 +171,38 @@ func (p *pile) take(maxEntries, maxBytes int) *record {
 		delete(p.queues, q.workspace)
 	}
 	return rec
+}
+
+// Rooms for the entries of a record that are kept for reuse, and how large one may be.
+const (
+	maxRooms     = 8
+	maxRoomSlots = 512
+)
+
+// room is memory for n entries.
+func (p *pile) room(n int) []engage.Entry {
+	for i, free := range p.free {
+		if cap(free) >= n {
+			last := len(p.free) - 1
+			p.free[i], p.free[last] = p.free[last], nil
+			p.free = p.free[:last]
+			return free
+		}
+	}
+	if len(p.free) == maxRooms { // all too small: the next to come back may be larger
+		p.free = p.free[:maxRooms-1]
+	}
+	if n > maxRoomSlots {
+		return make([]engage.Entry, 0, n)
+	}
+	return make([]engage.Entry, 0, max(8, 1<<bits.Len(uint(n-1))))
+}
+
+// vacate takes the memory of a record's entries back.
+func (p *pile) vacate(entries []engage.Entry) {
+	if cap(entries) <= maxRoomSlots && len(p.free) < maxRooms {
+		p.free = append(p.free, entries[:0])
+	}
 }
 
 // calls returns the calls that have entries waiting, each once.
@@ -213,11 +267,12 @@ func (f *fifo[T]) push(v T) {
 	f.items = append(f.items, v)
 }
 
-func (f *fifo[T]) front() (v T, ok bool) {
+// front is the first, nil when there is none, until the next push or pop.
+func (f *fifo[T]) front() *T {
 	if f.head == len(f.items) {
-		return v, false
+		return nil
 	}
-	return f.items[f.head], true
+	return &f.items[f.head]
 }
 
 func (f *fifo[T]) pop() (v T, ok bool) {

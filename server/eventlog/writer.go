@@ -51,8 +51,9 @@ type WriterOptions struct {
 	Now func() time.Time
 	// Landed, if not nil, gets every record that has landed, in the order of
 	// the sequences, before those who wait for it are told. The entries are what
-	// DecodeRecord makes of the record; nobody may change them. It delays the
-	// next append, so it should only pass them on.
+	// DecodeRecord makes of the record; nobody may change them. Who has no more use for
+	// them gives their memory back with Release. The record's bytes are there in the
+	// call only. It delays the next append, so it should only pass them on.
 	Landed func(seq uint64, record []byte, entries []engage.Entry)
 	// Trouble, if not nil, is told at each try why an append has not landed, and
 	// nil when one has again. It must not block.
@@ -86,6 +87,7 @@ type Writer struct {
 	stamp time.Time // the last given
 	// troubled: Trouble has been told of an error, and of no end to it.
 	troubled bool
+	buf      []byte // of the record under way
 }
 
 type waiter struct{ call *call }
@@ -153,7 +155,22 @@ func (w *Writer) AppendAsync(entries []engage.Entry, done func(seq uint64, err e
 	if len(entries) == 0 {
 		return fmt.Errorf("append to %s: no entries", w.o.Partition)
 	}
-	return w.submit(&call{entries: entries, left: len(entries), done: done}, nil)
+	c := callPool.Get().(*call) //nolint:forcetypeassert // the pool has nothing else
+	*c = call{entries: entries, left: len(entries), done: done, pooled: true}
+	err := w.submit(c, nil)
+	if err != nil {
+		c.free()
+	}
+	return err
+}
+
+// Release gives back the memory of entries that Landed got: nobody may look at them any
+// more. What their keys and bodies point to is not concerned.
+func (w *Writer) Release(entries []engage.Entry) {
+	clear(entries)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.pile.vacate(entries)
 }
 
 // submit takes the call if there is room; otherwise it waits in line if wait is
@@ -253,7 +270,11 @@ func (w *Writer) run(ctx context.Context) error {
 			continue
 		}
 		w.finish(rec)
-		data := engage.EncodeRecord(rec.entries)
+		if cap(w.buf) > maxBuf {
+			w.buf = nil
+		}
+		data := engage.AppendRecord(w.buf[:0], rec.entries)
+		w.buf = data
 		seq, unknown, err := w.land(ctx, w.o.Subject(rec.workspace), data)
 		switch {
 		case err == nil:
@@ -348,6 +369,7 @@ func (w *Writer) settle(rec *record, seq uint64, err error) {
 		}
 		if p.call.left == 0 {
 			p.call.done(seq, p.call.err)
+			p.call.free()
 		}
 	}
 }
@@ -378,6 +400,8 @@ const (
 	maxBackoff = time.Second
 	// readBack is how many messages are compared at a time.
 	readBack = 64
+	// maxBuf is how large a record's memory may be to be kept for the next.
+	maxBuf = 1 << 20
 )
 
 // land appends the record once, however often it has to ask. A hopeless error is

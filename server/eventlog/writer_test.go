@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -353,7 +354,7 @@ func TestLandedGetsWhatAReaderWouldInOrderBeforeTheWaiters(t *testing.T) {
 		if seq != last+1 {
 			t.Errorf("landed %d after %d", seq, last)
 		}
-		last, landed[seq], bytesOf[seq] = seq, entries, record
+		last, landed[seq], bytesOf[seq] = seq, entries, bytes.Clone(record)
 	}})
 	start(t, w)
 	var wg sync.WaitGroup
@@ -426,6 +427,76 @@ func TestTheSliceIsTheCallersAgainWhenItsEntriesAreDurable(t *testing.T) {
 			t.Errorf("entry %d is %q of %q, want %q", i, e.Body, e.Key, want)
 		}
 	}
+}
+
+// Who takes landed entries may give them back late, or never: until then they stay what
+// they are, whatever is appended meanwhile, and what is read is what was appended.
+func TestReleasedEntriesAreTheMemoryOfOthersOnlyThen(t *testing.T) {
+	s := memory(t)
+	type taken struct {
+		seq     uint64
+		entries []engage.Entry
+	}
+	var w *eventlog.Writer
+	var held []taken
+	pick := rand.New(rand.NewPCG(3, 4))
+	checked := make(chan struct{})
+	through := make(chan taken, 10_000)
+	w = newWriter(s, eventlog.WriterOptions{MaxEntries: 40, Now: time.Now, Landed: func(seq uint64, record []byte, entries []engage.Entry) {
+		if want, err := engage.DecodeRecord(record); err != nil || !reflect.DeepEqual(entries, want) {
+			t.Errorf("record %d: %v, or the entries handed over are not those that were encoded", seq, err)
+		}
+		through <- taken{seq, entries}
+	}})
+	start(t, w)
+	const all, each = 3000, 3
+	go func() {
+		defer close(checked)
+		got := map[string]int{}
+		check := func(x taken) {
+			for _, e := range x.entries {
+				got[string(e.Body)]++
+			}
+			w.Release(x.entries)
+		}
+		for n := 0; n < all*each; {
+			x := <-through
+			n += len(x.entries)
+			held = append(held, x)
+			for len(held) > 5 {
+				i := pick.IntN(len(held))
+				check(held[i])
+				held = slices.Delete(held, i, i+1)
+			}
+		}
+		for _, x := range held {
+			check(x)
+		}
+		if len(got) != all*each {
+			t.Errorf("%d different entries of %d landed", len(got), all*each)
+		}
+	}()
+	for i := range all {
+		var es []engage.Entry
+		for j := range each {
+			es = append(es, entry(fmt.Sprintf("ws%d", i%2), fmt.Sprint(i, "/", j)))
+		}
+		for {
+			err := w.AppendAsync(es, func(_ uint64, err error) {
+				if err != nil {
+					t.Error(err)
+				}
+			})
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, eventlog.ErrBusy) {
+				t.Fatal(err)
+			}
+			runtime.Gosched()
+		}
+	}
+	<-checked
 }
 
 func TestAFullWriterIsBusyAndLetsTheLineInInOrder(t *testing.T) {

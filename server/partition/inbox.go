@@ -19,6 +19,7 @@ const (
 type record struct {
 	eventlog.Message
 	entries []engage.Entry // nil: not decoded yet
+	size    int            // of one that was handed over, in bytes
 }
 
 // inbox takes landed records from the writer, in sequence order.
@@ -32,14 +33,14 @@ type inbox struct {
 
 func (b *inbox) init() { b.wake = make(chan struct{}, 1) }
 
-func (b *inbox) landed(seq uint64, data []byte, entries []engage.Entry, handOver bool) {
+// landed takes note of a record, and takes it if it is handed over: its entries, with
+// its bytes only if there is use for them.
+func (b *inbox) landed(r record, handOver bool) {
 	b.mu.Lock()
-	if seq > b.lastSeq {
-		b.lastSeq = seq
-	}
-	if handOver && len(b.records) < inboxRecords && b.bytes+len(data) <= inboxBytes {
-		b.bytes += len(data)
-		b.records = append(b.records, record{eventlog.Message{Seq: seq, Data: data}, entries})
+	b.lastSeq = max(b.lastSeq, r.Seq)
+	if handOver && len(b.records) < inboxRecords && b.bytes+r.size <= inboxBytes {
+		b.bytes += r.size
+		b.records = append(b.records, r)
 	}
 	b.mu.Unlock()
 	b.signal()
@@ -65,7 +66,7 @@ func (b *inbox) take(next uint64, limit int) (out []record, read bool) {
 	defer b.mu.Unlock()
 	i := 0
 	for i < len(b.records) && b.records[i].Seq < next {
-		b.bytes -= len(b.records[i].Data)
+		b.bytes -= b.records[i].size
 		i++ // read from the stream meanwhile
 	}
 	b.records = b.records[i:]
@@ -76,7 +77,7 @@ func (b *inbox) take(next uint64, limit int) (out []record, read bool) {
 	if n > 0 {
 		out = b.records[:n:n]
 		for _, r := range out {
-			b.bytes -= len(r.Data)
+			b.bytes -= r.size
 		}
 		b.records = b.records[n:]
 		return out, false

@@ -274,6 +274,9 @@ func (p *Partition) process(ctx context.Context, msgs []record) error {
 		}
 		outs += n
 		p.next = m.Seq + 1
+		if m.size > 0 { // it is the writer's memory
+			p.writer.Release(m.entries)
+		}
 		if outs >= maxOutputs {
 			break // the rest is read again
 		}

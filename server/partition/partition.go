@@ -72,6 +72,7 @@
 package partition
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -288,8 +289,12 @@ func Open(ctx context.Context, o Options) (*Partition, error) {
 		},
 		MaxRecordBytes: o.MaxRecordBytes,
 		Now:            o.Clock.Now,
-		Landed: func(seq uint64, record []byte, entries []engage.Entry) {
-			p.inbox.landed(seq, record, entries, !o.NoHandover)
+		Landed: func(seq uint64, data []byte, entries []engage.Entry) {
+			r := record{Message: eventlog.Message{Seq: seq}, entries: entries, size: len(data)}
+			if o.Tap != nil {
+				r.Data = bytes.Clone(data)
+			}
+			p.inbox.landed(r, !o.NoHandover)
 		},
 		Trouble: func(err error) {
 			const doing = "append to the log"

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/eventlog"
 	"github.com/footfall-engage/footfall/server/store"
 )
 
@@ -191,7 +192,7 @@ func (p *Partition) settle(ctx context.Context) error {
 		if p.next <= p.outPos.Seq && p.savedOn != p.o.Build {
 			p.alarm(ctx, "upgrade_replay", fmt.Sprintf("records %d to %d are applied again by build %q after a crash of %q; their outputs stay as they were", p.next, p.outPos.Seq, p.o.Build, p.savedOn))
 		}
-		p.inbox.landed(last, nil, nil, false)
+		p.inbox.landed(record{Message: eventlog.Message{Seq: last}}, false)
 		return nil
 	}
 	p.alarm(ctx, "lost_tail", fmt.Sprintf("the log ends at %d but was applied to %d: the tail is lost, incarnation %d begins", last, known, p.inc+1))
@@ -207,7 +208,7 @@ func (p *Partition) settle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.inbox.landed(p.endAtRun, nil, nil, false)
+	p.inbox.landed(record{Message: eventlog.Message{Seq: p.endAtRun}}, false)
 	return nil
 }
 
