@@ -2,7 +2,6 @@ package fcm_test
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -24,6 +23,7 @@ func BenchmarkSend(b *testing.B) {
 	sim := start(b, fcmsim.Options{KeepRequests: 1000})
 	s := sender(b, sim, nil)
 	m := message("bench")
+	m.Target.Platform = "android" // as deliver says it
 	push := func() error {
 		out, err := s.Send(b.Context(), m)
 		if err == nil && out.Kind != channels.Accepted {
@@ -45,14 +45,11 @@ func BenchmarkSend(b *testing.B) {
 	client := &http.Client{Transport: &http.Transport{Protocols: protocols}}
 	b.Cleanup(client.CloseIdleConnections)
 	b.Cleanup(http.DefaultClient.CloseIdleConnections)
-	body, err := json.Marshal(map[string]any{"message": map[string]any{
-		"token": "bench", "notification": map[string]string{"title": m.Title, "body": m.Body},
-		"data":    map[string]string{"footfall_message_id": m.DeliveryID, "footfall_campaign_id": m.CampaignID},
-		"android": map[string]any{"priority": "high", "collapse_key": m.AttemptID, "notification": map[string]string{"tag": m.AttemptID}},
-	}})
-	if err != nil {
+	// The very body that the sender makes.
+	if err := push(); err != nil {
 		b.Fatal(err)
 	}
+	body := sim.Arrivals()[0].Raw
 	url := sim.URL() + "/v1/projects/" + sim.ProjectID() + "/messages:send"
 	bare := func() error {
 		req, err := http.NewRequestWithContext(b.Context(), http.MethodPost, url, bytes.NewReader(body))
@@ -70,17 +67,20 @@ func BenchmarkSend(b *testing.B) {
 		}
 		return nil
 	}
-	if err := push(); err != nil {
-		b.Fatal(err)
-	}
 	if err := bare(); err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()
 	b.ResetTimer()
-	ours := inFlight(b, 100, b.N, push)
-	b.StopTimer()
-	theirs := inFlight(b, 100, b.N, bare)
+	// In turns, so that what else the machine does strikes both.
+	var ours, theirs time.Duration
+	for left := b.N; left > 0; left -= 2000 {
+		n := min(left, 2000)
+		b.StartTimer()
+		ours += inFlight(b, 100, n, push)
+		b.StopTimer()
+		theirs += inFlight(b, 100, n, bare)
+	}
 	b.ReportMetric(float64(b.N)/ours.Seconds(), "push/s")
 	b.ReportMetric(float64(b.N)/theirs.Seconds(), "bare/s")
 	b.ReportMetric(ours.Seconds()/theirs.Seconds(), "time/bare")

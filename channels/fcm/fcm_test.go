@@ -80,6 +80,10 @@ func message(token string) channels.Message {
 	}
 }
 
+func replaced(b []byte, old, with string) []byte {
+	return bytes.ReplaceAll(b, []byte(old), []byte(with))
+}
+
 func requests(sim *fcmsim.Server, token string) (n int) {
 	for _, r := range sim.Requests() {
 		if r.Token == token {
@@ -87,50 +91,6 @@ func requests(sim *fcmsim.Server, token string) (n int) {
 		}
 	}
 	return n
-}
-
-func TestEachAnswerHasItsOutcomeAndIsOneRequest(t *testing.T) {
-	sim := start(t, fcmsim.Options{})
-	s := sender(t, sim, nil)
-	for _, c := range []struct {
-		kind string
-		want channels.Outcome
-	}{
-		{"ok", channels.Outcome{Kind: channels.Accepted, Status: 200}},
-		{"unregistered", channels.Outcome{Kind: channels.TokenGone, Status: 404, Reason: "UNREGISTERED"}},
-		{"mismatch", channels.Outcome{Kind: channels.TokenGone, Status: 403, Reason: "SENDER_ID_MISMATCH"}},
-		{"invalid", channels.Outcome{Kind: channels.TokenGone, Status: 400, Reason: "INVALID_ARGUMENT"}},
-		{"apnsauth", channels.Outcome{Kind: channels.Misconfigured, Status: 401, Reason: "THIRD_PARTY_AUTH_ERROR", Scope: channels.ScopePlatform}},
-		{"quota", channels.Outcome{Kind: channels.RetryAfter, Status: 429, Reason: "QUOTA_EXCEEDED", RetryAfter: time.Second, Scope: channels.ScopeCredential}},
-		{"outage", channels.Outcome{Kind: channels.RetryAfter, Status: 503, Reason: "UNAVAILABLE", RetryAfter: time.Second}},
-		{"internal", channels.Outcome{Kind: channels.RetryAfter, Status: 500, Reason: "INTERNAL"}},
-		{"html502", channels.Outcome{Kind: channels.RetryAfter, Status: 502, Reason: "http_502"}},
-		{"drop", channels.Outcome{Kind: channels.RetryAfter, Reason: "connection_lost", Ambiguous: true}},
-	} {
-		t.Run(c.kind, func(t *testing.T) {
-			token := fcmsim.Token(c.kind, "ada")
-			got, err := s.Send(t.Context(), message(token))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got.Kind == channels.Accepted {
-				if got.ProviderID == "" {
-					t.Error("no provider id")
-				}
-				got.ProviderID = ""
-			}
-			if (got.Raw == "") != (got.Status == 0) {
-				t.Errorf("raw answer %q", got.Raw)
-			}
-			got.Raw = ""
-			if got != c.want {
-				t.Errorf("got  %+v\nwant %+v", got, c.want)
-			}
-			if n := requests(sim, token); n != 1 {
-				t.Errorf("%d requests, want 1", n)
-			}
-		})
-	}
 }
 
 func TestRepeatReplacesUnderTheSameTag(t *testing.T) {
@@ -279,7 +239,7 @@ func TestParallelSendsShareOneTokenFetch(t *testing.T) {
 func TestWrongCredentialsAreMisconfigured(t *testing.T) {
 	sim, other := start(t, fcmsim.Options{Projects: []string{"elsewhere"}}), start(t, fcmsim.Options{})
 	t.Run("key of another account", func(t *testing.T) {
-		creds := bytes.ReplaceAll(other.Credentials(), []byte(other.URL()), []byte(sim.URL()))
+		creds := replaced(other.Credentials(), other.URL(), sim.URL())
 		s := sender(t, sim, func(o *fcm.Options) { o.CredentialsJSON = creds })
 		out, err := s.Send(t.Context(), message("plain"))
 		if err != nil || out.Kind != channels.Misconfigured || out.Reason != "invalid_grant" {
