@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
+	"runtime/metrics"
 	"testing"
 	"time"
 
@@ -153,4 +155,42 @@ func BenchmarkItem(b *testing.B) {
 		}
 		b.ReportMetric(float64(size)/float64(b.N), "bytes/op")
 	})
+}
+
+// BenchmarkConfig indexes 100,000 places with a geofence each, and tells what stays in
+// memory of it: its bytes, those of them that a garbage collection looks through, and its
+// pieces.
+func BenchmarkConfig(b *testing.B) {
+	places := make([]*engage.Place, 100_000)
+	for i := range places {
+		p := east(float64(i * 10))
+		places[i] = &engage.Place{
+			ID: fmt.Sprintf("place-%06d", i), Workspace: ws, Location: p,
+			Geofences: []engage.Geofence{{ID: fmt.Sprintf("fence-%06d", i), Ring: engage.Inside, Shape: geo.Circle{Around: p, RadiusM: 100}}},
+		}
+	}
+	names := []string{"/memory/classes/heap/objects:bytes", "/gc/scan/heap:bytes", "/gc/heap/objects:objects"}
+	heap := func() []metrics.Sample {
+		runtime.GC()
+		samples := make([]metrics.Sample, len(names))
+		for i := range names {
+			samples[i].Name = names[i]
+		}
+		metrics.Read(samples)
+		return samples
+	}
+	before := heap()
+	var c *situate.Config
+	for b.Loop() {
+		var err error
+		if c, err = situate.NewConfig(nil, []situate.Workspace{{ID: ws, Places: places}}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	after := heap()
+	for i, unit := range []string{"B/place", "scanned-B/place", "objects/place"} {
+		b.ReportMetric((float64(after[i].Value.Uint64())-float64(before[i].Value.Uint64()))/float64(len(places)), unit)
+	}
+	runtime.KeepAlive(c)
+	runtime.KeepAlive(places)
 }

@@ -28,6 +28,7 @@ type workspace struct {
 	index   *geo.Index
 	places  map[string]*site
 	fences  map[string]fence
+	rules   map[geo.Rule]*rules
 	beacons map[string]string // by engage.Beacon.Key: the fence that it is evidence for
 	doubts  geo.Doubts
 	edition uint64 // of the places: another one where any differs
@@ -39,13 +40,22 @@ type site struct {
 	opening *hours.Opening
 }
 
+// fence is small, and has few pointers: there are 100,000 of them, which the garbage
+// collector looks at again and again.
 type fence struct {
 	place *site
-	fence *engage.Geofence
-	terms geo.Terms
-	// alone is the rule for a phone whose OS watches nothing for the app: it is
-	// silent when it leaves.
-	alone *geo.Rule
+	rules *rules
+	at    int // of the place's geofences
+}
+
+func (f fence) geofence() *engage.Geofence { return &f.place.Geofences[f.at] }
+
+// rules are what a geofence takes as evidence. Nearly all have the same.
+type rules struct {
+	usual geo.Rule
+	// alone is for a phone whose OS watches nothing for the app: it is silent when it
+	// leaves.
+	alone geo.Rule
 }
 
 // aloneSilence is how long a visit goes on of which nothing is heard, when the
@@ -78,7 +88,7 @@ func NewConfig(before *Config, workspaces []Workspace) (*Config, error) {
 func newWorkspace(old *workspace, in *Workspace) (*workspace, error) {
 	w := &workspace{
 		places: make(map[string]*site, len(in.Places)), fences: make(map[string]fence, len(in.Places)),
-		beacons: map[string]string{}, doubts: in.Doubts,
+		rules: map[geo.Rule]*rules{}, beacons: map[string]string{}, doubts: in.Doubts,
 	}
 	if w.doubts == (geo.Doubts{}) {
 		w.doubts = geo.DefaultDoubts()
@@ -86,7 +96,14 @@ func newWorkspace(old *workspace, in *Workspace) (*workspace, error) {
 	if old == nil {
 		old = &workspace{index: &geo.Index{}}
 	}
-	var put []geo.Fence
+	fresh := 0
+	for _, p := range in.Places {
+		if s := old.places[p.ID]; s == nil || s.Place != p {
+			fresh++
+		}
+	}
+	sites := make([]site, 0, fresh) // in one piece of memory
+	put := make([]geo.Fence, 0, fresh)
 	for _, p := range in.Places {
 		s := old.places[p.ID]
 		if s == nil || s.Place != p {
@@ -94,7 +111,8 @@ func newWorkspace(old *workspace, in *Workspace) (*workspace, error) {
 			if err != nil {
 				opening = nil // catalog refuses such; of an older one the hours are not known
 			}
-			s = &site{p, opening}
+			sites = append(sites, site{p, opening})
+			s = &sites[len(sites)-1]
 			for i := range p.Geofences {
 				put = append(put, geo.Fence{ID: p.Geofences[i].ID, Shape: p.Geofences[i].Shape})
 			}
@@ -128,21 +146,27 @@ func (w *workspace) add(old *workspace, s *site) {
 		f := &s.Geofences[i]
 		if known, same := old.fences[f.ID]; same && known.place == s {
 			w.fences[f.ID] = known
+			w.rules[known.rules.usual] = known.rules
 			continue
 		}
-		rule := s.RuleOf(f)
-		alone := rule
-		alone.Silence, alone.WatchedSilence = min(rule.Silence, aloneSilence), min(rule.WatchedSilence, aloneSilence)
-		w.fences[f.ID] = fence{
-			place: s, fence: f, alone: &alone,
-			terms: geo.Terms{Place: s.ID, Near: f.Ring == engage.Near, Dwell: f.Dwell(), Rule: &rule},
-		}
+		w.fences[f.ID] = fence{place: s, rules: w.rulesOf(s.RuleOf(f)), at: i}
 	}
 	for i := range s.Beacons {
 		if f := s.FenceOf(&s.Beacons[i]); f != nil {
 			w.beacons[s.Beacons[i].Key()] = f.ID
 		}
 	}
+}
+
+// rulesOf gives the rules with a usual one, of which there is one each.
+func (w *workspace) rulesOf(usual geo.Rule) *rules {
+	r := w.rules[usual]
+	if r == nil {
+		r = &rules{usual, usual}
+		r.alone.Silence, r.alone.WatchedSilence = min(usual.Silence, aloneSilence), min(usual.WatchedSilence, aloneSilence)
+		w.rules[usual] = r
+	}
+	return r
 }
 
 // Index is that of a workspace's geofences; an empty one where there are none. What
@@ -163,7 +187,7 @@ func (c *Config) Nearest(workspace string, p geo.Point, n int, dst []geo.Hit) []
 func (c *Config) Fence(workspace, id string) (*engage.Place, *engage.Geofence) {
 	if w := c.workspaces[workspace]; w != nil {
 		if f, there := w.fences[id]; there {
-			return f.place.Place, f.fence
+			return f.place.Place, f.geofence()
 		}
 	}
 	return nil, nil
@@ -182,11 +206,15 @@ func (w *world) Index() *geo.Index { return w.index }
 // Terms implements geo.World.
 func (w *world) Terms(id string) (geo.Terms, bool) {
 	f, there := w.fences[id]
-	t := f.terms
-	if w.alone {
-		t.Rule = f.alone
+	if !there {
+		return geo.Terms{}, false
 	}
-	return t, there
+	g := f.geofence()
+	t := geo.Terms{Place: f.place.ID, Near: g.Ring == engage.Near, Dwell: g.Dwell(), Rule: &f.rules.usual}
+	if w.alone {
+		t.Rule = &f.rules.alone
+	}
+	return t, true
 }
 
 // Doubts implements geo.World.
