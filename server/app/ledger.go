@@ -250,6 +250,17 @@ func (l ledger) Lanes(ctx context.Context) ([]string, error) {
 	}
 }
 
+// Waiting implements deliver.Ledger.
+func (l ledger) Waiting(ctx context.Context, prefix string) (int, error) {
+	n, err := l.hot.Count(ctx, "deliveries", store.Query{
+		Workspace: store.System, Filter: store.Filter{Path: "lane", Op: store.Prefix, Value: prefix},
+	})
+	if err != nil {
+		return 0, fmt.Errorf("count deliveries of lanes %s: %w", prefix, err)
+	}
+	return int(n), nil
+}
+
 // Inbox implements deliver.Ledger.
 func (l ledger) Inbox(ctx context.Context, workspace, profile string) (deliver.InboxState, error) {
 	state, _, err := l.inbox(ctx, workspace, profile)

@@ -21,7 +21,8 @@ const (
 // flight is one attempt under way. The record of it is in the ledger.
 type flight struct {
 	r      *delivery
-	lane   *lane
+	gate   *gate
+	ask    ask
 	sender channels.Sender
 	dev    engage.Device
 	m      channels.Message
@@ -42,7 +43,7 @@ func (d *Deliverer) fly(f *flight) {
 	}
 	d.metrics.attempt.WithLabelValues(string(f.m.Target.Provider), kind).Observe(time.Since(start).Seconds()) //nolint:forbidigo // a metric of latency
 	d.judge(ctx, f, out, err)                                                                                 // before the slot is free, so that a probe stays alone
-	d.free(f.lane)
+	d.free(f.gate, &f.ask)
 	if d.fault(FaultMade) != nil {
 		return
 	}
@@ -60,21 +61,27 @@ func (d *Deliverer) fly(f *flight) {
 	d.settle(ctx, f, out, err)
 }
 
-// judge pauses or opens the credential as the answer says.
+// judge has the credential's gate learn from the answer, and says what a person should
+// know of it.
 func (d *Deliverer) judge(ctx context.Context, f *flight, out channels.Outcome, err error) {
 	ws := f.r.Send.Workspace
-	switch {
-	case err != nil:
+	if err != nil {
 		d.log.WarnContext(ctx, "no attempt was made", "workspace", ws, "delivery", f.m.DeliveryID,
-			"credential", f.lane.name, "error", err)
-	case out.Kind == channels.Misconfigured:
-		if until := d.pause(f.lane); !until.IsZero() {
-			d.log.ErrorContext(ctx, "push credential paused: a person must act", "workspace", ws, "app", f.dev.App,
-				"credential", f.lane.name, "reason", out.Reason, "status", out.Status, "until", until)
-		}
-	case out.Status == 0: // no answer says nothing of the credential
-	case d.resume(f.lane):
-		d.log.InfoContext(ctx, "push credential works again", "credential", f.lane.name)
+			"credential", f.gate.name, "error", err)
+		return
+	}
+	v := d.weigh(f.gate, &f.ask, out)
+	switch {
+	case v.down:
+		d.log.WarnContext(ctx, "push provider is down", "credential", f.gate.name, "reason", out.Reason, "status", out.Status, "until", v.paused)
+	case !v.paused.IsZero():
+		d.log.ErrorContext(ctx, "push credential paused: a person must act", "workspace", ws, "app", f.dev.App,
+			"credential", f.gate.name, "platform", v.platform, "reason", out.Reason, "status", out.Status, "until", v.paused)
+	case v.works:
+		d.log.InfoContext(ctx, "push credential works again", "credential", f.gate.name, "platform", v.platform)
+	}
+	if v.cut {
+		d.log.WarnContext(ctx, "push rate halved: the quota is exceeded", "credential", f.gate.name, "reason", out.Reason)
 	}
 }
 
@@ -105,7 +112,7 @@ func (d *Deliverer) settle(ctx context.Context, f *flight, out channels.Outcome,
 	for {
 		if r != nil {
 			c := &change{r: r, owned: true, keep: true}
-			d.apply(whole, c, f.lane, out, sendErr)
+			d.apply(whole, c, f, out, sendErr)
 			won, err := d.commit(whole, []*change{c})
 			if err == nil && won[0] {
 				return
@@ -142,7 +149,7 @@ func (d *Deliverer) settle(ctx context.Context, f *flight, out channels.Outcome,
 }
 
 // apply changes the delivery as the answer says.
-func (d *Deliverer) apply(ctx context.Context, c *change, l *lane, out channels.Outcome, sendErr error) {
+func (d *Deliverer) apply(ctx context.Context, c *change, f *flight, out channels.Outcome, sendErr error) {
 	r, now := c.r, d.clock.Now()
 	a := r.last()
 	a.Answer = &answer{out.Kind, out.Reason, out.Status, out.ProviderID, out.Ambiguous}
@@ -151,7 +158,7 @@ func (d *Deliverer) apply(ctx context.Context, c *change, l *lane, out channels.
 	}
 	again := func(due time.Time) {
 		r.State = waiting
-		r.wait(pushLane(a), due)
+		r.wait(r.pushLane(a), due)
 	}
 	var malformed *channels.MessageError
 	switch {
@@ -177,7 +184,7 @@ func (d *Deliverer) apply(ctx context.Context, c *change, l *lane, out channels.
 	case out.Kind == channels.Rejected:
 		failed(engage.ReasonRejected, out.Reason)
 	case out.Kind == channels.Misconfigured:
-		again(d.resumes(l, now))
+		again(d.resumes(f.gate, f.ask.platform, now))
 	default: // not now
 		if out.Status != http.StatusTooManyRequests {
 			r.Failed++
@@ -215,48 +222,48 @@ func (d *Deliverer) interrupted(r *delivery, now time.Time) {
 		fail(engage.ReasonExhausted)
 	default:
 		r.State = waiting
-		r.wait(pushLane(a), now)
+		r.wait(r.pushLane(a), now)
 	}
 }
 
 // tellStored is tell of an outcome that was found in the ledger, if it is still
 // there: it may have been told since it was read.
-func (d *Deliverer) tellStored(l *lane, r *delivery) {
+func (d *Deliverer) tellStored(g *gate, a *ask, r *delivery) {
 	now, err := d.reread(d.flights, r.key())
 	if err == nil && now != nil && now.Lane == laneTell {
-		d.tell(l, now)
+		d.tell(g, a, now)
 		return
 	}
-	d.free(l)
+	d.free(g, a)
 	d.drop(r.key())
 	if err != nil && d.dead() == nil {
-		d.notify(l.name, d.clock.Now().Add(afterError), time.Time{})
+		d.notify(laneTell, d.clock.Now().Add(afterError), time.Time{})
 	}
 	d.wg.Done()
 }
 
 // tell tells decide the outcome, and records that it did. It has a slot of the
-// lane and holds the delivery.
-func (d *Deliverer) tell(l *lane, r *delivery) {
+// gate and holds the delivery.
+func (d *Deliverer) tell(g *gate, a *ask, r *delivery) {
 	defer d.wg.Done()
 	defer d.drop(r.key())
-	defer d.free(l)
+	defer d.free(g, a)
 	ctx := d.flights
 	ws, profile := r.Send.Workspace, r.Send.Profile
 	if d.fault(FaultTelling) != nil {
 		return
 	}
 	if err := d.o.Outcomes.Outcome(ctx, ws, profile, *r.Outcome); err != nil {
-		if until := d.pause(l); !until.IsZero() {
+		if until := d.pauseTelling(g); !until.IsZero() {
 			d.log.WarnContext(ctx, "outcomes wait", "until", until, "error", err)
 		}
-		d.notify(l.name, r.due(), time.Time{})
+		d.notify(laneTell, r.due(), time.Time{})
 		return
 	}
 	if d.fault(FaultTold) != nil {
 		return
 	}
-	d.resume(l)
+	d.resume(g)
 	o := r.Outcome
 	d.metrics.outcomes.WithLabelValues(string(o.State), o.Channel, string(o.Reason)).Inc()
 	// If the record is lost it is told again: decide takes it twice.
@@ -275,7 +282,7 @@ func (d *Deliverer) tell(l *lane, r *delivery) {
 	})
 	if err != nil && d.dead() == nil {
 		d.log.WarnContext(ctx, "record that an outcome is told", "workspace", ws, "delivery", told.Delivery, "error", err)
-		d.notify(l.name, d.clock.Now().Add(afterError), time.Time{})
+		d.notify(laneTell, d.clock.Now().Add(afterError), time.Time{})
 	}
 }
 

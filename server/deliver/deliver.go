@@ -10,7 +10,8 @@
 // delivery waits and when it is due there. Lanes are
 //
 //	timer                          offered in-app, or granted, until its time is over
-//	push/<provider>/<credential>   waits for a slot at the provider, or to be repeated
+//	push/<provider>/<credential>|<live or bulk>|<platform>|<workspace>|<campaign>
+//	                               waits for a slot at the provider, or to be repeated
 //	inflight                       an attempt is recorded, and perhaps made
 //	tell                           decide does not know the outcome yet
 //
@@ -40,6 +41,25 @@
 // higher number; no clock is asked but for what has expired. A message that was
 // displayed stays, and is read; Inbox, for phones that keep none, has the unread.
 //
+// # Queues
+//
+// What waits for a credential has a lane per campaign. When a slot is free the lanes
+// take turns: workspaces first, then the campaigns of each, however much each has
+// waiting; so a million of one do not delay the one of another. The bulk lane (Send.Bulk)
+// takes what the live one leaves, but for an eighth of the slots, which stay free for it;
+// while both wait, one of seventeen is bulk. A message that has just come goes at once
+// if there is a slot and nothing of its own lane waits.
+//
+// # Rates
+//
+// Limits bound what a credential and a device are sent; they live in memory, and begin
+// anew with the process. When a provider says of a credential that its quota is exceeded
+// (status 429), its rate is halved, once a second at most, and grows back by a sixtieth
+// of itself per second; when it says Retry-After, nothing is sent until then. What
+// it says of a device or a platform holds for that alone. A silent message above
+// a device's budget waits, or if that would outlast it, goes the way of messages
+// without a device, with the detail silent_budget. Nobody's failures are counted for it.
+//
 // # Waiting and giving up
 //
 // A provider that says "not now" is asked again when it said, else after 1 s,
@@ -48,7 +68,11 @@
 // say nothing of the message: they end with its expiry. An answer that a person
 // must act upon (channels.Misconfigured) pauses the credential for one minute,
 // then two, up to fifteen; when a pause is over one delivery probes. Other
-// credentials do not notice. Expiry is judged on the clock before each attempt.
+// credentials do not notice, and where only one platform is concerned, nor do the others
+// of the credential. After twenty answers in a row that are errors of the provider's own,
+// or none, it counts as down: it is probed after 1 s, 2 s, 4 s … 1 min, and when it is
+// back there are ten attempts at once, then one more with each that passes. Expiry is
+// judged on the clock before each attempt.
 package deliver
 
 import (
@@ -146,7 +170,8 @@ type Options struct {
 	Clock       clock.Clock
 	Logger      *slog.Logger          // nil logs nothing
 	Metrics     prometheus.Registerer // nil registers nothing
-	MaxInFlight int                   // attempts under way per credential; 0 means 200
+	MaxInFlight int                   // attempts under way per credential at most; 0 means 200
+	Limits      *Limits               // nil means DefaultLimits
 	// Drain is how long, of the machine's time, attempts under way are waited for
 	// when Run ends; then they are cut off. 0 means 10 s.
 	Drain time.Duration
@@ -166,7 +191,7 @@ type Deliverer struct {
 	mu      sync.Mutex
 	ran     bool // Run was called
 	running bool // work may begin
-	lanes   map[string]*lane
+	gates   map[string]*gate
 	held    map[key]*hold         // deliveries that a goroutine works on
 	fresh   map[key]chan struct{} // being accepted; closed when they are in the ledger
 	bad     map[key]bool          // records that cannot be read
@@ -199,6 +224,13 @@ func New(o Options) (*Deliverer, error) {
 	if o.MaxInFlight == 0 {
 		o.MaxInFlight = 200
 	}
+	if o.Limits == nil {
+		limits := DefaultLimits()
+		o.Limits = &limits
+	}
+	if err := o.Limits.validate(); err != nil {
+		return nil, err
+	}
 	if o.Drain <= 0 {
 		o.Drain = 10 * time.Second
 	}
@@ -207,10 +239,13 @@ func New(o Options) (*Deliverer, error) {
 	}
 	d := &Deliverer{
 		o: o, log: o.Logger, clock: o.Clock, metrics: newMetrics(), process: random(4),
-		lanes: map[string]*lane{}, held: map[key]*hold{}, fresh: map[key]chan struct{}{}, bad: map[key]bool{},
+		gates: map[string]*gate{}, held: map[key]*hold{}, fresh: map[key]chan struct{}{}, bad: map[key]bool{},
 	}
 	if o.Metrics != nil {
 		if err := d.metrics.register(o.Metrics); err != nil {
+			return nil, fmt.Errorf("register metrics: %w", err)
+		}
+		if err := o.Metrics.Register(queues{d}); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}
 	}
@@ -245,8 +280,8 @@ func (d *Deliverer) Run(ctx context.Context) error {
 
 	d.mu.Lock()
 	d.running = true
-	for _, l := range d.lanes {
-		d.startPump(l)
+	for _, g := range d.gates {
+		d.startPump(g)
 	}
 	d.mu.Unlock()
 	<-ctx.Done()
@@ -274,7 +309,7 @@ func (d *Deliverer) Run(ctx context.Context) error {
 // the lanes that have something to do.
 func (d *Deliverer) recover(ctx context.Context) error {
 	for {
-		found, err := d.fetch(ctx, laneInFlight, page)
+		found, _, err := d.fetch(ctx, laneInFlight, page)
 		if err != nil {
 			return fmt.Errorf("read attempts under way: %w", err)
 		}
@@ -441,9 +476,12 @@ func (d *Deliverer) follow(ctx context.Context, c *change) {
 	owned := c.owned
 	if r.Lane == laneTell {
 		owned = owned || d.hold(r.key())
-		if tell := d.lane(laneTell); owned && d.slot(tell, false, c.keep) {
-			go d.tell(tell, r)
-			return
+		if owned {
+			tell, a := d.gate(laneTell), &ask{lane: laneTell, joined: c.keep}
+			if ok, _ := d.slot(tell, a); ok {
+				go d.tell(tell, a, r)
+				return
+			}
 		}
 	}
 	if owned {
@@ -457,7 +495,7 @@ func (d *Deliverer) follow(ctx context.Context, c *change) {
 // giveBack undoes what was reserved for a change that did not come about.
 func (d *Deliverer) giveBack(c *change) {
 	if c.flight != nil {
-		d.free(c.flight.lane)
+		d.free(c.flight.gate, &c.flight.ask)
 		d.wg.Done()
 	}
 	if c.owned && !c.keep {

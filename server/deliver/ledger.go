@@ -20,6 +20,8 @@ type Ledger interface {
 	Due(ctx context.Context, lane string, limit int) ([]Record, error)
 	// Lanes returns the names of the lanes that have records, in any order.
 	Lanes(ctx context.Context) ([]string, error)
+	// Waiting returns how many records there are in the lanes whose names begin so.
+	Waiting(ctx context.Context, prefix string) (int, error)
 	// Inbox returns a person's inbox as it was written last.
 	Inbox(ctx context.Context, workspace, profile string) (InboxState, error)
 	// InboxItems returns those of the person's items that are there and not expired,

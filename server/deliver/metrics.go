@@ -3,14 +3,18 @@ package deliver
 import "github.com/prometheus/client_golang/prometheus"
 
 type metrics struct {
-	outcomes   *prometheus.CounterVec
-	claims     *prometheus.CounterVec
-	attempt    *prometheus.HistogramVec
-	accept     prometheus.Histogram
-	inFlight   *prometheus.GaugeVec
-	paused     *prometheus.GaugeVec
-	refused    prometheus.Counter
-	unreadable prometheus.Counter
+	outcomes *prometheus.CounterVec
+	claims   *prometheus.CounterVec
+	attempt  *prometheus.HistogramVec
+	accept   prometheus.Histogram
+	inFlight *prometheus.GaugeVec
+	paused   *prometheus.GaugeVec
+	down     *prometheus.GaugeVec
+	cuts     *prometheus.CounterVec
+
+	platformPaused *prometheus.GaugeVec
+	refused        prometheus.Counter
+	unreadable     prometheus.Counter
 }
 
 func newMetrics() *metrics {
@@ -35,6 +39,15 @@ func newMetrics() *metrics {
 		paused: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "footfall_deliver_paused", Help: "1 while a credential (or the telling of outcomes) is paused: alarm.",
 		}, []string{"lane"}),
+		platformPaused: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "footfall_deliver_platform_paused", Help: "1 while a credential is paused for one platform only: alarm.",
+		}, []string{"lane", "platform"}),
+		down: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "footfall_deliver_down", Help: "1 while a push provider answers with errors of its own, or not at all.",
+		}, []string{"lane"}),
+		cuts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "footfall_deliver_rate_cuts_total", Help: "How often a credential's rate was halved because its quota was exceeded.",
+		}, []string{"lane"}),
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "footfall_deliver_refused_total", Help: "Sends that can never be delivered: a bug.",
 		}),
@@ -45,7 +58,7 @@ func newMetrics() *metrics {
 }
 
 func (m *metrics) register(r prometheus.Registerer) error {
-	for _, c := range []prometheus.Collector{m.outcomes, m.claims, m.attempt, m.accept, m.inFlight, m.paused, m.refused, m.unreadable} {
+	for _, c := range []prometheus.Collector{m.outcomes, m.claims, m.attempt, m.accept, m.inFlight, m.paused, m.platformPaused, m.down, m.cuts, m.refused, m.unreadable} {
 		if err := r.Register(c); err != nil {
 			return err
 		}

@@ -21,14 +21,18 @@ const (
 	detailNoToken      = "no_token"      // no device gave one
 	detailTokenDead    = "token_dead"    // the provider says that it is dead
 	detailNoCredential = "no_credential" // the app has none for the provider
+	detailSilentBudget = "silent_budget" // devices have been sent as many silent messages as they may be
 	detailNotDisplayed = "not_displayed" // a phone was granted, and did not say that it has shown it
 	detailNotShown     = "not_shown"     // a phone was granted, and says that it could not
 )
 
 // progress orders the details by how far a device came.
-var progress = []string{detailNoDevice, detailLoggedOut, detailNoPermission, detailNoToken, detailTokenDead, detailNoCredential}
+var progress = []string{detailNoDevice, detailLoggedOut, detailNoPermission, detailNoToken, detailTokenDead, detailNoCredential, detailSilentBudget}
 
-func pushLane(a *attempt) string { return lanePush + string(a.Provider) + "/" + a.Credential }
+// pushLane is where the attempt is repeated.
+func (d *delivery) pushLane(a *attempt) string {
+	return laneName(gateName(string(a.Provider), a.Credential), keyOf(&d.Send, a.Platform))
+}
 
 // allows reports whether the send may go by the channel.
 func allows(s *engage.Send, c engage.Channel) bool {
@@ -100,6 +104,19 @@ func (d *Deliverer) refuse(ctx context.Context, r *delivery, now time.Time) bool
 	return true
 }
 
+// capacious is a Sender that knows how many attempts it can have under way: more only
+// wait in it, where one cannot overtake another.
+type capacious interface{ Capacity() int }
+
+// asks is what an attempt to send to the device takes.
+func asks(r *delivery, dev *engage.Device) ask {
+	a := ask{flowKey: keyOf(&r.Send, dev.Platform), device: r.Send.Workspace + "/" + dev.Install}
+	if p := r.Send.Push; p != nil {
+		a.silent, a.collaps = p.Silent, p.CollapseKey != ""
+	}
+	return a
+}
+
 // push begins an attempt at the first device that can get one; without a slot
 // the delivery waits for it; without a device it goes into the inbox.
 func (d *Deliverer) push(ctx context.Context, c *change, now time.Time, fair bool) {
@@ -146,16 +163,30 @@ func (d *Deliverer) push(ctx context.Context, c *change, now time.Time, fair boo
 			r.wait(laneTimer, now.Add(afterError))
 			return
 		}
-		l := d.lane(lanePush + dev.Push.Provider + "/" + credential)
-		if !c.owned || !d.slot(l, fair, false) {
+		g, a := d.gate(gateName(dev.Push.Provider, credential)), asks(r, &dev)
+		a.lane, a.fair = laneName(g.name, a.flowKey), fair
+		if s, ok := sender.(capacious); ok {
+			a.slots = s.Capacity()
+		}
+		ok, later := false, time.Time{}
+		if c.owned {
+			ok, later = d.slot(g, &a)
+		}
+		if !ok {
 			r.State = waiting
-			if r.Lane != l.name {
-				r.wait(l.name, now)
+			switch {
+			case a.silent && !later.Before(r.Send.ExpiresAt):
+				further(detailSilentBudget)
+				continue
+			case later.After(now):
+				r.wait(a.lane, later)
+			case r.Lane != a.lane:
+				r.wait(a.lane, now)
 			}
 			return
 		}
 		r.begin(&dev, credential, now)
-		c.flight = &flight{r: r, lane: l, sender: sender, dev: dev, m: pushMessage(r, &dev)}
+		c.flight = &flight{r: r, gate: g, ask: a, sender: sender, dev: dev, m: pushMessage(r, &dev)}
 		return
 	}
 	d.inbox(ctx, c, best, engage.ReasonNoChannel, now)

@@ -75,7 +75,8 @@ type attempt struct {
 	Install    string            `json:"install"`
 	Provider   channels.Provider `json:"provider"`
 	Credential string            `json:"credential"`
-	Number     int               `json:"number"` // from 1, over all installs
+	Platform   string            `json:"platform,omitempty"` // of the install; absent in records of earlier builds
+	Number     int               `json:"number"`             // from 1, over all installs
 	At         time.Time         `json:"at"`
 	// Answer is nil until the outcome is known.
 	Answer *answer `json:"answer,omitempty"`
@@ -126,7 +127,7 @@ func (d *delivery) begin(dev *engage.Device, credential string, now time.Time) {
 	d.Made++
 	d.Attempts = append(d.Attempts, attempt{
 		ID: engage.AttemptID(d.Send.Delivery, dev.Install), Install: dev.Install,
-		Provider: channels.Provider(dev.Push.Provider), Credential: credential, Number: d.Made, At: now,
+		Provider: channels.Provider(dev.Push.Provider), Credential: credential, Platform: dev.Platform, Number: d.Made, At: now,
 	})
 	if n := len(d.Attempts) - keepAttempts; n > 0 {
 		d.Attempts = append([]attempt(nil), d.Attempts[n:]...)

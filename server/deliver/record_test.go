@@ -173,7 +173,7 @@ func FuzzReadRecord(f *testing.F) {
 			}
 		}
 		if d.last() != nil {
-			pushLane(d.last())
+			d.pushLane(d.last())
 		}
 		rec, err := d.record()
 		if err != nil {

@@ -194,6 +194,14 @@ func (t *ledgerTest) lanes() {
 	)
 	t.want("after moving", t.due("x", 10), []string{"w/a", "v/c", "w/late", "w/b"})
 	t.want("lanes that have records", lanes(), []string{"x"})
+	t.write(
+		deliver.Write{Record: t.record("w", "1", "push/fcm/a|live|x", 0)},
+		deliver.Write{Record: t.record("w", "2", "push/fcm/a|live|y", 0)},
+		deliver.Write{Record: t.record("w", "3", "push/fcm/a|bulk|y", 0)},
+		deliver.Write{Record: t.record("w", "4", "push/fcm/b|live|y", 0)},
+	)
+	n, err := t.l.Waiting(t.Context(), "push/fcm/a|live|")
+	t.want("waiting", fmt.Sprint(n, err), "2 <nil>")
 }
 
 func (t *ledgerTest) expiry() {

@@ -230,6 +230,18 @@ func (l *Ledger) Lanes(context.Context) ([]string, error) {
 	return out, l.fail
 }
 
+// Waiting implements deliver.Ledger.
+func (l *Ledger) Waiting(_ context.Context, prefix string) (n int, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for name, entries := range l.lanes {
+		if strings.HasPrefix(name, prefix) {
+			n += len(entries)
+		}
+	}
+	return n, l.fail
+}
+
 // Inbox implements deliver.Ledger.
 func (l *Ledger) Inbox(_ context.Context, workspace, profile string) (deliver.InboxState, error) {
 	l.mu.Lock()
