@@ -323,6 +323,9 @@ func longest(m channels.Message) (field string, most int) {
 	return field, most
 }
 
+// onceHeaders are those that are another for each push.
+var onceHeaders = []string{"Apns-Id", "Apns-Collapse-Id", "Apns-Expiration"}
+
 // header makes the request's headers; keys are in Go's canonical form and go out
 // in lower case.
 func header(n *apns2.Notification, bearer string) http.Header {

@@ -10,25 +10,24 @@
 // GOAWAY while the old one drains, and repeats at once what the peer certainly
 // did not process. Whatever else goes wrong is told apart into "never sent" and
 // "sent, and nothing is known".
+//
+// The connections are not net/http's: see wire.
 package h2conn
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"golang.org/x/net/http2"
+	"golang.org/x/net/http/httpguts"
 )
 
 // ErrClosed is the error of Do on a closed pool.
@@ -47,10 +46,6 @@ const maxAnswer = 64 << 10
 // maxTries bounds how often one Do repeats what the peer did not process.
 const maxTries = 5
 
-// recheck is how often a waiting request looks again for a slot that came free
-// without a request ending (a raised limit, an acknowledged reset).
-const recheck = 100 * time.Millisecond
-
 // Options configure a Pool.
 type Options struct {
 	URL      *url.URL    // scheme and host; "http" means HTTP/2 without TLS
@@ -67,12 +62,11 @@ type Options struct {
 
 // Pool is a few owned connections to one host. It is safe for concurrent use.
 type Pool struct {
-	opts      Options
-	addr      string
-	transport *http.Transport
-	ctx       context.Context // ends with Close; dials hang on it
-	cancel    context.CancelFunc
-	wg        sync.WaitGroup // calls of Do and dials
+	opts   Options
+	addr   string
+	ctx    context.Context // ends with Close; dials hang on it
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // calls of Do, dials, connections' readers and writers
 
 	mu       sync.Mutex
 	closed   bool
@@ -85,20 +79,21 @@ type Pool struct {
 	waiters  []*waiter // first come, first served; gone ones are skipped
 }
 
-// conn is an owned connection. Its slots are counted here and not by
-// ClientConn.Reserve: when a peer lowers its limit, net/http (1.26) counts the
-// reservations that wait for a stream against that limit, so that they wait for
-// each other until their contexts end. A RoundTrip without a reservation waits
-// for the streams only.
+// conn is an owned connection and its slots.
 type conn struct {
-	cc       *http.ClientConn
+	w        *wire
 	inFlight int  // slots given out
-	limit    int  // the peer's stream limit when last seen with room; 1 during warm-up
+	limit    int  // the peer's stream limit when last looked at; at most 1 during warm-up
 	proven   bool // something was accepted, or no warm-up is wanted
 }
 
 // allowed is how many requests may be in flight.
-func (c *conn) allowed() int { return max(1, c.limit*9/10) }
+func (c *conn) allowed() int {
+	if c.limit <= 1 {
+		return c.limit
+	}
+	return max(1, c.limit*9/10)
+}
 
 type waiter struct {
 	got  chan grant // capacity 1
@@ -127,34 +122,18 @@ func New(o Options) *Pool {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	protocols := new(http.Protocols)
 	port := o.URL.Port()
-	if o.URL.Scheme == "http" {
-		protocols.SetUnencryptedHTTP2(true)
-		if port == "" {
-			port = "80"
-		}
-	} else {
-		protocols.SetHTTP2(true)
-		if port == "" {
-			port = "443"
-		}
+	switch {
+	case port != "":
+	case o.URL.Scheme == "http":
+		port = "80"
+	default:
+		port = "443"
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Pool{
-		opts: o,
-		addr: net.JoinHostPort(o.URL.Hostname(), port),
-		transport: &http.Transport{
-			Proxy:              http.ProxyFromEnvironment,
-			TLSClientConfig:    o.TLS,
-			Protocols:          protocols,
-			DisableCompression: true,
-			HTTP2: &http.HTTP2Config{
-				SendPingTimeout:  o.PingAfter,
-				PingTimeout:      o.PingTimeout,
-				WriteByteTimeout: o.PingTimeout,
-			},
-		},
+		opts:    o,
+		addr:    net.JoinHostPort(o.URL.Hostname(), port),
 		ctx:     ctx,
 		cancel:  cancel,
 		leaving: make(map[*conn]struct{}),
@@ -165,7 +144,8 @@ func New(o Options) *Pool {
 type Request struct {
 	Path   string // unescaped, with its leading slash
 	Header http.Header
-	Body   []byte
+	Body   []byte   // must not be changed until Do has returned, or after
+	Once   []string // the keys of Header whose values differ from request to request
 	// Accept says of an answer's status whether the peer accepted the request,
 	// which ends a connection's warm-up. Nil means 200.
 	Accept func(status int) bool
@@ -190,6 +170,14 @@ type Result struct {
 // Do sends one request and waits for its answer. The peer processes it at most
 // once, unless Result.Sent says that nobody knows and the caller repeats it.
 func (p *Pool) Do(ctx context.Context, r Request) Result {
+	for k, values := range r.Header {
+		if !httpguts.ValidHeaderFieldName(k) || slices.ContainsFunc(values, func(v string) bool { return !httpguts.ValidHeaderFieldValue(v) }) {
+			return Result{Err: fmt.Errorf("header %q is not one", k)} // the value may be a secret
+		}
+	}
+	if u := (&url.URL{Path: r.Path}); strings.ContainsFunc(r.Path, outsidePath) {
+		r.Path = u.EscapedPath()
+	}
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
@@ -199,77 +187,29 @@ func (p *Pool) Do(ctx context.Context, r Request) Result {
 	p.mu.Unlock()
 	defer p.wg.Done()
 
-	for try := 1; ; try++ {
+	for try := 1; ; {
 		c, err := p.acquire(ctx)
 		if err != nil {
 			return Result{Err: err}
 		}
-		res, unprocessed := p.attempt(ctx, c, r)
-		retire := false
-		switch {
-		case res.Status == 0:
-		case r.Again != nil && r.Again(res.Status, res.Body):
-			retire, unprocessed = true, true
+		res, unprocessed, room := c.w.do(ctx, &r)
+		if !room { // the connection has changed since its slot was given
+			p.release(c, false, false)
+			continue
 		}
+		retire := res.Status != 0 && r.Again != nil && r.Again(res.Status, res.Body)
 		accepted := res.Status != 0 && (r.Accept == nil && res.Status == http.StatusOK || r.Accept != nil && r.Accept(res.Status))
 		p.release(c, accepted, retire)
-		if !unprocessed || try >= maxTries || ctx.Err() != nil {
+		if !unprocessed && !retire || try >= maxTries || ctx.Err() != nil {
 			return res
 		}
+		try++
 	}
 }
 
-// attempt makes one request in a slot of a connection. unprocessed
-// means that the peer certainly did not act on it.
-func (p *Pool) attempt(ctx context.Context, c *conn, r Request) (res Result, unprocessed bool) {
-	var wroteHeaders, wroteAll atomic.Bool
-	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		WroteHeaders: func() { wroteHeaders.Store(true) },
-		WroteRequest: func(i httptrace.WroteRequestInfo) {
-			if i.Err == nil {
-				wroteAll.Store(true)
-			}
-		},
-	})
-	req := (&http.Request{
-		Method:        http.MethodPost,
-		URL:           &url.URL{Scheme: p.opts.URL.Scheme, Host: p.opts.URL.Host, Path: r.Path},
-		Host:          p.opts.URL.Host,
-		Header:        r.Header,
-		Body:          io.NopCloser(bytes.NewReader(r.Body)),
-		ContentLength: int64(len(r.Body)),
-		Proto:         "HTTP/2.0",
-		ProtoMajor:    2,
-	}).WithContext(traced)
-	resp, err := c.cc.RoundTrip(req)
-	if err != nil {
-		// When the context ends, RoundTrip does not wait for the writer, so that
-		// "all is written" may come late: the headers decide then.
-		sent := wroteAll.Load() || ctx.Err() != nil && wroteHeaders.Load()
-		if !sent || notProcessed(err) {
-			return Result{Err: err}, ctx.Err() == nil
-		}
-		return Result{Err: err, Sent: true}, false
-	}
-	// A body that breaks off does not take the status back.
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	_ = resp.Body.Close()
-	return Result{Status: resp.StatusCode, Header: resp.Header, Body: body, Cut: err != nil}, false
-}
-
-// goAwayText is the text of net/http's unexported error for a stream above the
-// last one that a GOAWAY names. There is no other way to recognise it; should it
-// change, such a request is reported as sent, which is the safe side, and the
-// test of GOAWAY fails.
-const goAwayText = "http2: Transport received Server's graceful shutdown GOAWAY"
-
-// notProcessed tells whether the peer has said that it did nothing with the
-// stream: RFC 9113 §8.7, REFUSED_STREAM or above GOAWAY's last stream.
-func notProcessed(err error) bool {
-	if se, ok := errors.AsType[http2.StreamError](err); ok {
-		return se.Code == http2.ErrCodeRefusedStream
-	}
-	return err.Error() == goAwayText
+// outsidePath tells what may have to be escaped in a path.
+func outsidePath(c rune) bool {
+	return c <= ' ' || c > '~' || strings.ContainsRune("\"#%<>?[\\]^`{|}", c)
 }
 
 // acquire waits for a slot on a connection.
@@ -285,32 +225,19 @@ func (p *Pool) acquire(ctx context.Context) (*conn, error) {
 	select {
 	case g := <-w.got:
 		return g.c, g.err
-	default:
-	}
-	tick := time.NewTicker(recheck)
-	defer tick.Stop()
-	for {
+	case <-ctx.Done():
+		p.mu.Lock()
+		defer p.mu.Unlock()
 		select {
-		case g := <-w.got:
-			return g.c, g.err
-		case <-tick.C:
-			p.mu.Lock()
-			p.dispatch()
-			p.mu.Unlock()
-		case <-ctx.Done():
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			select {
-			case g := <-w.got: // it came at the same moment: give it back
-				if g.c != nil {
-					p.free(g.c)
-					p.dispatch()
-				}
-			default:
-				w.gone = true
+		case g := <-w.got: // it came at the same moment: give it back
+			if g.c != nil {
+				p.free(g.c)
+				p.dispatch()
 			}
-			return nil, ctx.Err()
+		default:
+			w.gone = true
 		}
+		return nil, ctx.Err()
 	}
 }
 
@@ -332,7 +259,7 @@ func (p *Pool) free(c *conn) {
 	c.inFlight--
 	if _, ok := p.leaving[c]; ok && c.inFlight == 0 {
 		delete(p.leaving, c)
-		_ = c.cc.Close()
+		c.w.close()
 	}
 }
 
@@ -348,7 +275,7 @@ func (p *Pool) remove(c *conn) {
 		p.leaving[c] = struct{}{}
 		return
 	}
-	_ = c.cc.Close()
+	c.w.close()
 }
 
 // dispatch gives free slots to those who wait, and dials when that helps. It
@@ -389,58 +316,49 @@ func (p *Pool) dispatch() {
 	p.waiters = nil
 }
 
+// changed looks again when a connection's limit has changed or it has ended.
+func (p *Pool) changed() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range slices.Clone(p.conns) {
+		if _, _, usable := c.w.state(); !usable {
+			p.remove(c)
+		}
+	}
+	p.dispatch()
+}
+
 // pick takes a slot, or tells whether another connection would help. It runs
 // under mu.
 func (p *Pool) pick() (_ *conn, mayGrow bool) {
-	usable, full := 0, true
-	for _, c := range slices.Clone(p.conns) {
-		if c.cc.Err() != nil {
+	full := true
+	for i := 0; i < len(p.conns); {
+		c := p.conns[i]
+		limit, open, usable := c.w.state()
+		if !usable {
 			p.remove(c)
 			continue
 		}
-		before := c.cc.InFlight()
-		available := c.cc.Available()
-		after := c.cc.InFlight()
-		used := max(c.inFlight, after)
-		if available == 0 && used == 0 {
-			available = c.cc.Available() // its last request may have ended just now
-		}
-		if available == 0 {
-			switch {
-			case used == 0:
-				p.remove(c)
-			case c.limit <= 1:
-				usable++
-				full = false
-			case max(before, after) > c.allowed():
-				usable++ // truly full: streams that have just ended still count
-			}
-			// Else it has no room although it is not full: it has had a GOAWAY,
-			// or its limit was lowered. It is as good as not there.
-			continue
-		}
-		usable++
-		if c.proven {
-			// Not before: until the peer's first SETTINGS net/http assumes 100. A
-			// request that starts or ends while we look must not make the sum
-			// too large, hence the smaller count.
-			c.limit = available + min(before, after)
+		i++
+		c.limit = limit
+		if !c.proven {
+			c.limit = min(limit, 1)
 		}
 		if c.limit <= 1 {
 			full = false // the peer has us on a short leash: more connections would be rude
 		}
-		if used < c.allowed() {
+		if max(c.inFlight, open) < c.allowed() {
 			c.inFlight++
 			return c, false
 		}
 	}
-	return nil, usable == 0 || full && usable < p.opts.MaxConns
+	return nil, len(p.conns) == 0 || full && len(p.conns) < p.opts.MaxConns
 }
 
 // dial opens one connection.
 func (p *Pool) dial() {
 	ctx, cancel := context.WithTimeout(p.ctx, p.opts.DialTimeout)
-	cc, err := p.transport.NewClientConn(ctx, p.opts.URL.Scheme, p.addr)
+	nc, err := p.connect(ctx)
 	cancel()
 
 	p.mu.Lock()
@@ -462,10 +380,13 @@ func (p *Pool) dial() {
 			p.waiters = nil
 		}
 	case p.closed:
-		_ = cc.Close()
+		_ = nc.Close()
 	default:
 		p.failures = 0
-		p.conns = append(p.conns, &conn{cc: cc, limit: 1, proven: !p.opts.WarmUp})
+		w := newWire(nc, p.opts.URL.Scheme, p.opts.URL.Host, p.opts.PingAfter, p.opts.PingTimeout, p.changed)
+		p.wg.Go(w.read)
+		p.wg.Go(w.write)
+		p.conns = append(p.conns, &conn{w: w, limit: 1, proven: !p.opts.WarmUp})
 	}
 	p.dispatch()
 }
@@ -484,10 +405,10 @@ func (p *Pool) Close() {
 	p.closed = true
 	p.cancel()
 	for _, c := range p.conns {
-		_ = c.cc.Close()
+		c.w.close()
 	}
 	for c := range p.leaving {
-		_ = c.cc.Close()
+		c.w.close()
 	}
 	p.conns, p.leaving = nil, nil
 	p.dispatch()
