@@ -62,6 +62,21 @@ type liveDevice struct {
 // twice cannot watch a single person go from cell to cell.
 const heatEvery = 15 * time.Second
 
+// usual are the words that nearly all devices have: their handles need not be looked
+// for at every fix.
+var usual = [...]unique.Handle[string]{
+	unique.Make("android"), unique.Make("ios"), unique.Make("web"), unique.Make("foreground"), unique.Make("background"),
+}
+
+func handleOf(word string) unique.Handle[string] {
+	for _, h := range usual {
+		if h.Value() == word {
+			return h
+		}
+	}
+	return unique.Make(word)
+}
+
 func newNearby(states store.Store, c config.Live, clock clock.Clock, log *slog.Logger) *nearby {
 	return &nearby{
 		states: states, clock: clock, log: log, maxAge: time.Duration(c.MaxAgeS) * time.Second, heatMin: c.HeatMin,
@@ -94,7 +109,7 @@ func (n *nearby) take(workspace, install string, in *situate.Install) {
 		w = n.make(workspace)
 	}
 	d := liveDevice{
-		profile: in.Profile, platform: unique.Make(in.Device.Platform), lifecycle: unique.Make(in.Device.Lifecycle),
+		profile: in.Profile, platform: handleOf(in.Device.Platform), lifecycle: handleOf(in.Device.Lifecycle),
 		accuracyM: float32(in.Fix.AccuracyM), places: in.Places(),
 	}
 	taken, err := w.Update(install, in.Fix.Pos, in.Fix.At, d)

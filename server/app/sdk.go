@@ -215,7 +215,7 @@ func (l *sdkLog) AppendAsync(workspace, install string, entries []engage.Entry, 
 		done(nil)
 		return nil
 	}
-	return busy(l.r.inOf(engage.InstallKey(workspace, install)).AppendAsync(entries, func(_ uint64, err error) { done(busy(err)) }))
+	return busy(l.r.inOf(entries[0].Key).AppendAsync(entries, func(_ uint64, err error) { done(busy(err)) }))
 }
 
 func (l *sdkLog) sabotage(workspace, install string, entries []engage.Entry) []engage.Entry {
