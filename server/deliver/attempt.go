@@ -153,18 +153,37 @@ func (d *Deliverer) apply(ctx context.Context, c *change, f *flight, out channel
 	r, now := c.r, d.clock.Now()
 	a := r.last()
 	a.Answer = &answer{out.Kind, out.Reason, out.Status, out.ProviderID, out.Ambiguous}
+	goOn := func() { // with the other phones, if there are any
+		if !d.refuse(ctx, r, now) {
+			d.push(ctx, c, now, false)
+		}
+	}
 	failed := func(reason engage.Reason, detail string) {
+		if r.fans() {
+			r.ends(legFailed, reason, detail)
+			goOn()
+			return
+		}
 		r.finish(engage.DeliveryOutcome{State: engage.DeliveryFailed, Reason: reason, Detail: detail}, now)
 	}
+	failures := &r.Failed
 	again := func(due time.Time) {
 		r.State = waiting
+		if l := r.leg(a.Install); l != nil {
+			l.DueUS = ceilMicro(due)
+			goOn()
+			return
+		}
 		r.wait(r.pushLane(a), due)
+	}
+	if l := r.leg(a.Install); l != nil {
+		failures = &l.Failed
 	}
 	var malformed *channels.MessageError
 	switch {
 	case errors.As(sendErr, &malformed):
 		a.Answer = &answer{Reason: reasonNotMade}
-		if malformed.Code == channels.Expired {
+		if malformed.Code == channels.Expired && !r.accepted() {
 			r.finish(engage.DeliveryOutcome{State: engage.DeliveryExpired, Reason: engage.ReasonSendExpired}, now)
 			return
 		}
@@ -172,24 +191,35 @@ func (d *Deliverer) apply(ctx context.Context, c *change, f *flight, out channel
 	case sendErr != nil:
 		a.Answer = &answer{Reason: reasonNotMade}
 		again(now.Add(afterError))
+	case out.Kind == channels.Accepted && r.fans():
+		told := r.accepted()
+		r.ends(legAccepted, "", "")
+		switch more := len(r.chosen()) > 0; {
+		case told:
+			goOn()
+		case more:
+			r.State = waiting
+			r.tell(engage.DeliveryOutcome{State: engage.DeliveryAccepted, Channel: string(a.Provider), Install: a.Install}, now)
+		default:
+			r.finish(engage.DeliveryOutcome{State: engage.DeliveryAccepted, Channel: string(a.Provider), Install: a.Install}, now)
+		}
 	case out.Kind == channels.Accepted:
 		r.finish(engage.DeliveryOutcome{State: engage.DeliveryAccepted, Channel: string(a.Provider), Install: a.Install}, now)
 	case out.Ambiguous && !r.Send.RetryAmbiguous:
 		failed(engage.ReasonAmbiguous, out.Reason)
 	case out.Kind == channels.TokenGone:
 		r.Gone = append(r.Gone, a.Install)
-		if !d.refuse(ctx, r, now) {
-			d.push(ctx, c, now, false)
-		}
+		r.ends(legGone, "", out.Reason)
+		goOn()
 	case out.Kind == channels.Rejected:
 		failed(engage.ReasonRejected, out.Reason)
 	case out.Kind == channels.Misconfigured:
 		again(d.resumes(f.gate, f.ask.platform, now))
 	default: // not now
 		if out.Status != http.StatusTooManyRequests {
-			r.Failed++
+			*failures++
 		}
-		if r.Failed >= maxAttempts {
+		if *failures >= maxAttempts {
 			failed(engage.ReasonExhausted, out.Reason)
 			return
 		}
@@ -209,8 +239,17 @@ func (d *Deliverer) apply(ctx context.Context, c *change, f *flight, out channel
 func (d *Deliverer) interrupted(r *delivery, now time.Time) {
 	a := r.last()
 	a.Answer = &answer{Reason: reasonInterrupted, Ambiguous: true}
-	r.Failed++
+	failures := &r.Failed
+	if l := r.leg(a.Install); l != nil {
+		failures = &l.Failed
+	}
+	*failures++
 	fail := func(reason engage.Reason) {
+		if r.fans() {
+			r.ends(legFailed, reason, reasonInterrupted)
+			r.goesOn(now)
+			return
+		}
 		r.finish(engage.DeliveryOutcome{State: engage.DeliveryFailed, Reason: reason, Detail: reasonInterrupted}, now)
 	}
 	switch {
@@ -218,8 +257,10 @@ func (d *Deliverer) interrupted(r *delivery, now time.Time) {
 		r.shown()
 	case !r.Send.RetryAmbiguous:
 		fail(engage.ReasonAmbiguous)
-	case r.Failed >= maxAttempts:
+	case *failures >= maxAttempts:
 		fail(engage.ReasonExhausted)
+	case r.fans():
+		r.goesOn(now)
 	default:
 		r.State = waiting
 		r.wait(r.pushLane(a), now)
@@ -273,9 +314,12 @@ func (d *Deliverer) tell(g *gate, a *ask, r *delivery) {
 			return false
 		}
 		r.Told = true
-		if r.State == granted {
+		switch r.State {
+		case granted:
 			r.wait(laneTimer, r.UpdatedAt.Add(receiptWithin))
-		} else {
+		case waiting: // accepted for one phone: now the others
+			r.goesOn(r.UpdatedAt)
+		default:
 			r.rest()
 		}
 		return true

@@ -83,6 +83,7 @@ func crashStory(w *world, n int) (crashed string) {
 	sends := []engage.Send{
 		send("plain", phone("a")), send("second", phone("gone"), iphone("b")), send("retried", phone("busy")),
 		send("rejected", phone("bad")), send("box"), once,
+		to(engage.AllDevices, "all", phone("f1"), phone("f2-busy"), iphone("f3")),
 		send("claimed", phone("on1")), send("unclaimed", phone("on2")), send("lost-grant", phone("on3")),
 	}
 	w.sessions.set("on1", "on2", "on3")
@@ -154,7 +155,7 @@ func crashStory(w *world, n int) (crashed string) {
 	want := map[string][]string{
 		"plain": {"accepted fcm "}, "second": {"accepted apns "}, "retried": {"accepted fcm "},
 		"rejected": {"failed fcm send_rejected"}, "box": {"inboxed inbox no_device"}, "once": {"accepted fcm "},
-		"unclaimed": {"accepted fcm "},
+		"unclaimed": {"accepted fcm "}, "all": nil,
 		"claimed":   {"granted in_app "}, "lost-grant": {"granted in_app ", "inboxed inbox not_displayed"},
 	}
 	if inFlight["once"] { // nobody knows, and it may not be repeated
@@ -163,6 +164,10 @@ func crashStory(w *world, n int) (crashed string) {
 	for id, e := range want {
 		got := ends[id]
 		switch {
+		case id == "all": // by whichever phone came first
+			if len(got) != 1 || got[0] != "accepted fcm " && got[0] != "accepted apns " {
+				w.Errorf("%s: told %q", id, got)
+			}
 		case id == "claimed" && granted[id] == 1 && len(got) == 0: // displayed before it was told
 		case granted[id] == 0 && (id == "claimed" || id == "lost-grant"):
 			// A claim that got no answer shows nothing: the inbox has the grant, and
@@ -177,9 +182,16 @@ func crashStory(w *world, n int) (crashed string) {
 	for _, s := range sends {
 		pushes := 0
 		for _, dev := range s.Devices {
-			pushes += accepted[engage.AttemptID(s.Delivery, dev.Install)]
+			n := accepted[engage.AttemptID(s.Delivery, dev.Install)]
+			if s.Delivery == "all" && n == 0 {
+				w.Errorf("all: nothing for %s", dev.Install)
+			}
+			pushes += n
 		}
 		most := 1
+		if s.Delivery == "all" {
+			pushes -= 2
+		}
 		if inFlight[s.Delivery] {
 			most = 2
 		}

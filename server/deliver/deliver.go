@@ -31,6 +31,16 @@
 // stays for at least a day after its end, so that a send that is handed over
 // again is recognised.
 //
+// # Several phones
+//
+// With PushContent.Devices "all" or "one_per_platform" a delivery goes to several
+// phones, one attempt at a time: each phone has its own retries and its own end in the
+// record, and one that waits, or whose credential is paused, lets the others go first.
+// decide hears once, of the first phone for which a provider took the message; if none
+// did, how the last one failed. What is left after the person has seen it, or after its
+// expiry, is not sent. Without a policy the message goes to the first phone that
+// can be pushed to, and to another only if that one's token is dead.
+//
 // # The inbox
 //
 // What is in a person's inbox stands in one record, the head, in which each change

@@ -81,6 +81,9 @@ func (d *Deliverer) refuse(ctx context.Context, r *delivery, now time.Time) bool
 	case r.Displayed:
 		r.shown()
 		return true
+	case r.expired(now) && r.accepted():
+		r.over()
+		return true
 	case r.expired(now):
 		o := engage.DeliveryOutcome{State: engage.DeliveryExpired, Reason: engage.ReasonSendExpired}
 		if a := r.last(); a != nil && a.Answer != nil {
@@ -100,6 +103,10 @@ func (d *Deliverer) refuse(ctx context.Context, r *delivery, now time.Time) bool
 	if reason == "" {
 		return false
 	}
+	if r.accepted() {
+		r.over()
+		return true
+	}
 	r.finish(engage.DeliveryOutcome{State: engage.DeliveryFailed, Reason: reason}, now)
 	return true
 }
@@ -115,6 +122,23 @@ func asks(r *delivery, dev *engage.Device) ask {
 		a.silent, a.collaps = p.Silent, p.CollapseKey != ""
 	}
 	return a
+}
+
+// place is where something waits, and until when.
+type place struct {
+	lane string
+	due  time.Time
+}
+
+// without goes on without the ith of the phones: where one of each platform is chosen,
+// with the next of its platform.
+func (d *delivery) without(devices []engage.Device, i *int) []engage.Device {
+	if !d.fans() {
+		return devices
+	}
+	d.skip(devices[*i].Install)
+	*i = -1
+	return d.chosen()
 }
 
 // push begins an attempt at the first device that can get one; without a slot
@@ -135,7 +159,18 @@ func (d *Deliverer) push(ctx context.Context, c *change, now time.Time, fair boo
 			best = detail
 		}
 	}
-	for _, dev := range byUse(r.Send.Devices) {
+	devices := byUse(r.Send.Devices)
+	if r.fans() {
+		for _, dev := range devices {
+			if why := r.reach(&dev); why != "" {
+				further(why)
+			}
+		}
+		devices = r.chosen()
+	}
+	var waits *place // where a delivery to several phones waits, when none can go now
+	for i := 0; i < len(devices); i++ {
+		dev := devices[i]
 		owns, err := d.owns(ctx, &r.Send, dev.Install)
 		if err != nil {
 			d.log.WarnContext(ctx, "nobody knows whose the phone is, so it waits", "workspace", r.Send.Workspace, "install", dev.Install, "error", err)
@@ -145,6 +180,7 @@ func (d *Deliverer) push(ctx context.Context, c *change, now time.Time, fair boo
 		}
 		if !owns {
 			further(detailLoggedOut)
+			devices = r.without(devices, &i)
 			continue
 		}
 		if why := r.reach(&dev); why != "" {
@@ -155,6 +191,7 @@ func (d *Deliverer) push(ctx context.Context, c *change, now time.Time, fair boo
 		switch code := engage.CodeOf(err); {
 		case code == engage.NotFound || code == engage.Unsupported:
 			further(detailNoCredential)
+			devices = r.without(devices, &i)
 			continue
 		case err != nil:
 			d.log.WarnContext(ctx, "no sender for now", "workspace", r.Send.Workspace, "app", dev.App,
@@ -169,24 +206,46 @@ func (d *Deliverer) push(ctx context.Context, c *change, now time.Time, fair boo
 			a.slots = s.Capacity()
 		}
 		ok, later := false, time.Time{}
-		if c.owned {
+		if l := r.leg(dev.Install); l != nil && l.DueUS > now.UnixMicro() {
+			later = time.UnixMicro(l.DueUS).UTC()
+		} else if c.owned {
 			ok, later = d.slot(g, &a)
 		}
-		if !ok {
-			r.State = waiting
-			switch {
-			case a.silent && !later.Before(r.Send.ExpiresAt):
-				further(detailSilentBudget)
-				continue
-			case later.After(now):
-				r.wait(a.lane, later)
-			case r.Lane != a.lane:
-				r.wait(a.lane, now)
-			}
+		switch {
+		case ok:
+			r.begin(&dev, credential, now)
+			c.flight = &flight{r: r, gate: g, ask: a, sender: sender, dev: dev, m: pushMessage(r, &dev)}
 			return
+		case a.silent && !later.Before(r.Send.ExpiresAt):
+			further(detailSilentBudget)
+			devices = r.without(devices, &i)
+			continue
+		case r.fans():
+			if later.IsZero() { // a paused credential holds up no phone of another one
+				later = d.resumes(g, a.platform, now)
+			}
+			if waits == nil || later.Before(waits.due) {
+				waits = &place{a.lane, later}
+			}
+			continue
 		}
-		r.begin(&dev, credential, now)
-		c.flight = &flight{r: r, gate: g, ask: a, sender: sender, dev: dev, m: pushMessage(r, &dev)}
+		r.State = waiting
+		switch {
+		case later.After(now):
+			r.wait(a.lane, later)
+		case r.Lane != a.lane:
+			r.wait(a.lane, now)
+		}
+		return
+	}
+	if waits != nil {
+		r.State = waiting
+		if r.Lane != waits.lane || waits.due.After(now) {
+			r.wait(waits.lane, waits.due)
+		}
+		return
+	}
+	if r.fans() && r.conclude(now) {
 		return
 	}
 	d.inbox(ctx, c, best, engage.ReasonNoChannel, now)

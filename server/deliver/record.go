@@ -52,6 +52,7 @@ type delivery struct {
 	Made     int       `json:"made,omitempty"`   // attempts in all, those under way included
 	Failed   int       `json:"failed,omitempty"` // those that count towards maxAttempts
 	Gone     []string  `json:"gone,omitempty"`   // installs whose token a provider called dead
+	Legs     []leg     `json:"legs,omitempty"`   // where the message goes to several phones: those that were tried
 	// Outcome is the last word for decide; nil when there is none yet.
 	Outcome   *engage.DeliveryOutcome `json:"outcome,omitempty"`
 	Told      bool                    `json:"told,omitempty"`      // decide has Outcome
@@ -131,6 +132,9 @@ func (d *delivery) begin(dev *engage.Device, credential string, now time.Time) {
 	})
 	if n := len(d.Attempts) - keepAttempts; n > 0 {
 		d.Attempts = append([]attempt(nil), d.Attempts[n:]...)
+	}
+	if d.fans() && d.leg(dev.Install) == nil {
+		d.Legs = append(d.Legs, leg{Install: dev.Install})
 	}
 	d.State = sending
 	d.wait(laneInFlight, now)
