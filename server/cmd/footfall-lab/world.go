@@ -172,7 +172,7 @@ func (w *world) seen() []push {
 		out = append(out, push{Attempt: r.Tag, Message: r.MessageID, Accepted: r.Accepted, At: r.At})
 	}
 	for _, r := range w.apns.Requests() {
-		out = append(out, push{Attempt: r.CollapseID, Message: r.MessageID, Accepted: r.Accepted, At: r.At})
+		out = append(out, push{Attempt: r.APNsID, Message: r.MessageID, Accepted: r.Accepted, At: r.At})
 	}
 	return out
 }
