@@ -246,3 +246,23 @@ func TestABusyConnectionGetsASecondAndNoThird(t *testing.T) {
 		t.Errorf("%d accepted, %d connections, %d streams at a time", accepted, sim.Connections(), sim.PeakStreams())
 	}
 }
+
+func TestTheFirstPushOfAConnectionIsAlone(t *testing.T) {
+	const n = 30
+	var first atomic.Bool
+	var beside atomic.Int64
+	var sim *apnssim.Server
+	// Apple's word is not waited for: the limit is high from the start.
+	sim = start(t, apnssim.Options{InitialStreams: 100, MaxStreams: 100, Latency: 20 * time.Millisecond, OnAccept: func(apnssim.Delivered) {
+		if first.CompareAndSwap(false, true) {
+			beside.Store(int64(sim.InFlight()))
+		}
+	}})
+	s := sender(t, sim, func(o *apns.Options) { o.MaxConns = 1 })
+	if accepted, _ := agree(t, sim, crowd(t, s, n, n, ok), n); accepted != n {
+		t.Errorf("%d accepted", accepted)
+	}
+	if beside.Load() != 1 || sim.PeakStreams() < 2 {
+		t.Errorf("%d in flight with the first, %d at most", beside.Load(), sim.PeakStreams())
+	}
+}

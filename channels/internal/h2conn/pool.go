@@ -23,7 +23,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -175,8 +174,8 @@ func (p *Pool) Do(ctx context.Context, r Request) Result {
 			return Result{Err: fmt.Errorf("header %q is not one", k)} // the value may be a secret
 		}
 	}
-	if u := (&url.URL{Path: r.Path}); strings.ContainsFunc(r.Path, outsidePath) {
-		r.Path = u.EscapedPath()
+	if !plainPath(r.Path) {
+		r.Path = (&url.URL{Path: r.Path}).EscapedPath()
 	}
 	p.mu.Lock()
 	if p.closed {
@@ -207,9 +206,15 @@ func (p *Pool) Do(ctx context.Context, r Request) Result {
 	}
 }
 
-// outsidePath tells what may have to be escaped in a path.
-func outsidePath(c rune) bool {
-	return c <= ' ' || c > '~' || strings.ContainsRune("\"#%<>?[\\]^`{|}", c)
+// plainPath tells whether a path has nothing that could have to be escaped.
+func plainPath(path string) bool {
+	for i := range len(path) {
+		c := path[i]
+		if (c|0x20 < 'a' || c|0x20 > 'z') && (c < '-' || c > ':') && c != '_' {
+			return false
+		}
+	}
+	return true
 }
 
 // acquire waits for a slot on a connection.
