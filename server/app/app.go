@@ -32,6 +32,7 @@ import (
 	"github.com/footfall-engage/footfall/server/situate"
 	"github.com/footfall-engage/footfall/server/store"
 	"github.com/footfall-engage/footfall/server/weather"
+	"github.com/footfall-engage/footfall/server/webhook"
 )
 
 // Options of a server.
@@ -75,6 +76,7 @@ type App struct {
 	router   *router
 	senders  *senders
 	deliver  *deliver.Deliverer
+	webhooks *webhook.Dispatcher
 	gateway  *ingest.Gateway
 	handler  http.Handler
 	listener net.Listener
@@ -275,6 +277,7 @@ func (a *App) run(ctx context.Context) error {
 	}
 	a.life.run("nearby", a.nearby.run)
 	a.life.run("weather", a.weather.Run)
+	a.life.run("webhooks", a.webhooks.Run)
 	for _, p := range a.router.act {
 		a.life.run(p.Name(), p.Run)
 	}

@@ -32,6 +32,9 @@ func (a *App) openEdges(places *configs[*situate.Config]) error {
 		return fmt.Errorf("deliver: %w", err)
 	}
 	a.router.accept, a.router.receipt = a.deliver.Accept, a.deliver.Receipt
+	if err := a.openWebhooks(); err != nil {
+		return err
+	}
 	r := reads{a}
 	if a.handler, err = api.New(api.Options{
 		Catalog: adopted{a.catalog, a}, Sealer: a.sealer, Compile: decide.Compile,

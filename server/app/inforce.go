@@ -67,6 +67,16 @@ func (c adopted) DeleteCampaign(ctx context.Context, by, workspace, id string, e
 	return c.wait(ctx, c.Catalog.DeleteCampaign(ctx, by, workspace, id, expected))
 }
 
+// PutWebhook implements api.Catalog.
+func (c adopted) PutWebhook(ctx context.Context, by string, w *catalog.Webhook, expected int64) error {
+	return c.wait(ctx, c.Catalog.PutWebhook(ctx, by, w, expected))
+}
+
+// DeleteWebhook implements api.Catalog.
+func (c adopted) DeleteWebhook(ctx context.Context, by, workspace, id string, expected int64) error {
+	return c.wait(ctx, c.Catalog.DeleteWebhook(ctx, by, workspace, id, expected))
+}
+
 // Announce implements api.Catalog. It is of a request, but has no context.
 func (c adopted) Announce() {
 	c.Catalog.Announce()

@@ -20,6 +20,7 @@ type router struct {
 	in, act []*partition.Partition
 	accept  func(ctx context.Context, sends []engage.Send) error
 	receipt func(ctx context.Context, workspace, profile string, r engage.ReceiptItem) error
+	webhook func(ctx context.Context, entries []engage.Entry) error
 	weather *weatherFeed
 }
 
@@ -57,6 +58,8 @@ func (r *router) Deliver(ctx context.Context, dest string, entries []engage.Entr
 			}
 		}
 		return nil
+	case "webhook":
+		return r.webhook(ctx, entries)
 	case "weather":
 		for _, e := range entries {
 			r.weather.ask(string(e.Body))

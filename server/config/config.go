@@ -85,6 +85,7 @@ type Config struct {
 	Limits      Limits
 	Secrets     Secrets
 	Providers   Providers
+	Webhooks    Webhooks
 }
 
 // Log says what is logged and how.
@@ -248,6 +249,20 @@ func Default() Config {
 		DataDir:       "data",
 		Listen:        "127.0.0.1:8080",
 		Durability:    Process,
+// Webhooks says whom webhooks may call, and what is kept for those that do not answer.
+type Webhooks struct {
+	// AllowNetworks may be called though they are not public, and by plain http:
+	// networks and addresses with commas between.
+	AllowNetworks string
+	// RootCAFile is a PEM file of authorities to trust besides the system's.
+	RootCAFile string
+	TimeoutS   int // of a call, its answer included
+	MaxAgeS    int // an event is sent for so long after it came
+	DeadDays   int // a dead letter is kept
+	MaxQueued  int // events that wait, and dead letters, of each webhook
+	InFlight   int // calls under way, of each webhook
+}
+
 		GCPercent:     100,
 		Workspace:     "default",
 		RetentionDays: 7,
@@ -265,6 +280,7 @@ func Default() Config {
 func (c *Config) KeyFile() string {
 	if c.Secrets.KeyFile != "" {
 		return c.Secrets.KeyFile
+		Webhooks:      Webhooks{TimeoutS: 15, MaxAgeS: 86_400, DeadDays: 30, MaxQueued: 100_000, InFlight: 4},
 	}
 	return filepath.Join(c.DataDir, "secret.key")
 }
