@@ -84,6 +84,28 @@ func (r Revision) changes() []Revision {
 	return out
 }
 
+// pack puts the bodies of a batch into one piece of memory, and the batch into no more
+// than it takes: it is kept.
+func (r *Revision) pack() {
+	size := 0
+	for i := range r.Batch {
+		size += len(r.Batch[i].Body)
+	}
+	all := make([]byte, 0, size)
+	batch := make([]Change, len(r.Batch))
+	for i, change := range r.Batch {
+		if change.Body != nil {
+			from := len(all)
+			all = append(all, change.Body...)
+			change.Body = all[from:len(all):len(all)]
+		}
+		batch[i] = change
+	}
+	if len(batch) > 0 {
+		r.Batch = batch
+	}
+}
+
 // Options of a catalogue.
 type Options struct {
 	Log   eventlog.Log
@@ -149,6 +171,7 @@ func (c *Catalog) read(ctx context.Context, next uint64) ([]Revision, error) {
 			if r.V != 1 && r.V != 2 || (r.V == 2) != (len(r.Batch) > 0) {
 				return nil, fmt.Errorf("configuration revision %d: version %d is not known", m.Seq, r.V)
 			}
+			r.pack()
 			out = append(out, r)
 			next = m.Seq + 1
 		}

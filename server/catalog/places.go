@@ -14,7 +14,7 @@ import (
 // takenBy refuses a place whose geofences or beacons belong to another one.
 func (s *Snapshot) takenBy(p *engage.Place) error {
 	for i, f := range p.Geofences {
-		if owner := s.fences[p.Workspace+"/"+f.ID]; owner != "" && owner != p.ID {
+		if owner := s.fences[p.Workspace][f.ID]; owner != "" && owner != p.ID {
 			return engage.Errorf(engage.Conflict, engage.Index("geofences", i, "id"), "%q is a geofence of place %q", f.ID, owner)
 		}
 	}
@@ -118,6 +118,7 @@ func (c *Catalog) putSome(ctx context.Context, by, workspace string, edits []Pla
 		p.Version, p.UpdatedAt = change.Version, r.At
 	}
 	next.Revision++
+	r.pack()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.revisions = append(c.revisions, r)

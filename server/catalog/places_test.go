@@ -3,6 +3,8 @@ package catalog_test
 import (
 	"encoding/json"
 	"fmt"
+	"runtime"
+	"runtime/metrics"
 	"strings"
 	"testing"
 	"time"
@@ -298,4 +300,51 @@ func BenchmarkPutPlaces(b *testing.B) {
 			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*n), "µs/place")
 		})
 	}
+}
+
+// BenchmarkOpen reads a catalogue of 40,000 places, and tells what of it stays in memory:
+// its bytes, those of them that a garbage collection looks through, and its pieces.
+func BenchmarkOpen(b *testing.B) {
+	const n = 40_000
+	memory := new(eventlogtest.Memory)
+	c, err := catalog.Open(b.Context(), catalog.Options{Log: memory.Open(), Clock: clock.NewManual(t0), Compile: decide.Compile})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := c.PutWorkspace(b.Context(), by, &catalog.Workspace{ID: "acme"}, 0); err != nil {
+		b.Fatal(err)
+	}
+	for from := 0; from < n; from += 500 {
+		batch := make([]catalog.PlaceEdit, 500)
+		for i := range batch {
+			batch[i] = edits(place("acme", fmt.Sprint("p", from+i)))[0]
+		}
+		if _, err := c.PutPlaces(b.Context(), by, "acme", batch); err != nil {
+			b.Fatal(err)
+		}
+	}
+	c = nil
+	names := []string{"/memory/classes/heap/objects:bytes", "/gc/scan/heap:bytes", "/gc/heap/objects:objects"}
+	heap := func() []metrics.Sample {
+		runtime.GC()
+		runtime.GC() // after the first, what unique holds goes
+		samples := make([]metrics.Sample, len(names))
+		for i := range names {
+			samples[i].Name = names[i]
+		}
+		metrics.Read(samples)
+		return samples
+	}
+	before := heap()
+	for b.Loop() {
+		if c, err = catalog.Open(b.Context(), catalog.Options{Log: memory.Open(), Clock: clock.NewManual(t0), Compile: decide.Compile}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	after := heap()
+	for i, unit := range []string{"B/place", "scanned-B/place", "objects/place"} {
+		b.ReportMetric((float64(after[i].Value.Uint64())-float64(before[i].Value.Uint64()))/n, unit)
+	}
+	runtime.KeepAlive(c)
+	runtime.KeepAlive(memory)
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unique"
 
 	"github.com/footfall-engage/footfall/server/engage"
 )
@@ -22,9 +23,9 @@ type Snapshot struct {
 	webhooks   map[string]map[string]*Webhook
 	keys       map[string]*Key // by id, over all workspaces
 	appByKey   map[string]*App
-	fences     map[string]string // "<workspace>/<geofence>" -> place
-	beacons    map[string]string // "<workspace>/<beacon id>" and "<workspace>/<beacon key>" -> place
-	versions   map[string]int64  // "<workspace>/<kind>/<id>" -> last version, negative when deleted
+	fences     map[string]map[string]string // workspace -> geofence -> place
+	beacons    map[string]string            // "<workspace>/<beacon id>" and "<workspace>/<beacon key>" -> place
+	versions   map[string]int64             // "<workspace>/<kind>/<id>" -> last version, negative when deleted; of places that are there, they have it
 	lists      *lists
 }
 
@@ -42,7 +43,7 @@ func emptySnapshot() *Snapshot {
 		Workspaces: map[string]*Workspace{}, places: map[string]map[string]*engage.Place{},
 		campaigns: map[string]map[string]*engage.Campaign{}, apps: map[string]map[string]*App{},
 		webhooks: map[string]map[string]*Webhook{},
-		keys:     map[string]*Key{}, appByKey: map[string]*App{}, fences: map[string]string{}, beacons: map[string]string{}, versions: map[string]int64{}, lists: newLists(),
+		keys:     map[string]*Key{}, appByKey: map[string]*App{}, fences: map[string]map[string]string{}, beacons: map[string]string{}, versions: map[string]int64{}, lists: newLists(),
 	}
 }
 
@@ -115,6 +116,7 @@ func (s *Snapshot) ownIn(kind Kind, workspace string) {
 	switch kind {
 	case Places:
 		s.places[workspace] = maps.Clone(s.places[workspace])
+		s.fences[workspace] = maps.Clone(s.fences[workspace])
 	case Campaigns:
 		s.campaigns[workspace] = maps.Clone(s.campaigns[workspace])
 	case Apps:
@@ -138,17 +140,23 @@ func (s *Snapshot) apply(r Revision) error {
 	case Places:
 		if old := s.places[r.Workspace][r.ID]; old != nil {
 			for _, f := range old.Geofences {
-				delete(s.fences, r.Workspace+"/"+f.ID)
+				delete(s.fences[r.Workspace], f.ID)
 			}
 			for _, key := range beaconNames(old) {
 				delete(s.beacons, key)
 			}
 		}
 		if s.places[r.Workspace], err = setIn(s.places[r.Workspace], r); err == nil && !gone {
-			for _, f := range s.places[r.Workspace][r.ID].Geofences {
-				s.fences[r.Workspace+"/"+f.ID] = r.ID
+			p := s.places[r.Workspace][r.ID]
+			p.Version = r.Version
+			shareWords(p, r)
+			if s.fences[r.Workspace] == nil {
+				s.fences[r.Workspace] = map[string]string{}
 			}
-			for _, key := range beaconNames(s.places[r.Workspace][r.ID]) {
+			for i := range p.Geofences {
+				s.fences[r.Workspace][p.Geofences[i].ID] = r.ID
+			}
+			for _, key := range beaconNames(p) {
 				s.beacons[key] = r.ID
 			}
 		}
@@ -172,12 +180,37 @@ func (s *Snapshot) apply(r Revision) error {
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", r.Kind, r.ID, err)
 	}
-	v := r.Version
-	if gone {
-		v = -v
+	switch key := versionKey(r.Workspace, r.Kind, r.ID); {
+	case gone:
+		s.versions[key] = -r.Version
+	case r.Kind == Places:
+		delete(s.versions, key) // the place has it
+	default:
+		s.versions[key] = r.Version
 	}
-	s.versions[versionKey(r.Workspace, r.Kind, r.ID)] = v
 	return nil
+}
+
+// shareWords lets a place have the words that others have too in memory that they share:
+// there are 100,000 places.
+func shareWords(p *engage.Place, r Revision) {
+	share := func(word *string, with string) {
+		if *word == with {
+			*word = with // the same letters, in one place
+		}
+	}
+	share(&p.ID, r.ID)
+	share(&p.Workspace, r.Workspace)
+	p.TimeZone = unique.Make(p.TimeZone).Value()
+	p.Hours = unique.Make(p.Hours).Value()
+	for i := range p.Tags {
+		p.Tags[i] = unique.Make(p.Tags[i]).Value()
+	}
+	for i := range p.Geofences {
+		g := &p.Geofences[i]
+		g.Ring = unique.Make(g.Ring).Value()
+		share(&g.ID, r.ID)
+	}
 }
 
 // beaconNames are what no other place of the workspace may have: the ids of the
@@ -213,11 +246,25 @@ func set[T any](m map[string]*T, id string, body json.RawMessage) error {
 
 // version of a document that is there, else 0.
 func (s *Snapshot) version(workspace string, kind Kind, id string) int64 {
+	if p := s.placeOf(workspace, kind, id); p != nil {
+		return p.Version
+	}
 	return max(s.versions[versionKey(workspace, kind, id)], 0)
+}
+
+// placeOf is the place of an id if that is what the kind is, and it is there.
+func (s *Snapshot) placeOf(workspace string, kind Kind, id string) *engage.Place {
+	if kind != Places {
+		return nil
+	}
+	return s.places[workspace][id]
 }
 
 // lastVersion counts on over a deletion, so that a version names one content only.
 func (s *Snapshot) lastVersion(workspace string, kind Kind, id string) int64 {
+	if p := s.placeOf(workspace, kind, id); p != nil {
+		return p.Version
+	}
 	v := s.versions[versionKey(workspace, kind, id)]
 	return max(v, -v)
 }
