@@ -56,6 +56,8 @@ func New(o Options) (http.Handler, error) {
 	s.registerNearby()
 	s.registerApps()
 	s.registerTestSend()
+	s.registerTokens()
+	s.registerChannels()
 	s.registerKeys()
 	s.registerOperations()
 

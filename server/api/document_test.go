@@ -198,6 +198,7 @@ var samples = map[string]string{
 	"put-identity":        `{"mode":"off"}`,
 	"put-sdk-config":      `{"tracking":"efficient"}`,
 	"create-identity-key": `{"alg":"HS256"}`,
+	"import-push-tokens":  `{"user_id":"ada","token":"t","last_seen":"2026-03-01"}`,
 	"test-send":           `{"install":"phone-1","campaign":"rain"}`,
 	"retry-quarantined":   `{"id":"in/0/000001/00000000000000000007/000000"}`,
 }

@@ -52,7 +52,9 @@ type world struct {
 	alarms     []api.Alarm
 	tested     []api.TestSend // what was tried, of every workspace
 	outcome    api.TestOutcome
-	broken     error // what reads answer, if set
+	channels   map[string][]api.Channel
+	imported   map[string][]engage.TokenImport // by workspace
+	broken     error                           // what reads answer, if set
 }
 
 func newWorld() *world {

@@ -359,7 +359,7 @@ type spool struct {
 	zw *gzip.Writer
 }
 
-func (s *spool) add(row places.RowReport) error {
+func (s *spool) add(row any) error {
 	if s.zw == nil {
 		s.zw = gzip.NewWriter(&s.b)
 	}

@@ -14,6 +14,59 @@ type Push interface {
 	// app has no credential for it), engage.Invalid of a field of the message, or of
 	// "install" when it has no token.
 	Test(ctx context.Context, t *TestSend) (*TestOutcome, error)
+	// Channels are the push credentials of the workspace's apps, in order of app and
+	// provider, whether something has been sent by them or not.
+	Channels(ctx context.Context, workspace string) ([]Channel, error)
+	// ImportTokens returns when they are durable; those of one install take effect in
+	// their order. The same again changes nothing.
+	ImportTokens(ctx context.Context, workspace string, tokens []engage.TokenImport) error
+}
+
+// States of a Channel.
+const (
+	ChannelOK       = "ok"
+	ChannelSlow     = "slow"
+	ChannelDown     = "down"
+	ChannelPaused   = "paused"
+	ChannelProbes   = "probes"
+	ChannelUnusable = "unusable"
+)
+
+// Channel is one push credential: how it does, and what waits for it.
+type Channel struct {
+	App         string            `json:"app"`
+	Provider    string            `json:"provider" enum:"fcm,apns"`
+	Account     string            `json:"account" doc:"FCM: the project; APNs: team and key id"`
+	State       string            `json:"state" enum:"ok,slow,down,paused,probes,unusable" doc:"ok: it sends, or nothing has been sent yet; slow: the provider asked for less; down: the provider cannot be reached; paused: the provider says that the credential or set-up is wrong; probes: a pause is over and one message tries; unusable: the credential cannot be read"`
+	Reason      string            `json:"reason,omitempty" doc:"The provider's own code"`
+	Status      int               `json:"status,omitempty" doc:"HTTP status of the provider's answer"`
+	Since       time.Time         `json:"since,omitzero" doc:"Since when nothing has passed"`
+	Until       time.Time         `json:"until,omitzero" doc:"When it is tried again"`
+	Platforms   []ChannelPlatform `json:"platforms,omitempty" nullable:"false" doc:"Platforms that are paused alone, while the credential sends to the others"`
+	Live        ChannelQueue      `json:"live" doc:"Of moments"`
+	Bulk        ChannelQueue      `json:"bulk" doc:"Of imports, schedules and API calls"`
+	InFlight    int               `json:"in_flight" doc:"Attempts under way"`
+	RatePerS    float64           `json:"rate_per_s,omitempty" doc:"What it may send; absent: without limit"`
+	SentPerS    float64           `json:"sent_per_s" doc:"What it has sent lately"`
+	LastError   string            `json:"last_error,omitempty" doc:"What the provider last said other than yes, since the server started"`
+	LastErrorAt time.Time         `json:"last_error_at,omitzero"`
+	// Alert is made by the API.
+	Alert string `json:"alert,omitempty" doc:"What somebody must do; absent: nothing"`
+}
+
+// ChannelPlatform is a platform that a credential does not reach just now.
+type ChannelPlatform struct {
+	Platform string    `json:"platform" enum:"android,ios,web"`
+	Reason   string    `json:"reason,omitempty"`
+	Status   int       `json:"status,omitempty"`
+	Since    time.Time `json:"since,omitzero"`
+	Until    time.Time `json:"until,omitzero"`
+}
+
+// ChannelQueue is what waits.
+type ChannelQueue struct {
+	Waiting int       `json:"waiting"`
+	Oldest  time.Time `json:"oldest,omitzero" doc:"Since when the one that is due the longest waits; absent: none is due"`
 }
 
 // TestSend is one push to one phone, of which nothing but the answer is kept.

@@ -10,6 +10,7 @@ import (
 	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/places"
 	"github.com/footfall-engage/footfall/server/rules"
+	"github.com/footfall-engage/footfall/server/tokens"
 )
 
 // The types named …Doc describe in the document what the vocabulary (engage) reads
@@ -20,6 +21,13 @@ import (
 func newRegistry() huma.Registry {
 	r := huma.NewMapRegistry("#/components/schemas/", func(t reflect.Type, hint string) string {
 		name := huma.DefaultSchemaNamer(t, hint)
+		of := t
+		for of.Kind() == reflect.Slice || of.Kind() == reflect.Pointer {
+			of = of.Elem()
+		}
+		if of.PkgPath() == reflect.TypeFor[tokens.Report]().PkgPath() {
+			name = "Token" + name // places have reports, too
+		}
 		if short, ok := strings.CutSuffix(name, "Body"); ok {
 			return short + "Input"
 		}

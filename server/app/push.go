@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/footfall-engage/footfall/server/catalog"
 	"github.com/footfall-engage/footfall/server/deliver"
 	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/partition"
 )
 
 // pushes is the push side of the server as the API sees it.
@@ -35,9 +37,9 @@ func (p pushes) Test(ctx context.Context, t *api.TestSend) (*api.TestOutcome, er
 	}
 	m := deliver.PushOf(&t.Send, dev)
 	m.DryRun = t.DryRun
-	start := time.Now() //nolint:forbidigo // how long a provider takes
+	start := time.Now()
 	out, err := sender.Send(ctx, m)
-	took := time.Since(start) //nolint:forbidigo // how long a provider takes
+	took := time.Since(start)
 	if err != nil {
 		return nil, notSent(ctx, err)
 	}
@@ -49,6 +51,76 @@ func (p pushes) Test(ctx context.Context, t *api.TestSend) (*api.TestOutcome, er
 		Ambiguous: out.Ambiguous, Environment: out.Environment, Scope: string(out.Scope), RetryAfterS: out.RetryAfter.Seconds(),
 		GoneSince: out.GoneSince, Raw: out.Raw, Took: took,
 	}, nil
+}
+
+// Channels implements api.Push.
+func (p pushes) Channels(ctx context.Context, workspace string) ([]api.Channel, error) {
+	known, err := p.a.deliver.Credentials(ctx)
+	if err != nil {
+		return nil, err
+	}
+	type name struct {
+		provider   channels.Provider
+		credential string
+	}
+	by := make(map[name]*deliver.CredentialStatus, len(known))
+	for i := range known {
+		by[name{known[i].Provider, known[i].Credential}] = &known[i]
+	}
+	out := []api.Channel{}
+	for _, app := range p.a.catalog.Now().Apps(workspace) {
+		for _, provider := range []channels.Provider{channels.APNs, channels.FCM} {
+			c := api.Channel{App: app.ID, Provider: string(provider), State: api.ChannelOK}
+			switch {
+			case provider == channels.APNs && app.APNs != nil:
+				c.Account = app.APNs.TeamID + "/" + app.APNs.KeyID
+			case provider == channels.FCM && app.FCM != nil:
+				c.Account = app.FCM.ProjectID
+			default:
+				continue
+			}
+			_, credential, err := p.a.senders.Sender(ctx, workspace, app.ID, c.Provider)
+			if err != nil { // what it says may quote the credential; the log has it when something is sent
+				c.State, c.Reason = api.ChannelUnusable, "it cannot be read"
+			} else if s := by[name{provider, credential}]; s != nil {
+				describe(&c, s)
+			}
+			out = append(out, c)
+		}
+	}
+	return out, nil
+}
+
+// ImportTokens implements api.Push.
+func (p pushes) ImportTokens(ctx context.Context, workspace string, all []engage.TokenImport) error {
+	by := map[*partition.Partition][]engage.Entry{}
+	for i := range all {
+		key := engage.InstallKey(workspace, all[i].Install)
+		body, err := json.Marshal(&all[i])
+		if err != nil {
+			return fmt.Errorf("encode token_import: %w", err)
+		}
+		to := p.a.router.inOf(key)
+		by[to] = append(by[to], engage.Entry{Kind: engage.KindTokenImport, Key: key, Body: body})
+	}
+	for _, to := range p.a.router.in {
+		if es := by[to]; len(es) > 0 {
+			if err := to.Append(ctx, es); err != nil {
+				return busy(err)
+			}
+		}
+	}
+	return nil
+}
+
+// describe puts what deliver knows of a credential into what the API shows.
+func describe(c *api.Channel, s *deliver.CredentialStatus) {
+	c.State, c.Reason, c.Status, c.Since, c.Until = string(s.State), s.Reason, s.Status, s.Since, s.Until
+	for _, x := range s.Platforms {
+		c.Platforms = append(c.Platforms, api.ChannelPlatform{Platform: x.Platform, Reason: x.Reason, Status: x.Status, Since: x.Since, Until: x.Until})
+	}
+	c.Live, c.Bulk = api.ChannelQueue(s.Live), api.ChannelQueue(s.Bulk)
+	c.InFlight, c.RatePerS, c.SentPerS, c.LastError, c.LastErrorAt = s.InFlight, s.Rate, s.PerS, s.LastError, s.LastErrorAt
 }
 
 // testDevice is the phone that is tried: of the install, or made up around a token.

@@ -48,6 +48,8 @@ function start() {
   $("weather").hidden = true;
   view.fitted = true;
   running++;
+  channelsAt = 0;
+  $("alerts").hidden = true;
   poll(running);
 }
 async function ask(path) {
@@ -64,6 +66,7 @@ async function poll(run) {
     if (run !== running) return;
     state.failures = 0;
     take(live, decisions);
+    await takeChannels(run);
     await takeHeat(run);
   } catch (e) {
     if (run !== running) return;
@@ -72,6 +75,23 @@ async function poll(run) {
     setStatus("bad", e.status ? e.message : "the server does not answer");
   }
   timer = setTimeout(() => poll(run), document.hidden ? 5000 : Math.min(POLL_MS * 2 ** Math.min(state.failures, 4), 15000));
+}
+// Push credentials that somebody must look at.
+const CHANNELS_MS = 10000;
+let channelsAt = 0;
+async function takeChannels(run) {
+  if (Date.now() - channelsAt < CHANNELS_MS) return;
+  const { items } = await ask("/api/v1/channels");
+  if (run !== running) return;
+  channelsAt = Date.now();
+  const wrong = items.filter((c) => c.alert);
+  $("alerts").hidden = wrong.length === 0;
+  $("alerts").replaceChildren(...wrong.map((c) => {
+    const li = el("li");
+    const waiting = c.live.waiting + c.bulk.waiting;
+    li.append(el("b", "", `${c.app} · ${c.provider} ${c.state}`), ` ${c.alert}.` + (waiting ? ` ${count(waiting)} waiting.` : ""));
+    return li;
+  }));
 }
 document.addEventListener("visibilitychange", () => { if (!document.hidden && state.key) poll(running); });
 

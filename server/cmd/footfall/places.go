@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -172,26 +171,21 @@ func (c *cli) tellImport(answer io.Reader, keep string) (err error) {
 		out = f
 	}
 	told := 0
-	var last []byte
-	lines := bufio.NewScanner(answer)
-	lines.Buffer(nil, 8<<20)
-	for lines.Scan() {
-		if last != nil {
-			if _, err := out.Write(append(last, '\n')); err != nil {
-				return err
-			}
-			var row places.RowReport
-			if err := json.Unmarshal(last, &row); err != nil {
-				return fmt.Errorf("the server's report: %w", err)
-			}
-			if told++; told <= maxTold {
-				c.tellRow(row)
-			}
+	last, err := eachButLast(answer, func(line []byte) error {
+		if _, err := out.Write(append(line, '\n')); err != nil {
+			return err
 		}
-		last = append([]byte(nil), lines.Bytes()...)
-	}
-	if err := lines.Err(); err != nil {
-		return fmt.Errorf("the server's report: %w", err)
+		var row places.RowReport
+		if err := json.Unmarshal(line, &row); err != nil {
+			return fmt.Errorf("the server's report: %w", err)
+		}
+		if told++; told <= maxTold {
+			c.tellRow(row)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	var r places.Report
 	if err := json.Unmarshal(last, &r); err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net/url"
 	"text/tabwriter"
 	"time"
 
@@ -48,7 +47,7 @@ When the cause is mended, retry appends it again.`,
 		if err != nil {
 			return err
 		}
-		if err := r.call(cmd.Context(), "POST", "/api/v1/quarantine/"+url.PathEscape(args[0])+"/retry", nil, nil); err != nil {
+		if err := r.call(cmd.Context(), "POST", "/api/v1/quarantine/retry", map[string]string{"id": args[0]}, nil); err != nil {
 			return err
 		}
 		fmt.Fprintln(c.errs, "appended again:", args[0])

@@ -1,0 +1,153 @@
+package app_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/footfall-engage/footfall/channels/fcm/fcmsim"
+	"github.com/footfall-engage/footfall/sdkproto/client"
+	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
+	"github.com/footfall-engage/footfall/server/engage"
+)
+
+// pushDevice is what the API shows of a person's phone.
+type pushDevice struct {
+	Install string
+	Push    *struct{ Provider, Environment, Dead string }
+}
+
+// device of a person, as committed.
+func (s *story) device(profile, install string) (pushDevice, bool) {
+	s.t.Helper()
+	if err := s.app.Flush(s.t.Context()); err != nil {
+		s.t.Fatal(err)
+	}
+	var p struct{ Devices []pushDevice }
+	s.must("GET", "/api/v1/people/"+profile, nil, &p)
+	for _, d := range p.Devices {
+		if d.Install == install {
+			return d, true
+		}
+	}
+	return pushDevice{}, false
+}
+
+func TestATestSendReachesThePhoneAndCountsNowhere(t *testing.T) {
+	s := newStory(t)
+	s.place("cafe", cafe)
+	s.campaign("rainy-day", nil)
+	ada := s.phone("ada", "android", nil).agree().background()
+	fay := s.phone("fay", "android", func(o *client.Options) { o.PushTarget.Token = fcmsim.Token("unregistered", "fay") }).agree().background()
+	ben := s.phone("i-ben", "ios", nil).agree().background()
+	s.settle()
+	if err := s.app.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	type answer struct {
+		Outcome, Reason, Raw, Title, Words, Provider string
+		Status                                       int
+	}
+	var a answer
+	s.must("POST", "/api/v1/apps/android/test-send", map[string]any{"install": ada.install, "campaign": "rainy-day"}, &a)
+	if a.Outcome != "accepted" || a.Status != 200 || a.Provider != "fcm" || !strings.Contains(a.Raw, "messages/") {
+		t.Errorf("to Ada: %+v", a)
+	}
+	s.eventually("the test reaches Ada", func() bool { return len(s.pushesTo(ada)) == 1 })
+	s.must("POST", "/api/v1/apps/android/test-send", map[string]any{"install": ada.install, "campaign": "rainy-day", "dry_run": true}, &a)
+	if a.Outcome != "accepted" {
+		t.Errorf("dry: %+v", a)
+	}
+	s.must("POST", "/api/v1/apps/ios/test-send", map[string]any{"install": ben.install, "content": map[string]any{"title": "Hi {{ device.platform }}"}}, &a)
+	if a.Outcome != "accepted" || a.Title != "Hi ios" || a.Provider != "apns" {
+		t.Errorf("to Ben: %+v", a)
+	}
+	s.must("POST", "/api/v1/apps/android/test-send", map[string]any{"install": fay.install, "content": map[string]any{"title": "Hi"}}, &a)
+	if a.Outcome != "token_gone" || a.Reason != "UNREGISTERED" || a.Status != 404 || !strings.Contains(a.Raw, "UNREGISTERED") || a.Words == "" {
+		t.Errorf("to Fay: %+v", a)
+	}
+	s.eventually("her token is known dead", func() bool {
+		s.settle()
+		d, _ := s.device(fay.profile, fay.install)
+		return d.Push != nil && d.Push.Dead == "UNREGISTERED"
+	})
+	if n := len(s.pushesTo(ada)); n != 1 {
+		t.Errorf("Ada got %d pushes, also of the dry run", n)
+	}
+	var results struct {
+		Totals struct{ Decided, Accepted int64 }
+	}
+	s.must("GET", "/api/v1/campaigns/rainy-day/results", nil, &results)
+	if results.Totals.Decided != 0 || results.Totals.Accepted != 0 {
+		t.Errorf("the results count tests: %+v", results.Totals)
+	}
+}
+
+// One phone changes hands: the app is installed anew, and the provider gives the same
+// token. What is for the person before must not come to it.
+func TestATokenOfAnotherInstallMoves(t *testing.T) {
+	s := newStory(t)
+	s.place("cafe", cafe)
+	s.campaign("rainy-day", nil)
+	ada := s.phone("ada", "android", nil).agree().likes("fashion").background()
+	s.settle()
+	s.clock.Advance(time.Minute)
+	bob := s.phone("bob", "android", func(o *client.Options) { o.PushTarget.Token = ada.token }).agree().likes("fashion").background()
+	s.eventually("Ada's token is Bob's", func() bool {
+		s.settle()
+		d, _ := s.device(ada.profile, ada.install)
+		return d.Push != nil && d.Push.Dead == engage.TokenMoved
+	})
+	if d, _ := s.device(bob.profile, bob.install); d.Push == nil || d.Push.Dead != "" {
+		t.Errorf("Bob's is %+v", d.Push)
+	}
+	ada.at(cafe, 10).post()
+	s.eventually("Ada's message waits in the inbox", func() bool { return s.inInbox(ada, "rainy-day", "token_dead") })
+	if got := s.pushesTo(bob); len(got) != 0 {
+		t.Errorf("Bob's phone got %v", got)
+	}
+	s.clock.Advance(time.Minute)
+	ada.SetPushTarget(&sdkpb.PushTarget{Provider: sdkpb.PushTarget_PROVIDER_FCM, Token: ada.token})
+	ada.post()
+	s.eventually("it is Ada's again", func() bool {
+		s.settle()
+		d, _ := s.device(ada.profile, ada.install)
+		e, _ := s.device(bob.profile, bob.install)
+		return d.Push != nil && d.Push.Dead == "" && e.Push != nil && e.Push.Dead == engage.TokenMoved
+	})
+}
+
+// What the API and the live page say of credentials is deliver's word.
+func TestAPausedCredentialIsShown(t *testing.T) {
+	s := newStory(t)
+	s.place("cafe", cafe)
+	s.campaign("rainy-day", nil)
+	team, _, p8 := s.apns.Key()
+	var made struct{ Key string }
+	s.must("POST", "/api/v1/apps", map[string]any{
+		"id": "tablet", "name": "Tablet", "platform": "ios", "bundle_id": "com.example.shop",
+		"apns": map[string]any{"team_id": team, "key_id": "REVOKED123", "private_key": string(p8)},
+	}, &made)
+	ben := s.phone("i-ben", "ios", func(o *client.Options) { o.AppKey = made.Key }).agree().likes("fashion").background()
+	type answer struct {
+		Items []struct {
+			App, Provider, Account, State, Reason, Alert string
+			Live                                         struct{ Waiting int }
+		}
+		Alerts int
+	}
+	var a answer
+	s.must("GET", "/api/v1/channels", nil, &a)
+	if len(a.Items) != 3 || a.Alerts != 0 || a.Items[0].App != "android" || a.Items[0].Provider != "fcm" || a.Items[2].Account != team+"/REVOKED123" || a.Items[2].State != "ok" {
+		t.Fatalf("at first: %+v", a)
+	}
+	ben.at(cafe, 10).post()
+	s.eventually("the credential is paused, and the message waits", func() bool {
+		s.must("GET", "/api/v1/channels", nil, &a)
+		c := a.Items[2]
+		return c.State == "paused" && c.Reason == "InvalidProviderToken" && c.Live.Waiting == 1 && c.Alert != "" && a.Alerts == 1
+	})
+	if a.Items[1].State != "ok" {
+		t.Errorf("another app's credential is %s", a.Items[1].State)
+	}
+}
