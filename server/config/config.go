@@ -242,13 +242,6 @@ type APNs struct {
 	RootCAFile string
 }
 
-// Default is the configuration of a server that nobody configured: everything
-// embedded, on the loopback.
-func Default() Config {
-	return Config{
-		DataDir:       "data",
-		Listen:        "127.0.0.1:8080",
-		Durability:    Process,
 // Webhooks says whom webhooks may call, and what is kept for those that do not answer.
 type Webhooks struct {
 	// AllowNetworks may be called though they are not public, and by plain http:
@@ -263,6 +256,13 @@ type Webhooks struct {
 	InFlight   int // calls under way, of each webhook
 }
 
+// Default is the configuration of a server that nobody configured: everything
+// embedded, on the loopback.
+func Default() Config {
+	return Config{
+		DataDir:       "data",
+		Listen:        "127.0.0.1:8080",
+		Durability:    Process,
 		GCPercent:     100,
 		Workspace:     "default",
 		RetentionDays: 7,
@@ -273,6 +273,7 @@ type Webhooks struct {
 		Weather:       Weather{Provider: MetNorway},
 		Live:          Live{MaxAgeS: 900, HeatMin: 5},
 		Limits:        Limits{Sessions: 100_000, RegistrationsPerS: 10, Posts: 256, InstallItemsPerS: 200, AppItemsPerS: 100_000},
+		Webhooks:      Webhooks{TimeoutS: 15, MaxAgeS: 86_400, DeadDays: 30, MaxQueued: 100_000, InFlight: 4},
 	}
 }
 
@@ -280,7 +281,6 @@ type Webhooks struct {
 func (c *Config) KeyFile() string {
 	if c.Secrets.KeyFile != "" {
 		return c.Secrets.KeyFile
-		Webhooks:      Webhooks{TimeoutS: 15, MaxAgeS: 86_400, DeadDays: 30, MaxQueued: 100_000, InFlight: 4},
 	}
 	return filepath.Join(c.DataDir, "secret.key")
 }

@@ -85,8 +85,6 @@ func (c *Config) bindings() []binding {
 		{"providers.apns.production_url", &c.Providers.APNs.ProductionURL, "Replaces Apple's production address, for tests and relays."},
 		{"providers.apns.sandbox_url", &c.Providers.APNs.SandboxURL, "Replaces Apple's sandbox address, for tests and relays."},
 		{"providers.apns.root_ca_file", &c.Providers.APNs.RootCAFile, "PEM file of the authorities to trust for these addresses instead of the system's."},
-	}
-}
 
 		{"webhooks.allow_networks", &c.Webhooks.AllowNetworks, `Networks and addresses, with commas between, that webhooks may call though they are not public, and by plain http: "10.1.0.0/16,127.0.0.1". Empty: webhooks go to public addresses by https alone.`},
 		{"webhooks.root_ca_file", &c.Webhooks.RootCAFile, "PEM file of authorities to trust besides the system's."},
@@ -95,6 +93,8 @@ func (c *Config) bindings() []binding {
 		{"webhooks.dead_days", &c.Webhooks.DeadDays, "Days that dead letters are kept, 1 to 365."},
 		{"webhooks.max_queued", &c.Webhooks.MaxQueued, "Events that may wait for one webhook, 100 to 10000000, and dead letters it may have. What comes beyond is a dead letter; what is dead beyond is dropped and counted."},
 		{"webhooks.in_flight", &c.Webhooks.InFlight, "Calls under way to one webhook, 1 to 64."},
+	}
+}
 
 // Settings lists what can be set, in the order of the example.
 func Settings() []Setting {
