@@ -11,7 +11,7 @@
 // # What the outcomes rest on
 //
 // Apple says BadDeviceToken also of a good token of the other environment. The
-// other one is then asked once; if the token lives there, Outcome.Environment says
+// other one is then asked once (also when the key is not for the first); if the token lives there, Outcome.Environment says
 // so, and whoever keeps the targets should remember it, because every push would
 // ask twice otherwise. TokenGone is not proof of an uninstalled app (Apple blurs
 // it on purpose); GoneSince tells whether a later registration is newer.
@@ -167,7 +167,7 @@ func (s *Sender) enter() bool {
 // Send makes one attempt. Within it the request is repeated only where Apple
 // certainly did not act on it: a refused stream, a connection that was told to
 // go away, once when the provider token had expired, and once in the other
-// environment when this one does not know the token.
+// environment when this one does not know the token or the key is not for it.
 func (s *Sender) Send(ctx context.Context, m channels.Message) (channels.Outcome, error) {
 	if err := ctx.Err(); err != nil {
 		return channels.Outcome{}, fmt.Errorf("nothing was sent: %w", err)
@@ -198,7 +198,8 @@ func (s *Sender) Send(ctx context.Context, m channels.Message) (channels.Outcome
 	if err != nil {
 		return channels.Outcome{}, err
 	}
-	if out.Reason == apns2.ReasonBadDeviceToken {
+	switch out.Reason {
+	case apns2.ReasonBadDeviceToken, reasonBadEnvironmentKeyID, reasonBadEnvironmentKey:
 		if other, p := s.team.other(env); p != nil {
 			if out, err = s.second(ctx, limited, other, p, n, out); err != nil {
 				return channels.Outcome{}, err
@@ -249,7 +250,7 @@ func (s *Sender) attempt(ctx, limited context.Context, pool *h2conn.Pool, n *apn
 	}
 }
 
-// second asks the other environment about a token that the first calls bad. Only
+// second asks the other environment when the first does not take the token. Only
 // an answer about the token changes the verdict; where none can be had, the
 // attempt is to be repeated.
 func (s *Sender) second(ctx, limited context.Context, env string, pool *h2conn.Pool, n *apns2.Notification, first channels.Outcome) (channels.Outcome, error) {

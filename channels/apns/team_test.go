@@ -186,3 +186,25 @@ func TestWhatAPhoneSaysOfItselfStopsNobodyElse(t *testing.T) {
 		t.Error(out, err)
 	}
 }
+
+func TestAKeyOfTheSandboxAloneFindsItsTokensThere(t *testing.T) {
+	production, sandbox := start(t, apnssim.Options{}), start(t, apnssim.Options{Sandbox: true})
+	p8, err := production.AddKey(apnssim.ProviderKey{Team: "DEVTEAM001", ID: "SANDBOXKEY", Environment: apnssim.Sandbox})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sandbox.Share(production)
+	s := sender(t, production, func(o *apns.Options) {
+		o.TeamID, o.KeyID, o.PrivateKeyPEM, o.SandboxURL = "DEVTEAM001", "SANDBOXKEY", p8, sandbox.URL()
+		production.RootCAs().AppendCertsFromPEM(sandbox.CertificatePEM())
+	})
+	token := apnssim.Token("ok", "x")
+	if out, err := s.Send(t.Context(), message(token)); err != nil || out.Kind != channels.Accepted || out.Environment != apns.Sandbox {
+		t.Errorf("%+v %v", out, err)
+	}
+	// What is not of the sandbox needs another key: a person must act.
+	sandbox.Forget(token)
+	if out, err := s.Send(t.Context(), message(token)); err != nil || out.Kind != channels.Misconfigured || out.Reason != "BadEnvironmentKeyInToken" || out.Environment != "" {
+		t.Errorf("%+v %v", out, err)
+	}
+}

@@ -51,11 +51,13 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math"
 	"math/big"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -114,10 +116,13 @@ type Request struct {
 
 // Options configure a Server. The zero value works.
 type Options struct {
-	Addr    string   // empty means 127.0.0.1 on a free port
-	Sandbox bool     // the server is of the sandbox environment: answers have apns-unique-id
-	Topics  []string // bundle ids; empty means any
-	Seed    uint64   // of all chance: latencies, shares of faults, ids that Apple makes up
+	Addr string // empty means 127.0.0.1 on a free port
+	// StateAddr is where State is served, over plain HTTP, to whoever can reach it;
+	// empty means nowhere. Port 0 is a free one.
+	StateAddr string
+	Sandbox   bool     // the server is of the sandbox environment: answers have apns-unique-id
+	Topics    []string // bundle ids; empty means any
+	Seed      uint64   // of all chance: latencies, shares of faults, ids that Apple makes up
 	// Latency is before a request is looked at: always that long, or with LatencyP99
 	// log-normal with Latency as the median and LatencyP99 as the 99th percentile.
 	Latency        time.Duration
@@ -172,6 +177,8 @@ type Server struct {
 	faults  faults
 	devices devices
 	metrics *metrics
+	state   *http.Server // nil without Options.StateAddr
+	stateAt string
 
 	luck sync.Mutex
 	rand *rand.Rand // under luck
@@ -233,6 +240,12 @@ func Start(o Options) (*Server, error) {
 	if _, err := s.AddKey(ProviderKey{Team: teamID, ID: keyID}); err != nil {
 		_ = ln.Close()
 		return nil, err
+	}
+	if o.StateAddr != "" {
+		if err := s.serveState(); err != nil {
+			_ = ln.Close()
+			return nil, err
+		}
 	}
 	s.wg.Go(s.serve)
 	return s, nil
@@ -298,6 +311,9 @@ func (s *Server) Close() error {
 	conns := s.open()
 	s.mu.Unlock()
 	err := s.ln.Close()
+	if s.state != nil {
+		err = errors.Join(err, s.state.Close())
+	}
 	for _, c := range conns {
 		c.close()
 	}

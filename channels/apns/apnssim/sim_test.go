@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
@@ -342,17 +341,17 @@ func TestBroadcastsReachTheSubscribersOfAChannel(t *testing.T) {
 }
 
 func TestStateAPI(t *testing.T) {
-	sim := start(t, apnssim.Options{})
+	sim := start(t, apnssim.Options{StateAddr: "127.0.0.1:0"})
 	c := client(t, sim, nil)
-	api := httptest.NewServer(sim.State())
-	defer api.Close()
+	web := &http.Client{Transport: new(http.Transport)}
+	defer web.CloseIdleConnections()
 	call := func(method, path, body string, into any) int {
 		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), method, api.URL+path, strings.NewReader(body))
+		req, err := http.NewRequestWithContext(t.Context(), method, sim.StateURL()+path, strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}
-		resp, err := api.Client().Do(req)
+		resp, err := web.Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,7 +1,10 @@
 package apnssim
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
+	"net"
 	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -91,6 +94,21 @@ func (s *Server) State() http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
 	return mux
 }
+
+// serveState starts to serve State.
+func (s *Server) serveState() error {
+	ln, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", s.opts.StateAddr)
+	if err != nil {
+		return fmt.Errorf("listen for the state API: %w", err)
+	}
+	s.stateAt = "http://" + ln.Addr().String()
+	s.state = &http.Server{Handler: s.State(), ReadHeaderTimeout: handshakeTimeout}
+	s.wg.Go(func() { _ = s.state.Serve(ln) }) // ends with Close
+	return nil
+}
+
+// StateURL is where State is served; empty without Options.StateAddr.
+func (s *Server) StateURL() string { return s.stateAt }
 
 func emptyNotNull[T any](list []T) []T {
 	if list == nil {
