@@ -1,18 +1,23 @@
 package app
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/footfall-engage/footfall/server/clock"
 	"github.com/footfall-engage/footfall/server/deliver"
 	"github.com/footfall-engage/footfall/server/store"
+	"github.com/footfall-engage/footfall/server/store/sqlite"
 )
 
 // ledger keeps deliveries and inboxes in the hot store.
@@ -23,6 +28,18 @@ import (
 // "inbox", put on its version; what a message in it says is "<profile>/<delivery>",
 // which is written once. Builds until issue 4 wrote these alone.
 type ledger struct{ hot store.Store }
+
+// OpenLedger opens a ledger of its own in a folder, in SQLite as the server has it:
+// for measurements. close closes it.
+func OpenLedger(ctx context.Context, dir string) (l deliver.Ledger, close func() error, err error) {
+	s, err := sqlite.Open(ctx, sqlite.Options{
+		Path: filepath.Join(dir, "hot.db"), Collections: hotCollections(), Durability: sqlite.DurabilityProcess, Now: clock.System{}.Now,
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("open ledger: %w", err)
+	}
+	return ledger{s}, s.Close, nil
+}
 
 func deliveryKey(workspace, id string) store.Key {
 	return store.Key{Workspace: store.System, ID: workspace + "/" + id}
@@ -37,18 +54,50 @@ type inboxDoc struct {
 
 func record(d store.Doc) (deliver.Record, error) {
 	ws, id, _ := strings.Cut(d.ID, "/")
-	var head struct {
-		Lane  string `json:"lane"`
-		DueUS int64  `json:"due_us"`
-	}
-	if err := json.Unmarshal(d.Body, &head); err != nil {
-		return deliver.Record{}, fmt.Errorf("decode delivery %s: %w", id, err)
+	var head recordHead
+	if !head.peek(d.Body) {
+		if err := json.Unmarshal(d.Body, &head); err != nil {
+			return deliver.Record{}, fmt.Errorf("decode delivery %s: %w", id, err)
+		}
 	}
 	r := deliver.Record{Workspace: ws, ID: id, Version: d.Version, Lane: head.Lane, Expires: d.Expires, Body: d.Body}
 	if head.Lane != "" {
 		r.Due = time.UnixMicro(head.DueUS).UTC()
 	}
 	return r, nil
+}
+
+// recordHead is of a record what the ledger needs.
+type recordHead struct {
+	Lane  string `json:"lane"`
+	DueUS int64  `json:"due_us"`
+}
+
+// peek reads the head where it stands as deliver writes it, at the beginning:
+// {"v":1,"lane":"…","due_us":…,. It reports false, and has read nothing, where it does not.
+func (h *recordHead) peek(body []byte) bool {
+	rest, ok := bytes.CutPrefix(body, []byte(`{"v":1,"lane":"`))
+	if !ok {
+		return false
+	}
+	end := bytes.IndexByte(rest, '"')
+	if end < 0 || bytes.IndexByte(rest[:end], '\\') >= 0 {
+		return false
+	}
+	number, ok := bytes.CutPrefix(rest[end:], []byte(`","due_us":`))
+	if !ok {
+		return false
+	}
+	digits := bytes.IndexByte(number, ',')
+	if digits < 0 {
+		return false
+	}
+	due, err := strconv.ParseInt(string(number[:digits]), 10, 64)
+	if err != nil {
+		return false
+	}
+	h.Lane, h.DueUS = string(rest[:end]), due
+	return true
 }
 
 // Get implements deliver.Ledger.
@@ -65,25 +114,33 @@ func (l ledger) Get(ctx context.Context, workspace, id string) (deliver.Record, 
 }
 
 // Write implements deliver.Ledger: all in one batch, which is what almost always
-// happens; if one of them lost its race, each for itself.
+// happens; if one of them lost its race, in halves, until it is alone.
 func (l ledger) Write(ctx context.Context, writes []deliver.Write) ([]bool, error) {
 	won := make([]bool, len(writes))
-	err := l.apply(ctx, writes)
-	if err == nil {
-		for i := range won {
-			won[i] = true
-		}
-		return won, nil
-	}
-	if !errors.Is(err, store.ErrVersion) {
+	if err := l.write(ctx, writes, won); err != nil {
 		return nil, fmt.Errorf("write deliveries: %w", err)
 	}
-	for i := range writes {
-		if won[i], err = l.writeOne(ctx, writes[i]); err != nil {
-			return nil, fmt.Errorf("write delivery: %w", err)
-		}
-	}
 	return won, nil
+}
+
+func (l ledger) write(ctx context.Context, writes []deliver.Write, won []bool) error {
+	if len(writes) == 1 {
+		var err error
+		won[0], err = l.writeOne(ctx, writes[0])
+		return err
+	}
+	err := l.apply(ctx, writes)
+	if errors.Is(err, store.ErrVersion) {
+		half := len(writes) / 2
+		if err := l.write(ctx, writes[:half], won[:half]); err != nil {
+			return err
+		}
+		return l.write(ctx, writes[half:], won[half:])
+	}
+	for i := range won {
+		won[i] = err == nil
+	}
+	return err
 }
 
 // writeOne writes until its record has, or another has been written in its place:

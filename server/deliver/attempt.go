@@ -342,7 +342,7 @@ func (d *Deliverer) update(ctx context.Context, r *delivery, change func(*delive
 		if err := d.dead(); err != nil {
 			return err
 		}
-		won, err := d.o.Ledger.Write(ctx, []Write{{Record: rec, If: version}})
+		won, err := d.write(ctx, []Write{{Record: rec, If: version}})
 		if err != nil {
 			return fmt.Errorf("write ledger: %w", err)
 		}

@@ -197,6 +197,7 @@ type Deliverer struct {
 	clock   clock.Clock
 	metrics *metrics
 	process string // names this process in inboxes
+	group   group
 
 	mu      sync.Mutex
 	ran     bool // Run was called
@@ -456,7 +457,7 @@ func (d *Deliverer) commit(ctx context.Context, changes []*change) (won []bool, 
 	if err := d.dead(); err != nil {
 		return nil, d.abandon(changes, err)
 	}
-	if won, err = d.o.Ledger.Write(ctx, writes); err != nil {
+	if won, err = d.write(ctx, writes); err != nil {
 		return nil, d.abandon(changes, fmt.Errorf("write ledger: %w", err))
 	}
 	if err := d.fault(FaultRecorded); err != nil {

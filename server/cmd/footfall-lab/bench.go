@@ -23,7 +23,8 @@ import (
 // benchCommand is `footfall-lab bench`.
 func benchCommand() *cobra.Command {
 	c := &cobra.Command{Use: "bench", Short: "Measure parts of the server", Args: cobra.NoArgs}
-	c.AddCommand(benchLoopCommand(), benchFencesCommand(), benchNearbyCommand(), benchGatewayCommand(), benchGatewayServer(), benchBareServer(), benchLoad())
+	c.AddCommand(benchLoopCommand(), benchFencesCommand(), benchNearbyCommand(), benchGatewayCommand(), benchGatewayServer(), benchBareServer(), benchLoad(),
+		benchPushCommand(), benchPushSim(), benchPushBare(), benchPushDeliver())
 	return c
 }
 
