@@ -16,7 +16,8 @@ const (
 
 // Claim says whether the install may show the in-app message now; if not, why:
 // "unknown", "elsewhere", "late", "expired". A delivery is granted once, and when
-// Claim says so it is in the ledger and will never go as a push.
+// Claim says so it is in the ledger and will never go as a push. One that waits on the
+// phones for its moment is granted to one of them, however often that asks.
 func (d *Deliverer) Claim(ctx context.Context, workspace, install, id string) (ok bool, reason string, err error) {
 	defer func() {
 		if err == nil {
@@ -43,7 +44,8 @@ func (d *Deliverer) Claim(ctx context.Context, workspace, install, id string) (o
 		if err != nil {
 			return false, "", err
 		}
-		if r == nil || r.Offer == nil {
+		waits := r != nil && r.Boxed && held(&r.Send)
+		if r == nil || r.Offer == nil && !waits {
 			return false, claimUnknown, nil
 		}
 		owns, err := d.owns(ctx, &r.Send, install)
@@ -52,10 +54,24 @@ func (d *Deliverer) Claim(ctx context.Context, workspace, install, id string) (o
 		}
 		now := d.clock.Now()
 		switch {
-		case r.Offer.Install != install || !owns:
+		case !owns || !waits && r.Offer.Install != install:
 			return false, claimElsewhere, nil
 		case r.expired(now):
 			return false, claimExpired, nil
+		case waits && r.Claimed == install && !r.Dismissed:
+			return true, "", nil // again: the grant was lost
+		case waits && (r.Claimed != "" || r.Displayed):
+			return false, claimLate, nil
+		case waits:
+			r.Claimed = install
+			won, err := d.commit(ctx, []*change{{r: r}})
+			if err != nil {
+				return false, "", err
+			}
+			if won[0] {
+				return true, "", nil
+			}
+			continue
 		case r.State != offered || !now.Before(r.Offer.Until):
 			return false, claimLate, nil
 		}

@@ -51,6 +51,12 @@
 // higher number; no clock is asked but for what has expired. A message that was
 // displayed stays, and is read; Inbox, for phones that keep none, has the unread.
 //
+// A message with an in-app trigger goes there at once, is fetched by all of the person's
+// phones with it, and never pushed. The first phone whose moment comes claims it, which
+// is recorded; to the same phone it is granted again, so that a lost grant loses nothing,
+// and to no other. It stays inboxed until a receipt says that it was displayed, or it
+// expires. Whether it is a card besides depends on the campaign's channels.
+//
 // # Queues
 //
 // What waits for a credential has a lane per campaign. When a slot is free the lanes
@@ -405,6 +411,10 @@ func (d *Deliverer) first(ctx context.Context, s *engage.Send, owned bool) *chan
 	}
 	c := &change{r: r, owned: true}
 	if d.refuse(ctx, r, now) {
+		return c
+	}
+	if held(s) { // no 2 s: the phones fetch it, and one claims it when its moment comes
+		d.inbox(ctx, c, detailHeld, engage.ReasonNoChannel, now)
 		return c
 	}
 	if allows(s, engage.InApp) {

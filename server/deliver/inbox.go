@@ -90,8 +90,8 @@ func (d *Deliverer) announce(ctx context.Context, workspace string, x *boxing) {
 		return
 	}
 	m, err := readInboxItem(*x.item)
-	if err != nil {
-		return
+	if err != nil || m.GetKind() == sdkpb.Message_KIND_IN_APP {
+		return // what only waits for its moment is for those who keep an inbox
 	}
 	for _, install := range x.to {
 		owns, err := d.owns(ctx, &engage.Send{Workspace: workspace, Profile: x.item.Profile}, install)
@@ -136,6 +136,10 @@ func (d *Deliverer) Receipt(ctx context.Context, workspace, profile string, said
 func (d *Deliverer) receive(ctx context.Context, c *change, said engage.ReceiptItem) bool {
 	r := c.r
 	if said.State == engage.ReceiptFailed {
+		if r.Claimed != "" && r.Claimed == said.Install && !r.Displayed {
+			r.Claimed = "" // it waits for its moment on another phone, or there again
+			return true
+		}
 		if r.State != granted || r.Offer == nil || r.Offer.Install != said.Install {
 			return false
 		}
@@ -164,10 +168,14 @@ func (d *Deliverer) receive(ctx context.Context, c *change, said engage.ReceiptI
 	return true
 }
 
-// Inbox returns the messages that wait for the person, oldest first, at most 100:
-// those that are neither expired nor read. It is for phones that keep no inbox of
-// their own.
+// Inbox returns the cards that wait for the person, oldest first, at most 100: those
+// that are neither expired nor read. It is for phones that keep no inbox of their own.
 func (d *Deliverer) Inbox(ctx context.Context, workspace, profile string) ([]*sdkpb.Message, error) {
+	all, err := d.unread(ctx, workspace, profile)
+	return slices.DeleteFunc(all, func(m *sdkpb.Message) bool { return m.GetKind() == sdkpb.Message_KIND_IN_APP }), err
+}
+
+func (d *Deliverer) unread(ctx context.Context, workspace, profile string) ([]*sdkpb.Message, error) {
 	for range inboxTries {
 		state, err := d.o.Ledger.Inbox(ctx, workspace, profile)
 		if err != nil {

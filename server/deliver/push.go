@@ -24,6 +24,7 @@ const (
 	detailSilentBudget = "silent_budget" // devices have been sent as many silent messages as they may be
 	detailNotDisplayed = "not_displayed" // a phone was granted, and did not say that it has shown it
 	detailNotShown     = "not_shown"     // a phone was granted, and says that it could not
+	detailHeld         = "held"          // it waits for its moment on the person's phones
 )
 
 // progress orders the details by how far a device came.
@@ -255,7 +256,7 @@ func (d *Deliverer) push(ctx context.Context, c *change, now time.Time, fair boo
 // where the campaign has no inbox.
 func (d *Deliverer) inbox(ctx context.Context, c *change, detail string, otherwise engage.Reason, now time.Time) {
 	r := c.r
-	if !allows(&r.Send, engage.Inbox) {
+	if !allows(&r.Send, engage.Inbox) && !held(&r.Send) {
 		r.finish(engage.DeliveryOutcome{State: engage.DeliveryFailed, Reason: otherwise, Detail: detail}, now)
 		return
 	}
@@ -270,6 +271,9 @@ func (d *Deliverer) inbox(ctx context.Context, c *change, detail string, otherwi
 		c.box.to = append(c.box.to, dev.Install)
 	}
 	r.State, r.Boxed = inboxed, true
+	if !item.Expires.Equal(r.Send.ExpiresAt) {
+		r.BoxedUntil = item.Expires
+	}
 	r.Send.Devices, r.Send.Data = nil, nil
 	r.tell(engage.DeliveryOutcome{State: engage.DeliveryInboxed, Channel: string(engage.Inbox), Detail: detail}, now)
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/footfall-engage/footfall/channels"
-	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
 	"github.com/footfall-engage/footfall/server/engage"
 )
 
@@ -59,7 +58,11 @@ type delivery struct {
 	Displayed bool                    `json:"displayed,omitempty"` // a phone has said so
 	Boxed     bool                    `json:"boxed,omitempty"`     // it was put into the inbox
 	Dismissed bool                    `json:"dismissed,omitempty"` // a phone has said so
-	UpdatedAt time.Time               `json:"updated_at"`
+	// BoxedUntil is when the inbox forgets it; zero: with the message, or it was never there.
+	BoxedUntil time.Time `json:"boxed_until,omitzero"`
+	// Claimed is the install that was granted a message which waits for its moment.
+	Claimed   string    `json:"claimed,omitempty"`
+	UpdatedAt time.Time `json:"updated_at"`
 
 	version int64 // in the ledger; 0 for none
 }
@@ -177,8 +180,11 @@ func (d *delivery) record() (Record, error) {
 		r.Due = d.due()
 	} else {
 		r.Expires = d.UpdatedAt.Add(keepDone)
-		if d.Send.ExpiresAt.After(r.Expires) {
-			r.Expires = d.Send.ExpiresAt
+		// What is in the inbox can be read, or claimed, until it is gone there.
+		for _, until := range []time.Time{d.Send.ExpiresAt, d.BoxedUntil} {
+			if until.After(r.Expires) {
+				r.Expires = until
+			}
 		}
 	}
 	return r, nil
@@ -215,77 +221,4 @@ func readRecord(r Record) (*delivery, error) {
 	}
 	d.version = r.Version
 	return &d, nil
-}
-
-// boxed is the body of an InboxItem.
-type boxed struct {
-	V        int               `json:"v"`
-	Campaign string            `json:"campaign"`
-	Title    string            `json:"title"`
-	Body     string            `json:"body"`
-	DeepLink string            `json:"deep_link,omitempty"`
-	ImageURL string            `json:"image_url,omitempty"`
-	Data     map[string]string `json:"data,omitempty"`
-	SentMS   int64             `json:"sent_ms,omitempty"` // when it was decided; absent in items of earlier builds
-}
-
-func (d *delivery) inboxItem(now time.Time) (*InboxItem, error) {
-	s := &d.Send
-	body, err := json.Marshal(boxed{inboxV1, s.Campaign, s.Title, s.Body, s.DeepLink, s.ImageURL, s.Data, sentMS(s)})
-	if err != nil {
-		return nil, fmt.Errorf("encode inbox item %s: %w", s.Delivery, err)
-	}
-	return &InboxItem{
-		Workspace: s.Workspace, Profile: s.Profile, Delivery: s.Delivery,
-		At: time.UnixMicro(ceilMicro(now)).UTC(), Expires: s.ExpiresAt, Body: body,
-	}, nil
-}
-
-// readInboxItem is the message that an item of any version so far holds.
-func readInboxItem(it InboxItem) (*sdkpb.Message, error) {
-	var b boxed
-	if err := json.Unmarshal(it.Body, &b); err != nil {
-		return nil, fmt.Errorf("inbox item %s: %w", it.Delivery, err)
-	}
-	if b.V != inboxV1 {
-		return nil, fmt.Errorf("inbox item %s: version %d", it.Delivery, b.V)
-	}
-	if b.SentMS == 0 {
-		b.SentMS = it.At.UnixMilli()
-	}
-	return &sdkpb.Message{
-		MessageId: it.Delivery, Kind: sdkpb.Message_KIND_INBOX, Title: b.Title, Body: b.Body,
-		DeepLink: b.DeepLink, ImageUrl: b.ImageURL, Data: b.Data,
-		ExpiresMs: it.Expires.UnixMilli(), CampaignId: b.Campaign, SentMs: b.SentMS,
-	}, nil
-}
-
-func inAppMessage(s *engage.Send) *sdkpb.Message {
-	return &sdkpb.Message{
-		MessageId: s.Delivery, Kind: sdkpb.Message_KIND_IN_APP, Title: s.Title, Body: s.Body,
-		DeepLink: s.DeepLink, ImageUrl: s.ImageURL, Data: s.Data,
-		ExpiresMs: s.ExpiresAt.UnixMilli(), CampaignId: s.Campaign, SentMs: sentMS(s),
-	}
-}
-
-// sentMS is when the message was made, by whatever way it goes; 0 when a send of an
-// earlier build does not say.
-func sentMS(s *engage.Send) int64 {
-	if s.DecidedAt.IsZero() {
-		return 0
-	}
-	return s.DecidedAt.UnixMilli()
-}
-
-func pushMessage(d *delivery, dev *engage.Device) channels.Message {
-	s := &d.Send
-	return channels.Message{
-		AttemptID: engage.AttemptID(s.Delivery, dev.Install), DeliveryID: s.Delivery, CampaignID: s.Campaign,
-		Target: channels.Target{
-			Provider: channels.Provider(dev.Push.Provider), Token: channels.Token(dev.Push.Token.Reveal()),
-			Environment: dev.Push.Environment, Topic: dev.Push.Topic,
-		},
-		Title: s.Title, Body: s.Body, DeepLink: s.DeepLink, ImageURL: s.ImageURL, Data: s.Data,
-		ExpiresAt: s.ExpiresAt, HighPrio: true,
-	}
 }

@@ -117,6 +117,53 @@ func TestAnInboxIsToldByCursor(t *testing.T) {
 	})
 }
 
+// What only waits for its moment goes to who can wait, by whatever way is asked.
+func TestMessagesThatWaitAreForSDKsThatKnowThem(t *testing.T) {
+	bothCodecs(t, func(t *testing.T, codec sdkproto.Codec) {
+		w := newWorld(t, ingest.Limits{})
+		waits := letter("waits")
+		waits.message.Kind, waits.message.Trigger = sdkpb.Message_KIND_IN_APP, &sdkpb.Trigger{Event: "cart"}
+		both := letter("both")
+		both.message.Trigger = &sdkpb.Trigger{Event: "cart"}
+		w.deliveries.post(waits, both)
+		for n, test := range []struct {
+			caps []string
+			want string
+		}{
+			{[]string{sdkproto.CapInbox}, "full +both c2"},
+			{[]string{sdkproto.CapInbox, sdkproto.CapTriggers}, "full +waits +both c2"},
+		} {
+			id := fmt.Sprintf("phone-0000%d", n+1)
+			w.installs.known[id] = ingest.Install{}
+			m := w.modern(id, codec, test.caps...)
+			m.open(func(h *sdkpb.Hello) { h.InboxCursor = new("") })
+			if f := m.next(); inboxOf(f.Inbox) != test.want {
+				t.Errorf("%v: after hello: %v", test.caps, f)
+			}
+			m.send(&sdkpb.Frame{Id: 7, InboxSync: &sdkpb.InboxSync{}})
+			if f := m.next(); inboxOf(f.Inbox) != test.want {
+				t.Errorf("%v: asked: %v", test.caps, f)
+			}
+			h := hello(id + "-post")
+			h.Caps, h.InboxCursor = test.caps, new("")
+			reply, _ := w.post(sdkproto.PathInstall, h, nil)
+			if inboxOf(reply.GetInbox()) != test.want {
+				t.Errorf("%v: registered: %v", test.caps, reply)
+			}
+			head := auth(id+"-post", reply.GetHelloOk().GetNewDeviceToken())
+			head[sdkproto.HeaderCaps] = strings.Join(test.caps, ",")
+			b := batch()
+			b.InboxCursor = new("")
+			if reply, _ := w.post(sdkproto.PathBatch, b, head); inboxOf(reply.GetInbox()) != test.want {
+				t.Errorf("%v: posted: %v", test.caps, reply)
+			}
+			if reply, _ := w.get(sdkproto.PathInbox+"?cursor=", "", head); inboxOf(reply.GetInbox()) != test.want {
+				t.Errorf("%v: GET: %v", test.caps, reply)
+			}
+		}
+	})
+}
+
 // Many changes at once are told together, a large inbox in pieces, and what could
 // not be asked for is told later.
 func TestChangesOfAnInboxAreToldTogether(t *testing.T) {

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -108,15 +109,24 @@ func (g *Gateway) mayAsk(in *install, cost int, field string) *sdkproto.Error {
 
 // inboxSince asks the ledger, for the person whose the install is when it answers: who
 // tells the answer on a socket says whose it is (number.whose), since a logout may
-// come in between.
-func (g *Gateway) inboxSince(ctx context.Context, in *install, cursor string, limit int) (x *sdkpb.Inbox, whose *string, err error) {
+// come in between. What the phone's SDK could not read is left out.
+func (g *Gateway) inboxSince(ctx context.Context, in *install, c caps, cursor string, limit int) (x *sdkpb.Inbox, whose *string, err error) {
 	for {
 		whose = in.profile.Load()
 		x, err = g.o.Deliveries.InboxSince(ctx, in.key.workspace, in.key.install, cursor, limit)
 		if err != nil || in.profile.Load() == whose {
-			return x, whose, wrap("inbox", err)
+			return c.readable(x), whose, wrap("inbox", err)
 		}
 	}
+}
+
+// readable leaves out what only waits for its moment, which an SDK that cannot wait
+// would take for a card.
+func (c caps) readable(x *sdkpb.Inbox) *sdkpb.Inbox {
+	if x != nil && !c.triggers {
+		x.Messages = slices.DeleteFunc(x.Messages, func(m *sdkpb.Message) bool { return m.GetKind() == sdkpb.Message_KIND_IN_APP })
+	}
+	return x
 }
 
 // waiting are the messages that wait for who keeps no inbox, as inboxSince.
@@ -157,7 +167,7 @@ func (s *session) inboxSync(re uint64, cursor string) {
 	s.mail.mu.Lock()
 	defer s.mail.mu.Unlock()
 	for {
-		x, whose, err := s.g.inboxSince(ctx, s.in, cursor, maxInboxFrame)
+		x, whose, err := s.g.inboxSince(ctx, s.in, s.caps, cursor, maxInboxFrame)
 		if err != nil {
 			s.complain(re, s.g.answer(ctx, err, "inbox"))
 			return
@@ -180,7 +190,7 @@ func (s *session) tellChanges(ctx context.Context) (ok bool) {
 		return true
 	}
 	for {
-		x, whose, err := s.g.inboxSince(ctx, s.in, s.mail.cursor, maxInboxFrame)
+		x, whose, err := s.g.inboxSince(ctx, s.in, s.caps, s.mail.cursor, maxInboxFrame)
 		if err != nil {
 			s.g.inboxFailed(ctx, s.in, err)
 			return false
@@ -251,7 +261,7 @@ func (g *Gateway) inboxFailed(ctx context.Context, in *install, err error) {
 // cursor, else the messages that wait for an SDK that does not.
 func (g *Gateway) encloseInbox(ctx context.Context, reply *sdkpb.BatchReply, in *install, c caps, cursor *string) {
 	if cursor != nil {
-		x, _, err := g.inboxSince(ctx, in, *cursor, maxInboxBytes)
+		x, _, err := g.inboxSince(ctx, in, c, *cursor, maxInboxBytes)
 		if err != nil {
 			g.inboxFailed(ctx, in, err)
 		} else if changes(x) {

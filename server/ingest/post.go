@@ -249,7 +249,7 @@ func (g *Gateway) getInbox(ctx context.Context, r *http.Request, _ sdkproto.Code
 		return nil, err
 	}
 	defer g.installs.release(in)
-	x, _, err := g.inboxSince(ctx, in, cursor, maxInboxBytes)
+	x, _, err := g.inboxSince(ctx, in, capsOfHeader(r.Header.Get(sdkproto.HeaderCaps)), cursor, maxInboxBytes)
 	if err != nil {
 		return nil, err
 	}

@@ -31,7 +31,7 @@ const (
 )
 
 // caps are the capabilities of an SDK that the gateway knows.
-type caps struct{ bubble, beacons, resume, inbox, config, goaway bool }
+type caps struct{ bubble, beacons, resume, inbox, config, goaway, triggers bool }
 
 // watching are those that matter to what is watched.
 func (c caps) watching() caps { return caps{bubble: c.bubble, beacons: c.beacons} }
@@ -52,6 +52,8 @@ func capsOf(said []string) caps {
 			c.config = true
 		case sdkproto.CapGoaway:
 			c.goaway = true
+		case sdkproto.CapTriggers:
+			c.triggers = true
 		}
 	}
 	return c
@@ -78,6 +80,7 @@ func (c caps) names() []string {
 		{c.inbox, sdkproto.CapInbox},
 		{c.config, sdkproto.CapConfig},
 		{c.goaway, sdkproto.CapGoaway},
+		{c.triggers, sdkproto.CapTriggers},
 	} {
 		if x.said {
 			out = append(out, x.name)
