@@ -86,6 +86,7 @@ func TestSecretsOfAppsAreSealedAndNeverComeBack(t *testing.T) {
 
 	// The service account may also come as the file's text.
 	create(`{"id":"text","name":"x","platform":"android","fcm":{"project_id":"p","service_account":` + quoted(t, account) + `}}`).want(201)
+	create(`{"id":"server","name":"x","platform":"android","fcm":{"project_id":"p"}}`).want(201) // by the server's own credential
 	for field, bad := range map[string]string{
 		"fcm.service_account": `"fcm":{"project_id":"p","service_account":{"client_email":"a-secret"}}`,
 		"apns.private_key":    `"bundle_id":"b","apns":{"team_id":"t","key_id":"k","private_key":"a-secret"}`,

@@ -45,7 +45,7 @@ type appBody struct {
 
 type fcmBody struct {
 	ProjectID      string          `json:"project_id"`
-	ServiceAccount json.RawMessage `json:"service_account" writeOnly:"true" doc:"The service account's JSON file, as an object or as its text"`
+	ServiceAccount json.RawMessage `json:"service_account,omitempty" writeOnly:"true" doc:"The service account's JSON file, as an object or as its text. Absent: the server's own of the project, which its configuration must have (providers.fcm)"`
 }
 
 type apnsBody struct {
@@ -114,11 +114,14 @@ func (s *server) createApp(ctx context.Context, who caller, in *bodyInput) (*ver
 		}
 	}
 	if b.FCM != nil {
-		account, err := serviceAccount(b.FCM.ServiceAccount)
-		if err != nil {
-			return nil, engage.At("fcm.service_account", err)
+		a.FCM = &catalog.FCM{ProjectID: b.FCM.ProjectID}
+		if len(b.FCM.ServiceAccount) > 0 {
+			account, err := serviceAccount(b.FCM.ServiceAccount)
+			if err != nil {
+				return nil, engage.At("fcm.service_account", err)
+			}
+			a.FCM.ServiceAccount = s.o.Sealer.Seal(account)
 		}
-		a.FCM = &catalog.FCM{ProjectID: b.FCM.ProjectID, ServiceAccount: s.o.Sealer.Seal(account)}
 	}
 	if b.APNs != nil {
 		if err := checkP8(b.APNs.PrivateKey.Reveal()); err != nil {

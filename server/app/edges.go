@@ -17,7 +17,7 @@ import (
 // openEdges wires what faces the world: push providers, phones, the API.
 func (a *App) openEdges(places *configs[*situate.Config]) error {
 	var err error
-	if a.senders, err = newSenders(a.catalog, a.sealer, a.o.Config.Providers, a.o.Clock, a.log); err != nil {
+	if a.senders, err = newSenders(a.catalog, a.sealer, &a.o.Config, a.o.Clock, a.log); err != nil {
 		return err
 	}
 	// Phones reach deliver by the gateway, and deliver reaches phones by the

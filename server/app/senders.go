@@ -28,6 +28,10 @@ type senders struct {
 	clock     clock.Clock
 	log       *slog.Logger
 	teams     apns.Shared // whose apps have one team and key use the same connections
+	// accounts are FCM's service accounts that are not in the store, for the apps of
+	// the workspace that may use them.
+	accounts  fcm.Credentials
+	workspace string
 
 	mu   sync.Mutex
 	made map[senderKey]*sender
@@ -39,6 +43,22 @@ type sender struct {
 	of pushCredential // that it was made from
 	channels.Sender
 	close func() error
+}
+
+// Pushes that the senders can have under way: their connections by nine tenths of the
+// streams that the providers allow.
+const (
+	fcmSlots  = 4 * 90
+	apnsSlots = 2 * 900
+)
+
+// Capacity is how many pushes the sender can have under way: more would wait in it,
+// where a live one cannot overtake one of the bulk lane.
+func (s *sender) Capacity() int {
+	if s.of.apns.TeamID != "" {
+		return apnsSlots
+	}
+	return fcmSlots
 }
 
 // pushCredential is what a sender depends on of an app: what else is changed there
@@ -60,8 +80,22 @@ func credentialOf(app *catalog.App, provider string) pushCredential {
 	}
 }
 
-func newSenders(c *catalog.Catalog, s *catalog.Sealer, p config.Providers, clk clock.Clock, log *slog.Logger) (*senders, error) {
-	x := &senders{catalog: c, sealer: s, providers: p, clock: clk, log: log, made: map[senderKey]*sender{}}
+func newSenders(c *catalog.Catalog, s *catalog.Sealer, conf *config.Config, clk clock.Clock, log *slog.Logger) (*senders, error) {
+	p := conf.Providers
+	x := &senders{
+		catalog: c, sealer: s, providers: p, clock: clk, log: log, made: map[senderKey]*sender{},
+		accounts: fcm.Credentials{}, workspace: conf.Workspace,
+	}
+	if p.FCM.CredentialsFile != "" {
+		if err := x.accounts.AddFile(p.FCM.CredentialsFile); err != nil {
+			return nil, engage.At("providers.fcm.credentials_file", err)
+		}
+	}
+	if text := p.FCM.Credentials.Reveal(); text != "" {
+		if err := x.accounts.Add([]byte(text)); err != nil {
+			return nil, engage.At("providers.fcm.credentials", err)
+		}
+	}
 	if p.APNs.RootCAFile != "" {
 		pem, err := os.ReadFile(p.APNs.RootCAFile)
 		if err != nil {
@@ -111,12 +145,12 @@ func (x *senders) make(app *catalog.App, provider string) (*sender, error) {
 		if app.FCM == nil {
 			return nil, engage.Errorf(engage.NotFound, "fcm", "app %q has no FCM credential", app.ID)
 		}
-		account, err := x.sealer.Open(app.FCM.ServiceAccount)
+		account, err := x.serviceAccount(app)
 		if err != nil {
 			return nil, err
 		}
 		s, err := fcm.New(fcm.Options{
-			ProjectID: app.FCM.ProjectID, CredentialsJSON: []byte(account.Reveal()),
+			ProjectID: app.FCM.ProjectID, CredentialsJSON: account,
 			Endpoint: x.providers.FCM.Endpoint, Logger: x.log, Now: x.clock.Now,
 		})
 		if err != nil {
@@ -143,6 +177,19 @@ func (x *senders) make(app *catalog.App, provider string) (*sender, error) {
 	default:
 		return nil, engage.Errorf(engage.Unsupported, "provider", "unknown push provider %q", provider)
 	}
+}
+
+// serviceAccount is the key file by which an app sends: its own from the store, else
+// the server's of its project.
+func (x *senders) serviceAccount(app *catalog.App) ([]byte, error) {
+	if app.FCM.ServiceAccount != "" {
+		own, err := x.sealer.Open(app.FCM.ServiceAccount)
+		return []byte(own.Reveal()), err
+	}
+	if b := x.accounts[app.FCM.ProjectID]; b != nil && app.Workspace == x.workspace {
+		return b, nil
+	}
+	return nil, engage.Errorf(engage.NotFound, "fcm", "app %q has no service account, and the server has none for it", app.ID)
 }
 
 func (x *senders) close() error {

@@ -79,7 +79,7 @@ type App struct {
 // FCM credential of an app.
 type FCM struct {
 	ProjectID      string `json:"project_id"`
-	ServiceAccount Sealed `json:"service_account"` // JSON
+	ServiceAccount Sealed `json:"service_account,omitempty"` // JSON; empty: the server's own of the project, from its configuration
 }
 
 // APNs credential of an app.
@@ -177,8 +177,8 @@ func (a *App) Validate() error {
 		return engage.Errorf(engage.Invalid, "platform", `must be "android", "ios" or "web", is %q`, a.Platform)
 	case !strings.HasPrefix(a.Key, "ffa_") || len(a.Key) < 12 || len(a.Key) > 100:
 		return engage.Errorf(engage.Invalid, "key", `must begin with "ffa_" and have 12 to 100 characters`)
-	case a.FCM != nil && (a.FCM.ProjectID == "" || a.FCM.ServiceAccount == ""):
-		return engage.Errorf(engage.Invalid, "fcm", "needs project_id and service_account")
+	case a.FCM != nil && a.FCM.ProjectID == "":
+		return engage.Errorf(engage.Invalid, "fcm", "needs project_id")
 	case a.APNs != nil && (a.APNs.TeamID == "" || a.APNs.KeyID == "" || a.APNs.PrivateKey == ""):
 		return engage.Errorf(engage.Invalid, "apns", "needs team_id, key_id and private_key")
 	case a.APNs != nil && a.BundleID == "":

@@ -86,6 +86,7 @@ type Config struct {
 	Secrets     Secrets
 	Providers   Providers
 	Webhooks    Webhooks
+	Push        Push
 }
 
 // Log says what is logged and how.
@@ -223,15 +224,22 @@ type Secrets struct {
 }
 
 // Providers holds addresses of push providers, to be replaced in tests and
-// behind relays. Empty means the provider's public address.
+// behind relays (empty means the provider's public address), and credentials that
+// are not in the store.
 type Providers struct {
 	FCM  FCM
 	APNs APNs
 }
 
-// FCM is the address of Firebase Cloud Messaging.
+// FCM is Firebase Cloud Messaging.
 type FCM struct {
 	Endpoint string
+	// CredentialsFile is a service account's key file, or a folder of such files, for
+	// those apps of Config.Workspace that name a project and have no service account in
+	// the store. Other workspaces do not get at it: whoever may make an app there could
+	// else send in the name of any project.
+	CredentialsFile string
+	Credentials     engage.Secret // the content of one, beside or instead of a file
 }
 
 // APNs is the address of Apple's push service.
@@ -274,6 +282,7 @@ func Default() Config {
 		Live:          Live{MaxAgeS: 900, HeatMin: 5},
 		Limits:        Limits{Sessions: 100_000, RegistrationsPerS: 10, Posts: 256, InstallItemsPerS: 200, AppItemsPerS: 100_000},
 		Webhooks:      Webhooks{TimeoutS: 15, MaxAgeS: 86_400, DeadDays: 30, MaxQueued: 100_000, InFlight: 4},
+		Push:          defaultPush(),
 	}
 }
 

@@ -34,7 +34,7 @@ func (b binding) secret() bool {
 
 // bindings is the one list of what can be set, in the order of the example.
 func (c *Config) bindings() []binding {
-	return []binding{
+	return append([]binding{
 		{"data_dir", &c.DataDir, "Folder of the embedded event log and store and of the secret key. Created when missing; relative to the working directory."},
 		{"listen", &c.Listen, "host:port of the HTTP server. The default answers only to this machine; put a TLS proxy in front before you open it."},
 		{"public_url", &c.PublicURL, `Address under which phones and browsers reach the server, such as "https://engage.example.com". It changes no answer: https:// here says that something in front ends TLS, and silences the warning that an open server would send positions and keys in the clear.`},
@@ -82,6 +82,8 @@ func (c *Config) bindings() []binding {
 		{"secrets.key", &c.Secrets.Key, "The key itself, base64 of 32 bytes, instead of a file."},
 
 		{"providers.fcm.endpoint", &c.Providers.FCM.Endpoint, "Replaces the public address of Firebase Cloud Messaging, for tests and relays."},
+		{"providers.fcm.credentials_file", &c.Providers.FCM.CredentialsFile, "Key file of a Google service account, or a folder of such files (*.json), one for each project, read at the start. Apps of the first workspace that name the project, and have no service account in the store, send with it."},
+		{"providers.fcm.credentials", &c.Providers.FCM.Credentials, "The content of such a key file, of one more project or instead of a file."},
 		{"providers.apns.production_url", &c.Providers.APNs.ProductionURL, "Replaces Apple's production address, for tests and relays."},
 		{"providers.apns.sandbox_url", &c.Providers.APNs.SandboxURL, "Replaces Apple's sandbox address, for tests and relays."},
 		{"providers.apns.root_ca_file", &c.Providers.APNs.RootCAFile, "PEM file of the authorities to trust for these addresses instead of the system's."},
@@ -93,7 +95,7 @@ func (c *Config) bindings() []binding {
 		{"webhooks.dead_days", &c.Webhooks.DeadDays, "Days that dead letters are kept, 1 to 365."},
 		{"webhooks.max_queued", &c.Webhooks.MaxQueued, "Events that may wait for one webhook, 100 to 10000000, and dead letters it may have. What comes beyond is a dead letter; what is dead beyond is dropped and counted."},
 		{"webhooks.in_flight", &c.Webhooks.InFlight, "Calls under way to one webhook, 1 to 64."},
-	}
+	}, c.Push.bindings()...)
 }
 
 // Settings lists what can be set, in the order of the example.
