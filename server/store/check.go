@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -105,7 +106,7 @@ func checkBody(body []byte, opaque bool) string {
 		return ""
 	case !startsObject(body) || !utf8.Valid(body) || !json.Valid(body):
 		return "is not a JSON object"
-	case depth(body) > MaxDepth:
+	case opens(body) > MaxDepth && depth(body) > MaxDepth:
 		return fmt.Sprintf("is nested deeper than %d", MaxDepth)
 	}
 	return ""
@@ -121,6 +122,10 @@ func startsObject(body []byte) bool {
 	}
 	return false
 }
+
+// opens is how many objects and arrays JSON has at most: it is no deeper. That is sooner
+// found than its depth.
+func opens(body []byte) int { return bytes.Count(body, []byte{'{'}) + bytes.Count(body, []byte{'['}) }
 
 // depth of valid JSON.
 func depth(body []byte) int {
