@@ -1,6 +1,7 @@
 package geo
 
 import (
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -360,7 +361,15 @@ func (t Track) LogValue() slog.Value { return slog.StringValue("redacted") }
 func (f TrackFix) LogValue() slog.Value { return slog.StringValue("redacted") }
 
 // MarshalJSON is Bytes in base64.
-func (t Track) MarshalJSON() ([]byte, error) { return json.Marshal(t.Bytes()) }
+func (t Track) MarshalJSON() ([]byte, error) { return t.AppendJSON(nil), nil }
+
+// AppendJSON appends what MarshalJSON writes.
+func (t Track) AppendJSON(b []byte) []byte {
+	if t.n == 0 {
+		return append(b, "null"...)
+	}
+	return append(base64.StdEncoding.AppendEncode(append(b, '"'), t.Bytes()), '"')
+}
 
 // UnmarshalJSON reads what MarshalJSON wrote, or Pack's bytes in base64.
 func (t *Track) UnmarshalJSON(text []byte) error {

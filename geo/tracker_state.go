@@ -2,12 +2,14 @@ package geo
 
 import (
 	"cmp"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -25,11 +27,97 @@ type trackerJSON struct {
 }
 
 // MarshalJSON writes the state: a JSON object with its version in "v".
-func (t Tracker) MarshalJSON() ([]byte, error) {
-	return json.Marshal(trackerJSON{
-		V: trackerVersion, Newest: t.newest, Through: t.through, Settled: t.settled, Live: t.live,
-		Window: packClues(t.window), Known: t.known,
-	})
+func (t Tracker) MarshalJSON() ([]byte, error) { return t.AppendJSON(nil) }
+
+// AppendJSON appends what MarshalJSON writes: what encoding/json makes of a trackerJSON,
+// without what it takes to find that out. A state is written again and again.
+func (t *Tracker) AppendJSON(b []byte) ([]byte, error) {
+	b = append(b, `{"v":`...)
+	b = strconv.AppendInt(b, trackerVersion, 10)
+	b = appendNumber(b, "newest", t.newest)
+	b = appendNumber(b, "through", t.through)
+	var err error
+	if b, err = t.settled.appendJSON(append(b, `,"settled":`...)); err != nil {
+		return nil, err
+	}
+	if b, err = t.live.appendJSON(append(b, `,"live":`...)); err != nil {
+		return nil, err
+	}
+	if len(t.window) > 0 {
+		var room [512]byte
+		b = append(b, `,"window":"`...)
+		b = base64.StdEncoding.AppendEncode(b, packClues(room[:0], t.window))
+		b = append(b, '"')
+	}
+	if len(t.known) > 0 {
+		if b, err = appendAny(b, `,"known":`, t.known); err != nil {
+			return nil, err
+		}
+	}
+	return append(b, '}'), nil
+}
+
+// appendNumber appends a member that is left out when it is zero.
+func appendNumber(b []byte, name string, v int64) []byte {
+	if v == 0 {
+		return b
+	}
+	b = append(append(append(b, `,"`...), name...), `":`...)
+	return strconv.AppendInt(b, v, 10)
+}
+
+func appendAny(b []byte, name string, v any) ([]byte, error) {
+	text, err := json.Marshal(v)
+	return append(append(b, name...), text...), err
+}
+
+func (m *moment) appendJSON(b []byte) ([]byte, error) {
+	first := len(b)
+	var err error
+	if len(m.In) > 0 {
+		if b, err = appendAny(b, `,"in":`, m.In); err != nil {
+			return nil, err
+		}
+	}
+	if len(m.Stays) > 0 {
+		if b, err = appendAny(b, `,"stays":`, m.Stays); err != nil {
+			return nil, err
+		}
+	}
+	if m.Fix != (sample{}) {
+		b = m.Fix.appendJSON(append(b, `,"fix":`...))
+	}
+	if m.Suspect != (sample{}) {
+		b = m.Suspect.appendJSON(append(b, `,"suspect":`...))
+	}
+	if len(b) == first {
+		return append(b, "{}"...), nil
+	}
+	b[first] = '{' // the comma of the first
+	return append(b, '}'), nil
+}
+
+func (s *sample) appendJSON(b []byte) []byte {
+	b = strconv.AppendInt(append(b, `{"at":`...), s.At, 10)
+	b = appendFloat(append(b, `,"pos":{"lat":`...), s.Pos.Lat)
+	b = appendFloat(append(b, `,"lng":`...), s.Pos.Lng)
+	b = appendFloat(append(b, `},"acc":`...), s.Acc)
+	return append(appendNumber(b, "first", s.First), '}')
+}
+
+// appendFloat appends a number, which is one, as encoding/json writes it: like ES6, with
+// an exponent only where it is far from 1, of as few digits as tell it.
+func appendFloat(b []byte, v float64) []byte {
+	format := byte('f')
+	if abs := math.Abs(v); abs != 0 && (abs < 1e-6 || abs >= 1e21) {
+		format = 'e'
+	}
+	b = strconv.AppendFloat(b, v, format, -1, 64)
+	if n := len(b); format == 'e' && n >= 4 && b[n-4] == 'e' && b[n-3] == '-' && b[n-2] == '0' {
+		b[n-2] = b[n-1] // e-09 is e-9
+		b = b[:n-1]
+	}
+	return b
 }
 
 // UnmarshalJSON reads what MarshalJSON of any version so far wrote. Errors: of JSON,
@@ -57,10 +145,9 @@ const (
 	clueNextSeq = 1 << 7 // seq is one more than before
 )
 
-// packClues writes evidence one after another: what it is, the step in time, seq,
+// packClues appends evidence one after another: what it is, the step in time, seq,
 // then position and accuracy as steps, and the fence. A fix takes about 10 bytes.
-func packClues(window []clue) []byte {
-	var b []byte
+func packClues(b []byte, window []clue) []byte {
 	var last clue
 	for i := range window {
 		c := &window[i]

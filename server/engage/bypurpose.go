@@ -96,10 +96,15 @@ func (x ByPurpose[V]) Map() map[Purpose]V {
 
 // MarshalJSON implements json.Marshaler; nil is null.
 func (x ByPurpose[V]) MarshalJSON() ([]byte, error) {
+	return x.AppendJSON(make([]byte, 0, 4+96*len(x)))
+}
+
+// AppendJSON appends what MarshalJSON writes.
+func (x ByPurpose[V]) AppendJSON(b []byte) ([]byte, error) {
 	if x == nil {
-		return []byte("null"), nil
+		return append(b, "null"...), nil
 	}
-	b := append(make([]byte, 0, 2+96*len(x)), '{')
+	b = append(b, '{')
 	for i := range x {
 		if i > 0 {
 			b = append(b, ',')

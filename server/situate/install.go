@@ -95,6 +95,9 @@ func (in *Install) CloneOver(old engage.State) engage.State {
 	}
 	accepted, tracker := c.Accepted, c.Tracker
 	*c = *in
+	if accepted == nil { // it is written as [] of every clone, whatever the memory
+		accepted = make(Intervals, 0, len(in.Accepted)+1)
+	}
 	c.Accepted = append(accepted[:0], in.Accepted...)
 	in.Tracker.CloneOver(&tracker)
 	c.Tracker = tracker
@@ -132,9 +135,6 @@ func (in *Install) setConsent(p engage.Purpose, c engage.Consent, seq uint64) bo
 
 // forgetSince has a consent stand since the answer in force.
 func (in *Install) forgetSince(p engage.Purpose) { in.Since = in.Since.Without(p) }
-
-// Encode implements engage.State.
-func (in *Install) Encode() ([]byte, error) { return json.Marshal(in) }
 
 // installV1 is what version 1 kept of visits.
 type installV1 struct {

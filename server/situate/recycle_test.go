@@ -75,6 +75,9 @@ func TestStatesInOldMemoryAreTheSame(t *testing.T) {
 				entry(uint64(2000+i), time.Duration(i)*sec, &sdkpb.Item{Logout: &sdkpb.Logout{}}))
 		}
 	}
+	quiet := session(t, 0) // two sessions, and no item
+	quiet.Key = engage.InstallKey(ws, "quiet")
+	mixed = append(append([]engage.Entry{quiet}, mixed...), quiet)
 	run := func(p *phone) string {
 		for _, e := range mixed {
 			// Refused ones are part of it: what they left must not be seen.
