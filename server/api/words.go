@@ -492,7 +492,13 @@ func timelineWords(e *engage.TimelineEntry, placeName func(string) string) strin
 	case engage.KindDevice:
 		return "The phone or its permissions changed"
 	case engage.KindDeviceGone:
+		var gone engage.DeviceGone
+		if json.Unmarshal(e.Data, &gone) == nil && gone.Reason != "logout" {
+			return "The phone is known as another by now"
+		}
 		return "The person logged out of the app on this phone"
+	case engage.KindYield:
+		return "An app says that the identifier is another person's, whom only a file had here"
 	case engage.KindClaimed:
 		return "The app named a user without proof"
 	case engage.KindTraits:

@@ -1,6 +1,8 @@
 package app_test
 
 import (
+	"encoding/json"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -150,4 +152,77 @@ func TestAPausedCredentialIsShown(t *testing.T) {
 	if a.Items[1].State != "ok" {
 		t.Errorf("another app's credential is %s", a.Items[1].State)
 	}
+}
+
+// A token that was collected elsewhere is its user's until the app speaks for itself.
+func TestAnImportedTokenIsItsUsersUntilTheAppSpeaks(t *testing.T) {
+	s := newStory(t)
+	token := fcmsim.Token("", "ada")
+	file := "user_id,token,last_seen\nada," + token + "," + s.clock.Now().Add(-48*time.Hour).Format(time.RFC3339) + "\n,,\n"
+	importing := func() (r struct{ Taken, Refused int }) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+"/api/v1/apps/android/push-tokens", strings.NewReader(file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+s.key)
+		req.Header.Set("Content-Type", "text/csv")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = resp.Body.Close() }()
+		if err := json.NewDecoder(resp.Body).Decode(&r); err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatal(resp.Status, err)
+		}
+		return r
+	}
+	type person struct {
+		ID          string
+		Identifiers []string
+		Devices     []pushDevice
+	}
+	who := func(id string) (p person) {
+		t.Helper()
+		s.settle()
+		if err := s.app.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if s.call("GET", "/api/v1/people/"+id, nil, &p) != http.StatusOK {
+			return person{}
+		}
+		return p
+	}
+	for range 2 { // twice is once
+		if r := importing(); r.Taken != 1 || r.Refused != 1 {
+			t.Fatalf("report %+v", r)
+		}
+		s.eventually("Ada has a phone", func() bool {
+			p := who("user_id:ada")
+			return len(p.Devices) == 1 && p.Devices[0].Push != nil && p.Devices[0].Push.Provider == "fcm"
+		})
+	}
+	made := who("user_id:ada").Devices[0].Install
+	var a struct{ Outcome string }
+	s.must("POST", "/api/v1/apps/android/test-send", map[string]any{"install": made, "content": map[string]any{"title": "Hello"}}, &a)
+	if a.Outcome != "accepted" {
+		t.Errorf("to the imported token: %s", a.Outcome)
+	}
+	ada := s.phone("ada", "android", nil).agree().background()
+	s.eventually("the made-up phone ends", func() bool { return len(who("user_id:ada").Devices) == 0 })
+	if d := who(ada.profile).Devices; len(d) != 1 || d[0].Push == nil || d[0].Push.Dead != "" {
+		t.Errorf("the app's phone: %+v", d)
+	}
+	ada.identify("ada").post()
+	s.eventually("the app's word of its user counts", func() bool {
+		p := who("user_id:ada")
+		return p.ID == ada.profile && len(p.Devices) == 1 && p.Devices[0].Install == ada.install
+	})
+	if r := importing(); r.Taken != 1 { // the file comes once more, after the app
+		t.Fatalf("report %+v", r)
+	}
+	s.eventually("nothing of it is left", func() bool {
+		p := who("user_id:ada")
+		return len(p.Devices) == 1 && p.Devices[0].Install == ada.install && p.Devices[0].Push.Dead == ""
+	})
 }

@@ -120,6 +120,8 @@ func (m Machine) Apply(tx engage.Tx, e engage.Entry) error {
 		return s.onOutcome()
 	case engage.KindReceipt:
 		return s.onReceipt()
+	case engage.KindYield:
+		return s.yield()
 	}
 	s.p.Seen(e.At)
 	switch e.Kind {

@@ -153,9 +153,10 @@ func (p *Person) forget(now time.Time) {
 
 // Binding is the state of an identifier: key "<workspace>/d:<identifier>".
 type Binding struct {
-	V       int       `json:"v"` // 1
-	Profile string    `json:"profile"`
-	At      time.Time `json:"at"`
+	V        int       `json:"v"` // 1
+	Profile  string    `json:"profile"`
+	At       time.Time `json:"at"`
+	Imported bool      `json:"imported,omitempty"` // a file said so, and no app has
 }
 
 func (b *Binding) version() int { return b.V }
@@ -171,7 +172,8 @@ func (b *Binding) Encode() ([]byte, error) { return json.Marshal(b) }
 
 // identify binds an identifier to a profile, at the identifier's owner. One that
 // belongs to another profile is refused until merges are built; the refusal
-// stands in the timeline of the profile that asked.
+// stands in the timeline of the profile that asked. What a file has bound yields to
+// the word of an app: its profile gives its phones away.
 func identify(tx engage.Tx, e engage.Entry) error {
 	var id engage.Identify
 	if err := read(e, &id); err != nil {
@@ -185,9 +187,21 @@ func identify(tx engage.Tx, e engage.Entry) error {
 		return err
 	}
 	kind := engage.KindBound
+	bound := &Binding{V: 1, Profile: id.Profile, At: e.At, Imported: id.Imported}
 	if st == nil {
-		tx.Put(e.Key, &Binding{V: 1, Profile: id.Profile, At: e.At})
-	} else if b := st.(*Binding); b.Profile != id.Profile { //nolint:forcetypeassert // Decode gives nothing else for this key
+		tx.Put(e.Key, bound)
+	} else if b := st.(*Binding); b.Imported && !id.Imported { //nolint:forcetypeassert // Decode gives nothing else for this key
+		tx.Put(e.Key, bound)
+		if b.Profile != id.Profile {
+			body, err := json.Marshal(id)
+			if err != nil {
+				return err
+			}
+			tx.Emit("act", engage.Entry{
+				Kind: engage.KindYield, Key: engage.ProfileKey(e.Workspace(), b.Profile), Occurred: e.Occurred, Body: body,
+			})
+		}
+	} else if b.Profile != id.Profile {
 		kind = engage.KindBindRefused
 		id.Code = engage.MergeUnsupported
 	}
@@ -199,6 +213,24 @@ func identify(tx engage.Tx, e engage.Entry) error {
 		Kind: kind, Key: engage.ProfileKey(e.Workspace(), id.Profile), Occurred: e.Occurred, Body: body,
 	})
 	return nil
+}
+
+// yield gives the phones of a person whom only a file knew to the profile that an app
+// has proven to be theirs. What is a phone of an app by now stays: situate knows.
+func (s *step) yield() error {
+	var id engage.Identify
+	if err := read(s.e, &id); err != nil {
+		return err
+	}
+	s.p.Unbind(id.Identifier)
+	body, err := json.Marshal(engage.GiveInstall{From: s.p.ID, To: id.Profile})
+	if err != nil {
+		return err
+	}
+	for _, d := range s.p.DevicesByUse() {
+		s.tx.Emit("in", engage.Entry{Kind: engage.KindGiveInstall, Key: engage.InstallKey(s.ws, d.Install), Body: body})
+	}
+	return s.timeline(id.Install, id)
 }
 
 // claimed notes what an app says of its user without proof, on a profile of whom

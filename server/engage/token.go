@@ -10,6 +10,11 @@ import (
 const (
 	KindTokenClaim  Kind = "token_claim"  // JSON TokenClaim; at the token's key
 	KindTokenImport Kind = "token_import" // JSON TokenImport; at the install's key
+	KindGiveInstall Kind = "give_install" // JSON GiveInstall; at the install's key
+
+	// KindYield is one of ACT: an app has said who has an identifier that a file had
+	// given to the profile. JSON Identify; at the profile's key.
+	KindYield Kind = "yield"
 )
 
 // TokenMoved is the reason for which a token is dead to an install after another
@@ -50,6 +55,13 @@ type TokenImport struct {
 	Profile    string     `json:"profile,omitempty"`    // that Identifier is bound to already
 	// Notifications is the OS's permission as Device has it.
 	Notifications string `json:"notification_permission"`
+}
+
+// GiveInstall gives an install that was made up for an imported token to whom the app
+// says its user is.
+type GiveInstall struct {
+	From string `json:"from"` // profiles
+	To   string `json:"to"`
 }
 
 // ImportedInstall is the id of the install that is made up for an imported token of

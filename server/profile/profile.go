@@ -172,6 +172,13 @@ func (p *Profile) Bind(identifier string) {
 	}
 }
 
+// Unbind forgets an identifier, which is another profile's.
+func (p *Profile) Unbind(identifier string) {
+	if i, found := slices.BinarySearch(p.Identifiers, identifier); found {
+		p.Identifiers = slices.Delete(slices.Clone(p.Identifiers), i, i+1)
+	}
+}
+
 // Consented reports whether the person agreed to a purpose.
 func (p *Profile) Consented(purpose engage.Purpose) bool {
 	c, _ := p.Consents.Of(purpose)

@@ -322,3 +322,19 @@ func (s *step) belong(t *engage.TokenImport) error {
 		Identifier: t.Identifier, Profile: profile, Install: s.in.Install, Proven: true, Imported: true,
 	})
 }
+
+// given gives a made-up install to the profile that an app says its user has.
+func (s *step) given() error {
+	var g engage.GiveInstall
+	if err := json.Unmarshal(s.e.Body, &g); err != nil {
+		return fmt.Errorf("give_install: %w", err)
+	}
+	if !s.in.Imported || s.in.Profile != g.From || g.To == "" {
+		return nil // an app speaks for it by now, or it is another's
+	}
+	if err := s.forward(engage.KindDeviceGone, engage.DeviceGone{Install: s.in.Install, Reason: "imported"}); err != nil {
+		return err
+	}
+	s.in.Profile, s.profile = g.To, g.To
+	return s.forward(engage.KindDevice, s.in.Device)
+}

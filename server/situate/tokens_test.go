@@ -416,4 +416,24 @@ func TestImportedTokens(t *testing.T) {
 			t.Errorf("it is %s's", in.Profile)
 		}
 	})
+	t.Run("is given to whom the app says its user is", func(t *testing.T) {
+		f := newFamily(t)
+		f.says(engage.KindTokenImport, made, ada)
+		from := engage.ImportedProfileID(ws, "user_id:ada")
+		f.told = nil
+		for range 2 {
+			f.says(engage.KindGiveInstall, made, engage.GiveInstall{From: from, To: "0123"})
+		}
+		if got := fmt.Sprint(profiles(f, engage.KindDeviceGone), profiles(f, engage.KindDevice)); got != "[ada] [another]" {
+			t.Errorf("gone from and come to %s", got)
+		}
+		f.says(engage.KindTokenImport, "install-b", import1("install-b", "u", 10, "ada"))
+		f.hello("install-b", fcmToken("u")) // an app speaks for it
+		f.told = nil
+		f.says(engage.KindGiveInstall, "install-b", engage.GiveInstall{From: from, To: "0123"})
+		f.says(engage.KindGiveInstall, "nobody", engage.GiveInstall{From: from, To: "0123"})
+		if len(f.told) != 0 || f.device("nobody") != nil {
+			t.Errorf("told %v", f.told)
+		}
+	})
 }
