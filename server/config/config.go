@@ -86,6 +86,7 @@ type Config struct {
 	Secrets     Secrets
 	Providers   Providers
 	Webhooks    Webhooks
+	Push        Push
 }
 
 // Log says what is logged and how.
@@ -281,6 +282,7 @@ func Default() Config {
 		Live:          Live{MaxAgeS: 900, HeatMin: 5},
 		Limits:        Limits{Sessions: 100_000, RegistrationsPerS: 10, Posts: 256, InstallItemsPerS: 200, AppItemsPerS: 100_000},
 		Webhooks:      Webhooks{TimeoutS: 15, MaxAgeS: 86_400, DeadDays: 30, MaxQueued: 100_000, InFlight: 4},
+		Push:          defaultPush(),
 	}
 }
 

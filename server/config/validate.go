@@ -109,6 +109,7 @@ func (c *Config) Validate() error {
 	between("webhooks.dead_days", c.Webhooks.DeadDays, 1, 365)
 	between("webhooks.max_queued", c.Webhooks.MaxQueued, 100, 10_000_000)
 	between("webhooks.in_flight", c.Webhooks.InFlight, 1, 64)
+	c.Push.validate(between)
 	return errs.join()
 }
 
