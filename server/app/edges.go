@@ -8,6 +8,7 @@ import (
 
 	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
 	"github.com/footfall-engage/footfall/server/api"
+	"github.com/footfall-engage/footfall/server/config"
 	"github.com/footfall-engage/footfall/server/decide"
 	"github.com/footfall-engage/footfall/server/deliver"
 	"github.com/footfall-engage/footfall/server/ingest"
@@ -28,6 +29,7 @@ func (a *App) openEdges(places *configs[*situate.Config]) error {
 	if a.deliver, err = deliver.New(deliver.Options{
 		Ledger: ledger{a.hot}, Sessions: a.gateway.Sessions(), Senders: a.senders,
 		Outcomes: outcomes{a.router}, Permits: permits{a.states}, Owners: a.gateway, Clock: a.o.Clock, Logger: a.log, Metrics: a.registry,
+		MaxInFlight: a.o.Config.Push.MaxInFlight, Limits: pushLimits(&a.o.Config.Push),
 	}); err != nil {
 		return fmt.Errorf("deliver: %w", err)
 	}
@@ -45,6 +47,14 @@ func (a *App) openEdges(places *configs[*situate.Config]) error {
 		return fmt.Errorf("api: %w", err)
 	}
 	return nil
+}
+
+// pushLimits are the configured ones; those that are not are as Google documents them.
+func pushLimits(p *config.Push) *deliver.Limits {
+	l := deliver.DefaultLimits()
+	l.FCM.PerMin, l.FCM.Ramp, l.FCM.DevicePerMin, l.FCM.DevicePerHour = p.FCMPerMin, p.FCMRamp(), p.FCMDevicePerMin, p.FCMDevicePerHour
+	l.APNs.PerMin, l.SilentPerHour = p.APNsPerMin, p.SilentPerHour
+	return &l
 }
 
 // gatewayOptions are those of a gateway on this server's catalogue, log and stores.
