@@ -59,6 +59,7 @@ func New(o Options) (http.Handler, error) {
 	s.registerTokens()
 	s.registerChannels()
 	s.registerKeys()
+	s.registerWebhooks()
 	s.registerOperations()
 
 	s.registerHealth(r)
@@ -95,6 +96,7 @@ func (o *Options) check() error {
 		{"Positions", o.Positions == nil},
 		{"Nearby", o.Nearby == nil},
 		{"Operations", o.Operations == nil},
+		{"Webhooks", o.Webhooks == nil},
 		{"Push", o.Push == nil},
 		{"Ready", o.Ready == nil},
 		{"Clock", o.Clock == nil},
@@ -125,6 +127,7 @@ func humaConfig(version string) huma.Config {
 			{Name: tagPeople, Description: "Persons, what happened to them, and why they did or did not get a message"},
 			{Name: tagResults, Description: "What became of a campaign's messages"},
 			{Name: tagApps, Description: "Shopping apps that embed the SDK"},
+			{Name: tagWebhooks, Description: "Events for your own systems: visits, messages, conversions"},
 			{Name: tagOperations, Description: "For those who run the server"},
 		},
 		Components: &huma.Components{
@@ -147,6 +150,7 @@ const (
 	tagPeople     = "people"
 	tagResults    = "results"
 	tagApps       = "apps"
+	tagWebhooks   = "webhooks"
 	tagOperations = "operations"
 )
 

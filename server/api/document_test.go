@@ -186,34 +186,38 @@ func TestEveryOperationHoldsToItsRole(t *testing.T) {
 
 // samples are bodies that each operation takes.
 var samples = map[string]string{
-	"put-place":           shopJSON,
-	"import-places":       `{"type":"FeatureCollection","features":[{"type":"Feature","geometry":{"type":"Point","coordinates":[5,52]},"properties":{"place":"shop","radius":60}}]}`,
-	"put-campaign":        string(api.ExampleCampaign(api.WelcomeBack)),
-	"validate-campaign":   string(api.ExampleCampaign(api.WelcomeBack)),
-	"set-campaign-status": `{"status":"paused"}`,
-	"put-location-policy": `{"mocked":"refuse","speed":"flag","max_speed_mps":80}`,
-	"put-attributes":      `{"attributes":{"city":"string","shoe_size":"number"}}`,
-	"create-app":          `{"id":"other-app","name":"Other","platform":"ios"}`,
-	"create-key":          `{"name":"script","role":"viewer"}`,
-	"put-identity":        `{"mode":"off"}`,
-	"put-sdk-config":      `{"tracking":"efficient"}`,
-	"create-identity-key": `{"alg":"HS256"}`,
-	"import-push-tokens":  `{"user_id":"ada","token":"t","last_seen":"2026-03-01"}`,
-	"test-send":           `{"install":"phone-1","campaign":"rain"}`,
-	"retry-quarantined":   `{"id":"in/0/000001/00000000000000000007/000000"}`,
+	"put-place":             shopJSON,
+	"import-places":         `{"type":"FeatureCollection","features":[{"type":"Feature","geometry":{"type":"Point","coordinates":[5,52]},"properties":{"place":"shop","radius":60}}]}`,
+	"put-campaign":          string(api.ExampleCampaign(api.WelcomeBack)),
+	"validate-campaign":     string(api.ExampleCampaign(api.WelcomeBack)),
+	"set-campaign-status":   `{"status":"paused"}`,
+	"put-location-policy":   `{"mocked":"refuse","speed":"flag","max_speed_mps":80}`,
+	"put-attributes":        `{"attributes":{"city":"string","shoe_size":"number"}}`,
+	"create-app":            `{"id":"other-app","name":"Other","platform":"ios"}`,
+	"create-key":            `{"name":"script","role":"viewer"}`,
+	"put-identity":          `{"mode":"off"}`,
+	"put-sdk-config":        `{"tracking":"efficient"}`,
+	"create-identity-key":   `{"alg":"HS256"}`,
+	"import-push-tokens":    `{"user_id":"ada","token":"t","last_seen":"2026-03-01"}`,
+	"test-send":             `{"install":"phone-1","campaign":"rain"}`,
+	"put-webhook":           `{"url":"https://example.com/hook"}`,
+	"create-webhook-secret": `{}`,
+	"test-webhook":          `{}`,
+	"retry-dead-letters":    `{"all":true}`,
+	"retry-quarantined":     `{"id":"in/0/000001/00000000000000000007/000000"}`,
 }
 
 // print of all that a workspace has: what another one's calls must not change.
 func (s *site) print(ws string) string {
 	s.t.Helper()
 	now := s.catalog.Now()
-	b, err := json.Marshal([]any{now.Workspaces[ws], now.Places(ws), now.Campaigns(ws), now.Apps(ws), now.Keys(ws)})
+	b, err := json.Marshal([]any{now.Workspaces[ws], now.Places(ws), now.Campaigns(ws), now.Apps(ws), now.Keys(ws), now.Webhooks(ws)})
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.world.mu.Lock()
 	defer s.world.mu.Unlock()
-	return string(b) + fmt.Sprint(s.world.profiles[ws], s.world.timeline[ws], s.world.decisions[ws], s.world.tallies[ws], s.world.quarantine[ws])
+	return string(b) + fmt.Sprint(s.world.profiles[ws], s.world.timeline[ws], s.world.decisions[ws], s.world.tallies[ws], s.world.quarantine[ws], s.hooks.of(ws))
 }
 
 func TestNoOperationCrossesWorkspaces(t *testing.T) {
@@ -238,6 +242,8 @@ func TestNoOperationCrossesWorkspaces(t *testing.T) {
 			return []string{"rain"}
 		case strings.Contains(op.path, "/apps/"):
 			return []string{"app"}
+		case strings.Contains(op.path, "/webhooks/"):
+			return []string{"hook"}
 		case strings.Contains(op.path, "/keys/"):
 			return []string{s.catalog.Now().Keys(alpha)[0].ID}
 		default:
@@ -294,7 +300,7 @@ func TestExamplesOfTheDocumentCanBeSaved(t *testing.T) {
 				if strings.Contains(op.path, "/apps/") {
 					id = "app"
 				}
-				a := s.do(request{method: op.method, path: op.fill(id), body: string(x.Value), header: map[string]string{"If-None-Match": "*"}})
+				a := s.do(request{method: op.method, path: op.fill(id), role: op.Role, body: string(x.Value), header: map[string]string{"If-None-Match": "*"}})
 				if a.status != 200 && a.status != 201 && a.status != 412 { // 412: the same example stands at two media types
 					t.Errorf("%s %s: %d %s", op.OperationID, name, a.status, a.body)
 				}

@@ -42,6 +42,7 @@ var exampleSummaries = map[string]string{
 	"corner-shop":   "A shop with its hours, a fence of its own and a wider one around it, and a beacon at the door",
 	"mall":          "A mall with its outline, but for its courtyard, and all within 300 m of it",
 	"two-shops":     "Two shops, one with a near ring",
+	"webhook":       "Visits, openings and conversions for a CRM",
 }
 
 func examplesOf(names ...string) map[string]*huma.Example {

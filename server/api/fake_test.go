@@ -186,6 +186,7 @@ type site struct {
 	world   *world
 	clock   *clock.Manual
 	sealer  *catalog.Sealer
+	hooks   *hooks
 	url     string
 	keys    map[string]map[catalog.Role]string
 	log     *bytes.Buffer
@@ -196,7 +197,7 @@ type site struct {
 
 func newSite(t testing.TB) *site {
 	t.Helper()
-	s := &site{t: t, world: newWorld(), clock: clock.NewManual(start), keys: map[string]map[catalog.Role]string{}, log: &bytes.Buffer{}}
+	s := &site{t: t, hooks: &hooks{}, world: newWorld(), clock: clock.NewManual(start), keys: map[string]map[catalog.Role]string{}, log: &bytes.Buffer{}}
 	var memory eventlogtest.Memory
 	log := memory.Open()
 	t.Cleanup(func() { _ = log.Close() })
@@ -237,7 +238,7 @@ func newSite(t testing.TB) *site {
 func (s *site) options(logger *slog.Logger) api.Options {
 	return api.Options{
 		Catalog: s.catalog, Sealer: s.sealer, Compile: decide.Compile,
-		People: s.world, Decisions: s.world, Positions: s.world, Nearby: s.world, Operations: s.world, Push: s.world, Watching: s.world.watching,
+		People: s.world, Decisions: s.world, Positions: s.world, Nearby: s.world, Operations: s.world, Webhooks: s.hooks, Push: s.world, Watching: s.world.watching,
 		Weather: func() weather.Status { return weather.Status{Enabled: true, Provider: "met.no", Fresh: 3, Now: start} },
 		SDK: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = fmt.Fprint(w, "sdk "+r.URL.Path)
@@ -364,6 +365,7 @@ func (s *site) furnish(ws string) {
 	campaign := strings.Replace(string(api.ExampleCampaign(api.RainyDay)), "Rainy day:", mark, 1)
 	s.do(request{method: "PUT", path: "/api/v1/campaigns/rain", key: key, body: campaign}).want(201)
 	s.do(request{method: "POST", path: "/api/v1/apps", key: key, body: `{"id":"app","name":"` + mark + `","platform":"web","identity_secret":"` + mark + `-identity"}`}).want(201)
+	s.do(request{method: "PUT", path: "/api/v1/webhooks/hook", key: key, body: `{"url":"https://example.com","name":"` + mark + `"}`}).want(201)
 
 	id := engage.ProfileID(ws, "phone-1")
 	w := s.world

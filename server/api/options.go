@@ -29,6 +29,7 @@ type Options struct {
 	Positions  Positions
 	Nearby     Nearby
 	Operations Operations
+	Webhooks   Webhooks
 	Push       Push
 	// Watching says what an install's phone watches; of one that is not known, that
 	// it watches nothing.
@@ -61,6 +62,8 @@ type Catalog interface {
 	PutCampaign(ctx context.Context, by string, c *engage.Campaign, expected int64) error
 	DeleteCampaign(ctx context.Context, by, workspace, id string, expected int64) error
 	PutApp(ctx context.Context, by string, a *catalog.App, expected int64) error
+	PutWebhook(ctx context.Context, by string, w *catalog.Webhook, expected int64) error
+	DeleteWebhook(ctx context.Context, by, workspace, id string, expected int64) error
 	PutKey(ctx context.Context, by string, k *catalog.Key, expected int64) error
 	DeleteKey(ctx context.Context, by, workspace, id string, expected int64) error
 }
