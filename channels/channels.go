@@ -1,6 +1,11 @@
 // Package channels is what Footfall asks of a push provider: a Message goes in,
 // an Outcome comes back. Each provider is a package of its own below this one;
 // none of them knows the server, retries, or decides anything.
+//
+// There is no package for in-app messages and the inbox, since nobody stands between
+// the server and the phone there: server/deliver offers, grants and keeps them,
+// server/ingest carries them on the session, wherever it is open, and the phone's rules
+// are sdkproto's ("Messages", "Messages that wait", "Inbox" of its README).
 package channels
 
 import (

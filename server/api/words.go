@@ -285,7 +285,10 @@ func decisionWords(d *engage.Decision) string {
 			words = "Waiting: " + lowerFirst(strings.TrimSuffix(gateWords(d.Gates[n-1]), "."))
 		} else if d.Delivery != "" {
 			words = "On its way"
-			if d.Channel != "" {
+			switch {
+			case d.Detail == "held":
+				words = "Waiting on the person's phones for its moment"
+			case d.Channel != "":
 				words += " " + by(d.Channel)
 			}
 		}

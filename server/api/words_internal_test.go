@@ -104,6 +104,7 @@ func TestGatesAndDecisionsSpeakPlainly(t *testing.T) {
 		{State: engage.Pending, DueAt: &due, Gates: []engage.GateResult{gates[18]}},
 		{State: engage.Pending, DueAt: &due, Delivery: "x", Gates: []engage.GateResult{gates[27]}},
 		{State: engage.Pending, DueAt: &due, Delivery: "x", Channel: "inbox", Gates: []engage.GateResult{gates[27]}},
+		{State: engage.Pending, DueAt: &due, Delivery: "x", Channel: "inbox", Detail: "held", Gates: []engage.GateResult{gates[27]}},
 		{State: engage.Sent, Channel: "fcm"},
 		{State: engage.Sent, Channel: "apns", Receipts: []string{"delivered", "opened"}},
 		{State: engage.Sent, Channel: "in_app"},
