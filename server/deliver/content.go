@@ -159,7 +159,7 @@ func pushMessage(d *delivery, dev *engage.Device) channels.Message {
 		AttemptID: engage.AttemptID(s.Delivery, dev.Install), DeliveryID: s.Delivery, CampaignID: s.Campaign,
 		Target: channels.Target{
 			Provider: channels.Provider(dev.Push.Provider), Token: channels.Token(dev.Push.Token.Reveal()),
-			Environment: dev.Push.Environment, Topic: dev.Push.Topic,
+			Environment: dev.Push.Environment, Topic: dev.Push.Topic, Platform: dev.Platform,
 		},
 		Kind:  channels.Notification,
 		Title: s.Title, Body: s.Body, DeepLink: s.DeepLink, ImageURL: s.ImageURL, Data: s.Data,

@@ -43,7 +43,7 @@ func TestAPushHasAllThatTheSendSays(t *testing.T) {
 	at := d.Send.DecidedAt
 	want := channels.Message{
 		AttemptID: engage.AttemptID("d1", "install-1"), DeliveryID: "d1", CampaignID: "rainy-day",
-		Target: channels.Target{Provider: channels.APNs, Token: "t", Environment: "sandbox", Topic: "com.shop"},
+		Target: channels.Target{Provider: channels.APNs, Token: "t", Environment: "sandbox", Topic: "com.shop", Platform: "ios"},
 		Kind:   channels.Notification, Title: "Umbrella?", Subtitle: "Sub", Body: "It rains", DeepLink: "shop://u",
 		ImageURL: "https://example.com/u.png", Data: map[string]string{"sku": "7"},
 		Actions:     []channels.Action{{ID: "go", Label: "Go", DeepLink: "shop://go"}, {ID: "no", Label: "No"}},
