@@ -44,8 +44,12 @@ func (l *JetStream) ensure(ctx context.Context, served string, subjects []string
 		}
 		// A server of a cluster that has just started does not know all its streams
 		// yet; or another process was faster; or the answer was lost with its
-		// connection, and nobody would say so before ctx ends.
+		// connection, and nobody would say so before ctx ends; or the cluster's servers
+		// have not all heard of each other.
 		again := errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) || errors.Is(err, context.DeadlineExceeded)
+		if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == codeNoPeers {
+			again = true
+		}
 		if again && attempt < maxEnsure && l.pause(ctx, askAgain) {
 			continue
 		}

@@ -201,7 +201,7 @@ func (s *step) done() {
 }
 
 // noPlaces is a workspace without any.
-var noPlaces = &workspace{}
+var noPlaces = &workspace{index: &geo.Index{}}
 
 // Session is the body of a KindSession entry: hello, as far as it matters here.
 type Session struct {

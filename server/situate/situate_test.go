@@ -633,3 +633,22 @@ func TestWhatThePersonSaysIsForwarded(t *testing.T) {
 		}
 	}
 }
+
+// A configuration that does not know the phone's workspace yet: positions are taken all
+// the same.
+func TestAWorkspaceWithoutPlacesTakesFixes(t *testing.T) {
+	p := &phone{T: t, Partition: steptest.New("in/0", situate.Machine{})}
+	none, err := situate.NewConfig(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Adopt(none)
+	for _, c := range allConsents {
+		p.item(0, consent(c, true))
+	}
+	p.item(sec, fix(shop, 10))
+	p.item(2*sec, fix(shop, 10))
+	if in := p.install(); in.Fix == nil || in.Refused != 0 {
+		t.Errorf("fix %v, %d refused", in.Fix, in.Refused)
+	}
+}
