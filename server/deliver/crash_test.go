@@ -156,7 +156,7 @@ func crashStory(w *world, n int) (crashed string) {
 		"plain": {"accepted fcm "}, "second": {"accepted apns "}, "retried": {"accepted fcm "},
 		"rejected": {"failed fcm send_rejected"}, "box": {"inboxed inbox no_device"}, "once": {"accepted fcm "},
 		"unclaimed": {"accepted fcm "}, "all": nil,
-		"claimed":   {"granted in_app "}, "lost-grant": {"granted in_app ", "inboxed inbox not_displayed"},
+		"claimed": {"granted in_app "}, "lost-grant": {"granted in_app ", "inboxed inbox not_displayed"},
 	}
 	if inFlight["once"] { // nobody knows, and it may not be repeated
 		want["once"] = []string{"failed fcm send_ambiguous"}

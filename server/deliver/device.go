@@ -86,7 +86,8 @@ func (d *devices) later(a *ask, now time.Time) time.Time {
 
 // count counts an attempt.
 func (d *devices) count(a *ask, now time.Time) {
-	if a.device == "" || d.minute.every == 0 && d.hour.every == 0 && !(a.collaps && d.collaps.every > 0) && !(a.silent && d.silent.every > 0) {
+	counts := d.minute.every > 0 || d.hour.every > 0 || a.collaps && d.collaps.every > 0 || a.silent && d.silent.every > 0
+	if a.device == "" || !counts {
 		return
 	}
 	x := d.get(a.device, now)

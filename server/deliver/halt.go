@@ -143,12 +143,12 @@ func (d *Deliverer) weigh(g *gate, a *ask, out channels.Outcome) (v verdict) {
 		g.rouse()
 		v.works, v.platform = true, a.platform
 	}
-	if g.halt.pauses > 0 {
+	if g.pauses > 0 {
 		if g.down {
 			g.window = warmUp
 			d.metrics.down.WithLabelValues(g.name).Set(0)
 		}
-		v.works = g.halt.resume()
+		v.works = g.resume()
 		v.platform = ""
 		d.metrics.paused.WithLabelValues(g.name).Set(0)
 		g.rouse()

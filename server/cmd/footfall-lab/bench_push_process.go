@@ -207,9 +207,12 @@ func (at *pushAt) request(ctx context.Context, bearer string, n int) (*http.Requ
 	return req, nil
 }
 
+// bareConn is one connection, whose streams we count ourselves.
+type bareConn = http2.ClientConn //nolint:staticcheck // net/http's ClientConn tells nothing of the limit of streams
+
 // dial opens one connection.
-func (at *pushAt) dial(ctx context.Context) (*http2.ClientConn, error) {
-	tr := &http2.Transport{AllowHTTP: true}
+func (at *pushAt) dial(ctx context.Context) (*bareConn, error) {
+	tr := &http2.Transport{AllowHTTP: true} //nolint:staticcheck // as bareConn
 	addr := at.URL[strings.Index(at.URL, "//")+2:]
 	var nc net.Conn
 	var err error
@@ -222,7 +225,7 @@ func (at *pushAt) dial(ctx context.Context) (*http2.ClientConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return tr.NewClientConn(nc)
+	return tr.NewClientConn(nc) //nolint:staticcheck // as bareConn
 }
 
 func pushBare(ctx context.Context, o *pushOrder) (got pushGot, err error) {
@@ -230,7 +233,7 @@ func pushBare(ctx context.Context, o *pushOrder) (got pushGot, err error) {
 	if err != nil {
 		return got, err
 	}
-	post := func(c *http2.ClientConn, n int) error {
+	post := func(c *bareConn, n int) error {
 		req, err := o.At.request(ctx, bearer, n)
 		if err != nil {
 			return err
@@ -246,12 +249,12 @@ func pushBare(ctx context.Context, o *pushOrder) (got pushGot, err error) {
 		return nil
 	}
 	conns, streams := o.At.conns()
-	all := make([]*http2.ClientConn, conns)
+	all := make([]*bareConn, conns)
 	for i := range all {
 		if all[i], err = o.At.dial(ctx); err != nil {
 			return got, err
 		}
-		defer all[i].Close()                       //nolint:errcheck // nothing is under way
+		defer all[i].Close() //nolint:errcheck // nothing is under way
 		// The first raises the limit of streams, of which the connection hears soon.
 		for tries := 0; tries == 0 || tries < 1000 && all[i].State().MaxConcurrentStreams < uint32(streams); tries++ {
 			if err := post(all[i], -1-i); err != nil {
