@@ -59,6 +59,12 @@ func (c *crm) answers(status int) {
 	c.status = status
 }
 
+func (c *crm) all() []webhook.Event {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.events)
+}
+
 // heard are the events of a type.
 func (c *crm) heard(typ string) []webhook.Event {
 	c.mu.Lock()
@@ -101,7 +107,7 @@ func TestARetailersSystemHearsOfVisitsAndMessages(t *testing.T) {
 	if enter.ProfileID != ada.profile || enter.Place.ID != "cafe" || enter.Place.Name == "" || e.Subject != "people/"+ada.profile || e.Source != "urn:footfall:default" {
 		t.Errorf("heard %+v: %s", e, e.Data)
 	}
-	for _, e := range c.events {
+	for _, e := range c.all() {
 		if strings.Contains(string(e.Data), "52.37") || strings.Contains(string(e.Data), "token") {
 			t.Errorf("%s shows too much: %s", e.Type, e.Data)
 		}
@@ -163,13 +169,11 @@ func TestARetailersSystemHearsOfVisitsAndMessages(t *testing.T) {
 	if code := s.call("DELETE", "/api/v1/webhooks/crm", nil, nil); code != http.StatusNoContent {
 		t.Errorf("deleting: %d", code)
 	}
-	heard := len(c.events)
+	heard := len(c.all())
 	cleo.at(far, 10).post()
 	s.settle()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.events) != heard {
-		t.Errorf("it heard %+v", c.events[heard:])
+	if all := c.all(); len(all) != heard {
+		t.Errorf("it heard %+v", all[heard:])
 	}
 }
 
