@@ -67,7 +67,6 @@ type flight struct {
 	entries []engage.Entry // the log's until it has answered
 
 	landed func(error) // land
-	flush  func()      // that of the session
 }
 
 // keptEntries is for how many entries a flight keeps room.
@@ -79,7 +78,7 @@ func newFlight(s *session, re uint64, items int, now time.Time) *flight {
 	f, again := flights.Get().(*flight)
 	if !again {
 		f = new(flight)
-		f.landed, f.flush = f.land, func() { f.s.flush() }
+		f.landed = f.land
 	}
 	f.s, f.re, f.items, f.began = s, re, items, now
 	return f

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/footfall-engage/footfall/sdkproto"
@@ -98,9 +99,19 @@ func BenchmarkIdleSession(b *testing.B) {
 	}
 }
 
-// promptLog answers from one goroutine of its own, as the log's writer does, and keeps
-// nothing.
-type promptLog struct{ taken chan func(error) }
+// promptLog answers from one goroutine of its own, as the log's writer does, so many
+// appends together, and keeps nothing.
+type promptLog struct {
+	taken    chan func(error)
+	mu       sync.Mutex
+	together int
+}
+
+func (l *promptLog) set(together int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.together = together
+}
 
 func (l *promptLog) AppendAsync(_, _ string, _ []engage.Entry, done func(error)) error {
 	l.taken <- done
@@ -108,22 +119,32 @@ func (l *promptLog) AppendAsync(_, _ string, _ []engage.Entry, done func(error))
 }
 
 func (l *promptLog) run() {
+	var waiting []func(error)
 	for done := range l.taken {
-		done(nil)
+		waiting = append(waiting, done)
+		l.mu.Lock()
+		land := len(waiting) >= l.together
+		l.mu.Unlock()
+		if land {
+			for _, done := range waiting {
+				done(nil)
+			}
+			waiting = waiting[:0]
+		}
 	}
 }
 
-// BenchmarkMessage is one position from the socket to its ack on it, with a client that
-// takes no memory: what is allocated is the gateway's.
-func BenchmarkMessage(b *testing.B) {
-	log := &promptLog{taken: make(chan func(error), 64)}
-	go log.run()
-	b.Cleanup(func() { close(log.taken) }) // after the gateway's own
-	w := newWorldOn(b, unlimited, log)
-	w.installs.known["phone-00001"] = ingest.Install{Consents: everything()}
-	conn := w.thin(b, "phone-00001")
-	defer func() { _ = conn.Close() }()
-	until(b, "session", func() bool { return w.gateway.Sessions().Count() == 1 })
+// thinPhone is a client that takes no memory: what is allocated is the gateway's.
+type thinPhone struct {
+	b    *testing.B
+	conn net.Conn
+	msg  []byte // a masked frame with a batch of one position
+	buf  []byte
+}
+
+// thinPhone connects and has its first regions.
+func (w *world) thinPhone(b *testing.B, install string) *thinPhone {
+	b.Helper()
 	frame, err := sdkproto.EncodeFrame(sdkproto.Protobuf{}, &sdkpb.Frame{Id: 1000, Batch: &sdkpb.Batch{
 		BatchId: "0190a5c8-7f00-7abc-8def-000000000001", Attempt: 1, SentMs: noon.UnixMilli(), SentMonoMs: 7_000, BootId: "boot-1",
 		Items: []*sdkpb.Item{{
@@ -134,46 +155,75 @@ func BenchmarkMessage(b *testing.B) {
 	if err != nil || len(frame) < 126 {
 		b.Fatal(len(frame), err)
 	}
-	msg := append([]byte{0x82, 0x80 | 126, byte(len(frame) >> 8), byte(len(frame)), 0, 0, 0, 0}, frame...)
-	buf := make([]byte, 4096)
-	answer := func() []byte {
-		if _, err := io.ReadFull(conn, buf[:2]); err != nil {
-			b.Fatal(err)
-		}
-		n := int(buf[1])
-		if n == 126 {
-			if _, err := io.ReadFull(conn, buf[:2]); err != nil {
-				b.Fatal(err)
-			}
-			n = int(buf[0])<<8 | int(buf[1])
-		}
-		if _, err := io.ReadFull(conn, buf[:n]); err != nil {
-			b.Fatal(err)
-		}
-		return buf[:n]
+	w.installs.known[install] = ingest.Install{Consents: everything()}
+	p := &thinPhone{
+		b: b, conn: w.thin(b, install), buf: make([]byte, 4096),
+		msg: append([]byte{0x82, 0x80 | 126, byte(len(frame) >> 8), byte(len(frame)), 0, 0, 0, 0}, frame...),
 	}
-	exchange := func() []byte {
-		if _, err := conn.Write(msg); err != nil {
-			b.Fatal(err)
-		}
-		return answer()
-	}
-	for acked, planned, got := false, false, exchange(); ; got = answer() {
-		frames, err := sdkproto.Protobuf{}.DecodeFrames(got, 0)
+	b.Cleanup(func() { _ = p.conn.Close() })
+	p.send()
+	for acked, planned := false, false; !acked || !planned; {
+		frames, err := sdkproto.Protobuf{}.DecodeFrames(p.answer(), 0)
 		if err != nil {
 			b.Fatal(err)
 		}
 		for _, f := range frames {
 			acked, planned = acked || f.Ack != nil, planned || f.Regions != nil
 		}
-		if acked && planned {
-			break
-		}
 	}
-	exchange()
-	b.ReportAllocs()
-	for b.Loop() {
-		exchange()
+	return p
+}
+
+func (p *thinPhone) send() {
+	if _, err := p.conn.Write(p.msg); err != nil {
+		p.b.Fatal(err)
+	}
+}
+
+// answer is the next message.
+func (p *thinPhone) answer() []byte {
+	p.read(2)
+	n := int(p.buf[1])
+	if n == 126 {
+		p.read(2)
+		n = int(p.buf[0])<<8 | int(p.buf[1])
+	}
+	return p.read(n)
+}
+
+func (p *thinPhone) read(n int) []byte {
+	if _, err := io.ReadFull(p.conn, p.buf[:n]); err != nil {
+		p.b.Fatal(err)
+	}
+	return p.buf[:n]
+}
+
+// BenchmarkMessage is one position from the socket to its ack on it, for one phone, and
+// for many whose positions land together as in a record of the log.
+func BenchmarkMessage(b *testing.B) {
+	for _, n := range []int{1, 100} {
+		b.Run(fmt.Sprintf("phones=%d", n), func(b *testing.B) {
+			log := &promptLog{taken: make(chan func(error), n), together: 1}
+			go log.run()
+			b.Cleanup(func() { close(log.taken) }) // after the gateway's own
+			w := newWorldOn(b, unlimited, log)
+			phones := make([]*thinPhone, n)
+			for i := range phones {
+				phones[i] = w.thinPhone(b, fmt.Sprintf("phone-%05d", i))
+			}
+			log.set(n)
+			b.ReportAllocs()
+			for b.Loop() {
+				for _, p := range phones {
+					p.send()
+				}
+				for _, p := range phones {
+					p.answer()
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/message")
+			log.set(1)
+		})
 	}
 }
 

@@ -6,7 +6,7 @@
 // Reading order: ports.go (what it needs of the others), gateway.go (lifecycle),
 // judge.go (what may enter the log), install.go (what it remembers of an
 // install), watch.go and watched.go (what its phone should watch, and why not
-// more), session.go, batch.go and outbound.go (one websocket), resume.go (what outlives
+// more), session.go, batch.go, outbound.go and write.go (one websocket), resume.go (what outlives
 // it), inbox.go, config.go and token.go (what else a phone asks for), post.go (the
 // POSTs and GETs), stall.go (when the log does not answer), limit.go and goaway.go
 // (when there are too many), sessions.go (the door for the deliver stage).
@@ -15,8 +15,9 @@
 //
 // The HTTP handler returns after the handshake, so that the HTTP server's
 // buffers are freed. One goroutine reads; what is to be written waits in a
-// bounded queue, and a goroutine that empties it exists only while there is
-// something in it. Pings, the patience for hello and dead peers are the business
+// bounded queue. A few workers, who exist while something waits anywhere, write what
+// the sockets take at once; for a phone that does not read, a goroutine of its own waits
+// as long as writeWithin (write.go). Pings, the patience for hello and dead peers are the business
 // of one shared wheel. It counts its own ticks, one a second of the server's
 // clock, so a clock that jumps (a suspended laptop, a test) declares nobody dead
 // who had no chance to answer.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -157,6 +158,7 @@ type Gateway struct {
 	ready         chan struct{}
 	revision      atomic.Uint64 // grows with every change of the catalog
 	inboxes       inboxes
+	flushes       flushes
 	crowded       atomic.Int64  // sockets that were refused for want of room, since the last tick
 	hellos        chan struct{} // holds one token per hello of a socket that is being answered
 	helloQueue    atomic.Int64  // hellos that wait for one, or have one
@@ -197,6 +199,7 @@ func New(o Options) (*Gateway, error) {
 		apps:          newPaces(o.Limits.AppItemRate, o.Limits.AppItemBurst),
 		items:         allowance{float64(time.Second) / o.Limits.ItemRate, o.Limits.ItemBurst},
 		began:         o.Clock.Now(),
+		flushes:       flushes{most: runtime.GOMAXPROCS(0)},
 		ready:         make(chan struct{}),
 		sockets:       map[*session]struct{}{},
 	}
@@ -207,7 +210,7 @@ func New(o Options) (*Gateway, error) {
 		return nil, err
 	}
 	g.upgrader = websocket.Upgrader{
-		ReadBufferSize: 512, WriteBufferSize: 1024, WriteBufferPool: &sync.Pool{},
+		ReadBufferSize: 512, WriteBufferPool: &sync.Pool{}, // a pool, so that no buffer is made: see write.go
 		Subprotocols: []string{sdkproto.SubprotocolPB, sdkproto.SubprotocolJSON},
 		// An app in a webview comes from any origin. There are no cookies: a page
 		// gains nothing that the app key in it does not give it anyway.

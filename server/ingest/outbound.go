@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -50,9 +49,6 @@ const (
 	patiently = true
 	atOnce    = false
 )
-
-// frames being encoded.
-var encodeBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // soon is a deadline for a socket.
 func soon(d time.Duration) time.Time {
@@ -103,6 +99,30 @@ func (s *session) ping() {
 	s.kickLocked()
 }
 
+// pong answers a ping of the websocket. Of several that wait the last is answered.
+func (s *session) pong(payload string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pongDue = &payload
+	s.kickLocked()
+	return nil
+}
+
+// closed is called when the phone has closed: it hears no more than its close frame
+// back, and that only if it was the first to send one.
+func (s *session) closed(code int, _ string) error {
+	s.mu.Lock()
+	first := !s.byeSent
+	s.ended = true
+	s.dropLocked()
+	s.mu.Unlock()
+	if first {
+		// The reader ends now, whether this can be written or not.
+		_ = s.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), soon(closeWithin))
+	}
+	return nil
+}
+
 // close closes the session. The first reason stands, unless a later one does not
 // wait.
 func (s *session) close(code sdkproto.CloseCode, text string, patient bool) {
@@ -149,130 +169,3 @@ func (s *session) isClosing() bool {
 
 // dropLocked forgets what waits.
 func (s *session) dropLocked() { s.first, s.last = nil, nil }
-
-// kickLocked starts a flush unless one is under way. The session itself is
-// counted in wg until it has ended, so wg is not zero here.
-func (s *session) kickLocked() {
-	if s.flushing || s.ended {
-		return
-	}
-	s.flushing = true
-	s.g.wg.Add(1)
-	if s.last != nil && s.last.flight != nil {
-		go s.last.flight.flush() // which ends after the flush has begun; its func is there already
-		return
-	}
-	go s.flush()
-}
-
-// round is what one round of a flush writes.
-type round struct {
-	frames *outbound // the first of a list
-	ping   bool
-	bye    *farewell
-}
-
-// flush writes until nothing waits.
-func (s *session) flush() {
-	defer s.g.wg.Done()
-	for {
-		r, any := s.take()
-		if !any {
-			return
-		}
-		if err := s.write(r); err != nil {
-			s.abort() // the reader will hear of it
-		}
-	}
-}
-
-func (s *session) take() (r round, any bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.queued -= s.writing
-	s.writing = 0
-	if s.ended {
-		s.flushing = false
-		return r, false
-	}
-	var end *outbound // the last that goes
-	for n, o := 0, s.first; o != nil && n < chunkFrames && (n == 0 || s.writing+o.size <= chunkBytes); n, o = n+1, o.next {
-		s.writing += o.size
-		end = o
-	}
-	if end != nil {
-		r.frames, s.first, end.next = s.first, end.next, nil
-		if s.first == nil {
-			s.last = nil
-		}
-	}
-	r.ping, s.pingDue = s.pingDue, false
-	if s.first == nil && s.bye != nil && !s.byeSent && (s.flights == 0 || !s.bye.patient) {
-		r.bye, s.byeSent = s.bye, true
-		if s.bye.words != nil {
-			words := &outbound{frame: s.bye.words}
-			if end != nil {
-				end.next = words
-			} else {
-				r.frames = words
-			}
-		}
-	}
-	if r.frames == nil && !r.ping && r.bye == nil {
-		s.flushing = false
-		return r, false
-	}
-	return r, true
-}
-
-func (s *session) write(r round) error {
-	if r.frames != nil {
-		if err := s.writeFrames(r.frames); err != nil {
-			return err
-		}
-	}
-	if r.bye != nil {
-		msg := websocket.FormatCloseMessage(int(r.bye.code), r.bye.text)
-		if err := s.conn.WriteControl(websocket.CloseMessage, msg, soon(closeWithin)); err != nil {
-			return err
-		}
-		// The reader throws away what still comes: closing on unread bytes would
-		// reset the connection and take the close frame with it.
-		return s.conn.SetReadDeadline(soon(closeWithin))
-	}
-	if r.ping {
-		return s.conn.WriteControl(websocket.PingMessage, nil, soon(writeWithin))
-	}
-	return nil
-}
-
-// writeFrames writes a list of frames. The flights that they end are over.
-func (s *session) writeFrames(o *outbound) error {
-	buf, _ := encodeBuffers.Get().(*[]byte)
-	defer encodeBuffers.Put(buf)
-	msg := (*buf)[:0]
-	for next := o; next != nil; {
-		o, next = next, next.next
-		longer, err := s.codec.AppendFrame(msg, o.frame)
-		if err != nil { // a message whose text is not UTF-8
-			s.g.log.Error("frame cannot be encoded", "install", s.installID(), "error", err)
-		} else {
-			msg = longer
-		}
-		if o.flight != nil {
-			o.flight.release()
-		}
-	}
-	*buf = msg[:0]
-	if len(msg) == 0 {
-		return nil
-	}
-	kind := websocket.TextMessage
-	if s.codec.Binary() {
-		kind = websocket.BinaryMessage
-	}
-	if err := s.conn.SetWriteDeadline(soon(writeWithin)); err != nil {
-		return err
-	}
-	return s.conn.WriteMessage(kind, msg)
-}

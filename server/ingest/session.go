@@ -12,6 +12,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -33,6 +34,7 @@ type session struct {
 	g     *Gateway
 	life  context.Context // the gateway's, for what the reader asks the others: the request's ends with the handshake
 	conn  *websocket.Conn
+	raw   syscall.RawConn // of conn; nil where it is no plain socket
 	codec sdkproto.Codec
 	from  netip.Addr
 
@@ -54,9 +56,10 @@ type session struct {
 	mu       sync.Mutex
 	opened   bool // hello_ok is queued
 	ended    bool // the connection is of no use any more
-	flushing bool // a goroutine empties the queue
+	flushing bool // somebody writes what waits, or will
 	pingDue  bool
 	byeSent  bool
+	pongDue  *string   // the payload; nil means that none is
 	bye      *farewell // nil means that the session goes on
 	first    *outbound // that waits, in a list; nil means that none does
 	last     *outbound
@@ -99,10 +102,18 @@ func (g *Gateway) serveSocket(w http.ResponseWriter, r *http.Request) {
 	s := &session{g: g, life: life, conn: conn, codec: sdkproto.CodecFor(conn.Subprotocol()), from: addressOf(r.RemoteAddr)}
 	g.metrics.sessions.Inc()
 	g.wheel.expectHello(s)
+	if plain, ok := conn.NetConn().(syscall.Conn); ok {
+		if raw, err := plain.SyscallConn(); err == nil { // else it is closed, as the reader will find
+			s.raw = raw
+		}
+	}
 	conn.SetPongHandler(func(string) error {
 		s.alive.silent.Store(false)
 		return nil
 	})
+	// What gorilla would write by itself could come between the parts of a frame.
+	conn.SetPingHandler(s.pong)
+	conn.SetCloseHandler(s.closed)
 	if !g.register(s) {
 		s.close(sdkproto.CloseShutdown, "", atOnce)
 	}
