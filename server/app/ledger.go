@@ -88,11 +88,11 @@ func (h *recordHead) peek(body []byte) bool {
 	if !ok {
 		return false
 	}
-	digits := bytes.IndexByte(number, ',')
-	if digits < 0 {
+	digits, _, ok := bytes.Cut(number, []byte(","))
+	if !ok {
 		return false
 	}
-	due, err := strconv.ParseInt(string(number[:digits]), 10, 64)
+	due, err := strconv.ParseInt(string(digits), 10, 64)
 	if err != nil {
 		return false
 	}

@@ -516,7 +516,7 @@ func TestFiveTimesMoreThanTheProviderTakesIsNotLost(t *testing.T) {
 		w.settle()
 		w.want("told", len(w.told.list()), n)
 		w.want("made", len(w.senders.attempts()), n)
-		w.want("most under way", w.senders.peak, 20)
+		w.want("most under way", w.senders.most(), 20)
 		w.want("waiting", w.lanes(), "")
 		w.end()
 	})

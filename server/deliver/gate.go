@@ -74,7 +74,8 @@ type flow struct {
 	next time.Time
 	// sweep is when the next of its deliveries expires, as far as is known.
 	sweep time.Time
-	// ready are due, and were read when they were. Only the pump touches it.
+	// ready are due, and were read when they were. Only the pump changes it, under mu,
+	// and so may read it without.
 	ready []*delivery
 }
 

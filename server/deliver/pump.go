@@ -109,9 +109,7 @@ func (d *Deliverer) work(ctx context.Context, g *gate, now time.Time) {
 	for f, n := range picks {
 		taken := 0
 		for taken < n && len(f.ready) > 0 {
-			r := f.ready[0]
-			f.ready[0] = nil
-			f.ready = f.ready[1:]
+			r := d.next(f)
 			if !d.pass(r.key(), g, f) {
 				continue
 			}
@@ -158,7 +156,19 @@ func (d *Deliverer) fill(ctx context.Context, f *flow, limit int, now time.Time)
 	if more {
 		d.notify(f.lane, now, time.Time{})
 	}
+	d.mu.Lock()
 	f.ready = recs
+	d.mu.Unlock()
+}
+
+// next takes the first of those that are ready.
+func (d *Deliverer) next(f *flow) *delivery {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r := f.ready[0]
+	f.ready[0] = nil
+	f.ready = f.ready[1:]
+	return r
 }
 
 // sweep ends what has expired of the flow's first.

@@ -3,6 +3,7 @@ package deliver_test
 import (
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -139,9 +140,10 @@ func TestAProviderThatIsDownIsProbedAndComesBackSlowly(t *testing.T) {
 	bubble(t, func(w *world) {
 		w.inFlight = 100
 		w.start()
-		down := true
+		var down atomic.Bool
+		down.Store(true)
 		w.senders.saying(func(channels.Message, int) (channels.Outcome, error) {
-			if down {
+			if down.Load() {
 				return channels.Outcome{Kind: channels.RetryAfter, Status: 503}, nil
 			}
 			time.Sleep(time.Second) //nolint:forbidigo // a provider's latency, in the bubble's time
@@ -161,20 +163,20 @@ func TestAProviderThatIsDownIsProbedAndComesBackSlowly(t *testing.T) {
 		if n := len(w.senders.attempts()) - made; n < 4 || n > 10 {
 			t.Errorf("%d probes in a minute", n)
 		}
-		down = false
-		w.senders.now, w.senders.peak = 0, 0
+		down.Store(false)
+		w.senders.forgetPeak()
 		w.pass(time.Minute)
 		time.Sleep(1500 * time.Millisecond) //nolint:forbidigo // the bubble's time: the probe's answer, and then ten attempts under way
 		w.settle()
 		w.want("alarm afterwards", metric(t, w, "footfall_deliver_down"), 0)
-		if w.senders.peak > 12 {
-			t.Errorf("%d at once when it is back", w.senders.peak)
+		if n := w.senders.most(); n > 12 {
+			t.Errorf("%d at once when it is back", n)
 		}
 		for range 30 {
 			time.Sleep(time.Minute) //nolint:forbidigo // the bubble's time
 			w.pass(time.Minute)
 		}
-		w.want("most", w.senders.peak, 100)
+		w.want("most", w.senders.most(), 100)
 		w.want("waiting", w.lanes(), "")
 		w.want("told", len(w.told.list()), 1000)
 		w.end()

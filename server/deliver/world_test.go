@@ -274,6 +274,19 @@ func (s *senders) Sender(_ context.Context, _, app, provider string) (channels.S
 	return sender{s, provider}, app, nil
 }
 
+// most is how many attempts were under way at once since forgetPeak.
+func (s *senders) most() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.peak
+}
+
+func (s *senders) forgetPeak() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.peak = s.now
+}
+
 type sender struct {
 	s        *senders
 	provider string

@@ -210,7 +210,7 @@ func (s *step) tokenDead() error {
 	}
 	p := &all[i]
 	isMoved := dead.Reason == engage.TokenMoved
-	if !dead.Since.IsZero() && p.At.After(dead.Since) && !(isMoved && p.Imported) {
+	if !dead.Since.IsZero() && p.At.After(dead.Since) && (!isMoved || !p.Imported) {
 		if isMoved { // and registered again here before this was known
 			return s.claim(p, false)
 		}

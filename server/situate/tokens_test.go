@@ -234,7 +234,7 @@ func TestInWhateverOrderClaimsComeOneInstallHasTheToken(t *testing.T) {
 			}
 			has[install], newest[token] = token, install
 		}
-		for f.arrive(rnd.IntN) { //nolint:revive // until nothing is on its way
+		for f.arrive(rnd.IntN) { // until nothing is on its way
 		}
 		for _, token := range tokens {
 			var alive []string
