@@ -100,7 +100,7 @@ var agreed = []string{
 	"server/ingest", "server/situate", "server/decide", "server/deliver", "server/measure", "server/webhook",
 	"server/catalog", "server/places", "server/partition", "server/eventlog", "server/store", "server/store/sqlite", "server/store/mongo",
 	"server/lockfile",
-	"server/weather", "server/weather/weathersim", "server/api", "server/lab",
+	"server/weather", "server/weather/weathersim", "server/media", "server/api", "server/lab",
 }
 
 // underConstruction lets packages of agreed be missing. The test fails as soon as

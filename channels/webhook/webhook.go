@@ -18,7 +18,6 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/footfall-engage/footfall/channels"
@@ -62,14 +61,6 @@ const (
 	ReasonAddress        = "address_refused"
 )
 
-// errRefused says that the guard did not let an address be dialled.
-type errRefused struct{ addr, why string }
-
-func (e *errRefused) Error() string { return e.addr + " " + e.why }
-
-// plainKey is under which a dial knows that no TLS follows.
-type plainKey struct{}
-
 // New makes a sender. It holds idle connections until Close.
 func New(o Options) *Sender {
 	if o.Timeout == 0 {
@@ -78,30 +69,8 @@ func New(o Options) *Sender {
 	if o.UserAgent == "" {
 		o.UserAgent = "Footfall"
 	}
-	g := guard{o.AllowNetworks}
-	dialer := &net.Dialer{
-		Timeout: 10 * time.Second, KeepAlive: 30 * time.Second,
-		// The last moment before the connection, when its address is known for
-		// certain: a name that resolves to another address than it did when it was
-		// looked at gains nothing.
-		ControlContext: func(ctx context.Context, _, address string, _ syscall.RawConn) error {
-			ap, err := netip.ParseAddrPort(address)
-			if err != nil {
-				return &errRefused{address, "is no address"}
-			}
-			plain, _ := ctx.Value(plainKey{}).(bool)
-			if why := g.refuses(ap.Addr(), plain); why != "" {
-				return &errRefused{ap.Addr().String(), why}
-			}
-			return nil
-		},
-	}
 	return &Sender{o: o, client: &http.Client{
-		Transport: &http.Transport{
-			DialContext: dialer.DialContext, ForceAttemptHTTP2: true, DisableCompression: true,
-			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs}, TLSHandshakeTimeout: 10 * time.Second,
-			MaxIdleConnsPerHost: 8, IdleConnTimeout: 90 * time.Second, MaxResponseHeaderBytes: 32 << 10,
-		},
+		Transport:     NewTransport(o.AllowNetworks, o.RootCAs),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
@@ -125,7 +94,6 @@ func (s *Sender) Send(ctx context.Context, r Request) (channels.Outcome, error) 
 	var wrote atomic.Bool // some of the request has left
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
-	ctx = context.WithValue(ctx, plainKey{}, req.URL.Scheme == "http")
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { wrote.Store(true) }})
 	resp, err := s.client.Do(req.WithContext(ctx))
 	if err != nil {
