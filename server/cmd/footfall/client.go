@@ -116,8 +116,16 @@ func problem(resp *http.Response, body []byte) error {
 			text += "; " + strings.TrimSpace(e.Location+" "+e.Message)
 		}
 	}
-	return fmt.Errorf("the server answered %d: %s", resp.StatusCode, text)
+	return &answerError{resp.StatusCode, fmt.Sprintf("the server answered %d: %s", resp.StatusCode, text)}
 }
+
+// answerError is a problem that the server told.
+type answerError struct {
+	status int // HTTP
+	text   string
+}
+
+func (e *answerError) Error() string { return e.text }
 
 // pages calls f for every item of a list, page after page.
 func pages[T any](ctx context.Context, r *remote, path string, f func(T) error) error {

@@ -40,8 +40,24 @@ func remoteServer(t *testing.T) (string, *[]asked) {
 {"dry_run":true,"read":3,"taken":2,"refused":1,"warned":1,"stale":1,"rows":[]}`,
 		"GET /api/v1/channels": `{"items":[{"app":"shop","provider":"fcm","account":"demo","state":"ok","live":{"waiting":2},"bulk":{"waiting":7},"sent_per_s":1.25,"rate_per_s":100},
 			{"app":"shop","provider":"apns","account":"T/K","state":"paused","reason":"InvalidProviderToken","since":"2026-03-02T09:30:00Z","live":{"waiting":1},"bulk":{"waiting":0},"alert":"Mend it"}],"alerts":1}`,
-		"GET /api/v1/quarantine":        `{"items":[{"id":"q1","kind":"trigger","at":"2026-03-02T09:30:00Z","reason":"it panicked"}]}`,
-		"POST /api/v1/quarantine/retry": "",
+		"GET /api/v1/webhooks":    `{"items":[{"id":"crm","name":"CRM","status":"enabled","url":"https://crm.example.com/f","health":{"waiting":3,"dead_letters":2,"failing_since":"2026-03-02T09:30:00Z"}}],"next":"c4"}`,
+		"GET /api/v1/webhooks?c4": `{"items":[{"id":"till","status":"paused","url":"https://till.example.com","health":{"waiting":0,"dead_letters":0}}]}`,
+		"GET /api/v1/webhooks/crm": `{"id":"crm","version":7,"name":"CRM","url":"https://crm.example.com/f","status":"disabled","disabled_because":"gone","types":["footfall.conversion","footfall.visit.ended"],"tags":["mall"],"header_names":["Authorization"],"batch":50,
+			"secrets":[{"id":"s1","created_at":"2026-03-02T09:30:00Z"}],"health":{"waiting":3,"dead_letters":2,"last_failure":{"at":"2026-03-02T09:31:00Z","status":410,"reason":"http_410","body":"gone\u001b[2J"}}}`,
+		"PUT /api/v1/webhooks/crm":                       `{"id":"crm","version":8,"status":"enabled","url":"x","secrets":[{"id":"s1"}]}`,
+		"PUT /api/v1/webhooks/new":                       `{"id":"new","version":1,"status":"enabled","url":"x","secrets":[{"id":"s9","secret":"whsec_fresh"}]}`,
+		"DELETE /api/v1/webhooks/c%2Fm":                  "",
+		"POST /api/v1/webhooks/crm/test":                 `{"event":"e1","outcome":"accepted","answer":{"took_ms":12,"status":204}}`,
+		"POST /api/v1/webhooks/dead/test":                `{"event":"e2","outcome":"retry_after","answer":{"took_ms":3,"reason":"connect","body":"refused"}}`,
+		"POST /api/v1/webhooks/crm/secrets":              `{"id":"s2","secret":"whsec_second"}`,
+		"DELETE /api/v1/webhooks/crm/secrets/s1":         "",
+		"GET /api/v1/webhooks/crm/dead-letters":          `{"items":[{"event":"e1","type":"footfall.conversion","why":"refused","time":"2026-03-02T09:30:00Z","died_at":"2026-03-02T09:31:00Z","attempts":4,"data":{"x":1},"last_answer":{"status":400,"reason":"http_400","body":"no"}}],"next":"c5"}`,
+		"GET /api/v1/webhooks/crm/dead-letters?c5":       `{"items":[{"event":"e2","type":"footfall.conversion","why":"disabled","attempts":0}]}`,
+		"POST /api/v1/webhooks/crm/dead-letters/retry":   `{"count":5}`,
+		"DELETE /api/v1/webhooks/crm/dead-letters":       `{"count":6}`,
+		"DELETE /api/v1/webhooks/crm/dead-letters/e%2F1": "",
+		"GET /api/v1/quarantine":                         `{"items":[{"id":"q1","kind":"trigger","at":"2026-03-02T09:30:00Z","reason":"it panicked"}]}`,
+		"POST /api/v1/quarantine/retry":                  "",
 	}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -61,6 +77,9 @@ func remoteServer(t *testing.T) (string, *[]asked) {
 		case r.URL.Path == "/api/v1/people/broken/explain":
 			w.WriteHeader(http.StatusBadGateway)
 			answer = "<html>"
+		case r.Method == http.MethodGet && r.URL.Path == "/api/v1/webhooks/new":
+			w.WriteHeader(http.StatusNotFound)
+			answer = `{"title":"Not Found","detail":"there is no webhook \"new\""}`
 		case !known:
 			w.WriteHeader(http.StatusUnprocessableEntity)
 			answer = `{"title":"Unprocessable Entity","errors":[{"location":"body.role","message":"must be known"}]}`
@@ -182,6 +201,54 @@ func TestWhatTheCommandLineAnswers(t *testing.T) {
 			errs: []string{"shop apns: Mend it\nfootfall: 1 of 2 credentials need somebody"},
 		},
 		{args: append([]string{"channels", "--json"}, at...), asked: "GET /api/v1/channels ", out: []string{`"alerts":1`}},
+		{args: []string{"webhooks"}, out: []string{"signed CloudEvents", "dead-letters"}},
+		{
+			args: append([]string{"webhooks", "list"}, at...), asked: "GET /api/v1/webhooks?cursor=c4 ",
+			out: []string{"crm   enabled  3        2     2026-03-02 09:30:00  https://crm.example.com/f  CRM\n", "till  paused   0        0     -  "},
+		},
+		{
+			args: append([]string{"webhooks", "show", "crm"}, at...), asked: "GET /api/v1/webhooks/crm ",
+			out: []string{
+				"version       7\n", "status        disabled gone\n", "types         footfall.conversion, footfall.visit.ended\n", "tags          mall\n", "headers       Authorization\n", "batch         50\n",
+				"secret        s1 of 2026-03-02 09:30:00\n", "dead letters  2\n", `last failure  2026-03-02 09:31:00 status 410 http_410 "gone\x1b[2J"`,
+			},
+		},
+		{args: append([]string{"webhooks", "show", "crm", "--json"}, at...), asked: "GET /api/v1/webhooks/crm ", out: []string{`"version":7`}},
+		{args: append([]string{"webhooks", "show", "new"}, at...), code: 1, asked: "GET /api/v1/webhooks/new ", errs: []string{`answered 404: there is no webhook "new"`}},
+		{
+			args: append([]string{"webhooks", "apply", "new", file("hook.json", `{"url":"x"}`)}, at...), asked: `PUT /api/v1/webhooks/new {"url":"x"}`,
+			out: []string{"whsec_fresh\n"}, errs: []string{"secret s9 of webhook new; it is not shown again\nwebhook new is enabled, version 1\n"},
+		},
+		{
+			args: append([]string{"webhooks", "apply", "crm", file("hook.json", `{"url":"x"}`)}, at...), asked: `PUT /api/v1/webhooks/crm {"url":"x","version":7}`,
+			errs: []string{"webhook crm is enabled, version 8\n"},
+		},
+		{args: append([]string{"webhooks", "apply", "crm", file("old.json", `{"url":"x","version":5}`)}, at...), asked: `PUT /api/v1/webhooks/crm {"url":"x","version":5}`, errs: []string{"version 8"}},
+		{args: append([]string{"webhooks", "apply", "crm", table}, at...), code: 2, errs: []string{"shops.csv is no JSON object"}},
+		{args: append([]string{"webhooks", "apply", "crm", file("null.json", "null")}, at...), code: 2, errs: []string{"null.json is no JSON object"}},
+		{args: append([]string{"webhooks", "apply", "crm", filepath.Join(folder, "absent.json")}, at...), code: 2, errs: []string{"absent.json"}},
+		{args: append([]string{"webhooks", "apply", "broken", file("hook.json", `{"url":"x"}`)}, at...), code: 1, asked: "GET /api/v1/webhooks/broken ", errs: []string{"the server answered 422"}},
+		{args: append([]string{"webhooks", "delete", "c/m"}, at...), asked: "DELETE /api/v1/webhooks/c%2Fm ", errs: []string{"deleted c/m"}},
+		{args: append([]string{"webhooks", "test", "crm"}, at...), asked: "POST /api/v1/webhooks/crm/test {}", out: []string{"ping e1: accepted (status 204) in 12 ms\n"}},
+		{
+			args: append([]string{"webhooks", "test", "dead"}, at...), code: 1, told: true, asked: "POST /api/v1/webhooks/dead/test {}",
+			out: []string{`ping e2: retry_after (connect "refused") in 3 ms`}, errs: []string{"footfall: the receiver did not take it: retry_after connect\n"},
+		},
+		{args: append([]string{"webhooks", "secrets", "add", "crm"}, at...), asked: "POST /api/v1/webhooks/crm/secrets {}", out: []string{"whsec_second\n"}, errs: []string{"secret s2 of webhook crm; it is not shown again"}},
+		{args: append([]string{"webhooks", "secrets", "delete", "crm", "s1"}, at...), asked: "DELETE /api/v1/webhooks/crm/secrets/s1 ", errs: []string{"deleted secret s1 of webhook crm"}},
+		{args: append([]string{"webhooks", "secrets", "delete", "crm"}, at...), code: 2, errs: []string{"give a webhook's id and a secret's id"}},
+		{
+			args: append([]string{"webhooks", "dead-letters", "list", "crm"}, at...), asked: "GET /api/v1/webhooks/crm/dead-letters?cursor=c5 ",
+			out: []string{`e1     footfall.conversion  2026-03-02 09:30:00  2026-03-02 09:31:00  refused   4         status 400 http_400 "no"`, "e2     footfall.conversion  -  "},
+		},
+		{args: append([]string{"webhooks", "dead-letters", "list", "crm", "--json"}, at...), asked: "GET /api/v1/webhooks/crm/dead-letters?cursor=c5 ", out: []string{`"data":{"x":1}`, "}\n{\"event\":\"e2\""}},
+		{args: append([]string{"webhooks", "dead-letters", "retry", "crm", "e1"}, at...), asked: `POST /api/v1/webhooks/crm/dead-letters/retry {"event":"e1"}`, errs: []string{"5 to be sent again"}},
+		{args: append([]string{"webhooks", "dead-letters", "retry", "crm", "--all"}, at...), asked: `POST /api/v1/webhooks/crm/dead-letters/retry {"all":true}`, errs: []string{"5 to be sent again"}},
+		{args: append([]string{"webhooks", "dead-letters", "retry", "crm"}, at...), code: 2, errs: []string{"or a webhook's id and --all"}},
+		{args: append([]string{"webhooks", "dead-letters", "retry", "crm", "e1", "--all"}, at...), code: 2, errs: []string{"or a webhook's id and --all"}},
+		{args: append([]string{"webhooks", "dead-letters", "delete", "crm", "e/1"}, at...), asked: "DELETE /api/v1/webhooks/crm/dead-letters/e%2F1 ", errs: []string{"1 deleted"}},
+		{args: append([]string{"webhooks", "dead-letters", "delete", "crm", "--all"}, at...), asked: "DELETE /api/v1/webhooks/crm/dead-letters ", errs: []string{"6 deleted"}},
+		{args: append([]string{"webhooks", "dead-letters", "delete", "crm", ""}, at...), code: 2, errs: []string{"or a webhook's id and --all"}},
 		{args: append([]string{"quarantine", "list"}, at...), out: []string{"q1  trigger  2026-03-02 09:30:00  it panicked"}, asked: "GET /api/v1/quarantine "},
 		{args: append([]string{"quarantine", "retry", "q/1"}, at...), errs: []string{"appended again: q/1"}, asked: `POST /api/v1/quarantine/retry {"id":"q/1"}`},
 
