@@ -219,7 +219,8 @@ func (f field) fit(s string) (string, error) {
 }
 
 // checkKey refuses keys that providers keep for themselves, or that Footfall
-// uses, since a message with one would never pass or say something else.
+// uses, since a message with one would never pass or say something else. Trial
+// refuses some more.
 func checkKey(key string) error {
 	name := "data." + clip(key)
 	switch {

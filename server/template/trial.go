@@ -31,15 +31,27 @@ func samples() map[string]any {
 	}
 }
 
+// pushKeys are keys of data that channels/fcm (check.go) or channels/apns
+// (message.go) refuses at every send, beside those that checkKey refuses: what the
+// message itself has goes under them. Older versions have saved such messages, some
+// of which are not pushed, or to one of the two alone; so ParseContent takes them.
+var pushKeys = []string{"collapse_key", "deep_link", "image_url"}
+
 // Trial renders every text once with short sample values, and without attributes
 // and event properties, which depend on the person. What is missing counts as
 // empty, so that the rest of the text is tried too.
 //
 // The error is an *engage.Error of code TooLarge with the field: the text
-// exceeds a limit of a rendering even so, so it would never be sent. Warnings are
+// exceeds a limit of a rendering even so, so it would never be sent; or of code
+// Invalid: a push with such a key in its data would be refused. Warnings are
 // *engage.Errors with the field, of what a person may lack (NotFound) and of
 // what does not work with the sample values (Invalid).
 func (c *Content) Trial() (warnings []error, err error) {
+	for _, key := range pushKeys {
+		if _, has := c.made.Data[key]; has && c.made.Allows(engage.Push) {
+			return nil, engage.Errorf(engage.Invalid, "data."+key, "the key is reserved for what the message itself has, and would be refused in a push")
+		}
+	}
 	vars := samples()
 	now := time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
 	for _, f := range c.fields {

@@ -1,6 +1,7 @@
 package template_test
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -42,6 +43,30 @@ func TestTheTrialRefusesWhatIsNeverWithinItsLimits(t *testing.T) {
 				t.Errorf("got %v, want %s", err, c.want)
 			}
 		})
+	}
+}
+
+// Messages of older versions have such keys and must still load.
+func TestTheTrialRefusesKeysThatNoPushMayHave(t *testing.T) {
+	for _, key := range []string{"collapse_key", "deep_link", "image_url"} {
+		c := engage.Content{Title: "Hi", Data: map[string]string{"sku": "1", key: "x"}}
+		for _, channels := range [][]engage.Channel{nil, {engage.Push}, {engage.InApp, engage.Inbox}} {
+			c.Channels = channels
+			parsed, err := template.ParseContent(c)
+			if err != nil {
+				t.Fatalf("%s: refused where it is loaded: %v", key, err)
+			}
+			_, err = parsed.Trial()
+			var e *engage.Error
+			switch {
+			case !c.Allows(engage.Push):
+				if err != nil {
+					t.Errorf("%s of %v: %v", key, channels, err)
+				}
+			case !errors.As(err, &e) || e.Code != engage.Invalid || e.Field != "data."+key || !strings.Contains(e.Msg, "reserved"):
+				t.Errorf("%s of %v: %v", key, channels, err)
+			}
+		}
 	}
 }
 
