@@ -84,8 +84,8 @@ func (c *Config) bindings() []binding {
 		{"providers.fcm.endpoint", &c.Providers.FCM.Endpoint, "Replaces the public address of Firebase Cloud Messaging, for tests and relays."},
 		{"providers.fcm.credentials_file", &c.Providers.FCM.CredentialsFile, "Key file of a Google service account, or a folder of such files (*.json), one for each project, read at the start. Apps of the first workspace that name the project, and have no service account in the store, send with it."},
 		{"providers.fcm.credentials", &c.Providers.FCM.Credentials, "The content of such a key file, of one more project or instead of a file."},
-		{"providers.apns.production_url", &c.Providers.APNs.ProductionURL, "Replaces Apple's production address, for tests and relays."},
-		{"providers.apns.sandbox_url", &c.Providers.APNs.SandboxURL, "Replaces Apple's sandbox address, for tests and relays."},
+		{"providers.apns.production_url", &c.Providers.APNs.ProductionURL, "Replaces Apple's production address, for tests and relays. Set alone, there is no sandbox: pushes to its tokens are refused."},
+		{"providers.apns.sandbox_url", &c.Providers.APNs.SandboxURL, "Replaces Apple's sandbox address, for tests and relays. Set alone, there is no production: pushes to its tokens are refused."},
 		{"providers.apns.root_ca_file", &c.Providers.APNs.RootCAFile, "PEM file of the authorities to trust for these addresses instead of the system's."},
 
 		{"webhooks.allow_networks", &c.Webhooks.AllowNetworks, `Networks and addresses, with commas between, that webhooks may call though they are not public, and by plain http: "10.1.0.0/16,127.0.0.1". Empty: webhooks go to public addresses by https alone.`},
