@@ -80,6 +80,7 @@ func TestBadInputIsRefusedWithCodeFieldAndReason(t *testing.T) {
 		{"syntax error in a template", "PUT", campaign1, campaign(title("{{ place.name")...), 422, engage.Invalid, "arms[0].message.title", ""},
 		{"include", "PUT", campaign1, campaign(title(`{% include "/etc/passwd" %}`)...), 422, engage.Invalid, "arms[0].message.title", "include"},
 		{"endless loop", "PUT", campaign1, campaign(title(`{% for i in (1..1000000000) %}x{% endfor %}`)...), 422, engage.TooLarge, "arms[0].message.title", ""},
+		{"key of a push's own", "PUT", campaign1, campaign("arms", `[{"id":"a","message":{"title":"Hi","data":{"deep_link":"x"}}}]`), 422, engage.Invalid, "arms[0].message.data.deep_link", "reserved"},
 		{"unknown variable", "PUT", campaign1, campaign(title("{{ secret }}")...), 422, engage.Invalid, "arms[0].message.title", "secret"},
 		{"rule with an unknown attribute", "PUT", campaign1, campaign("audience", `{"all":[{"field":"attributes.shoe","op":"eq","value":"x"}]}`), 422, engage.Invalid, "audience.all[0].field", "attributes.shoe"},
 		{"rule of the moment over the person", "PUT", campaign1, campaign("audience", `{"field":"weather.condition","op":"eq","value":"rain"}`), 422, engage.Invalid, "audience.field", "context"},
