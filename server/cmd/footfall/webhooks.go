@@ -186,7 +186,7 @@ func (c *cli) webhooksApply() *cobra.Command {
 standard input). The secret of a new one goes to standard output, once: your receiver
 verifies with it. What the file leaves out goes back to its default, but for the
 headers, which stay. A file that names a version changes that version only.`,
-		Example: `  footfall webhooks apply crm crm.json > crm.secret
+		Example: `  footfall webhooks apply crm crm.json
   echo '{"url":"https://crm.example.com/footfall","types":["footfall.place.entered"]}' | footfall webhooks apply crm -`,
 	}
 	remote := c.remoteFlags(cmd)
