@@ -86,7 +86,7 @@ bench: build ## benchmarks of every package, then of the partition loop, the geo
 	bin/footfall-lab bench nearby --json
 	bin/footfall-lab bench gateway --json
 
-soak: build ## long: every fuzz target for FUZZTIME, the tests five times in shuffled order, millions of points against the index, 1,000 power cuts of a server, 9 deaths of one under load, 600 withdrawals raced through two gateways, NATS away for a minute, a demo with many deaths
+soak: build ## long: every fuzz target for FUZZTIME, the tests five times in shuffled order, millions of points against the index, 1,000 power cuts of a server, 9 deaths of one under load, 600 withdrawals raced through two gateways, NATS away for a minute, 1,000,000 pushes queued and drained, a demo with many deaths
 	@go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./... | while read -r pkg; do \
 	  go test -list '^Fuzz' "$$pkg" | { grep '^Fuzz' || true; } | while read -r target; do \
 	    echo "$$pkg $$target"; \
@@ -99,6 +99,7 @@ soak: build ## long: every fuzz target for FUZZTIME, the tests five times in shu
 	FOOTFALL_TEST_KILLS=9 go test -race -count 1 -run Kill9 -timeout 30m ./server/cmd/footfall-lab
 	FOOTFALL_TEST_RACE_ROUNDS=600 go test -race -count 1 -run WithdrawalWins -timeout 30m ./server/app
 	FOOTFALL_TEST_OUTAGE=60s go test -count 1 -run DownForAWhile -timeout 30m ./server/eventlog/...
+	FOOTFALL_TEST_SENDS=1000000 go test -count 1 -run BacklogIsQueuedAndDrained -timeout 60m ./server/app
 	bin/footfall-lab demo --people 300 --duration 5m --json --port 0 --nats --kill nats,server
 
 clean: ## remove what was built (not .tools, not data)
