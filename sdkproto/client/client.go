@@ -91,7 +91,9 @@ type Options struct {
 	// SyncInbox, RefreshToken). Nil means nobody listens.
 
 	// OnMessage shows a granted in-app message or takes an inbox message, once
-	// per message id.
+	// per message id. One with a trigger comes once as it arrives with the inbox, and
+	// again under its id each time it is to be shown, which is more than once for one with a
+	// frequency.
 	OnMessage func(*sdkpb.Message)
 	OnInbox   func()              // Inbox has changed
 	OnConfig  func(*sdkpb.Config) // another config is in force; Tracking says what follows
