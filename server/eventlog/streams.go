@@ -61,6 +61,10 @@ func (l *JetStream) ensure(ctx context.Context, served string, subjects []string
 }
 
 func (l *JetStream) create(ctx context.Context, served string, subjects []string) (*jetstream.StreamInfo, error) {
+	if !l.remote {
+		// A server that is shut down while it makes a stream leaves that one running.
+		ctx = context.WithoutCancel(ctx)
+	}
 	ctx, cancel := context.WithTimeout(ctx, createFor)
 	defer cancel()
 	st, err := l.js.CreateStream(ctx, l.streamConfig(served, subjects))
