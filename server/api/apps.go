@@ -2,10 +2,7 @@ package api
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"net/http"
 	"time"
 
@@ -28,6 +25,7 @@ func (s *server) registerApps() {
 		method: http.MethodGet, path: "/apps/{id}", id: "get-app", tag: tagApps, role: catalog.Marketer,
 		summary: "Get an app",
 	}, s.getApp)
+	s.registerCredentials()
 	s.registerIdentity()
 	s.registerSDKConfig()
 }
@@ -113,21 +111,8 @@ func (s *server) createApp(ctx context.Context, who caller, in *bodyInput) (*ver
 			return nil, engage.At("identity", err)
 		}
 	}
-	if b.FCM != nil {
-		a.FCM = &catalog.FCM{ProjectID: b.FCM.ProjectID}
-		if len(b.FCM.ServiceAccount) > 0 {
-			account, err := serviceAccount(b.FCM.ServiceAccount)
-			if err != nil {
-				return nil, engage.At("fcm.service_account", err)
-			}
-			a.FCM.ServiceAccount = s.o.Sealer.Seal(account)
-		}
-	}
-	if b.APNs != nil {
-		if err := checkP8(b.APNs.PrivateKey.Reveal()); err != nil {
-			return nil, engage.At("apns.private_key", err)
-		}
-		a.APNs = &catalog.APNs{TeamID: b.APNs.TeamID, KeyID: b.APNs.KeyID, PrivateKey: s.o.Sealer.Seal(b.APNs.PrivateKey.Reveal())}
+	if err := s.setCredentials(a, b.FCM, b.APNs); err != nil {
+		return nil, err
 	}
 	if err := s.o.Catalog.PutApp(ctx, who.key.ID, a, 0); err != nil {
 		return nil, err
@@ -135,44 +120,6 @@ func (s *server) createApp(ctx context.Context, who caller, in *bodyInput) (*ver
 	v := viewApp(a)
 	v.Identity = viewIdentity(a, made)
 	return versionedOf(v, a.Version, 0), nil
-}
-
-// serviceAccount is the text of a service account's file. Errors say nothing of
-// what stands in it.
-func serviceAccount(raw json.RawMessage) (string, error) {
-	text := string(raw)
-	if len(raw) > 0 && raw[0] == '"' {
-		if err := json.Unmarshal(raw, &text); err != nil {
-			return "", engage.Errorf(engage.Invalid, "", "must be an object, or its text")
-		}
-	}
-	var account struct {
-		ClientEmail string `json:"client_email"`
-		PrivateKey  string `json:"private_key"`
-	}
-	switch err := json.Unmarshal([]byte(text), &account); {
-	case err != nil:
-		return "", engage.Errorf(engage.Invalid, "", "must be the JSON file of a service account")
-	case account.ClientEmail == "" || account.PrivateKey == "":
-		return "", engage.Errorf(engage.Invalid, "", "must be the JSON file of a service account: client_email and private_key are missing")
-	}
-	if block, _ := pem.Decode([]byte(account.PrivateKey)); block == nil {
-		return "", engage.Errorf(engage.Invalid, "", "its private_key is not PEM")
-	}
-	return text, nil
-}
-
-// checkP8 refuses what is not an APNs signing key.
-func checkP8(text string) error {
-	block, _ := pem.Decode([]byte(text))
-	if block == nil {
-		return engage.Errorf(engage.Invalid, "", "must be the .p8 file (PEM)")
-	}
-	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if _, ok := key.(*ecdsa.PrivateKey); err != nil || !ok {
-		return engage.Errorf(engage.Invalid, "", "must be the .p8 file: a PKCS #8 key for ES256")
-	}
-	return nil
 }
 
 func (s *server) listApps(_ context.Context, who caller, in *struct{ Paging }) (*answered[list[appView]], error) {

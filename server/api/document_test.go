@@ -197,6 +197,7 @@ var samples = map[string]string{
 	"create-key":            `{"name":"script","role":"viewer"}`,
 	"put-identity":          `{"mode":"off"}`,
 	"put-sdk-config":        `{"tracking":"efficient"}`,
+	"put-app-credentials":   `{"fcm":{"project_id":"p"}}`,
 	"create-identity-key":   `{"alg":"HS256"}`,
 	"import-push-tokens":    `{"user_id":"ada","token":"t","last_seen":"2026-03-01"}`,
 	"test-send":             `{"install":"phone-1","campaign":"rain"}`,
