@@ -28,6 +28,7 @@ func (s *server) registerCampaigns() {
 		method: http.MethodPut, path: "/campaigns/{id}", id: "put-campaign", tag: tagCampaigns, role: catalog.Marketer,
 		summary: "Create or change a campaign",
 		description: "Its rules and templates must compile, its texts keep to their limits with sample values, and its places exist, also while it is a draft: what is saved can be launched. " +
+			"Where the operator wants it (media.check), its images are fetched: one that is no JPEG, PNG or GIF, or too large, is refused; a host that does not answer refuses nothing. " +
 			"A change names the version that it was made from, by If-Match or in the document.",
 		body: engage.Campaign{}, examples: examplesOf(RainyDay, WelcomeBack, "order-ready", "checkout-help"), errors: changes,
 	}, s.putCampaign)
@@ -46,7 +47,7 @@ func (s *server) registerCampaigns() {
 	register(s, operation{
 		method: http.MethodPost, path: "/campaigns/validate", id: "validate-campaign", tag: tagCampaigns, role: catalog.Viewer,
 		summary:     "Check a campaign without saving it",
-		description: "What is wrong with the campaign stands in the answer, which is 200 either way.",
+		description: "What is wrong with the campaign stands in the answer, which is 200 either way. Its images are looked at for a marketer's key, as when it is saved; those that could not be are warnings.",
 		body:        engage.Campaign{}, examples: examplesOf(RainyDay, WelcomeBack, "order-ready", "checkout-help"),
 	}, s.validateCampaign)
 }
@@ -141,6 +142,9 @@ func (s *server) putCampaign(ctx context.Context, who caller, in *putInput) (*ve
 	if _, err := tryTexts(c); err != nil {
 		return nil, err
 	}
+	if err := s.looked(ctx, who, c); err != nil {
+		return nil, err
+	}
 	if err := s.o.Catalog.PutCampaign(ctx, who.key.ID, c, expected); err != nil {
 		return nil, err
 	}
@@ -229,7 +233,7 @@ type bodyInput struct {
 	Raw
 }
 
-func (s *server) validateCampaign(_ context.Context, who caller, in *bodyInput) (*answered[*validationView], error) {
+func (s *server) validateCampaign(ctx context.Context, who caller, in *bodyInput) (*answered[*validationView], error) {
 	now, w, err := s.workspaceOf(who)
 	if err != nil {
 		return nil, err
@@ -245,6 +249,11 @@ func (s *server) validateCampaign(_ context.Context, who caller, in *bodyInput) 
 	var warnings []FieldError
 	if err == nil {
 		warnings, err = tryTexts(c)
+	}
+	if err == nil && who.is(catalog.Marketer) { // who may not save it sends the server nowhere
+		var unseen []FieldError
+		unseen, err = s.tryImages(ctx, c)
+		warnings = append(warnings, unseen...)
 	}
 	if err != nil {
 		p := problemOf(err)

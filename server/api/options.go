@@ -31,6 +31,7 @@ type Options struct {
 	Operations Operations
 	Webhooks   Webhooks
 	Push       Push
+	Images     Images // nil: images are not looked at
 	// Watching says what an install's phone watches; of one that is not known, that
 	// it watches nothing.
 	Watching func(ctx context.Context, workspace, install string) (*Watched, error)

@@ -37,10 +37,14 @@ func (a *App) openEdges(places *configs[*situate.Config]) error {
 	if err := a.openWebhooks(); err != nil {
 		return err
 	}
+	images, err := a.openMedia()
+	if err != nil {
+		return err
+	}
 	r := reads{a}
 	if a.handler, err = api.New(api.Options{
 		Catalog: adopted{a.catalog, a}, Sealer: a.sealer, Compile: decide.Compile,
-		People: r, Decisions: r, Positions: r, Nearby: a.nearby, Operations: r, Webhooks: hooks{a}, Push: pushes{a}, Watching: a.watching, Weather: a.weather.Status,
+		People: r, Decisions: r, Positions: r, Nearby: a.nearby, Operations: r, Webhooks: hooks{a}, Push: pushes{a}, Images: images, Watching: a.watching, Weather: a.weather.Status,
 		SDK: a.gateway.Routes(), Metrics: promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}),
 		Ready: a.ready, Clock: a.o.Clock, Logger: a.log, Version: a.o.Version,
 	}); err != nil {

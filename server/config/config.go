@@ -87,6 +87,7 @@ type Config struct {
 	Providers   Providers
 	Webhooks    Webhooks
 	Push        Push
+	Media       Media
 }
 
 // Log says what is logged and how.
@@ -283,6 +284,7 @@ func Default() Config {
 		Limits:        Limits{Sessions: 100_000, RegistrationsPerS: 10, Posts: 256, InstallItemsPerS: 200, AppItemsPerS: 100_000},
 		Webhooks:      Webhooks{TimeoutS: 15, MaxAgeS: 86_400, DeadDays: 30, MaxQueued: 100_000, InFlight: 4},
 		Push:          defaultPush(),
+		Media:         defaultMedia(),
 	}
 }
 

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -34,7 +35,7 @@ func (b binding) secret() bool {
 
 // bindings is the one list of what can be set, in the order of the example.
 func (c *Config) bindings() []binding {
-	return append([]binding{
+	return slices.Concat([]binding{
 		{"data_dir", &c.DataDir, "Folder of the embedded event log and store and of the secret key. Created when missing; relative to the working directory."},
 		{"listen", &c.Listen, "host:port of the HTTP server. The default answers only to this machine; put a TLS proxy in front before you open it."},
 		{"public_url", &c.PublicURL, `Address under which phones and browsers reach the server, such as "https://engage.example.com". It changes no answer: https:// here says that something in front ends TLS, and silences the warning that an open server would send positions and keys in the clear.`},
@@ -95,7 +96,7 @@ func (c *Config) bindings() []binding {
 		{"webhooks.dead_days", &c.Webhooks.DeadDays, "Days that dead letters are kept, 1 to 365."},
 		{"webhooks.max_queued", &c.Webhooks.MaxQueued, "Events that may wait for one webhook, 100 to 10000000, and dead letters it may have. What comes beyond is a dead letter; what is dead beyond is dropped and counted."},
 		{"webhooks.in_flight", &c.Webhooks.InFlight, "Calls under way to one webhook, 1 to 64."},
-	}, c.Push.bindings()...)
+	}, c.Push.bindings(), c.Media.bindings())
 }
 
 // Settings lists what can be set, in the order of the example.

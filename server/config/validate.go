@@ -96,21 +96,27 @@ func (c *Config) Validate() error {
 	webAddress("providers.fcm.endpoint", c.Providers.FCM.Endpoint, true)
 	webAddress("providers.apns.production_url", c.Providers.APNs.ProductionURL, true)
 	webAddress("providers.apns.sandbox_url", c.Providers.APNs.SandboxURL, true)
-	for part := range strings.SplitSeq(c.Webhooks.AllowNetworks, ",") {
-		part = strings.TrimSpace(part)
-		_, network := netip.ParsePrefix(part)
-		_, address := netip.ParseAddr(part)
-		if part != "" && network != nil && (address != nil || strings.Contains(part, "%")) {
-			bad("webhooks.allow_networks", "must be networks such as 10.1.0.0/16 or addresses, with commas between, has %q", part)
-		}
-	}
+	networks("webhooks.allow_networks", c.Webhooks.AllowNetworks, bad)
 	between("webhooks.timeout_s", c.Webhooks.TimeoutS, 1, 60)
 	between("webhooks.max_age_s", c.Webhooks.MaxAgeS, 60, 604_800)
 	between("webhooks.dead_days", c.Webhooks.DeadDays, 1, 365)
 	between("webhooks.max_queued", c.Webhooks.MaxQueued, 100, 10_000_000)
 	between("webhooks.in_flight", c.Webhooks.InFlight, 1, 64)
 	c.Push.validate(between)
+	c.Media.validate(bad, oneOf, between)
 	return errs.join()
+}
+
+// networks checks networks and addresses with commas between.
+func networks(field, is string, bad func(field, format string, args ...any)) {
+	for part := range strings.SplitSeq(is, ",") {
+		part = strings.TrimSpace(part)
+		_, network := netip.ParsePrefix(part)
+		_, address := netip.ParseAddr(part)
+		if part != "" && network != nil && (address != nil || strings.Contains(part, "%")) {
+			bad(field, "must be networks such as 10.1.0.0/16 or addresses, with commas between, has %q", part)
+		}
+	}
 }
 
 func (l *EventLog) validate(bad func(field, format string, args ...any)) {

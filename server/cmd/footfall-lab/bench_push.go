@@ -79,6 +79,7 @@ type pushFigures struct {
 func (f *pushFigures) ratio() float64 { return f.PerS / f.BarePerS }
 
 func benchPush(ctx context.Context, w, errs io.Writer, f pushFlags) error {
+	errs = &lines{w: errs} // several processes write to it at once
 	report := map[channels.Provider]map[string]pushFigures{}
 	for _, provider := range []channels.Provider{channels.APNs, channels.FCM} {
 		report[provider] = map[string]pushFigures{}
