@@ -2,6 +2,7 @@ package decide_test
 
 import (
 	"encoding/json"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -214,20 +215,24 @@ func TestWithoutSubscribersEventsCostNothing(t *testing.T) {
 		c, _ := decide.NewConfig([]decide.Workspace{{ID: ws, Webhooks: rules}})
 		p.Adopt(c)
 		e := moves("ada", engage.Exit, sec)
-		return testing.AllocsPerRun(50, func() {
-			if err := p.Apply(e); err != nil {
-				t.Fatal(err)
-			}
-			for _, o := range p.Take() {
-				if o.To == "webhook" && len(rules) == 0 {
-					t.Fatal("an event was made")
+		least := math.Inf(1)
+		for range 200 { // the race detector has pools forget now and then: what is never needed is not counted
+			least = min(least, testing.AllocsPerRun(1, func() {
+				if err := p.Apply(e); err != nil {
+					t.Fatal(err)
 				}
-			}
-		})
+				for _, o := range p.Take() {
+					if o.To == "webhook" && len(rules) == 0 {
+						t.Fatal("an event was made")
+					}
+				}
+			}))
+		}
+		return least
 	}
 	none, unheard, heard := allocs(nil), allocs([]*engage.WebhookRule{{ID: "x", Types: []engage.WebhookType{engage.WebhookEntered}}}), allocs([]*engage.WebhookRule{{ID: "x"}})
 	t.Logf("allocations of an exit: %v without subscribers, %v with one of enters, %v with one of all", none, unheard, heard)
-	if unheard > none+2 || heard <= none+10 { // what the runtime allocates beside differs by one, with the race detector
+	if unheard > none || heard <= none {
 		t.Errorf("allocations of an exit: %v without subscribers, %v with one of enters, %v with one of all", none, unheard, heard)
 	}
 }
