@@ -6,7 +6,8 @@
  *     await footfall.track("product_viewed", { sku: "A-1" });
  *
  * Reading order of the source: ports.ts, core/footfall.ts (the API), core/engine.ts (the
- * protocol), core/queue.ts.
+ * protocol: when to connect), core/session.ts (what is said on a socket), core/post.ts,
+ * core/queue.ts.
  */
 import { IndexedDBStorage } from "./adapters/idb.js";
 import { WebClock, WebLifecycle, WebLocation, WebTransport } from "./adapters/web.js";

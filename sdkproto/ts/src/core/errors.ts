@@ -1,4 +1,5 @@
-import { type Action, closeInfo, errorInfo } from "./protocol.js";
+import type { Error as Error$ } from "../gen/footfall/sdk/v1/sdk_pb.js";
+import { type Action, closeInfo, errorInfo, RETRY_WITHOUT_MS } from "./protocol.js";
 
 /** What the host app called with something that the server would never take. */
 export class InvalidError extends Error {
@@ -55,6 +56,19 @@ export class RefusedError extends Error {
     this.name = "RefusedError";
     this.code = code;
     this.bare = bare;
+  }
+}
+
+/** The error that ends a session or a POST after an error frame. */
+export function errorOf(e: Error$): RetryError | TerminalError {
+  switch (errorInfo(e.code).action) {
+    case "stop":
+    case "daily":
+    case "reregister":
+    case "ask_host":
+      return new TerminalError(e.code, e.reason);
+    default:
+      return new RetryError(e.retryAfterMs || (e.code === 111 ? RETRY_WITHOUT_MS : 0), e.code, e.reason);
   }
 }
 
