@@ -283,7 +283,7 @@ func TestTablesAreCompleteAndConsistent(t *testing.T) {
 
 func TestHelloIsChecked(t *testing.T) {
 	good := func() *sdkpb.Hello {
-		return &sdkpb.Hello{AppKey: "ak", InstallId: "inst-0001", Platform: sdkpb.Platform_PLATFORM_IOS}
+		return &sdkpb.Hello{AppKey: "ak", InstallId: "inst-0001", Platform: sdkpb.Platform_PLATFORM_IOS, WallMs: 1}
 	}
 	if err := sdkproto.ValidateHello(good()); err != nil {
 		t.Fatal(err)
@@ -300,6 +300,8 @@ func TestHelloIsChecked(t *testing.T) {
 		{"no platform", func(h *sdkpb.Hello) { h.Platform = 0 }, sdkproto.ErrNoHello, "platform"},
 		{"a platform of a later version", func(h *sdkpb.Hello) { h.Platform = 99 }, sdkproto.ErrNoHello, "platform"},
 		{"only a later version", func(h *sdkpb.Hello) { h.ProtoMin, h.ProtoMax = 2, 3 }, sdkproto.ErrVersion, "proto_max"},
+		{"no wall clock", func(h *sdkpb.Hello) { h.WallMs = 0 }, sdkproto.ErrNoHello, "wall_ms"},
+		{"a wall clock before 1970", func(h *sdkpb.Hello) { h.WallMs = -1 }, sdkproto.ErrNoHello, "wall_ms"},
 		{"a push target without token", func(h *sdkpb.Hello) { h.PushTarget = &sdkpb.PushTarget{Provider: 1} }, sdkproto.ErrNoHello, "push_target.token"},
 	} {
 		h := good()

@@ -381,6 +381,9 @@ func ValidateHello(h *sdkpb.Hello) error {
 	v.chars("os_version", h.OsVersion, 0, MaxIDChars)
 	v.chars("app_version", h.AppVersion, 0, MaxIDChars)
 	v.chars("boot_id", h.BootId, 0, MaxIDChars)
+	if h.WallMs <= 0 {
+		v.fail("wall_ms", "is required: the phone's wall clock in ms since 1970, however wrong it is; got %d", h.WallMs)
+	}
 	if h.TimeZone != "" && !zoneName(h.TimeZone) {
 		v.fail("time_zone", "must be an IANA name such as Europe/Amsterdam, at most %d characters", MaxZoneChars)
 	}

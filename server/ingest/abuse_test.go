@@ -38,6 +38,7 @@ func TestABadHelloIsToldWhatIsWrong(t *testing.T) {
 		"taken install":    {func(h *sdkpb.Hello) { h.InstallId = "phone-taken" }, sdkproto.ErrToken, sdkproto.CloseToken, 401, "device_token"},
 		"bad install id":   {func(h *sdkpb.Hello) { h.InstallId = "a/b" }, sdkproto.ErrNoHello, sdkproto.CloseNoHello, 400, "install_id"},
 		"no app key":       {func(h *sdkpb.Hello) { h.AppKey = "" }, sdkproto.ErrNoHello, sdkproto.CloseNoHello, 400, "app_key"},
+		"no wall clock":    {func(h *sdkpb.Hello) { h.WallMs = 0 }, sdkproto.ErrNoHello, sdkproto.CloseNoHello, 400, "wall_ms"},
 		"future version":   {func(h *sdkpb.Hello) { h.ProtoMin, h.ProtoMax = 7, 9 }, sdkproto.ErrVersion, sdkproto.CloseVersion, 426, "proto_max"},
 		"unknown platform": {func(h *sdkpb.Hello) { h.Platform = 77 }, sdkproto.ErrNoHello, sdkproto.CloseNoHello, 400, "platform"},
 	} {
