@@ -40,6 +40,10 @@ const (
 	KindDeviceGone  Kind = "device_gone"  // JSON DeviceGone
 	KindTraits      Kind = "traits"       // JSON object of attributes
 	KindOutcome     Kind = "outcome"      // JSON DeliveryOutcome
+	KindTouch       Kind = "touch"        // JSON Touch; at the profile's key
+	KindMerge       Kind = "merge"        // JSON Merge; at the key of either profile
+	KindAbsorb      Kind = "absorb"       // a frozen person, as package decide writes it; at the survivor's key
+	KindMergeNo     Kind = "merge_no"     // JSON MergeRefused; at both profiles' keys
 
 	// Entries that leave the log.
 	KindSend           Kind = "send"            // JSON Send; to "send"

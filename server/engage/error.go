@@ -25,7 +25,9 @@ const (
 
 	ConsentMissing   Code = "consent_missing"   // the person has not agreed to this
 	IdentityInvalid  Code = "identity_invalid"  // the proof of identity is missing or wrong
-	MergeUnsupported Code = "merge_unsupported" // the identifier belongs to another profile
+	MergeUnsupported Code = "merge_unsupported" // the identifier belongs to another profile; of earlier builds
+	IdentityConflict Code = "identity_conflict" // two persons whom nothing but an alias may merge
+	AttributeType    Code = "attribute_type"    // another type than the attribute has
 )
 
 // Error is an error that a person can act on: what kind, which field, why.
