@@ -13,6 +13,7 @@ import (
 
 	"github.com/footfall-engage/footfall/geo"
 	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/table"
 )
 
 // Format of a file.
@@ -116,20 +117,10 @@ type taken struct {
 // whole file, or that of r.
 func NewReader(r io.Reader, o Options) (*Reader, error) {
 	in := bufio.NewReaderSize(r, 64<<10)
-	head, err := in.Peek(4)
-	if err != nil && !errors.Is(err, io.EOF) {
+	if _, err := table.Begin(in); err != nil {
 		return nil, err
 	}
-	switch {
-	case bytes.HasPrefix(head, []byte("\xff\xfe")), bytes.HasPrefix(head, []byte("\xfe\xff")):
-		return nil, engage.Errorf(engage.Invalid, "", "is UTF-16: save the file as UTF-8")
-	case bytes.HasPrefix(head, []byte("PK\x03\x04")):
-		return nil, engage.Errorf(engage.Invalid, "", "is a ZIP archive or a workbook: save the table as CSV")
-	case bytes.HasPrefix(head, []byte("\xef\xbb\xbf")):
-		if _, err := in.Discard(3); err != nil {
-			return nil, err
-		}
-	}
+	var err error
 	x := &Reader{o: o, format: o.Format, taken: map[string]taken{}}
 	if x.format == "" {
 		if x.format, err = sniff(in); err != nil {

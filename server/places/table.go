@@ -10,20 +10,21 @@ import (
 
 	"github.com/footfall-engage/footfall/geo"
 	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/table"
 )
 
-// table is a source of rows of a table.
-type table struct {
+// tableRows is a source of rows of a table.
+type tableRows struct {
 	o       Options
-	scan    tableScanner
+	scan    *table.Scanner
 	columns []string
 	at      map[Field]int // columns of fields
 }
 
-func newTable(in *bufio.Reader, o Options) (*table, error) {
-	t := &table{o: o, scan: tableScanner{in: in}, at: map[Field]int{}}
+func newTable(in *bufio.Reader, o Options) (*tableRows, error) {
+	t := &tableRows{o: o, scan: table.NewScanner(in), at: map[Field]int{}}
 	var err error
-	if t.columns, err = t.scan.header(); err != nil {
+	if t.columns, err = t.scan.Header(); err != nil {
 		return nil, err
 	}
 	taken := map[int]bool{}
@@ -68,7 +69,7 @@ func newTable(in *bufio.Reader, o Options) (*table, error) {
 // ambiguous is the error where another column than at, and none of those taken, could
 // hold the field too: which of them is meant cannot be guessed. taken is nil for a name
 // that was mapped, which may tell two columns apart by case.
-func (t *table) ambiguous(f Field, names []string, taken map[int]bool, at int) error {
+func (t *tableRows) ambiguous(f Field, names []string, taken map[int]bool, at int) error {
 	for i, c := range t.columns {
 		if i == at || taken[i] {
 			continue
@@ -86,7 +87,7 @@ func (t *table) ambiguous(f Field, names []string, taken map[int]bool, at int) e
 
 // column is the place of a column; -1 if there is none. Case counts only where two
 // differ in nothing else.
-func (t *table) column(name string) int {
+func (t *tableRows) column(name string) int {
 	found := -1
 	for i, c := range t.columns {
 		if c == name {
@@ -99,7 +100,7 @@ func (t *table) column(name string) int {
 	return found
 }
 
-func (t *table) list() string {
+func (t *tableRows) list() string {
 	var out []string
 	for _, c := range t.columns[:min(len(t.columns), 40)] {
 		out = append(out, clip(c))
@@ -107,18 +108,18 @@ func (t *table) list() string {
 	return strings.Join(out, ", ")
 }
 
-func (t *table) in(f Field) string {
+func (t *tableRows) in(f Field) string {
 	if at, there := t.at[f]; there {
 		return t.columns[at]
 	}
 	return string(f)
 }
 
-func (t *table) whole(int) string { return "row" }
+func (t *tableRows) whole(int) string { return "row" }
 
-func (t *table) next() (*part, error) {
-	cells, warning, fatal, err := t.scan.next()
-	p := &part{row: Row{Number: t.scan.row}, given: map[Field]bool{}}
+func (t *tableRows) next() (*part, error) {
+	cells, warning, fatal, err := t.scan.Next()
+	p := &part{row: Row{Number: t.scan.Row()}, given: map[Field]bool{}}
 	if err != nil {
 		e, ok := errors.AsType[*engage.Error](err)
 		if fatal || !ok || errors.Is(err, io.EOF) {
@@ -151,7 +152,7 @@ func (r *rowReader) count(cells []string, columns int, at map[Field]int) {
 	for _, i := range at {
 		last = max(last, i)
 	}
-	if cells = trimmed(cells, columns); len(cells) > columns || len(cells) <= last {
+	if cells = table.Trimmed(cells, columns); len(cells) > columns || len(cells) <= last {
 		r.refuse(engage.Errorf(engage.Invalid, "", "has %d cells, the header has %d: a cell that holds the separator must stand in quotes", len(cells), columns))
 	}
 }

@@ -1,4 +1,6 @@
-package places
+// Package table cuts files that come as streams into rows: tables (CSV) and lines of
+// JSON, of any size, in the memory of a row. It knows nothing of what stands in them.
+package table
 
 import (
 	"bufio"
@@ -13,30 +15,89 @@ import (
 )
 
 const (
-	// maxRowBytes bounds a row of a table, which may have a geometry.
-	maxRowBytes = 1 << 20
+	// MaxRowBytes bounds a row.
+	MaxRowBytes = 1 << 20
+	// MaxColumns of a table.
+	MaxColumns = 1000
 	// maxUnclosed rows whose quote is not closed end a file: behind each, the next
 	// megabyte is read twice.
 	maxUnclosed = 100
-	maxColumns  = 1000
 )
 
-// tableScanner cuts a table into its rows. A quote that is not closed costs its own
-// line and no more.
-type tableScanner struct {
+// Scanner cuts a file into its rows. A quote that is not closed costs its own line and
+// no more. The zero one reads nothing; see NewScanner.
+type Scanner struct {
 	in       *bufio.Reader
 	comma    byte
 	back     [][]byte // lines that are to be read again
 	row      int      // as a spreadsheet counts: the header is 1, blank lines count
+	offset   int64    // bytes of the file before the next line
 	unclosed int
 	columns  int  // of the header; 0 before it was read
-	wasLong  bool // the last line was longer than maxRowBytes
+	wasLong  bool // the last line was longer than MaxRowBytes
 }
 
-// next is the next row's cells; where it cannot be read, the error is an
+// NewScanner reads in from where it stands: behind what Begin has skipped.
+func NewScanner(in *bufio.Reader) *Scanner { return &Scanner{in: in} }
+
+// Begin looks at the beginning of a file and skips the mark of UTF-8 that spreadsheets
+// write; it returns how many bytes that were. An error is an *engage.Error of a file
+// that is no text in UTF-8, or that of in.
+func Begin(in *bufio.Reader) (skipped int, err error) {
+	head, err := in.Peek(4)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return 0, err
+	}
+	switch {
+	case bytes.HasPrefix(head, []byte("\xff\xfe")), bytes.HasPrefix(head, []byte("\xfe\xff")):
+		return 0, engage.Errorf(engage.Invalid, "", "is UTF-16: save the file as UTF-8")
+	case bytes.HasPrefix(head, []byte("PK\x03\x04")):
+		return 0, engage.Errorf(engage.Invalid, "", "is a ZIP archive or a workbook: save the table as CSV")
+	case bytes.HasPrefix(head, []byte("\xef\xbb\xbf")):
+		return in.Discard(3)
+	}
+	return 0, nil
+}
+
+// Row is the number of the last row that was read, as a spreadsheet counts: the header
+// is 1, blank lines count. Of lines of JSON it is the line.
+func (s *Scanner) Row() int { return s.row }
+
+// Offset is how many bytes of in the rows so far are: where the next one begins.
+func (s *Scanner) Offset() int64 { return s.offset }
+
+// Settled reports whether no line waits to be read again: only then another Scanner can
+// go on at Offset.
+func (s *Scanner) Settled() bool { return len(s.back) == 0 }
+
+// Resume goes on where another Scanner of the same bytes was: offset and row are its
+// own, and in stands there. The header has been read, from the beginning.
+func (s *Scanner) Resume(in *bufio.Reader, offset int64, row int) {
+	s.in, s.offset, s.row, s.back = in, offset, row, nil
+}
+
+// NextLine is the next line that is not blank, without its end: of a file of lines of
+// JSON. An error is an *engage.Error of a line that is too long, io.EOF, or that of in.
+func (s *Scanner) NextLine() ([]byte, error) {
+	for {
+		s.row++
+		line, err := s.line()
+		if err != nil {
+			return nil, err
+		}
+		if s.wasLong {
+			return nil, engage.Errorf(engage.TooLarge, "", "has more than %d bytes", MaxRowBytes)
+		}
+		if line = bytes.TrimSpace(line); len(line) > 0 {
+			return line, nil
+		}
+	}
+}
+
+// Next is the next row's cells; where it cannot be read, the error is an
 // *engage.Error and fatal tells whether anything can be read behind it. io.EOF after
 // the last.
-func (s *tableScanner) next() (cells []string, warning string, fatal bool, err error) {
+func (s *Scanner) Next() (cells []string, warning string, fatal bool, err error) {
 	for {
 		lines, err := s.record()
 		if err != nil {
@@ -50,7 +111,7 @@ func (s *tableScanner) next() (cells []string, warning string, fatal bool, err e
 		cells, warning, err = s.cells(raw)
 		// A quote that is not closed reaches to the next one, which then stands where
 		// none can: the lines between are rows of their own.
-		if len(lines) > 1 && (err != nil || s.columns > 0 && len(trimmed(cells, s.columns)) != s.columns) {
+		if len(lines) > 1 && (err != nil || s.columns > 0 && len(Trimmed(cells, s.columns)) != s.columns) {
 			err := s.giveBack(lines)
 			return nil, "", err.Field == "rows", err
 		}
@@ -58,8 +119,8 @@ func (s *tableScanner) next() (cells []string, warning string, fatal bool, err e
 	}
 }
 
-// trimmed is the cells without empty ones beyond the columns.
-func trimmed(cells []string, columns int) []string {
+// Trimmed is the cells without empty ones beyond the columns.
+func Trimmed(cells []string, columns int) []string {
 	for len(cells) > columns && strings.TrimSpace(cells[len(cells)-1]) == "" {
 		cells = cells[:len(cells)-1]
 	}
@@ -68,7 +129,10 @@ func trimmed(cells []string, columns int) []string {
 
 // giveBack refuses the first of the lines for its quote, and has the others read
 // again.
-func (s *tableScanner) giveBack(lines [][]byte) *engage.Error {
+func (s *Scanner) giveBack(lines [][]byte) *engage.Error {
+	for _, line := range lines[1:] {
+		s.offset -= int64(len(line))
+	}
 	s.back = append(lines[1:], s.back...)
 	if s.unclosed++; s.unclosed > maxUnclosed {
 		return engage.Errorf(engage.TooLarge, "rows", "more than %d have a quote that is not closed: is this a table?", maxUnclosed)
@@ -76,7 +140,7 @@ func (s *tableScanner) giveBack(lines [][]byte) *engage.Error {
 	return engage.Errorf(engage.Invalid, "", "has a quote that is not closed")
 }
 
-func (s *tableScanner) cells(raw []byte) ([]string, string, error) {
+func (s *Scanner) cells(raw []byte) ([]string, string, error) {
 	cells, err := s.parse(raw, false)
 	if !errors.Is(err, csv.ErrBareQuote) {
 		return cells, "", err
@@ -85,7 +149,7 @@ func (s *tableScanner) cells(raw []byte) ([]string, string, error) {
 	return cells, "a quote within a cell that does not begin with one was taken as it is", err
 }
 
-func (s *tableScanner) parse(raw []byte, lazy bool) ([]string, error) {
+func (s *Scanner) parse(raw []byte, lazy bool) ([]string, error) {
 	r := csv.NewReader(bytes.NewReader(raw))
 	r.Comma, r.FieldsPerRecord, r.LazyQuotes = rune(s.comma), -1, lazy
 	cells, err := r.Read()
@@ -99,7 +163,7 @@ func (s *tableScanner) parse(raw []byte, lazy bool) ([]string, error) {
 }
 
 // record is the lines of a row: one, or several where a quoted cell goes on.
-func (s *tableScanner) record() ([][]byte, error) {
+func (s *Scanner) record() ([][]byte, error) {
 	s.row++
 	var lines [][]byte
 	size, quoted := 0, false
@@ -109,7 +173,7 @@ func (s *tableScanner) record() ([][]byte, error) {
 			return nil, err
 		}
 		if s.wasLong && len(lines) == 0 {
-			return nil, engage.Errorf(engage.TooLarge, "", "has more than %d bytes", maxRowBytes)
+			return nil, engage.Errorf(engage.TooLarge, "", "has more than %d bytes", MaxRowBytes)
 		}
 		ended := err != nil
 		if !ended {
@@ -119,7 +183,7 @@ func (s *tableScanner) record() ([][]byte, error) {
 				return lines, nil
 			}
 		}
-		if ended || s.wasLong || size > maxRowBytes {
+		if ended || s.wasLong || size > MaxRowBytes {
 			return nil, s.giveBack(lines)
 		}
 	}
@@ -127,7 +191,7 @@ func (s *tableScanner) record() ([][]byte, error) {
 
 // endsQuoted reports whether a quoted cell goes on behind the line, as RFC 4180 has it:
 // a quote opens at a cell's beginning only, and a doubled one is part of the text.
-func (s *tableScanner) endsQuoted(line []byte, quoted bool) bool {
+func (s *Scanner) endsQuoted(line []byte, quoted bool) bool {
 	start := !quoted
 	for i := 0; i < len(line); i++ {
 		c := line[i]
@@ -146,17 +210,19 @@ func (s *tableScanner) endsQuoted(line []byte, quoted bool) bool {
 }
 
 // line is the next line with its end. One that is too long is cut.
-func (s *tableScanner) line() ([]byte, error) {
+func (s *Scanner) line() ([]byte, error) {
 	s.wasLong = false
 	if len(s.back) > 0 {
 		line := s.back[0]
 		s.back = s.back[1:]
+		s.offset += int64(len(line))
 		return line, nil
 	}
 	var out []byte
 	for {
 		part, err := s.in.ReadSlice('\n')
-		if len(out)+len(part) > maxRowBytes {
+		s.offset += int64(len(part))
+		if len(out)+len(part) > MaxRowBytes {
 			s.wasLong = true
 		} else {
 			out = append(out, part...)
@@ -173,8 +239,10 @@ func (s *tableScanner) line() ([]byte, error) {
 	}
 }
 
-// header reads the columns and finds the separator.
-func (s *tableScanner) header() ([]string, error) {
+// Header reads the columns of a table, trimmed, and finds the separator: the comma,
+// semicolon, tab or bar that the header has most of. An error is an *engage.Error of the
+// header, or that of in.
+func (s *Scanner) Header() ([]string, error) {
 	s.comma = ','
 	peeked, err := s.in.Peek(s.in.Size())
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -182,19 +250,19 @@ func (s *tableScanner) header() ([]string, error) {
 	}
 	first, _, _ := bytes.Cut(bytes.TrimLeft(peeked, "\r\n"), []byte("\n"))
 	most := -1
-	for _, c := range []byte(",;\t") {
+	for _, c := range []byte(",;\t|") {
 		if n := bytes.Count(first, []byte{c}); n > most {
 			s.comma, most = c, n
 		}
 	}
-	cells, _, _, err := s.next()
+	cells, _, _, err := s.Next()
 	switch {
 	case errors.Is(err, io.EOF):
 		return nil, engage.Errorf(engage.Invalid, "", "is empty")
 	case err != nil:
 		return nil, engage.At("header", err)
-	case len(cells) > maxColumns:
-		return nil, engage.Errorf(engage.TooLarge, "header", "at most %d columns, got %d", maxColumns, len(cells))
+	case len(cells) > MaxColumns:
+		return nil, engage.Errorf(engage.TooLarge, "header", "at most %d columns, got %d", MaxColumns, len(cells))
 	}
 	s.columns = len(cells)
 	for i, c := range cells {
