@@ -46,6 +46,7 @@ const (
 	Apps       Kind = "app"
 	Keys       Kind = "key"
 	Webhooks   Kind = "webhook"
+	WriteKeys  Kind = "write_key"
 )
 
 // Revision is one change, as it stands in the log, or several that were made

@@ -21,7 +21,8 @@ type Snapshot struct {
 	campaigns  map[string]map[string]*engage.Campaign
 	apps       map[string]map[string]*App
 	webhooks   map[string]map[string]*Webhook
-	keys       map[string]*Key // by id, over all workspaces
+	keys       map[string]*Key      // by id, over all workspaces
+	writeKeys  map[string]*WriteKey // likewise
 	appByKey   map[string]*App
 	fences     map[string]map[string]string // workspace -> geofence -> place
 	beacons    map[string]string            // "<workspace>/<beacon id>" and "<workspace>/<beacon key>" -> place
@@ -42,8 +43,8 @@ func emptySnapshot() *Snapshot {
 	return &Snapshot{
 		Workspaces: map[string]*Workspace{}, places: map[string]map[string]*engage.Place{},
 		campaigns: map[string]map[string]*engage.Campaign{}, apps: map[string]map[string]*App{},
-		webhooks: map[string]map[string]*Webhook{},
-		keys:     map[string]*Key{}, appByKey: map[string]*App{}, fences: map[string]map[string]string{}, beacons: map[string]string{}, versions: map[string]int64{}, lists: newLists(),
+		webhooks: map[string]map[string]*Webhook{}, writeKeys: map[string]*WriteKey{},
+		keys: map[string]*Key{}, appByKey: map[string]*App{}, fences: map[string]map[string]string{}, beacons: map[string]string{}, versions: map[string]int64{}, lists: newLists(),
 	}
 }
 
@@ -106,6 +107,8 @@ func (s *Snapshot) own(kind Kind) {
 		s.apps, s.appByKey = maps.Clone(s.apps), maps.Clone(s.appByKey)
 	case Keys:
 		s.keys = maps.Clone(s.keys)
+	case WriteKeys:
+		s.writeKeys = maps.Clone(s.writeKeys)
 	case Webhooks:
 		s.webhooks = maps.Clone(s.webhooks)
 	}
@@ -123,7 +126,7 @@ func (s *Snapshot) ownIn(kind Kind, workspace string) {
 		s.apps[workspace] = maps.Clone(s.apps[workspace])
 	case Webhooks:
 		s.webhooks[workspace] = maps.Clone(s.webhooks[workspace])
-	case Workspaces, Keys: // they have no map per workspace
+	case Workspaces, Keys, WriteKeys: // they have no map per workspace
 	}
 }
 
@@ -172,6 +175,8 @@ func (s *Snapshot) apply(r Revision) error {
 		}
 	case Keys:
 		err = set(s.keys, r.ID, r.Body)
+	case WriteKeys:
+		err = set(s.writeKeys, r.ID, r.Body)
 	case Webhooks:
 		s.webhooks[r.Workspace], err = setIn(s.webhooks[r.Workspace], r)
 	default:
