@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"net/http"
 
+	"github.com/footfall-engage/footfall/channels"
 	"github.com/footfall-engage/footfall/server/catalog"
 	"github.com/footfall-engage/footfall/server/engage"
 )
@@ -21,6 +22,13 @@ func (s *server) registerCredentials() {
 			"A change names the app's version that it was made from, by If-Match or in the document.",
 		body: credentialsBody{}, errors: []int{http.StatusConflict, http.StatusPreconditionFailed, http.StatusPreconditionRequired},
 	}, s.putCredentials)
+	register(s, operation{
+		method: http.MethodDelete, path: "/apps/{id}/credentials/{provider}", id: "delete-app-credential", tag: tagApps, role: catalog.Admin,
+		summary: "Take a push credential from an app",
+		description: "At once: nothing more is sent to that provider for the app, what waits for it goes to the inbox where its campaign allows that, " +
+			"and the secret is no longer kept. Tokens stay: with a new credential they are used again.",
+		errors: []int{http.StatusConflict, http.StatusPreconditionFailed},
+	}, s.deleteCredential)
 }
 
 type credentialsBody struct {
@@ -59,6 +67,41 @@ func (s *server) putCredentials(ctx context.Context, who caller, in *putCredenti
 		return nil, err
 	}
 	return versionedOf(viewApp(&a), a.Version, old.Version), nil
+}
+
+type deleteCredentialInput struct {
+	ID       string `path:"id" maxLength:"100"`
+	Provider string `path:"provider" enum:"fcm,apns"`
+	IfMatch  string `header:"If-Match" maxLength:"40" doc:"The ETag (version of the app) that the credential is taken from; absent: whatever is there"`
+}
+
+func (s *server) deleteCredential(ctx context.Context, who caller, in *deleteCredentialInput) (*struct{}, error) {
+	for try := 1; ; try++ {
+		old, err := s.app(who, in.ID)
+		if err != nil {
+			return nil, err
+		}
+		expected := old.Version
+		if in.IfMatch != "" {
+			if expected, err = (Changing{IfMatch: in.IfMatch}).expected(old.Version, 0); err != nil {
+				return nil, err
+			}
+		}
+		a := *old
+		switch {
+		case in.Provider == string(channels.FCM) && a.FCM != nil:
+			a.FCM = nil
+		case in.Provider == string(channels.APNs) && a.APNs != nil:
+			a.APNs = nil
+		default:
+			return nil, engage.Errorf(engage.NotFound, "provider", "the app has no credential for %s", in.Provider)
+		}
+		err = s.o.Catalog.PutApp(ctx, who.key.ID, &a, expected)
+		if engage.CodeOf(err) == engage.Conflict && in.IfMatch == "" && try < keyTries {
+			continue // somebody else changed the app meanwhile: what is taken away does not depend on that
+		}
+		return nil, err
+	}
 }
 
 // setCredentials seals what is given into a, in place of what it has; nil leaves it.

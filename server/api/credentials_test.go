@@ -66,3 +66,33 @@ func TestAPushCredentialIsExchanged(t *testing.T) {
 	}
 	s.do(request{method: "PUT", path: "/api/v1/apps/none/credentials", body: body, role: catalog.Admin}).want(404)
 }
+
+func TestAPushCredentialIsTakenAway(t *testing.T) {
+	s := newSite(t)
+	remove := func(provider, version string, role catalog.Role) answer {
+		r := request{method: "DELETE", path: "/api/v1/apps/app/credentials/" + provider, role: role}
+		if version != "" {
+			r.header = map[string]string{"If-Match": version}
+		}
+		return s.do(r)
+	}
+	s.do(request{method: "POST", path: "/api/v1/apps", role: catalog.Admin, body: `{"id":"app","name":"x","platform":"ios","bundle_id":"com.example.shop",
+		"fcm":{"project_id":"p","service_account":` + quoted(t, map[string]string{"client_email": "a@example.com", "private_key": pemKey(t)}) + `},
+		"apns":{"team_id":"TEAM","key_id":"KEY","private_key":` + quoted(t, pemKey(t)) + `}}`}).want(201)
+	before := s.catalog.Now().App(alpha, "app")
+
+	remove("apns", "", catalog.Marketer).want(403)
+	remove("apns", "9", catalog.Admin).want(412)
+	remove("web", "", catalog.Admin).want(422)
+	remove("apns", "1", catalog.Admin).want(204)
+	kept := s.catalog.Now().App(alpha, "app")
+	if kept.APNs != nil || *kept.FCM != *before.FCM || kept.BundleID != before.BundleID || before.APNs == nil {
+		t.Errorf("kept: %+v, before: %+v", kept, before)
+	}
+	remove("apns", "", catalog.Admin).wantProblem(404, engage.NotFound, "provider")
+	remove("fcm", "", catalog.Admin).want(204)
+	if a := string(s.do(request{method: "GET", path: "/api/v1/apps/app", role: catalog.Admin}).want(200).body); strings.Contains(a, `"fcm"`) || strings.Contains(a, `"apns"`) {
+		t.Errorf("the app: %s", a)
+	}
+	s.do(request{method: "DELETE", path: "/api/v1/apps/none/credentials/fcm", role: catalog.Admin}).want(404)
+}

@@ -127,6 +127,12 @@ func (x *senders) Sender(_ context.Context, workspace, appID, provider string) (
 	}
 	s, err := x.make(app, provider)
 	if err != nil {
+		if old != nil && of == (pushCredential{}) { // it was taken from the app
+			delete(x.made, key)
+			if err := old.close(); err != nil {
+				x.log.Warn("close sender", "credential", name, "error", err)
+			}
+		}
 		return nil, name, err
 	}
 	x.made[key] = s

@@ -12,7 +12,9 @@ import (
 	"github.com/footfall-engage/footfall/server/catalog"
 	"github.com/footfall-engage/footfall/server/clock"
 	"github.com/footfall-engage/footfall/server/config"
+	"github.com/footfall-engage/footfall/server/decide"
 	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/eventlog/eventlogtest"
 )
 
 // TestServiceAccountComesFromTheStoreElseFromTheServer, and from the server only for
@@ -71,5 +73,56 @@ func TestServiceAccountComesFromTheStoreElseFromTheServer(t *testing.T) {
 		if _, err := newSenders(nil, sealer, &bad, clock.System{}, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), field) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v", field, err)
 		}
+	}
+}
+
+func TestACredentialThatIsTakenAwaySendsNoMoreAndComesBack(t *testing.T) {
+	sim, err := fcmsim.Start(fcmsim.Options{ProjectID: "hats"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = sim.Close() }()
+	sealer, err := catalog.NewSealer(make([]byte, config.KeyBytes))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cat, err := catalog.Open(t.Context(), catalog.Options{Log: new(eventlogtest.Memory).Open(), Clock: clock.System{}, Compile: decide.Compile})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := config.Default()
+	if err := cat.PutWorkspace(t.Context(), "k", &catalog.Workspace{ID: c.Workspace, Name: "w"}, 0); err != nil {
+		t.Fatal(err)
+	}
+	x, err := newSenders(cat, sealer, &c, clock.System{}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := &catalog.FCM{ProjectID: "hats", ServiceAccount: sealer.Seal(string(sim.Credentials()))}
+	app := &catalog.App{ID: "a", Workspace: c.Workspace, Name: "a", Platform: "android", Key: catalog.NewAppKey()}
+	put := func(f *catalog.FCM) {
+		t.Helper()
+		changed := *app
+		changed.FCM = f
+		if err := cat.PutApp(t.Context(), "k", &changed, app.Version); err != nil {
+			t.Fatal(err)
+		}
+		app = &changed
+	}
+	key := senderKey{c.Workspace, "a", "fcm"}
+	put(with)
+	if _, _, err := x.Sender(t.Context(), c.Workspace, "a", "fcm"); err != nil {
+		t.Fatal(err)
+	}
+	closed := false
+	end := x.made[key].close
+	x.made[key].close = func() error { closed = true; return end() }
+	put(nil)
+	if _, _, err := x.Sender(t.Context(), c.Workspace, "a", "fcm"); engage.CodeOf(err) != engage.NotFound || !closed || x.made[key] != nil {
+		t.Errorf("without a credential: %v, closed %t", err, closed)
+	}
+	put(with)
+	if _, _, err := x.Sender(t.Context(), c.Workspace, "a", "fcm"); err != nil {
+		t.Errorf("with it again: %v", err)
 	}
 }
