@@ -63,6 +63,7 @@ func New(o Options) (http.Handler, error) {
 	s.registerOperations()
 
 	s.registerHealth(r)
+	s.registerHosting(r)
 	if err := s.registerDocs(r); err != nil {
 		return nil, err
 	}

@@ -28,7 +28,7 @@ func (s *server) registerCampaigns() {
 		method: http.MethodPut, path: "/campaigns/{id}", id: "put-campaign", tag: tagCampaigns, role: catalog.Marketer,
 		summary: "Create or change a campaign",
 		description: "Its rules and templates must compile, its texts keep to their limits with sample values, and its places exist, also while it is a draft: what is saved can be launched. " +
-			"Where the operator wants it (media.check), its images are fetched: one that is no JPEG, PNG or GIF, or too large, is refused; a host that does not answer refuses nothing. " +
+			"Where the operator wants it (media.check), its images are fetched: one that is no JPEG, PNG or GIF, or too large, is refused; a host that does not answer refuses nothing. With media.host they are kept as they are at that moment, and messages name them where the server serves them; saving again fetches again. " +
 			"A change names the version that it was made from, by If-Match or in the document.",
 		body: engage.Campaign{}, examples: examplesOf(RainyDay, WelcomeBack, "order-ready", "checkout-help"), errors: changes,
 	}, s.putCampaign)
@@ -142,12 +142,14 @@ func (s *server) putCampaign(ctx context.Context, who caller, in *putInput) (*ve
 	if _, err := tryTexts(c); err != nil {
 		return nil, err
 	}
-	if err := s.looked(ctx, who, c); err != nil {
+	kept, err := s.looked(ctx, who, c)
+	if err != nil {
 		return nil, err
 	}
 	if err := s.o.Catalog.PutCampaign(ctx, who.key.ID, c, expected); err != nil {
 		return nil, err
 	}
+	s.inUse(ctx, c, kept)
 	return versionedOf(c, c.Version, expected), nil
 }
 
@@ -252,7 +254,7 @@ func (s *server) validateCampaign(ctx context.Context, who caller, in *bodyInput
 	}
 	if err == nil && who.is(catalog.Marketer) { // who may not save it sends the server nowhere
 		var unseen []FieldError
-		unseen, err = s.tryImages(ctx, c)
+		unseen, err = s.tryImages(ctx, c, s.check)
 		warnings = append(warnings, unseen...)
 	}
 	if err != nil {

@@ -129,7 +129,7 @@ func (s *server) testSend(ctx context.Context, who caller, in *testInput) (*answ
 		slog.String("outcome", out.Outcome), slog.String("reason", out.Reason), slog.Int("status", out.Status))
 	v := &testSendView{
 		TestOutcome: *out, Words: testWords(out, b.DryRun), DryRun: b.DryRun, Warnings: []FieldError{},
-		Title: r.Title, Text: r.Body, DeepLink: r.DeepLink, ImageURL: r.ImageURL, Data: r.Data,
+		Title: r.Title, Text: r.Body, DeepLink: r.DeepLink, ImageURL: t.Send.ImageURL, Data: r.Data,
 	}
 	for _, w := range lacking {
 		p := problemOf(engage.At("content", w))

@@ -28,6 +28,7 @@ import (
 	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/eventlog"
 	"github.com/footfall-engage/footfall/server/ingest"
+	"github.com/footfall-engage/footfall/server/media"
 	"github.com/footfall-engage/footfall/server/partition"
 	"github.com/footfall-engage/footfall/server/situate"
 	"github.com/footfall-engage/footfall/server/store"
@@ -77,6 +78,7 @@ type App struct {
 	senders  *senders
 	deliver  *deliver.Deliverer
 	webhooks *webhook.Dispatcher
+	library  *media.Library // nil: images are not hosted
 	gateway  *ingest.Gateway
 	handler  http.Handler
 	listener net.Listener
@@ -274,6 +276,12 @@ func (a *App) run(ctx context.Context) error {
 	a.life.push("senders", a.senders.close)
 	if err := a.outlast(ctx, a.nearby.load); err != nil { // before a partition shows it what is newer
 		return err
+	}
+	if a.library != nil {
+		if err := a.outlast(ctx, a.library.Load); err != nil {
+			return err
+		}
+		a.life.run("hosted images", a.library.Run)
 	}
 	a.life.run("nearby", a.nearby.run)
 	a.life.run("weather", a.weather.Run)

@@ -33,7 +33,7 @@ func (a *App) openEdges(places *configs[*situate.Config]) error {
 	}); err != nil {
 		return fmt.Errorf("deliver: %w", err)
 	}
-	a.router.accept, a.router.receipt = a.deliver.Accept, a.deliver.Receipt
+	a.router.accept, a.router.receipt = a.withHostedImages(a.deliver.Accept), a.deliver.Receipt
 	if err := a.openWebhooks(); err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func (a *App) openEdges(places *configs[*situate.Config]) error {
 	r := reads{a}
 	if a.handler, err = api.New(api.Options{
 		Catalog: adopted{a.catalog, a}, Sealer: a.sealer, Compile: decide.Compile,
-		People: r, Decisions: r, Positions: r, Nearby: a.nearby, Operations: r, Webhooks: hooks{a}, Push: pushes{a}, Images: images, Watching: a.watching, Weather: a.weather.Status,
+		People: r, Decisions: r, Positions: r, Nearby: a.nearby, Operations: r, Webhooks: hooks{a}, Push: pushes{a}, Images: images, Hosting: a.hosting(), Watching: a.watching, Weather: a.weather.Status,
 		SDK: a.gateway.Routes(), Metrics: promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}),
 		Ready: a.ready, Clock: a.o.Clock, Logger: a.log, Version: a.o.Version,
 	}); err != nil {

@@ -35,6 +35,7 @@ func (p pushes) Test(ctx context.Context, t *api.TestSend) (*api.TestOutcome, er
 	if err != nil {
 		return nil, err
 	}
+	t.Send.ImageURL = p.a.imageAddress(t.Workspace, t.Send.Campaign, t.Send.ImageURL)
 	m := deliver.PushOf(&t.Send, dev)
 	m.DryRun = t.DryRun
 	start := time.Now()

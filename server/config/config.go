@@ -62,8 +62,9 @@ type Config struct {
 	// Listen is host:port of the HTTP server. Port 0 lets the system choose.
 	Listen string
 	// PublicURL is the address under which phones and browsers reach the server,
-	// without a path. It changes no answer: Warnings reads it, to learn whether
-	// something in front of an open server ends TLS. Empty says nothing.
+	// without a path: of hosted images (Media.Host), which messages name by it.
+	// Warnings reads it, too, to learn whether something in front of an open server
+	// ends TLS. Empty says nothing.
 	PublicURL  string
 	Durability Durability
 	// Partitions of each kind. 0 means one per core, at most 64.

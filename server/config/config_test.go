@@ -355,6 +355,10 @@ func TestValidateNamesTheSettingAndTheReason(t *testing.T) {
 		{"media.check", "yes", `"on" or "off"`},
 		{"media.max_image_kb", "0", "1 to 10240"},
 		{"media.timeout_s", "31", "1 to 30"},
+		{"media.host", "true", `"on" or "off"`},
+		{"media.host", "on", "needs public_url"},
+		{"media.host_mb", "0", "1 to 1000000"},
+		{"media.grace_days", "0", "1 to 3650"},
 		{"media.allow_networks", "10.0.0.0/8, ::1", ""},
 		{"media.allow_networks", "shop.example.com", "10.1.0.0/16"},
 		{"live.heat_min", "3", ""},
@@ -499,4 +503,31 @@ func FuzzLoad(f *testing.F) {
 		}
 		c.Warnings()
 	})
+}
+
+func TestHostedImagesNeedAnAddressThatPhonesLoad(t *testing.T) {
+	for _, tt := range []struct {
+		public string
+		maxKB  int
+		field  string // empty: valid
+	}{
+		{"https://engage.example.com", 1024, ""},
+		{"https://engage.example.com/", 8192, ""},
+		{"http://127.0.0.1:8080", 1024, ""}, // for trials on the machine itself
+		{"http://localhost:8080", 1024, ""},
+		{"", 1024, "media.host"},
+		{"http://engage.example.com", 1024, "media.host"},
+		{"https://engage.example.com/x", 1024, "public_url"},
+		{"https://engage.example.com", 8193, "media.max_image_kb"},
+	} {
+		c := Default()
+		c.PublicURL, c.Media.Host, c.Media.MaxImageKB = tt.public, On, tt.maxKB
+		err := c.Validate()
+		if e, _ := errors.AsType[*engage.Error](err); tt.field == "" && err != nil || tt.field != "" && (e == nil || e.Field != tt.field) {
+			t.Errorf("%q, %d KB: got %v, want a problem of %q", tt.public, tt.maxKB, err, tt.field)
+		}
+		if !c.Media.Checked() {
+			t.Error("hosted images are not looked at")
+		}
+	}
 }

@@ -38,7 +38,7 @@ func (c *Config) bindings() []binding {
 	return slices.Concat([]binding{
 		{"data_dir", &c.DataDir, "Folder of the embedded event log and store and of the secret key. Created when missing; relative to the working directory."},
 		{"listen", &c.Listen, "host:port of the HTTP server. The default answers only to this machine; put a TLS proxy in front before you open it."},
-		{"public_url", &c.PublicURL, `Address under which phones and browsers reach the server, such as "https://engage.example.com". It changes no answer: https:// here says that something in front ends TLS, and silences the warning that an open server would send positions and keys in the clear.`},
+		{"public_url", &c.PublicURL, `Address under which phones and browsers reach the server, such as "https://engage.example.com". Messages name hosted images by it (media.host). https:// here says that something in front ends TLS, and silences the warning that an open server would send positions and keys in the clear.`},
 		{"durability", &c.Durability, `What an acknowledged item survives: "process" (the death of the process) or "power" (a power cut: every append is synced, which costs latency).`},
 		{"partitions", &c.Partitions, "Partitions of each kind, 1 to 64. 0 means one per core."},
 		{"gc_percent", &c.GCPercent, "Percent by which the heap may grow over what lives in it before garbage is collected, 20 to 1000. More takes memory and spares CPU time. It is used unless GOGC is set in the environment."},

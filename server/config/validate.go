@@ -104,6 +104,11 @@ func (c *Config) Validate() error {
 	between("webhooks.in_flight", c.Webhooks.InFlight, 1, 64)
 	c.Push.validate(between)
 	c.Media.validate(bad, oneOf, between)
+	if c.Media.Hosted() {
+		if why := hostable(c.PublicURL); why != "" {
+			bad("media.host", "%s", why)
+		}
+	}
 	return errs.join()
 }
 

@@ -8,7 +8,17 @@
 // allow others. What is checked is the beginning of the image, which says its type and
 // dimensions, and its whole length; that the rest can be decoded is not.
 //
-// Images are not kept: phones fetch them from where they are.
+// # Hosting
+//
+// Where the operator wants it, a Library keeps the images: Take fetches one through the
+// same guard, and it is served from then on at an address that nobody can guess, made
+// of what is in it (HMAC-SHA256 with a key of this installation), so that it can be
+// cached for ever. Use says that a campaign shows it; Address is then what messages of
+// that campaign carry. What was fetched when a campaign was saved is what is shown,
+// whatever becomes of the address: saving again fetches again. Tend fetches what a
+// campaign lacks, since its host was away when it was saved or hosting was off, and
+// removes what no campaign has shown for Grace: messages in inboxes still point there.
+// Images whose address differs from person to person are not kept.
 package media
 
 import (
@@ -103,8 +113,15 @@ func (c *Checker) Close() error {
 // Unavailable says that nobody could tell: the host did not answer, or not with what
 // it was asked for. The image may be good when the host is back.
 func (c *Checker) Check(ctx context.Context, address string) error {
+	_, _, err := c.Fetch(ctx, address)
+	return err
+}
+
+// Fetch is Check, and returns the image with its media type, which is that of its bytes:
+// image/jpeg, image/png or image/gif.
+func (c *Checker) Fetch(ctx context.Context, address string) (data []byte, kind string, err error) {
 	if err := webhook.CheckURL(address, c.o.AllowNetworks); err != nil {
-		return engage.Errorf(engage.Invalid, "", "%v", err)
+		return nil, "", engage.Errorf(engage.Invalid, "", "%v", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
 	defer cancel()
@@ -112,56 +129,59 @@ func (c *Checker) Check(ctx context.Context, address string) error {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
 	case <-ctx.Done():
-		return unavailable("was not looked at: other images are being checked", ctx.Err())
+		return nil, "", unavailable("was not looked at: other images are being checked", ctx.Err())
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return engage.Errorf(engage.Invalid, "", "is no address of an image")
+		return nil, "", engage.Errorf(engage.Invalid, "", "is no address of an image")
 	}
 	req.Header.Set("User-Agent", c.o.UserAgent)
 	req.Header.Set("Accept", "image/jpeg, image/png, image/gif")
 	resp, err := c.client.Do(req)
 	if err != nil {
-		return failed(err)
+		return nil, "", failed(err)
 	}
 	defer func() { _ = resp.Body.Close() }() // what is of use of it has been read
 	switch {
 	case resp.StatusCode == http.StatusNotFound, resp.StatusCode == http.StatusGone:
-		return engage.Errorf(engage.Invalid, "", "there is no image at this address: its host answers %d", resp.StatusCode)
+		return nil, "", engage.Errorf(engage.Invalid, "", "there is no image at this address: its host answers %d", resp.StatusCode)
 	case resp.StatusCode != http.StatusOK:
-		return unavailable(fmt.Sprintf("could not be looked at: its host answers %d", resp.StatusCode), nil)
+		return nil, "", unavailable(fmt.Sprintf("could not be looked at: its host answers %d", resp.StatusCode), nil)
 	case resp.ContentLength > c.o.MaxBytes:
-		return engage.Errorf(engage.TooLarge, "", "the image has %d bytes, at most %d are shown", resp.ContentLength, c.o.MaxBytes)
+		return nil, "", engage.Errorf(engage.TooLarge, "", "the image has %d bytes, at most %d are shown", resp.ContentLength, c.o.MaxBytes)
 	}
-	data, err := io.ReadAll(io.LimitReader(resp.Body, c.o.MaxBytes+1))
+	data, err = io.ReadAll(io.LimitReader(resp.Body, c.o.MaxBytes+1))
 	if int64(len(data)) > c.o.MaxBytes {
-		return engage.Errorf(engage.TooLarge, "", "the image has more than the %d bytes that are shown", c.o.MaxBytes)
+		return nil, "", engage.Errorf(engage.TooLarge, "", "the image has more than the %d bytes that are shown", c.o.MaxBytes)
 	}
 	if err != nil {
-		return failed(err)
+		return nil, "", failed(err)
 	}
-	return look(data)
+	if kind, err = look(data); err != nil {
+		return nil, "", err
+	}
+	return data, kind, nil
 }
 
-// look judges the bytes of an image.
-func look(data []byte) error {
-	kind := http.DetectContentType(data)
+// look judges the bytes of an image, and says of what type it is.
+func look(data []byte) (kind string, err error) {
+	kind = http.DetectContentType(data)
 	switch kind {
 	case "image/jpeg", "image/png", "image/gif":
 	default:
-		return engage.Errorf(engage.Invalid, "", "must be a JPEG, PNG or GIF image, what is there is %s", kind)
+		return "", engage.Errorf(engage.Invalid, "", "must be a JPEG, PNG or GIF image, what is there is %s", kind)
 	}
 	of, _, err := image.DecodeConfig(bytes.NewReader(data))
 	if err != nil {
-		return engage.Errorf(engage.Invalid, "", "begins like %s and cannot be read as such", kind)
+		return "", engage.Errorf(engage.Invalid, "", "begins like %s and cannot be read as such", kind)
 	}
 	switch {
 	case of.Width < 1 || of.Height < 1:
-		return engage.Errorf(engage.Invalid, "", "the image has no pixels")
+		return "", engage.Errorf(engage.Invalid, "", "the image has no pixels")
 	case of.Width > MaxSide || of.Height > MaxSide || of.Width*of.Height > MaxPixels:
-		return engage.Errorf(engage.TooLarge, "", "the image has %d × %d pixels, at most %d a side and %d in all are shown", of.Width, of.Height, MaxSide, MaxPixels)
+		return "", engage.Errorf(engage.TooLarge, "", "the image has %d × %d pixels, at most %d a side and %d in all are shown", of.Width, of.Height, MaxSide, MaxPixels)
 	}
-	return nil
+	return kind, nil
 }
 
 // failed says what it means that there was no whole answer. The words name neither
