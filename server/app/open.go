@@ -82,17 +82,12 @@ func (a *App) lockFolder() error {
 
 // openLog opens the configured event log.
 func openLog(ctx context.Context, c *config.Config, log *slog.Logger) (*eventlog.JetStream, error) {
-	l := c.EventLog
-	if l.Embedded() {
+	if c.EventLog.Embedded() {
 		return eventlog.OpenEmbedded(ctx, eventlog.EmbeddedOptions{
 			Dir: filepath.Join(c.DataDir, "log"), Durability: eventlog.Durability(c.Durability), Logger: log,
 		})
 	}
-	remote, err := eventlog.Connect(ctx, eventlog.RemoteOptions{
-		URLs: l.URLs(), Replicas: l.Replicas, Prefix: l.Prefix, CredentialsFile: l.CredentialsFile, NKeyFile: l.NKeyFile,
-		User: l.User, Password: l.Password, Token: l.Token, TLS: eventlog.TLSOptions(l.TLS),
-		MonitorURLs: l.MonitorURLs(), Durability: eventlog.Durability(c.Durability), Logger: log,
-	})
+	remote, err := eventlog.Connect(ctx, remoteOptions(c, log))
 	return remote, below("event_log", err)
 }
 
@@ -167,7 +162,7 @@ func connectionString(c config.MongoDB) (engage.Secret, error) {
 	}
 	text, err := os.ReadFile(c.URIFile)
 	if err != nil {
-		return "", engage.Errorf(engage.Invalid, "store.mongodb.uri_file", "cannot be read: %v", err)
+		return "", unreadable("store.mongodb.uri_file", err)
 	}
 	return engage.Secret(strings.TrimSpace(string(text))), nil
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 
 	"github.com/footfall-engage/footfall/channels"
@@ -82,31 +81,18 @@ func credentialOf(app *catalog.App, provider string) pushCredential {
 
 func newSenders(c *catalog.Catalog, s *catalog.Sealer, conf *config.Config, clk clock.Clock, log *slog.Logger) (*senders, error) {
 	p := conf.Providers
-	x := &senders{
-		catalog: c, sealer: s, providers: p, clock: clk, log: log, made: map[senderKey]*sender{},
-		accounts: fcm.Credentials{}, workspace: conf.Workspace,
+	accounts, err := serviceAccounts(p.FCM)
+	if err != nil {
+		return nil, err
 	}
-	if p.FCM.CredentialsFile != "" {
-		if err := x.accounts.AddFile(p.FCM.CredentialsFile); err != nil {
-			return nil, engage.At("providers.fcm.credentials_file", err)
-		}
+	rootCAs, err := authorities("providers.apns.root_ca_file", p.APNs.RootCAFile, nil)
+	if err != nil {
+		return nil, err
 	}
-	if text := p.FCM.Credentials.Reveal(); text != "" {
-		if err := x.accounts.Add([]byte(text)); err != nil {
-			return nil, engage.At("providers.fcm.credentials", err)
-		}
-	}
-	if p.APNs.RootCAFile != "" {
-		pem, err := os.ReadFile(p.APNs.RootCAFile)
-		if err != nil {
-			return nil, engage.At("providers.apns.root_ca_file", err)
-		}
-		x.rootCAs = x509.NewCertPool()
-		if !x.rootCAs.AppendCertsFromPEM(pem) {
-			return nil, engage.Errorf(engage.Invalid, "providers.apns.root_ca_file", "holds no PEM certificate")
-		}
-	}
-	return x, nil
+	return &senders{
+		catalog: c, sealer: s, providers: p, rootCAs: rootCAs, clock: clk, log: log, made: map[senderKey]*sender{},
+		accounts: accounts, workspace: conf.Workspace,
+	}, nil
 }
 
 // Sender is the push sender for an app, and the name of its credential. An error

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -26,15 +25,12 @@ func (a *App) openWebhooks() error {
 	}
 	o := wire.Options{AllowNetworks: allow, Timeout: time.Duration(c.TimeoutS) * time.Second, UserAgent: "Footfall/" + a.o.Version}
 	if c.RootCAFile != "" {
-		pem, err := os.ReadFile(c.RootCAFile)
+		system, err := x509.SystemCertPool()
 		if err != nil {
-			return engage.At("webhooks.root_ca_file", err)
+			system = x509.NewCertPool()
 		}
-		if o.RootCAs, err = x509.SystemCertPool(); err != nil {
-			o.RootCAs = x509.NewCertPool()
-		}
-		if !o.RootCAs.AppendCertsFromPEM(pem) {
-			return engage.Errorf(engage.Invalid, "webhooks.root_ca_file", "holds no PEM certificate")
+		if o.RootCAs, err = authorities("webhooks.root_ca_file", c.RootCAFile, system); err != nil {
+			return err
 		}
 	}
 	sender := wire.New(o)

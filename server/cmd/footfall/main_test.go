@@ -145,6 +145,10 @@ func TestWhatTheCommandLineAnswers(t *testing.T) {
 		{args: []string{"check-config", "--example"}, out: []string{"data_dir"}},
 		{args: []string{"check-config", "--config", bad}, code: 2, errs: []string{"date_dir"}},
 		{args: []string{"check-config", "--config", filepath.Join(folder, "absent")}, code: 2, errs: []string{"absent"}},
+		{
+			args: []string{"check-config", "--config", good}, code: 2, errs: []string{"providers.apns.root_ca_file: cannot be read: ", "absent.pem"},
+			env: map[string]string{"FOOTFALL_PROVIDERS_APNS_ROOT_CA_FILE": filepath.Join(folder, "absent.pem")},
+		},
 		{args: []string{"check-config", "--frob"}, code: 2, errs: []string{"unknown flag: --frob"}},
 		{args: []string{"check-config"}, env: map[string]string{"FOOTFALL_LISTEN": "nowhere"}, code: 2, errs: []string{"listen"}},
 		{args: []string{"serve", "--config", bad}, code: 2, errs: []string{"date_dir"}},

@@ -93,8 +93,9 @@ Secrets are never taken from flags.`,
 func (c *cli) checkConfig() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "check-config", Short: "Say what is wrong with a configuration", Args: nothing,
-		Long: `Read a configuration as 'footfall serve' would, and say what is wrong with it.
-Nothing is started and nothing is written. --example prints an annotated example.`,
+		Long: `Read a configuration as 'footfall serve' would, with the files that it names (keys,
+credentials, certificates), and say what is wrong with them. Nothing is started and
+nothing is written. --example prints an annotated example.`,
 	}
 	example := cmd.Flags().Bool("example", false, "print an annotated example configuration")
 	load := c.settings(cmd)
@@ -108,6 +109,9 @@ Nothing is started and nothing is written. --example prints an annotated example
 			return err
 		}
 		if err := config.CheckEnviron(os.Environ(), "FOOTFALL_KEY", "FOOTFALL_SERVER"); err != nil {
+			return usageError{err}
+		}
+		if err := app.CheckFiles(&conf); err != nil {
 			return usageError{err}
 		}
 		for _, w := range conf.Warnings() {
