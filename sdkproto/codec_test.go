@@ -302,6 +302,8 @@ func TestHelloIsChecked(t *testing.T) {
 		{"only a later version", func(h *sdkpb.Hello) { h.ProtoMin, h.ProtoMax = 2, 3 }, sdkproto.ErrVersion, "proto_max"},
 		{"no wall clock", func(h *sdkpb.Hello) { h.WallMs = 0 }, sdkproto.ErrNoHello, "wall_ms"},
 		{"a wall clock before 1970", func(h *sdkpb.Hello) { h.WallMs = -1 }, sdkproto.ErrNoHello, "wall_ms"},
+		{"a former install that is none", func(h *sdkpb.Hello) { h.FormerInstall = "x" }, sdkproto.ErrNoHello, "former_install"},
+		{"a former install that is this one", func(h *sdkpb.Hello) { h.FormerInstall = h.InstallId }, sdkproto.ErrNoHello, "former_install"},
 		{"a push target without token", func(h *sdkpb.Hello) { h.PushTarget = &sdkpb.PushTarget{Provider: 1} }, sdkproto.ErrNoHello, "push_target.token"},
 	} {
 		h := good()

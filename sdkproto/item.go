@@ -402,6 +402,9 @@ func ValidateHello(h *sdkpb.Hello) error {
 	v.chars("config_etag", h.ConfigEtag, 0, MaxIDChars)
 	v.chars("regions_etag", h.RegionsEtag, 0, MaxIDChars)
 	v.chars("inbox_cursor", h.GetInboxCursor(), 0, MaxCursorChars)
+	if f := h.FormerInstall; f != "" && (!ValidInstallID(f) || f == h.InstallId) {
+		v.fail("former_install", "must be another install id")
+	}
 	if h.Permissions != nil {
 		v.permissions("permissions", h.Permissions)
 	}

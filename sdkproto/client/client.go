@@ -39,9 +39,12 @@ import (
 
 // Options of a client. Endpoint, AppKey, InstallID and Platform are required.
 type Options struct {
-	Endpoint   string // "http://host:port" or https, without path
-	AppKey     string
-	InstallID  string // see sdkproto.ValidInstallID; kept by the host over restarts
+	Endpoint string // "http://host:port" or https, without path
+	AppKey   string
+	// InstallID is that of sdkproto.ValidInstallID, kept by the host over restarts. When
+	// the token of the install is lost for good, another takes its place in the store:
+	// Client.InstallID says which.
+	InstallID  string
 	Platform   sdkpb.Platform
 	TimeZone   string // IANA name; empty says nothing
 	Locale     string // BCP 47; empty says nothing
@@ -154,6 +157,7 @@ func (e *TerminalError) Action() sdkproto.Action {
 // Client is one install. Its methods may be called from any goroutine.
 type Client struct {
 	opts    Options
+	host    string // Options.InstallID as the host gave it
 	base    *url.URL
 	codec   sdkproto.Codec
 	dialer  *websocket.Dialer
@@ -215,7 +219,7 @@ func New(o Options) (*Client, error) {
 	}
 	o.setDefaults()
 	c := &Client{
-		opts: o, base: base, codec: o.Codec, http: o.HTTPClient, log: o.Logger,
+		opts: o, host: o.InstallID, base: base, codec: o.Codec, http: o.HTTPClient, log: o.Logger,
 		perms: o.Permissions, push: o.PushTarget,
 		wake: make(chan struct{}, 1), regLock: make(chan struct{}, 1), postLock: make(chan struct{}, 1),
 	}
@@ -225,6 +229,16 @@ func New(o Options) (*Client, error) {
 	saved, err := o.Store.Load()
 	if err != nil {
 		return nil, fmt.Errorf("client: load store: %w", err)
+	}
+	if x := saved.beginAnew(c.host); x != nil {
+		if err := o.Store.Apply(*x); err != nil {
+			return nil, fmt.Errorf("client: begin anew: %w", err)
+		}
+		saved.apply(*x)
+		o.Logger.Warn("the phone begins anew as another install", "install", saved.Install.ID, "former", saved.Install.Former)
+	}
+	if saved.Install.Host == c.host {
+		c.opts.InstallID = saved.Install.now()
 	}
 	c.queue.load(saved)
 	for _, id := range saved.Shown {
@@ -302,7 +316,8 @@ func (c *Client) url(path string, socket bool) string {
 	return u.String()
 }
 
-// InstallID is the install's id.
+// InstallID is the install's id. It is another than the host gave where that one's token
+// was lost for good.
 func (c *Client) InstallID() string { return c.opts.InstallID }
 
 // Registered reports whether the client has a device token.
@@ -563,6 +578,9 @@ func (c *Client) hello(state sdkpb.Lifecycle_State) (*sdkpb.Hello, string) {
 		Permissions: c.perms, PushTarget: c.push, Lifecycle: state,
 		RegionsEtag: c.kept.Regions.GetEtag(),
 	}
+	if i := &c.kept.Install; i.Host == c.host && c.kept.Token == "" {
+		h.FormerInstall = i.Former
+	}
 	if c.has(sdkproto.CapConfig) {
 		h.ConfigEtag = c.kept.Config.GetEtag()
 	}
@@ -587,6 +605,10 @@ func (c *Client) welcome(ctx context.Context, ok *sdkpb.HelloOk, shown string, s
 	switch {
 	case ok.NewDeviceToken != "":
 		x.Tokens = c.rotated(ok.NewDeviceToken, shown)
+		if i := c.kept.Install; i.Host == c.host && i.Former != "" {
+			i.Former = "" // it is known under its new id
+			x.Install = &i
+		}
 	case shown == c.kept.Token && c.kept.OldToken != "":
 		x.Tokens = &Tokens{Token: shown}
 	}

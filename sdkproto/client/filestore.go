@@ -56,6 +56,7 @@ type stateRecord struct {
 	Dismissed []string               `json:"dismissed,omitempty"`
 	Tracking  *sdkpb.Tracking_Preset `json:"tracking,omitempty"`
 	Waiting   string                 `json:"waiting,omitempty"`
+	Install   *Install               `json:"install,omitempty"`
 }
 
 // FileStore is a Store in a folder of its own, which one process opens at a time.
@@ -224,7 +225,7 @@ func (s *FileStore) replay(body []byte) bool {
 }
 
 func (r *stateRecord) replay(to *Saved) bool {
-	x := Change{Tokens: r.Tokens, Tracking: r.Tracking, Waiting: r.Waiting}
+	x := Change{Tokens: r.Tokens, Tracking: r.Tracking, Waiting: r.Waiting, Install: r.Install}
 	ok := true
 	x.Config = decoded[sdkpb.Config](r.Config, &ok)
 	x.Regions = decoded[sdkpb.Regions](r.Regions, &ok)
@@ -275,7 +276,7 @@ func encoded(m proto.Message, there bool) ([]byte, error) {
 }
 
 func (x *Change) record() (stateRecord, error) {
-	r := stateRecord{Tokens: x.Tokens, Tracking: x.Tracking, Waiting: x.Waiting}
+	r := stateRecord{Tokens: x.Tokens, Tracking: x.Tracking, Waiting: x.Waiting, Install: x.Install}
 	var errs [4]error
 	r.Config, errs[0] = encoded(x.Config, x.Config != nil)
 	r.Regions, errs[1] = encoded(x.Regions, x.Regions != nil)
@@ -298,6 +299,9 @@ func (s *Saved) state() (stateRecord, error) {
 	x := Change{Tokens: &Tokens{s.Token, s.OldToken}, Resume: s.Resume, Config: s.Config, Regions: s.Regions, Waiting: s.Waiting}
 	if s.Tracking != sdkpb.Tracking_PRESET_UNSPECIFIED {
 		x.Tracking = &s.Tracking
+	}
+	if s.Install != (Install{}) {
+		x.Install = &s.Install
 	}
 	if s.Inbox != nil {
 		x.Inbox = &sdkpb.Inbox{Full: true, Messages: s.Inbox.Messages, Cursor: s.Inbox.Cursor}

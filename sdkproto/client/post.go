@@ -44,6 +44,7 @@ func (c *Client) Register(ctx context.Context) error {
 	}
 	reply, shown, err := c.post(ctx, sdkproto.PathInstall, body)
 	if err != nil {
+		c.lostBy(ctx, err, shown)
 		return fmt.Errorf("client: register: %w", err)
 	}
 	if reply.GetHelloOk().GetNewDeviceToken() == "" {

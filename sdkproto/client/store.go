@@ -45,6 +45,7 @@ type Saved struct {
 	// Waiting are the messages that wait for their moment, as JSON of the client's own;
 	// empty means none.
 	Waiting string
+	Install Install
 }
 
 // Tokens are the device token in use and the one before.
@@ -63,6 +64,7 @@ type Change struct {
 	Dismissed string
 	Tracking  *sdkpb.Tracking_Preset
 	Waiting   string
+	Install   *Install
 }
 
 // empty reports whether there is nothing to keep.
@@ -103,6 +105,9 @@ func (s *Saved) apply(x Change) {
 	}
 	if x.Waiting != "" {
 		s.Waiting = x.Waiting
+	}
+	if x.Install != nil {
+		s.Install = *x.Install
 	}
 }
 

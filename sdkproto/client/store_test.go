@@ -38,7 +38,7 @@ func picture(t *testing.T, s client.Store) string {
 		return string(bytes.ReplaceAll(b, []byte(" "), nil)) // protojson's spaces are random
 	}
 	var b strings.Builder
-	fmt.Fprintln(&b, saved.Token, saved.OldToken, max(saved.NextSeq, 1), saved.Shown, saved.Tracking, saved.Waiting)
+	fmt.Fprintln(&b, saved.Token, saved.OldToken, max(saved.NextSeq, 1), saved.Shown, saved.Tracking, saved.Waiting, saved.Install)
 	for _, i := range saved.Items {
 		fmt.Fprintln(&b, text(i))
 	}
@@ -89,6 +89,8 @@ func steps() []func(client.Store) error {
 		func(s client.Store) error { return s.Remove([]uint64{3, 4}) },
 		apply(client.Change{Inbox: &sdkpb.Inbox{Full: true}, Resume: new(sdkpb.Resume), Shown: "m9"}),
 		func(s client.Store) error { return s.Append(event(5)) },
+		apply(client.Change{Install: &client.Install{Host: "phone-00001", Next: "phone-00002"}}),
+		apply(client.Change{Tokens: new(client.Tokens), Install: &client.Install{Host: "phone-00001", ID: "phone-00002", Former: "phone-00001"}}),
 	}
 }
 

@@ -55,7 +55,10 @@ func (c *Client) tokenRefused(ctx context.Context, shown string, reregistered *b
 		c.log.WarnContext(ctx, "the new device token was refused, the old one is tried", "install", c.opts.InstallID)
 		c.keepOrWarn(Change{Tokens: &Tokens{Token: c.kept.OldToken}})
 		return true
-	case shown == "" || *reregistered:
+	case shown == "":
+		c.lost(ctx)
+		return false
+	case *reregistered:
 		return false
 	}
 	*reregistered = true

@@ -1124,7 +1124,11 @@ type Hello struct {
 	RegionsEtag string  `protobuf:"bytes,21,opt,name=regions_etag,json=regionsEtag,proto3" json:"regions_etag,omitempty"` // of the set that it watches; empty means none, or that it was not kept
 	// inbox_cursor asks for what has changed in the inbox since, as inbox_sync does; ""
 	// is the beginning; absent asks for nothing.
-	InboxCursor   *string `protobuf:"bytes,22,opt,name=inbox_cursor,json=inboxCursor,proto3,oneof" json:"inbox_cursor,omitempty"` // 23..29 are kept.
+	InboxCursor *string `protobuf:"bytes,22,opt,name=inbox_cursor,json=inboxCursor,proto3,oneof" json:"inbox_cursor,omitempty"`
+	// former_install is the install id under which this phone was known until its token
+	// was lost for good (README, "A lost token"); said until the new id has a token. It
+	// is noted, and nothing follows from it: anybody could say it.
+	FormerInstall string `protobuf:"bytes,23,opt,name=former_install,json=formerInstall,proto3" json:"former_install,omitempty"` // 24..29 are kept.
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1309,6 +1313,13 @@ func (x *Hello) GetRegionsEtag() string {
 func (x *Hello) GetInboxCursor() string {
 	if x != nil && x.InboxCursor != nil {
 		return *x.InboxCursor
+	}
+	return ""
+}
+
+func (x *Hello) GetFormerInstall() string {
+	if x != nil {
+		return x.FormerInstall
 	}
 	return ""
 }
@@ -4532,7 +4543,7 @@ const file_footfall_sdk_v1_sdk_proto_rawDesc = "" +
 	"\x0e_token_refreshB\f\n" +
 	"\n" +
 	"_new_tokenB\t\n" +
-	"\a_goaway\"\xdf\x06\n" +
+	"\a_goaway\"\x86\a\n" +
 	"\x05Hello\x12\x17\n" +
 	"\aapp_key\x18\x01 \x01(\tR\x06appKey\x12\x1d\n" +
 	"\n" +
@@ -4561,7 +4572,8 @@ const file_footfall_sdk_v1_sdk_proto_rawDesc = "" +
 	"\vconfig_etag\x18\x14 \x01(\tR\n" +
 	"configEtag\x12!\n" +
 	"\fregions_etag\x18\x15 \x01(\tR\vregionsEtag\x12&\n" +
-	"\finbox_cursor\x18\x16 \x01(\tH\x03R\vinboxCursor\x88\x01\x01B\x0e\n" +
+	"\finbox_cursor\x18\x16 \x01(\tH\x03R\vinboxCursor\x88\x01\x01\x12%\n" +
+	"\x0eformer_install\x18\x17 \x01(\tR\rformerInstallB\x0e\n" +
 	"\f_permissionsB\x0e\n" +
 	"\f_push_targetB\t\n" +
 	"\a_resumeB\x0f\n" +

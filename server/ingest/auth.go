@@ -229,6 +229,7 @@ func (g *Gateway) greet(ctx context.Context, h *sdkpb.Hello, from netip.Addr, se
 		}
 		out.token, err = g.mint(ctx, &app, h.GetInstallId())
 	} else {
+		h.FormerInstall = "" // for a first hello only
 		out.due, err = g.authenticate(ctx, &app, h.GetInstallId(), h.GetDeviceToken())
 	}
 	if err != nil {
@@ -240,6 +241,11 @@ func (g *Gateway) greet(ctx context.Context, h *sdkpb.Hello, from netip.Addr, se
 	if err := g.logSession(ctx, &out, h, session); err != nil {
 		g.installs.release(out.in)
 		return greeted{}, err
+	}
+	if h.GetFormerInstall() != "" {
+		// Noted, here and in the log's record, and not acted upon: anybody could say it.
+		g.metrics.anew.Inc()
+		g.log.Info("an install begins anew", "workspace", app.Workspace, "install", h.GetInstallId(), "former_unproven", h.GetFormerInstall())
 	}
 	out.in.greeted(h)
 	return out, nil

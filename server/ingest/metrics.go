@@ -23,6 +23,7 @@ type metrics struct {
 	resumes  *prometheus.CounterVec
 	goaways  *prometheus.CounterVec
 	endsLost prometheus.Counter
+	anew     prometheus.Counter
 	ack      *prometheus.HistogramVec
 	clocks   *prometheus.CounterVec
 	// What is looked up for every message.
@@ -56,6 +57,9 @@ func newMetrics(reg prometheus.Registerer, health func() LogHealth, unacked func
 		endsLost: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: "footfall", Subsystem: "ingest", Name: "session_ends_lost_total", Help: "Ends of sessions that the log did not take: until a later session, those installs count as there for as long as situate believes in silence.",
 		}),
+		anew: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: "footfall", Subsystem: "ingest", Name: "begun_anew_total", Help: "First hellos of phones that say they had another install id whose token is lost: many of them when credentials were lost, as by an old backup.",
+		}),
 		waits: counter("waits_total", "Times that phones were told to wait because the log did not answer or was too busy: stalled and busy are refusals, in_flight asks who waits for an ack to send no more.", "why"),
 		ack: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "footfall", Subsystem: "ingest", Name: "ack_seconds",
@@ -85,7 +89,7 @@ func newMetrics(reg prometheus.Registerer, health func() LogHealth, unacked func
 		return m, nil
 	}
 	for _, c := range []prometheus.Collector{
-		m.sessions, m.frames, m.items, m.rejects, m.errors, m.closes, m.limited, m.waits, m.resumes, m.goaways, m.endsLost, m.clocks, m.ack,
+		m.sessions, m.frames, m.items, m.rejects, m.errors, m.closes, m.limited, m.waits, m.resumes, m.goaways, m.endsLost, m.anew, m.clocks, m.ack,
 		gauge("log_silent_seconds", "For how long the log has answered nothing to those who have waited longest; 0 when nobody waits.",
 			func() float64 { return health().Silent.Seconds() }),
 		gauge("log_stalled_slots", "In how many slots of keys the log does not answer and phones are told to wait.",

@@ -21,19 +21,38 @@ if (file.syntax !== "proto3" || file.dependency.length + file.extension.length +
   throw new Error("compact.mjs knows plain proto3 files only");
 }
 const own = `.${file.package}.`;
-const pack = (m) => [
-  m.name,
-  m.field.map((f) => {
+// What follows from the one before is left out: the number of a field or value that is one
+// more than the last, and of values the prefix that repeats their enum's name.
+const numbered = (all, of) => {
+  let last = of;
+  return all.map(({ name, number }) => {
+    if (/[\d ,]/.test(name)) throw new Error(`${name}: a digit would be taken for its number`);
+    const said = number === last + 1 ? name : `${name}${number}`;
+    last = number;
+    return said;
+  });
+};
+const pack = (m) => {
+  const names = numbered(m.field, 0);
+  const fields = m.field.map((f, i) => {
     if (f.oneofIndex !== undefined && !f.proto3Optional && Object.hasOwn(f, "oneofIndex"))
       throw new Error(`${m.name}: a oneof`);
     const how = f.label === 3 ? "*" : f.proto3Optional ? "?" : "";
     if (f.typeName !== "" && !f.typeName.startsWith(own)) throw new Error(`${m.name}.${f.name}: ${f.typeName}`);
-    return `${f.name} ${f.number} ${f.type}${how}${f.typeName === "" ? "" : ` ${f.typeName.slice(own.length)}`}`;
-  }),
-  m.nestedType.map(pack),
-  m.enumType.map(packEnum),
-];
-const packEnum = (e) => [e.name, e.value.map((v) => `${v.name} ${v.number}`)];
+    return `${names[i]} ${f.type}${how}${f.typeName === "" ? "" : ` ${f.typeName.slice(own.length)}`}`;
+  });
+  const packed = [[m.name, ...fields].join(","), m.nestedType.map(pack), m.enumType.map(packEnum)];
+  while (packed.at(-1).length === 0) packed.pop();
+  return packed;
+};
+const packEnum = (e) => {
+  const prefix = `${e.name.replace(/([a-z])([A-Z])/g, "$1_$2").toUpperCase()}_`;
+  const values = e.value.map((v) => {
+    if (!v.name.startsWith(prefix)) throw new Error(`${v.name}: does not begin with ${prefix}`);
+    return { name: v.name.slice(prefix.length), number: v.number };
+  });
+  return [e.name, ...numbered(values, -1)].join(" ");
+};
 const small = JSON.stringify([file.name, file.package, file.messageType.map(pack), file.enumType.map(packEnum)]);
 source = source
   .replace(call, () => `compactFile(${small})`)

@@ -209,7 +209,6 @@ class Run {
       endpoint: "http://server",
       appKey: String(this.script.value("app")),
       platform: "android",
-      installId: String(this.script.value("install")),
       codec: this.codec,
       backoffMinMs: 1,
       backoffMaxMs: 1,
@@ -445,6 +444,7 @@ for (const codec of [protobuf, json]) {
     test(`transcript ${name} ${codec.subprotocol}: ${t.name}`, async () => {
       for (const k of Object.keys(t.given)) assert.ok(givenKeys.has(k), `given ${k} is not known`);
       const run = new Run(new Script(t.vars ?? {}), codec);
+      run.storage.values.set("install", new TextEncoder().encode(String(run.script.value("install"))));
       if (t.given.registered)
         run.storage.values.set("token", new TextEncoder().encode(String(run.script.value("token"))));
       await run.start();

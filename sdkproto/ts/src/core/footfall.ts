@@ -21,6 +21,7 @@ import {
   RegionsSchema,
 } from "../gen/footfall/sdk/v1/sdk_pb.js";
 import type { Fix, Ports, PushTarget } from "../ports.js";
+import { installIdOf, loseInstall } from "./anew.js";
 import { type Codec, protobuf } from "./codec.js";
 import { Engine, type State } from "./engine.js";
 import { InvalidError, TerminalError } from "./errors.js";
@@ -151,7 +152,10 @@ export interface Options {
   platform: "android" | "ios" | "web";
   /** All of them; init fills in those of the machine. */
   ports: Ports;
-  /** Id of this install, where the host has one of its own; by default a random one is kept. */
+  /**
+   * Id of this install, where the host has one of its own; by default a random one is kept,
+   * and another when its token is lost for good (onStopped with code 101 or 4501).
+   */
   installId?: string;
   appVersion?: string;
   osVersion?: string;
@@ -297,7 +301,12 @@ export class Footfall {
       {
         state: (s, why) => {
           o.onState?.(s, why);
-          if (s === "stopped" && why instanceof TerminalError) o.onStopped?.(why);
+          if (s === "stopped" && why instanceof TerminalError) {
+            if (why.action === "reregister" && !o.installId && this.engine.standing.mayLose) {
+              loseInstall(ports.storage, ports.clock).catch((e: unknown) => trouble("keep another install id", e));
+            }
+            o.onStopped?.(why);
+          }
           if (s === "open") this.messages.look(); // there is somebody to ask
         },
         acked: (i) => {
@@ -365,10 +374,7 @@ export class Footfall {
     if (!o.appKey) throw new InvalidError("invalid", "appKey", "is required");
     const { storage, clock } = o.ports;
     const saved = await storage.load();
-    let installId = o.installId || decoder.decode(saved.values.get("install") ?? new Uint8Array());
-    if (installId === "") {
-      installId = decoder.decode(await storage.claim("install", encoder.encode(randomId(clock.random))));
-    }
+    const installId = o.installId || (await installIdOf(storage, saved.values, clock));
     if (!P.validInstallId(installId)) {
       throw new InvalidError("invalid", "installId", "must be 8 to 100 of A-Z, a-z, 0-9, '.', '_', ':', '-'");
     }
@@ -749,12 +755,4 @@ function jsonOf(field: string, v: Properties | undefined): string {
   } catch (e) {
     throw new InvalidError("invalid", field, e instanceof Error ? e.message : "is not JSON");
   }
-}
-
-/** 32 hexadecimal digits; crypto's where there is one. */
-function randomId(random: () => number): string {
-  const b = new Uint8Array(16);
-  if (globalThis.crypto?.getRandomValues) globalThis.crypto.getRandomValues(b);
-  else for (let i = 0; i < b.length; i++) b[i] = Math.floor(random() * 256);
-  return Array.from(b, (x) => x.toString(16).padStart(2, "0")).join("");
 }

@@ -11,6 +11,7 @@ import {
   ResumeSchema,
 } from "../gen/footfall/sdk/v1/sdk_pb.js";
 import type { Ports } from "../ports.js";
+import { FORMER } from "./anew.js";
 import type { EngineOptions } from "./engine.js";
 import * as P from "./protocol.js";
 import type { Queue } from "./queue.js";
@@ -41,6 +42,8 @@ export class Standing {
   /** The token in use, and the one before it until the new one has been taken. */
   token = "";
   private tokenBefore = "";
+  /** The install in whose place this one is, until it has a token. */
+  private former = "";
   /** The token in use is one that was to be replaced: another is asked for once a session is open. */
   refreshDue = false;
   resume: Resume = create(ResumeSchema);
@@ -55,6 +58,8 @@ export class Standing {
   /** Takes what the store holds. Called once, before anything else. */
   load(values: Map<string, Uint8Array>): void {
     this.readToken(values.get(TOKEN));
+    const former = new TextDecoder().decode(values.get(FORMER));
+    if (former !== this.o.installId) this.former = former; // a host may come back to it
     const resume = values.get(RESUME);
     if (resume) this.resume = fromBinary(ResumeSchema, resume);
   }
@@ -87,6 +92,11 @@ export class Standing {
     }
   }
 
+  /** Whether a refusal now means that the token is lost; an id that nobody has accepted yet stays. */
+  get mayLose(): boolean {
+    return this.token === "" && this.former === "";
+  }
+
   hello(state: Lifecycle_State): Hello {
     const { clock } = this.ports;
     const { known, o } = this;
@@ -105,6 +115,7 @@ export class Standing {
       configEtag: known.configEtag,
       regionsEtag: known.regionsEtag,
       inboxCursor: known.inboxCursor,
+      formerInstall: this.token === "" ? this.former : "",
     });
     if (known.permissions) h.permissions = known.permissions;
     if (known.pushTarget) h.pushTarget = known.pushTarget;
@@ -128,6 +139,10 @@ export class Standing {
     await this.ports.storage.set(TOKEN, kept);
     this.token = token;
     this.tokenBefore = before;
+    if (token !== "" && this.former !== "") {
+      this.former = "";
+      await this.ports.storage.set(FORMER, undefined);
+    }
   }
 
   /** A new token is kept beside the one in use, which is good until the new one is shown. */
