@@ -66,6 +66,9 @@ type WriterOptions struct {
 // writer appends at once, so it adds no delay. A record holds entries of one
 // workspace.
 //
+// Where many call, appends begin gatherFor apart: one costs the servers, this process
+// above all when they are embedded in it, much the same whatever it holds.
+//
 // When the answer to an append is lost, the writer reads back whether it landed
 // before it goes on, so that nothing lands twice and nothing is lost. It keeps
 // trying until the context of Run ends; callers wait as long as their own
@@ -88,6 +91,9 @@ type Writer struct {
 	// troubled: Trouble has been told of an error, and of no end to it.
 	troubled bool
 	buf      []byte // of the record under way
+	// Of the last record: when its append began, and how many calls it was for.
+	began time.Time
+	calls int
 }
 
 type waiter struct{ call *call }
@@ -259,16 +265,16 @@ func (w *Writer) run(ctx context.Context) error {
 		return err
 	}
 	for ctx.Err() == nil {
+		if !w.gather(ctx) {
+			continue
+		}
 		w.mu.Lock()
 		rec := w.pile.take(w.o.MaxEntries, w.o.MaxRecordBytes)
 		w.mu.Unlock()
 		if rec == nil {
-			select {
-			case <-w.wake:
-			case <-ctx.Done():
-			}
 			continue
 		}
+		w.began, w.calls = time.Now(), len(rec.parts) //nolint:forbidigo // between two appends; log time comes from Now
 		w.finish(rec)
 		if cap(w.buf) > maxBuf {
 			w.buf = nil
@@ -298,6 +304,39 @@ func (w *Writer) run(ctx context.Context) error {
 		return err
 	}
 	return nil
+}
+
+// A writer is busy when the last record was for busyCalls: a few who each wait for their
+// entries before they come again are not to be slowed down. Then the next append begins
+// gatherFor after that of the last, unless gathered entries wait: those are worth one.
+const (
+	busyCalls = 4
+	gatherFor = 2 * time.Millisecond
+	gathered  = 256
+)
+
+// gather waits until something may be appended, and for more of it if the writer is
+// busy. False: ctx has ended.
+func (w *Writer) gather(ctx context.Context) bool {
+	for w.waits() == 0 {
+		select {
+		case <-w.wake:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	if w.calls < busyCalls || w.waits() >= gathered {
+		return true
+	}
+	rest := gatherFor - time.Since(w.began) //nolint:forbidigo // between two appends
+	return rest <= 0 || pause(ctx, rest)
+}
+
+// waits is how many entries wait.
+func (w *Writer) waits() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.pending // none is under way
 }
 
 // begin learns the stream's last sequence, or that ctx has ended.
