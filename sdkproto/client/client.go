@@ -187,6 +187,9 @@ type Client struct {
 	drained chan struct{}      // closed when the queue is empty; nil when nobody waits
 	// notBefore is when the server wants to be asked again, by Mono.
 	notBefore time.Duration
+	// trimAt is when the next item makes room by Mono, while the server has the app or
+	// the install blocked; 0: it has not.
+	trimAt time.Duration
 	skew      time.Duration // server's clock minus ours, as last heard
 }
 
@@ -518,6 +521,7 @@ func (c *Client) loop(ctx context.Context) (err error) {
 		}
 		if terminal, ok := errors.AsType[*TerminalError](err); ok {
 			if terminal.Action() != sdkproto.ActReregister || !c.tokenRefused(ctx, terminal.shown, &reregistered) {
+				c.blockedBy(err)
 				return err
 			}
 			continue
@@ -598,6 +602,7 @@ func (c *Client) hello(state sdkpb.Lifecycle_State) (*sdkpb.Hello, string) {
 func (c *Client) welcome(ctx context.Context, ok *sdkpb.HelloOk, shown string, socket bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.trimAt = 0
 	if ok.ServerMs != 0 {
 		c.skew = time.UnixMilli(ok.ServerMs).Sub(c.opts.Clock())
 	}

@@ -66,7 +66,8 @@ func (c *Client) Register(ctx context.Context) error {
 // The error is a *RetryError when the server wants to be asked later (until then
 // PostBatch asks nothing), a *TerminalError when never, else of the network; the
 // items wait.
-func (c *Client) PostBatch(ctx context.Context) error {
+func (c *Client) PostBatch(ctx context.Context) (err error) {
+	defer func() { c.blockedBy(err) }()
 	ctx, cancel := context.WithTimeout(ctx, sdkproto.PostWithin)
 	defer cancel()
 	select { // one at a time, so that a later one does not overtake
@@ -157,6 +158,7 @@ func (c *Client) postOnce(ctx context.Context) (again bool, err error) {
 		return false, errors.New("client: the answer holds no ack")
 	}
 	c.mu.Lock()
+	c.trimAt = 0
 	if c.heard == heard {
 		c.heard = nil
 	}

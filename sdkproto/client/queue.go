@@ -2,6 +2,7 @@ package client
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -282,10 +283,32 @@ func (q *queue) spill() *entry {
 // tellsWhere: it is a fix, or a beacon heard.
 func tellsWhere(i *sdkpb.Item) bool { return i.Location != nil || i.Beacon != nil && !i.Beacon.Lost }
 
-// forgetAged drops fixes, beacons heard and events of more than 30 days ago, which
-// the server would refuse. It is called when they would be sent, not before: a clock
-// that is wrong after a restart may be right again by then.
-func (c *Client) forgetAged() {
+// blockedBy makes room if an error says that the server has blocked the app or the
+// install: it may be so for long, and nobody knows whether what waits is ever wanted.
+func (c *Client) blockedBy(err error) {
+	if t, ok := errors.AsType[*TerminalError](err); ok && t.Action() == sdkproto.ActRetryDaily {
+		c.trim()
+	}
+}
+
+// trim leaves at most a day of what may be dropped, and does so again with the first item
+// after an hour, until the server takes something.
+func (c *Client) trim() {
+	c.mu.Lock()
+	c.trimAt = c.opts.Mono() + trimEvery
+	c.mu.Unlock()
+	c.forgetAged(day)
+}
+
+const (
+	day       = 24 * time.Hour
+	trimEvery = time.Hour
+)
+
+// forgetAged drops fixes, beacons heard and events that are older: 30 days, because the
+// server would refuse them, and then when they would be sent, not before: a clock that is
+// wrong after a restart may be right again by then.
+func (c *Client) forgetAged(most time.Duration) {
 	now := c.opts.Clock()
 	var dropped []*sdkpb.Item
 	c.mu.Lock()
@@ -297,7 +320,7 @@ func (c *Client) forgetAged() {
 		if e.item.MonoMs > 0 && e.item.BootId == c.opts.BootID {
 			age = c.opts.Mono() - time.Duration(e.item.MonoMs)*time.Millisecond
 		}
-		if age > sdkproto.MaxAge {
+		if age > most {
 			e.gone = true
 			dropped = append(dropped, e.item)
 		}
@@ -380,6 +403,12 @@ func (c *Client) Enqueue(item *sdkpb.Item) uint64 {
 			item.MonoMs = m.Milliseconds()
 			item.BootId = c.opts.BootID
 		}
+	}
+	c.mu.Lock()
+	full := c.trimAt > 0 && mono >= c.trimAt
+	c.mu.Unlock()
+	if full {
+		c.trim()
 	}
 	var dropped []*sdkpb.Item
 	size := proto.Size(item)

@@ -242,7 +242,7 @@ func (c *Client) greet(ctx context.Context, conn *websocket.Conn) (*session, err
 		}
 		return err
 	})
-	c.forgetAged()
+	c.forgetAged(sdkproto.MaxAge)
 	c.mu.Lock()
 	c.session = s
 	c.mu.Unlock()

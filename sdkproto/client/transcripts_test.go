@@ -54,6 +54,7 @@ type scripted struct {
 	codec sdkproto.Codec
 	srv   *httptest.Server
 	store *client.MemStore
+	edit  func(*client.Options)
 	c     *client.Client
 	calls sync.WaitGroup // of the app that wait for the server
 
@@ -94,11 +95,16 @@ func play(t *testing.T, tr *vectors.Transcript, codec sdkproto.Codec) {
 }
 
 // newScripted is a phone whose app has been started.
-func newScripted(t *testing.T, tr *vectors.Transcript, codec sdkproto.Codec) *scripted {
+func newScripted(t *testing.T, tr *vectors.Transcript, codec sdkproto.Codec, edit ...func(*client.Options)) *scripted {
 	t.Helper()
 	s := &scripted{
 		T: t, Script: vectors.NewScript(tr), tr: tr, codec: codec, store: new(client.MemStore),
 		sockets: make(chan *websocket.Conn), requests: make(chan *asked),
+	}
+	s.edit = func(o *client.Options) {
+		for _, f := range edit {
+			f(o)
+		}
 	}
 	over := make(chan struct{})
 	s.srv = httptest.NewServer(s.handler(over))
@@ -166,7 +172,7 @@ func (s *scripted) handler(over <-chan struct{}) http.Handler {
 // launch starts the app's process on what it has stored.
 func (s *scripted) launch() {
 	s.Helper()
-	c, err := client.New(client.Options{
+	o := client.Options{
 		Endpoint: s.srv.URL, AppKey: s.Text("$app"), InstallID: s.Text("$install"),
 		Platform: sdkpb.Platform_PLATFORM_ANDROID, Codec: s.codec, Caps: s.tr.Given.Caps, Store: s.store,
 		HTTPClient: s.srv.Client(), Rand: func() float64 { return 0 }, BackoffMin: time.Millisecond,
@@ -187,7 +193,9 @@ func (s *scripted) launch() {
 			defer s.mu.Unlock()
 			s.state = x
 		},
-	})
+	}
+	s.edit(&o)
+	c, err := client.New(o)
 	if err != nil {
 		s.Fatal(err)
 	}

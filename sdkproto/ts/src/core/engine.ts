@@ -94,6 +94,8 @@ export class Engine {
   private waitTimer: unknown;
   /** When the server wants to be asked again, by mono. */
   notBefore = 0;
+  /** When the next item makes room, by mono, while the server has the app blocked; 0: it has not. */
+  trimAt = 0;
   /** What became of the regions that the answer to a POST brought. */
   regionsHeard: RegionsAck | undefined;
   private drains: (() => void)[] = [];
@@ -146,7 +148,14 @@ export class Engine {
         item.bootId = clock.bootId;
       }
     }
+    if (this.trimAt > 0 && clock.mono() >= this.trimAt) this.trim();
     return this.queue.add(item, lingerMs);
+  }
+
+  /** At most a day of what may be dropped is left, now and every hour, until the server takes something. */
+  private trim(): void {
+    this.trimAt = this.clock.mono() + P.TRIM_EVERY_MS;
+    this.queue.trim(P.DAY_MS);
   }
 
   /**
@@ -222,6 +231,7 @@ export class Engine {
   }
 
   setState(s: State, why: unknown): void {
+    if (s === "open") this.trimAt = 0;
     if (this.state === s && why === undefined) return;
     this.state = s;
     this.events.state(s, why);
@@ -299,7 +309,7 @@ export class Engine {
     if (this.session) this.session.hangUp(1000, "");
     this.setState("stopped", why);
     if (why.action === "daily") {
-      this.queue.trim(P.DAY_MS);
+      this.trim();
       this.waitTimer = this.clock.setTimeout(() => {
         if (this.state === "stopped") this.start();
       }, P.DAY_MS);

@@ -110,6 +110,7 @@ export class Poster {
       await this.takeReply(reply);
       throw new RetryError(0, 0, "the answer holds no ack");
     }
+    this.engine.trimAt = 0;
     if (this.engine.regionsHeard === heard) this.engine.regionsHeard = undefined;
     // While a bad item is searched for, its neighbours go on; and what waited for a logout's ack.
     const goOn = this.engine.queue.most > 0 || entries.at(-1)?.item.logout !== undefined;

@@ -51,6 +51,8 @@ export const RETRY_WITHOUT_MS = 60_000;
 /** After a retryable refusal of an item that names no time. */
 export const PAUSE_WITHOUT_MS = 1_000;
 export const DAY_MS = 24 * 3600_000;
+/** Room is made so often while the server has the app blocked. */
+export const TRIM_EVERY_MS = 3600_000;
 /** How old an observation may be; older ones are refused. */
 export const MAX_AGE_MS = 30 * DAY_MS;
 
