@@ -190,7 +190,7 @@ type Client struct {
 	// trimAt is when the next item makes room by Mono, while the server has the app or
 	// the install blocked; 0: it has not.
 	trimAt time.Duration
-	skew      time.Duration // server's clock minus ours, as last heard
+	skew   time.Duration // server's clock minus ours, as last heard
 }
 
 // NewDialer makes a websocket dialer that many clients can share: small buffers,
