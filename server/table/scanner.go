@@ -63,6 +63,9 @@ func Begin(in *bufio.Reader) (skipped int, err error) {
 // is 1, blank lines count. Of lines of JSON it is the line.
 func (s *Scanner) Row() int { return s.row }
 
+// Comma is the separator that Header has found.
+func (s *Scanner) Comma() string { return string(rune(s.comma)) }
+
 // Offset is how many bytes of in the rows so far are: where the next one begins.
 func (s *Scanner) Offset() int64 { return s.offset }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/footfall-engage/footfall/sdkproto"
 	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/table"
 )
 
 // ahead is how far in the future a time may stand: clocks differ.
@@ -139,30 +140,10 @@ func (row *Row) takeAge(v map[string]string, o *Options) *engage.Error {
 	return nil
 }
 
-// Times before 2001 in seconds, and after 2286, are none that an app was there at: a
-// number of 13 digits is of milliseconds.
-const (
-	minSeconds = 1_000_000_000
-	maxSeconds = 10_000_000_000
-)
-
+// parseTime reads a time; before 2001 there was no app.
 func parseTime(s string) (time.Time, bool) {
-	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
-		switch {
-		case n >= minSeconds && n < maxSeconds:
-			return time.Unix(n, 0).UTC(), true
-		case n >= minSeconds*1000 && n < maxSeconds*1000:
-			return time.UnixMilli(n).UTC(), true
-		default:
-			return time.Time{}, false
-		}
-	}
-	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", time.DateTime, time.DateOnly} {
-		if t, err := time.Parse(layout, s); err == nil && t.Year() > 2000 {
-			return t.UTC(), true
-		}
-	}
-	return time.Time{}, false
+	t, ok := table.ParseTime(s)
+	return t, ok && t.Year() > 2000
 }
 
 // clip shortens what a file has before it stands in a report.

@@ -1,0 +1,72 @@
+// Package uploads takes files of people, events and purchases from other systems: it
+// receives them in parts that can be resumed, reads them in the background, and appends
+// each row to the log as an engage.Touch that triggers nothing.
+//
+// # The way of a file
+//
+// Create makes an upload: what its rows are, and what its columns hold. Write adds bytes
+// at the offset that the server has; whoever was cut off asks for that (Upload.Received)
+// and goes on. With the last part the upload waits for its turn, is processed, and ends
+// as done, failed (the file cannot be read further: what was before is taken) or
+// cancelled.
+//
+// # Where it is kept
+//
+// Each upload is a folder of the data folder, for its owner only: upload.json, which is
+// the Upload, the bytes as they came, and the report of the refused rows. The bytes are
+// deleted as soon as they have been processed or the upload has been cancelled or
+// abandoned. They are no more encrypted than the store beside them, into which they go;
+// who needs that encrypts the disk. A report names row, field and reason, never what
+// stood there. Upload.json and report are kept for Options.Keep.
+//
+// # Once in effect
+//
+// A touch has an id: the message id that its row gives, else a hash of what the row says.
+// A row that comes again, because of a restart or with the same file, has the same id,
+// and the owner of the person heeds an id once. What a person is said to be without a
+// time of its own (updated_at) is as old as the upload. The place up to which the rows
+// are in the log is saved every second: a restart goes on there.
+//
+// # Beside live traffic
+//
+// Rows go into the log in small batches, one after the other (Log): a live record never
+// waits for more than one of them. Workspaces take turns.
+//
+// # Columns
+//
+// A mapping names what a column (of a table by its header, of a line of JSON by its key)
+// holds; columns that it does not name are not looked at. Without a mapping all are
+// guessed by their names, and the types of attributes by the first rows: Preview tells
+// what would be. Targets of every kind of file:
+//
+//	user_id, email, loyalty, anonymous_id   identifiers; one is needed, at most 20 in a row
+//	identifiers                             a list of "<kind>:<value>"
+//	-                                       not looked at
+//
+// of people:
+//
+//	attributes.<name>[:<type>]     string, number, bool, time or strings; without a type the
+//	                               declared one, else text, or as JSON has it
+//	preferences.<topic>            like, dislike, none
+//	likes, dislikes                lists of topics
+//	consents.<purpose>             yes or no; counts only with the next three
+//	consents.<purpose>.text_version, .at, .source   or, of all purposes of the row:
+//	consent_text_version, consent_at, consent_source
+//	updated_at                     when all this was so; absent: when the upload was made
+//
+// of events and purchases:
+//
+//	occurred_at                    required
+//	message_id                     absent: a hash of the row
+//	properties.<name>[:<type>]
+//
+// of events: event (its name, required), event_type (track, page, screen; absent: track).
+//
+// Of purchases: order_id and value (required), status (completed, updated, refunded,
+// cancelled; absent: completed), currency, place, coupon, products (a JSON list of objects
+// with id, name, category, brand, price, quantity).
+//
+// An empty cell says nothing; a null of JSON forgets an attribute. Times are RFC 3339, a
+// date, or Unix seconds or milliseconds; lists are JSON, or separated by semicolon, bar or
+// comma.
+package uploads

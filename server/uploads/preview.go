@@ -1,0 +1,118 @@
+package uploads
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/rules"
+)
+
+// PreviewBytes are looked at for a preview, at most.
+const PreviewBytes = 1 << 20
+
+// previewRows are shown, and counted.
+const (
+	previewShown = 10
+	previewRead  = 1000
+)
+
+// Previewing is what a preview is asked for.
+type Previewing struct {
+	Kind     Kind
+	Format   Format // "": found out
+	Mapping  Mapping
+	Declared map[string]rules.Type
+	Now      time.Time
+}
+
+// Preview is what the beginning of a file would be read as.
+type Preview struct {
+	Format  Format       `json:"format"`
+	Gzipped bool         `json:"gzipped,omitempty"`
+	Columns []string     `json:"columns,omitempty" nullable:"false" doc:"Of a table"`
+	Mapping Mapping      `json:"mapping" doc:"Target by column: what was given, or what is guessed. Columns without a target are not looked at"`
+	Read    int          `json:"read" doc:"Rows that were looked at: the first 1000, as far as they came"`
+	Refused int          `json:"refused"`
+	Rows    []PreviewRow `json:"rows" nullable:"false" doc:"The first ten"`
+	Wrong   []Refused    `json:"wrong,omitempty" nullable:"false" doc:"The first ten that would be refused"`
+}
+
+// PreviewRow is what a row says.
+type PreviewRow struct {
+	Row         int                               `json:"row"`
+	Identifiers []string                          `json:"identifiers" nullable:"false"`
+	At          time.Time                         `json:"at" doc:"When it was so"`
+	Attributes  map[string]any                    `json:"attributes,omitempty"`
+	Preferences map[string]engage.Attitude        `json:"preferences,omitempty"`
+	Consents    map[engage.Purpose]engage.Consent `json:"consents,omitempty"`
+	Event       string                            `json:"event,omitempty"`
+	Properties  map[string]any                    `json:"properties,omitempty"`
+	Order       *engage.Order                     `json:"order,omitempty"`
+}
+
+// Look reads the beginning of a file, PreviewBytes at most, and saves nothing. Its end
+// may be cut anywhere. Errors are those that the upload would fail by.
+func Look(from io.Reader, o Previewing) (*Preview, error) {
+	part := &io.LimitedReader{R: from, N: PreviewBytes}
+	if len(o.Mapping) == 0 {
+		o.Mapping = nil
+	}
+	r, err := openReader(part, readerOptions{Kind: o.Kind, Format: o.Format, Mapping: o.Mapping, Declared: o.Declared, Now: o.Now, AsOf: o.Now})
+	if err != nil {
+		return nil, err
+	}
+	p := &Preview{Format: r.format, Gzipped: r.gzipped, Columns: r.columns, Rows: []PreviewRow{}}
+	var row, before *Row
+	for ; p.Read < previewRead-1; before = row {
+		if row, err = r.next(); err != nil {
+			break
+		}
+		p.add(before)
+	}
+	// The last row of a part is cut, most likely; so is what is compressed.
+	if cut := part.N <= 0; err == nil || !cut && errors.Is(err, io.EOF) {
+		p.add(before)
+	} else if !cut {
+		return nil, err
+	}
+	p.Mapping = r.decided()
+	if p.Mapping == nil { // lines of JSON: what their keys would be
+		p.Mapping = Mapping{}
+		for key, t := range r.keys {
+			if t.field != ignored {
+				p.Mapping[key] = t.String()
+			}
+		}
+	}
+	if p.Read == 0 && part.N > 0 {
+		return nil, engage.Errorf(engage.Invalid, "file", "has no row")
+	}
+	return p, nil
+}
+
+func (p *Preview) add(row *Row) {
+	if row == nil {
+		return
+	}
+	p.Read++
+	if row.Err != nil {
+		p.Refused++
+		if len(p.Wrong) < previewShown {
+			p.Wrong = append(p.Wrong, Refused{row.Number, *problemOf(row.Err)})
+		}
+		return
+	}
+	if len(p.Rows) == previewShown {
+		return
+	}
+	t := &row.Touch
+	out := PreviewRow{
+		Row: row.Number, Identifiers: t.Identifiers, At: row.Occurred, Attributes: t.Traits, Preferences: t.Preferences, Consents: t.Consents, Order: t.Order,
+	}
+	if t.Event != nil {
+		out.Event, out.Properties = t.Event.Name, t.Event.Properties
+	}
+	p.Rows = append(p.Rows, out)
+}

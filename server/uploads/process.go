@@ -1,0 +1,415 @@
+package uploads
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/rules"
+)
+
+const (
+	// A batch is what a live record may have to wait for.
+	batchRows  = 200
+	batchBytes = 256 << 10
+	// turnRows are read before another workspace has its turn.
+	turnRows = 5000
+	// saveEvery is how often the position is saved. What a restart reads again has no
+	// effect twice.
+	saveEvery = time.Second
+	// MaxListed bounds the rows of a report; the others are counted.
+	MaxListed = 100_000
+	// retryAfter is how long a log that takes nothing is left alone.
+	retryAfter = time.Second
+	sweepEvery = 10 * time.Minute
+)
+
+// job is an upload that is being processed.
+type job struct {
+	file   *os.File
+	used   *counted
+	r      *reader
+	report *os.File
+	saved  time.Time
+	// safe is the upload as it was behind the last batch behind which a restart can go
+	// on: with the place, and with what had been counted there.
+	safe Upload
+}
+
+// counted counts what is read.
+type counted struct {
+	from io.Reader
+	n    int64
+}
+
+// Read implements io.Reader.
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.from.Read(p)
+	c.n += int64(n)
+	return n, err
+}
+
+func (j *job) close() error {
+	if j == nil {
+		return nil
+	}
+	return errors.Join(j.file.Close(), j.report.Close())
+}
+
+// Run processes uploads, one batch after the other, until ctx ends.
+func (s *Service) Run(ctx context.Context) error {
+	defer s.closeJobs()
+	swept := s.o.Clock.Now().Add(-sweepEvery)
+	for ctx.Err() == nil {
+		if now := s.o.Clock.Now(); now.Sub(swept) >= sweepEvery {
+			swept = now
+			s.sweep()
+		}
+		k := s.next()
+		if k == nil {
+			later, stop := s.o.Clock.At(swept.Add(sweepEvery))
+			select {
+			case <-s.wake:
+			case <-later:
+			case <-ctx.Done():
+			}
+			stop()
+			continue
+		}
+		if err := s.process(ctx, k); err != nil && ctx.Err() == nil {
+			s.o.Logger.Warn("an upload waits", "upload", k.u.ID, "error", err)
+			s.rest(ctx)
+		}
+	}
+	return nil
+}
+
+// rest is the pause after something did not answer.
+func (s *Service) rest(ctx context.Context) {
+	over, stop := s.o.Clock.At(s.o.Clock.Now().Add(retryAfter))
+	defer stop()
+	select {
+	case <-over:
+	case <-ctx.Done():
+	}
+}
+
+// closeJobs leaves the uploads for the next start, with their positions.
+func (s *Service) closeJobs() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, k := range s.all {
+		if k.job == nil {
+			continue
+		}
+		if err := errors.Join(s.saveLocked(k), k.job.close()); err != nil {
+			s.o.Logger.Error("an upload's position is not saved", "upload", k.u.ID, "error", err)
+		}
+		k.job = nil
+	}
+}
+
+// next is the oldest upload of the workspace whose turn it is; nil when none waits.
+func (s *Service) next() *kept {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var best *kept
+	for _, k := range s.all {
+		if k.u.State != Waiting && k.u.State != Processing {
+			continue
+		}
+		if best == nil {
+			best = k
+			continue
+		}
+		a, b := s.served[k.u.Workspace], s.served[best.u.Workspace]
+		if a < b || a == b && earlier(k, best) {
+			best = k
+		}
+	}
+	if best != nil {
+		s.turn++
+		s.served[best.u.Workspace] = s.turn
+	}
+	return best
+}
+
+// earlier: what is processed already, then what was whole first.
+func earlier(a, b *kept) bool {
+	if (a.u.State == Processing) != (b.u.State == Processing) {
+		return a.u.State == Processing
+	}
+	if !a.u.UpdatedAt.Equal(b.u.UpdatedAt) {
+		return a.u.UpdatedAt.Before(b.u.UpdatedAt)
+	}
+	return a.u.ID < b.u.ID
+}
+
+// process is one turn of an upload. An error is one after which it is tried again.
+func (s *Service) process(ctx context.Context, k *kept) (err error) {
+	defer func() {
+		if v := recover(); v != nil { // one file stops nobody
+			s.o.Logger.Error("an upload panicked", "upload", k.u.ID, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			err = s.end(k, Failed, &Problem{engage.Internal, "file", "cannot be processed: the server's log says why"})
+		}
+	}()
+	if k.job == nil {
+		switch err := s.begin(ctx, k); {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			return s.fail(k, err)
+		}
+	}
+	for rows := 0; rows < turnRows; {
+		s.mu.Lock()
+		cancelled := k.cancel
+		s.mu.Unlock()
+		if cancelled {
+			return s.end(k, Cancelled, nil)
+		}
+		n, err := s.batch(ctx, k)
+		rows += n
+		var ended *fileEnd
+		switch {
+		case errors.As(err, &ended) && errors.Is(ended.err, io.EOF):
+			return s.end(k, Done, nil)
+		case errors.As(err, &ended):
+			return s.fail(k, ended.err)
+		case err != nil: // the log, or the disk: the rows are read again
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			k.u = k.job.safe
+			err = errors.Join(err, k.job.close())
+			k.job = nil
+			return err
+		}
+	}
+	return nil
+}
+
+// fileEnd is why no more rows come: io.EOF, or what is wrong with the file.
+type fileEnd struct{ err error }
+
+func (e *fileEnd) Error() string { return e.err.Error() }
+
+// begin opens the file where it was left.
+func (s *Service) begin(ctx context.Context, k *kept) error {
+	s.mu.Lock()
+	u := k.u
+	s.mu.Unlock()
+	if u.State == Waiting {
+		if err := s.matches(ctx, &u); err != nil {
+			return err
+		}
+		u.State, u.StartedAt = Processing, s.o.Clock.Now().UTC()
+		u.UpdatedAt = u.StartedAt
+		u.Declared = map[string]string{}
+		for name, t := range s.o.Attributes(u.Workspace) {
+			u.Declared[name] = string(t)
+		}
+		u.Decided = u.Mapping
+	}
+	f, err := os.Open(s.f.path(u.ID, bodyFile))
+	if err != nil {
+		return err
+	}
+	declared := map[string]rules.Type{}
+	for name, t := range u.Declared {
+		declared[name] = rules.Type(t)
+	}
+	j := &job{file: f, used: &counted{from: f}, saved: s.o.Clock.Now()}
+	if j.r, err = openReader(j.used, readerOptions{
+		Kind: u.Kind, Format: u.Format, Mapping: u.Decided, Declared: declared, Now: u.StartedAt, AsOf: u.CreatedAt,
+	}); err == nil && u.Offset > 0 {
+		if _, err = f.Seek(0, io.SeekStart); err == nil {
+			j.used.n = 0
+			err = j.r.resume(j.used, u.Offset, u.Row)
+		}
+	}
+	if err == nil {
+		j.report, err = os.OpenFile(s.f.path(u.ID, reportFile), os.O_WRONLY|os.O_CREATE, 0o600)
+	}
+	if err == nil {
+		if err = j.report.Truncate(u.Report); err == nil {
+			_, err = j.report.Seek(u.Report, io.SeekStart)
+		}
+	}
+	if err != nil {
+		err = errors.Join(err, f.Close())
+		if j.report != nil {
+			err = errors.Join(err, j.report.Close())
+		}
+		return err
+	}
+	u.Decided = j.r.decided()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	j.safe = u
+	k.u, k.job, k.began, k.had = u, j, s.o.Clock.Now(), u.Read
+	return s.f.save(&k.u)
+}
+
+// matches compares the file with what was announced.
+func (s *Service) matches(ctx context.Context, u *Upload) error {
+	if u.SHA256 == "" {
+		return nil
+	}
+	f, err := os.Open(s.f.path(u.ID, bodyFile))
+	if err != nil {
+		return err
+	}
+	h := sha256.New()
+	_, err = io.Copy(h, &patient{ctx, f})
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if hex.EncodeToString(h.Sum(nil)) != u.SHA256 {
+		return engage.Errorf(engage.Invalid, "sha256", "is not that of what came: the file was changed while it was sent")
+	}
+	return nil
+}
+
+// patient ends with its context.
+type patient struct {
+	ctx  context.Context //nolint:containedctx // it is a reader for the length of a call
+	from io.Reader
+}
+
+// Read implements io.Reader.
+func (p *patient) Read(b []byte) (int, error) {
+	if err := p.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return p.from.Read(b)
+}
+
+// batch reads rows and appends them; it returns how many. The error is a fileEnd, or that
+// of the log, after which nothing is counted.
+func (s *Service) batch(ctx context.Context, k *kept) (int, error) {
+	j := k.job
+	var entries []engage.Entry
+	var report bytes.Buffer
+	var end error
+	read, refused, listed, size := 0, 0, 0, 0
+	s.mu.Lock()
+	u := k.u
+	s.mu.Unlock()
+	for read < batchRows && size < batchBytes {
+		row, err := j.r.next()
+		if err != nil {
+			end = &fileEnd{err}
+			break
+		}
+		read++
+		if row.Err != nil {
+			refused++
+			if u.Listed+int64(listed) < MaxListed {
+				listed++
+				line, err := json.Marshal(Refused{row.Number, *problemOf(row.Err)})
+				if err != nil {
+					return 0, err
+				}
+				report.Write(append(line, '\n'))
+			}
+			continue
+		}
+		e, err := entryOf(&u, row)
+		if err != nil {
+			return 0, err
+		}
+		size += len(e.Body)
+		entries = append(entries, e)
+	}
+	if len(entries) > 0 {
+		if err := s.o.Log.Append(ctx, entries); err != nil {
+			return 0, err
+		}
+	}
+	if _, err := j.report.Write(report.Bytes()); err != nil {
+		return 0, fmt.Errorf("report of an upload: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k.u.Read += int64(read)
+	k.u.Taken += int64(len(entries))
+	k.u.Refused += int64(refused)
+	k.u.Listed += int64(listed)
+	k.u.Report += int64(report.Len())
+	k.u.Used = min(j.used.n, k.u.Received)
+	if offset, row, ok := j.r.position(); ok {
+		k.u.Offset, k.u.Row = offset, row
+		j.safe = k.u
+	}
+	if now := s.o.Clock.Now(); end == nil && now.Sub(j.saved) >= saveEvery {
+		if err := s.saveLocked(k); err != nil {
+			return read, err
+		}
+		j.saved = now
+	}
+	return read, end
+}
+
+// saveLocked saves the position of an upload under way.
+func (s *Service) saveLocked(k *kept) error {
+	if err := s.f.certain(s.f.path(k.u.ID, reportFile)); err != nil {
+		return err
+	}
+	return s.f.save(&k.job.safe)
+}
+
+func entryOf(u *Upload, row *Row) (engage.Entry, error) {
+	row.Touch.From = engage.TouchSource{Kind: "upload", Key: u.By, Name: u.ID}
+	body, err := json.Marshal(&row.Touch)
+	if err != nil {
+		return engage.Entry{}, fmt.Errorf("encode touch: %w", err)
+	}
+	return engage.Entry{
+		Kind: engage.KindTouch, Key: engage.ProfileKey(u.Workspace, engage.PersonID(u.Workspace, row.Touch.Identifiers[0])),
+		Occurred: row.Occurred, Body: body,
+	}, nil
+}
+
+// fail ends an upload whose file cannot be read further.
+func (s *Service) fail(k *kept, err error) error {
+	e, is := errors.AsType[*engage.Error](err)
+	if !is {
+		s.o.Logger.Error("an upload cannot be read", "upload", k.u.ID, "error", err)
+		e = engage.Errorf(engage.Internal, "file", "cannot be read: the server's log says why")
+	}
+	return s.end(k, Failed, problemOf(e))
+}
+
+func (s *Service) end(k *kept, as State, why *Problem) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := k.job.close()
+	if as == Done {
+		k.u.Used = k.u.Received
+		if k.u.Read == 0 {
+			as, why = Failed, &Problem{engage.Invalid, "file", "has no row"}
+		}
+	}
+	return errors.Join(err, s.f.certain(s.f.path(k.u.ID, reportFile)), s.endLocked(k, as, why))
+}
+
+// eachLine calls f for every line, without its end.
+func eachLine(from io.Reader, f func(line []byte) error) error {
+	lines := bufio.NewScanner(from)
+	for lines.Scan() {
+		if err := f(lines.Bytes()); err != nil {
+			return err
+		}
+	}
+	return lines.Err()
+}
