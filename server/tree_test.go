@@ -29,7 +29,7 @@ type rule struct {
 }
 
 var stages = []string{
-	"server/ingest/...", "server/situate/...", "server/decide/...",
+	"server/ingest/...", "server/collect/...", "server/situate/...", "server/decide/...",
 	"server/deliver/...", "server/measure/...", "server/journey/...", "server/webhook/...",
 }
 
@@ -97,7 +97,7 @@ var agreed = []string{
 	"channels", "channels/fcm", "channels/fcm/fcmsim", "channels/apns", "channels/apns/apnssim", "channels/webhook",
 	"server/cmd/footfall", "server/cmd/footfall-lab",
 	"server/app", "server/config", "server/engage", "server/rules", "server/hours", "server/template", "server/profile", "server/identity",
-	"server/ingest", "server/situate", "server/decide", "server/deliver", "server/measure", "server/webhook",
+	"server/ingest", "server/collect", "server/situate", "server/decide", "server/deliver", "server/measure", "server/webhook",
 	"server/catalog", "server/places", "server/partition", "server/eventlog", "server/store", "server/store/sqlite", "server/store/mongo",
 	"server/lockfile",
 	"server/weather", "server/weather/weathersim", "server/media", "server/api", "server/lab",
