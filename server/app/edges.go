@@ -29,7 +29,7 @@ func (a *App) openEdges(places *configs[*situate.Config]) error {
 	if a.deliver, err = deliver.New(deliver.Options{
 		Ledger: ledger{a.hot}, Sessions: a.gateway.Sessions(), Senders: a.senders,
 		Outcomes: outcomes{a.router}, Permits: permits{a.states}, Owners: a.gateway, Clock: a.o.Clock, Logger: a.log, Metrics: a.registry,
-		MaxInFlight: a.o.Config.Push.MaxInFlight, Limits: pushLimits(&a.o.Config.Push),
+		MaxInFlight: a.o.Config.Push.MaxInFlight, Limits: pushLimits(&a.o.Config.Push), Budgets: budgets{a.hot},
 	}); err != nil {
 		return fmt.Errorf("deliver: %w", err)
 	}

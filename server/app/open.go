@@ -36,6 +36,7 @@ func hotCollections() []store.Collection {
 		store.Collection{Name: "deliveries", Indexes: []store.Index{{Name: "lane", Paths: []string{"lane", "due_us"}}}},
 		store.Collection{Name: "inbox"},
 		store.Collection{Name: "credentials"},
+		store.Collection{Name: "budgets"},
 		hookCollection(),
 		store.Collection{Name: "meta"},
 	)

@@ -68,8 +68,10 @@
 //
 // # Rates
 //
-// Limits bound what a credential and a device are sent; they live in memory, and begin
-// anew with the process. When a provider says of a credential that its quota is exceeded
+// Limits bound what a credential and a device are sent. Those of a credential begin anew
+// with the process; what a device was sent that is near its limits, or silent, is saved
+// every two seconds (Budgets), in few writes however many they are: a crash forgets what
+// came after, a stop nothing. When a provider says of a credential that its quota is exceeded
 // (status 429), its rate is halved, once a second at most, and grows back by a sixtieth
 // of itself per second; when it says Retry-After, nothing is sent until then. What
 // it says of a device or a platform holds for that alone. A silent message above
@@ -188,6 +190,7 @@ type Options struct {
 	Metrics     prometheus.Registerer // nil registers nothing
 	MaxInFlight int                   // attempts under way per credential at most; 0 means 200
 	Limits      *Limits               // nil means DefaultLimits
+	Budgets     Budgets               // nil: what devices were sent is forgotten with the process
 	// Drain is how long, of the machine's time, attempts under way are waited for
 	// when Run ends; then they are cut off. 0 means 10 s.
 	Drain time.Duration
@@ -295,6 +298,10 @@ func (d *Deliverer) Run(ctx context.Context) error {
 		return fmt.Errorf("take up deliveries: %w", err)
 	}
 
+	if err := d.loadBudgets(ctx); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("read what devices were sent: %w", err)
+	}
+	kept := d.keepBudgets(ctx)
 	d.mu.Lock()
 	d.running = true
 	for _, g := range d.gates {
@@ -319,6 +326,8 @@ func (d *Deliverer) Run(ctx context.Context) error {
 		cut()
 		<-joined
 	}
+	<-kept
+	d.finallySaveBudgets(context.WithoutCancel(ctx))
 	return d.dead()
 }
 

@@ -12,6 +12,7 @@ const maxDevices = 100_000
 type devices struct {
 	minute, hour, collaps, silent pace
 	of                            map[string]*device
+	budgets                       *budgets // what is to be saved; nil: nothing so far
 }
 
 // pace is one message every so often, and burst at once.
@@ -99,12 +100,14 @@ func (d *devices) count(a *ask, now time.Time) {
 	if a.silent {
 		d.silent.count(&x.silent, now)
 	}
+	d.keep(a.device, x, now)
 }
 
 // leave leaves the device alone until then.
 func (d *devices) leave(name string, until, now time.Time) {
 	if x := d.get(name, now); until.After(x.until) {
 		x.until = until
+		d.keep(name, x, now)
 	}
 }
 

@@ -43,6 +43,7 @@ type world struct {
 	fault    func(string) error
 	inFlight int
 	limits   deliver.Limits // none
+	budgets  deliver.Budgets
 	logs     *bytes.Buffer
 	metrics  *prometheus.Registry
 
@@ -90,7 +91,7 @@ func (w *world) make() {
 	if w.d, err = deliver.New(deliver.Options{
 		Ledger: w.ledger, Sessions: w.sessions, Senders: w.senders, Outcomes: w.told, Permits: w.permits, Owners: w.owners,
 		Clock: w.clock, Logger: slog.New(slog.NewTextHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Metrics: w.metrics, MaxInFlight: w.inFlight, Limits: &w.limits, Fault: w.fault,
+		Metrics: w.metrics, MaxInFlight: w.inFlight, Limits: &w.limits, Budgets: w.budgets, Fault: w.fault,
 	}); err != nil {
 		w.Fatal(err)
 	}
