@@ -28,6 +28,7 @@ func (s *server) registerCampaigns() {
 		method: http.MethodPut, path: "/campaigns/{id}", id: "put-campaign", tag: tagCampaigns, role: catalog.Marketer,
 		summary: "Create or change a campaign",
 		description: "Its rules and templates must compile, its texts keep to their limits with sample values, and its places exist, also while it is a draft: what is saved can be launched. " +
+			"An image's address begins with https://, unless the operator has allowed it (media.allow_networks). " +
 			"Where the operator wants it (media.check), its images are fetched: one that is no JPEG, PNG or GIF, or too large, is refused; a host that does not answer refuses nothing. With media.host they are kept as they are at that moment, and messages name them where the server serves them; saving again fetches again. " +
 			"A change names the version that it was made from, by If-Match or in the document.",
 		body: engage.Campaign{}, examples: examplesOf(RainyDay, WelcomeBack, "order-ready", "checkout-help"), errors: changes,
@@ -139,7 +140,7 @@ func (s *server) putCampaign(ctx context.Context, who caller, in *putInput) (*ve
 	if err != nil {
 		return nil, err
 	}
-	if _, err := tryTexts(c); err != nil {
+	if _, err := s.tryTexts(c); err != nil {
 		return nil, err
 	}
 	kept, err := s.looked(ctx, who, c)
@@ -154,13 +155,16 @@ func (s *server) putCampaign(ctx context.Context, who caller, in *putInput) (*ve
 }
 
 // tryTexts renders every arm with sample values. The error is of a text that no
-// person would ever get, since it exceeds its limits whatever the values; the
-// warnings are of what a person may lack. It stands here and not where campaigns
-// compile, since it costs up to some 10 ms per text and what was saved by an
-// older version must still load. Texts that do not compile are left to
-// Options.Compile.
-func tryTexts(c *engage.Campaign) (warnings []FieldError, err error) {
+// person would ever get, since it exceeds its limits whatever the values, or of what
+// nobody means (sound); the warnings are of what a person may lack. It stands here and
+// not where campaigns compile, since it costs up to some 10 ms per text and what was
+// saved by an older version must still load, be paused and end. Texts that do not
+// compile are left to Options.Compile.
+func (s *server) tryTexts(c *engage.Campaign) (warnings []FieldError, err error) {
 	for i, a := range c.Arms {
+		if err := s.sound(&a.Message); err != nil {
+			return nil, engage.At(engage.Index("arms", i, "message"), err)
+		}
 		content, err := template.ParseContent(a.Message)
 		if err != nil {
 			continue
@@ -176,6 +180,22 @@ func tryTexts(c *engage.Campaign) (warnings []FieldError, err error) {
 		}
 	}
 	return warnings, nil
+}
+
+// sound refuses channels that stand twice, and an image by plain http, which phones do
+// not load (iOS by its transport security, Android by its default for clear text).
+func (s *server) sound(m *engage.Content) error {
+	for i, ch := range m.Channels {
+		if slices.Contains(m.Channels[:i], ch) {
+			return engage.Errorf(engage.Invalid, fmt.Sprintf("channels[%d]", i), "stands twice: %q", ch)
+		}
+	}
+	const plain = "http://"
+	address := strings.TrimSpace(m.ImageURL)
+	if len(address) >= len(plain) && strings.EqualFold(address[:len(plain)], plain) && (s.o.PlainImages == nil || !s.o.PlainImages(address)) {
+		return engage.Errorf(engage.Invalid, "image_url", "must begin with https://: phones load no image by http, and the operator has not allowed this address (media.allow_networks)")
+	}
+	return nil
 }
 
 func (s *server) deleteCampaign(ctx context.Context, who caller, in *deleteInput) (*struct{}, error) {
@@ -215,7 +235,7 @@ func (s *server) setCampaignStatus(ctx context.Context, who caller, in *statusIn
 	c := *old // a snapshot is never changed
 	c.Status = b.Status
 	if c.Status == engage.Live { // it may be of a version that did not try
-		if _, err := tryTexts(&c); err != nil {
+		if _, err := s.tryTexts(&c); err != nil {
 			return nil, err
 		}
 	}
@@ -250,7 +270,7 @@ func (s *server) validateCampaign(ctx context.Context, who caller, in *bodyInput
 	}
 	var warnings []FieldError
 	if err == nil {
-		warnings, err = tryTexts(c)
+		warnings, err = s.tryTexts(c)
 	}
 	if err == nil && who.is(catalog.Marketer) { // who may not save it sends the server nowhere
 		var unseen []FieldError

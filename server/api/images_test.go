@@ -56,6 +56,7 @@ func TestImagesAreLookedAtWhenACampaignIsSaved(t *testing.T) {
 	}}
 	o := s.options(slog.New(slog.NewJSONHandler(&locked{w: s.log}, nil)))
 	o.Images = look
+	o.PlainImages = func(address string) bool { return strings.HasPrefix(address, "http://10.1.") }
 	h, err := api.New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -101,6 +102,27 @@ func TestImagesAreLookedAtWhenACampaignIsSaved(t *testing.T) {
 	if got := string(a.body); !strings.Contains(got, `"valid":false`) || !strings.Contains(got, `"field":"arms[0].message.image_url"`) {
 		t.Errorf("validate: %s", got)
 	}
+	s.do(request{method: "PUT", path: "/api/v1/campaigns/plain", body: arms(good)}).want(201)
+	for address, saved := range map[string]bool{
+		"http://10.1.2.3/a.png": true, "http://cdn.example.com/a.png": false, " HTTP://cdn.example.com/a.png": false,
+		"http://cdn.example.com/{{ profile.attributes.city }}.png": false,
+	} {
+		a := s.do(request{method: "PUT", path: "/api/v1/campaigns/plain", body: arms(good, address), header: map[string]string{"If-Match": "*"}})
+		if saved {
+			a.want(200)
+		} else {
+			a.wantProblem(422, engage.Invalid, "arms[1].message.image_url")
+		}
+	}
+	// One that an older version has saved can be paused, but not made live.
+	old := *s.catalog.Now().Campaign(alpha, "plain")
+	old.Arms = slices.Clone(old.Arms)
+	old.Arms[0].Message.ImageURL, old.Arms[0].Message.Channels = "http://cdn.example.com/a.png", []engage.Channel{engage.Push, engage.Push}
+	if err := s.catalog.PutCampaign(t.Context(), "k", &old, old.Version); err != nil {
+		t.Fatal(err)
+	}
+	s.do(request{method: "POST", path: "/api/v1/campaigns/plain/status", body: `{"status":"paused"}`}).want(200)
+	s.do(request{method: "POST", path: "/api/v1/campaigns/plain/status", body: `{"status":"live"}`}).wantProblem(422, engage.Invalid, "arms[0].message.channels[1]")
 	look.takeAsked()
 	s.do(request{method: "POST", path: "/api/v1/campaigns/validate", body: arms(good), role: catalog.Viewer})
 	if asked := look.takeAsked(); asked != nil {

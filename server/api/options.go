@@ -47,6 +47,10 @@ type Options struct {
 	// words without data of any workspace.
 	Ready func() (ready bool, missing []string)
 
+	// PlainImages says whether an image's address, which begins with http://, may be used
+	// for all that; it may hold Liquid. Nil: none may.
+	PlainImages func(address string) bool
+
 	Clock   clock.Clock
 	Logger  *slog.Logger
 	Version string // of the build

@@ -208,6 +208,26 @@ func TestLivePageShowsDecisionsInABrowser(t *testing.T) {
 			t.Errorf("the page does not show %q", want)
 		}
 	}
+	tile := func(name string) int {
+		m := regexp.MustCompile(`<b>([0-9,]+)</b><span>` + name + `</span>`).FindStringSubmatch(dom)
+		if m == nil {
+			t.Fatalf("the page does not show how many are %q", name)
+		}
+		n, err := strconv.Atoi(strings.ReplaceAll(m[1], ",", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if all, parts := tile("decided"), tile("held out")+tile("sent")+tile("pending")+tile("expired")+tile("failed"); all == 0 || all != parts {
+		t.Errorf("%d are decided, and %d of those are accounted for", all, parts)
+	}
+	if tile("pending") == 0 || tile("put into the inbox") == 0 {
+		t.Error("nothing is pending or in the inbox, so this shows nothing")
+	}
+	if heads, cells := strings.Count(cut(dom, `<table id="campaigns">`, "</thead>"), "</th>"), strings.Count(cut(dom, "<tbody><tr>", "</tr>"), "</td>"); heads == 0 || heads != cells {
+		t.Errorf("the campaigns have %d columns with a name, and %d cells", heads, cells)
+	}
 	if strings.Contains(dom, s.keys[alpha][catalog.Viewer]) {
 		t.Error("the key stands in the page")
 	}
@@ -222,4 +242,11 @@ func TestLivePageShowsDecisionsInABrowser(t *testing.T) {
 	s.chromium(key, "--force-dark-mode", "--enable-features=WebContentsForceDark:inversion_method/none", "--blink-settings=preferredColorScheme=0", "--screenshot="+filepath.Join(folder, "live-dark.png"))
 	s.chromium("/", "--screenshot="+filepath.Join(folder, "live-login.png"))
 	s.chromium("/docs", "--screenshot="+filepath.Join(folder, "docs.png"))
+}
+
+// cut is what stands in text between two marks.
+func cut(text, from, to string) string {
+	_, text, _ = strings.Cut(text, from)
+	text, _, _ = strings.Cut(text, to)
+	return text
 }

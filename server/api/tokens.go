@@ -27,7 +27,7 @@ func (s *server) registerTokens() {
 		summary: "Import push tokens that were collected elsewhere",
 		description: "A table (CSV with a header, separated by comma, semicolon or tab) or lines of JSON, read as it comes in, up to 1 GB. " +
 			"Each row is a token with whose it is (user_id or install) and when it was last known to be good (registered_at or last_seen); platform, provider, environment, topic and notifications may stand beside. " +
-			"A row that is refused stops no other: the report tells its number, the field and the reason. The same file again changes nothing. " +
+			"A row that is refused stops no other: the report tells its number, the field and the reason; of a token that stands twice it tells both rows. The same file again changes nothing. " +
 			"With Accept: application/x-ndjson the report has all rows that were refused or have a warning, one JSON object per line, and the counts as the last line.\n\n" +
 			"A phone that Footfall has not heard of is made up, under an id that is a hash of its token, and is its user's: a message to that user reaches it. " +
 			"When the app registers the same token, the made-up phone ends and the app's own takes its place; when the app identifies the user, by a proof, the user is whoever the app says. " +
@@ -96,7 +96,7 @@ func (s *server) importTokens(ctx context.Context, who caller, in *tokensInput) 
 	}
 	x := &importingTokens{
 		s: s, who: who, app: app, dryRun: in.DryRun, all: strings.Contains(in.Accept, ndjsonType),
-		report: tokens.Report{DryRun: in.DryRun, Rows: []tokens.RowReport{}},
+		report: tokens.Report{DryRun: in.DryRun, Rows: []tokens.RowReport{}}, twice: tokens.NewTwice(),
 	}
 	if err := x.run(ctx, r); err != nil {
 		return nil, err
@@ -123,6 +123,7 @@ type importingTokens struct {
 	all    bool // rows, into the spool
 	report tokens.Report
 	spool  spool
+	twice  *tokens.Twice
 	batch  []engage.TokenImport
 	bytes  int // of the batch's tokens
 }
@@ -148,6 +149,7 @@ func (x *importingTokens) run(ctx context.Context, r *tokens.Reader) error {
 			x.report.Error = &tokens.RowError{Code: e.Code, Field: e.Field, Reason: e.Msg}
 			return nil
 		}
+		x.twice.Compare(row)
 		x.report.Count(row)
 		if err := x.tell(row); err != nil {
 			return err

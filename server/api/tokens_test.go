@@ -88,6 +88,25 @@ func TestTokensAreImportedForWhoeverTheyAre(t *testing.T) {
 	}
 }
 
+func TestATokenThatStandsTwiceIsToldWithBothRows(t *testing.T) {
+	s := newSite(t)
+	s.furnish(alpha)
+	s.pushApp()
+	var r tokens.Report
+	s.importTokens("", "text/csv", "user_id,token,last_seen\nada,tok-1,2026-03-01\n,tok-2,2026-03-01\nbob,tok-2,2026-03-01\nbob,tok-1,2026-03-01\nada,tok-1,2026-03-01\n").want(200, &r)
+	var told []string
+	for _, row := range r.Rows {
+		for _, w := range row.Warnings {
+			told = append(told, fmt.Sprintf("%d %s %s", row.Row, w.Field, w.Reason))
+		}
+	}
+	// Row 3 is refused, since nobody has it, and row 4 is the first that is taken.
+	want := "5 token stands twice: rows 2 and 5 have it, and one phone has a token\n6 token stands twice: rows 2 and 6 have it, and one phone has a token"
+	if strings.Join(told, "\n") != want || r.Taken != 4 || r.Warned != 2 || r.Refused != 1 {
+		t.Errorf("told %q of %+v", told, r)
+	}
+}
+
 func TestAnImportOfTokensThatIsWrongIsRefused(t *testing.T) {
 	s := newSite(t)
 	s.furnish(alpha)

@@ -47,6 +47,7 @@ func (a *App) openEdges(places *configs[*situate.Config]) error {
 		People: r, Decisions: r, Positions: r, Nearby: a.nearby, Operations: r, Webhooks: hooks{a}, Push: pushes{a}, Images: images, Hosting: a.hosting(), Watching: a.watching, Weather: a.weather.Status,
 		SDK: a.gateway.Routes(), Metrics: promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}),
 		Ready: a.ready, Clock: a.o.Clock, Logger: a.log, Version: a.o.Version,
+		PlainImages: a.plainImages,
 	}); err != nil {
 		return fmt.Errorf("api: %w", err)
 	}

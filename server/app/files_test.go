@@ -24,7 +24,9 @@ func TestCheckFilesNamesTheSettingOfEveryFileThatIsNoGood(t *testing.T) {
 	other := file("other", "hunter2")
 	key := file("key", base64.StdEncoding.EncodeToString(make([]byte, config.KeyBytes))+"\n")
 	uri := file("uri", "mongodb://somebody:hunter2@a/?replicaSet=rs0\n")
-	remote := func(c *config.Config) { c.EventLog.URL, c.EventLog.Replicas, c.EventLog.Prefix = "nats://127.0.0.1:4222", 1, "" }
+	remote := func(c *config.Config) {
+		c.EventLog.URL, c.EventLog.Replicas, c.EventLog.Prefix = "nats://127.0.0.1:4222", 1, ""
+	}
 
 	for name, tc := range map[string]struct {
 		set  func(*config.Config)

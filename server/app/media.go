@@ -44,6 +44,13 @@ func (a *App) openMedia() (api.Images, error) {
 	return checker, nil
 }
 
+// plainImages says whether an image's address by plain http is one that the operator
+// allows, whether images are looked at or not.
+func (a *App) plainImages(address string) bool {
+	allow, err := webhook.ParseNetworks(a.o.Config.Media.AllowNetworks)
+	return err == nil && webhook.CheckURL(address, allow) == nil
+}
+
 // hosting is the library as the API sees it.
 func (a *App) hosting() api.Hosting {
 	if a.library == nil {

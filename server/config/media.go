@@ -61,7 +61,7 @@ func (m *Media) bindings() []binding {
 		{"media.host_mb", &m.HostMB, "Megabytes of all hosted images together, 1 to 1000000. Messages carry the image's own address when there is no room."},
 		{"media.grace_days", &m.GraceDays, "Days that a hosted image stays that no campaign shows any more, 1 to 3650. Messages stay in inboxes for up to 30."},
 		{"media.timeout_s", &m.TimeoutS, "Seconds that looking at an image may take, 1 to 30. A campaign is saved after that."},
-		{"media.allow_networks", &m.AllowNetworks, `Networks and addresses, with commas between, that may be asked for images though they are not public, and by plain http: "10.1.0.0/16,127.0.0.1". Empty: public addresses by https alone.`},
+		{"media.allow_networks", &m.AllowNetworks, `Networks and addresses, with commas between, that may be asked for images though they are not public, and by plain http: "10.1.0.0/16,127.0.0.1". Empty: public addresses by https alone; a campaign whose image is elsewhere by http is refused, looked at or not.`},
 	}
 }
 

@@ -150,6 +150,8 @@ function drawWeather(w) {
   source.textContent = w.attribution || w.provider;
 }
 
+// Decided is held out, sent, pending, expired and failed together: each ends once. What
+// follows says how, and one message can count in several.
 function drawTotals(live) {
   const t = live.totals;
   const rows = [
@@ -157,12 +159,16 @@ function drawTotals(live) {
     ["visits inside", live.present.reduce((n, p) => n + p.inside, 0), "--at", live.more_present ? "at least" : "", "Visits that go on and have been inside"],
     ["visits near", live.present.reduce((n, p) => n + p.arriving, 0), "--at", live.more_present ? "at least" : "", "Visits that go on in an approach ring only; one person can be near several places"],
     ["decided", t.decided, "", "", "Every gate said yes: a message was ordered, or the person was held out"],
+    ["held out", t.held_out, "--held_out", "", "Eligible, and in the control group that gets nothing"],
     ["sent", t.sent, "--sent", "", "A provider took it, or the app confirmed that it showed it"],
+    ["pending", t.pending, "--pending", "", "Ordered, and not settled yet: on its way, or in the inbox and not seen"],
+    ["expired", t.expired, "--expired", "", "Its time was over before it was accepted or shown"],
+    ["failed", t.failed, "--failed", "", "Delivery was given up"],
     ["push accepted", t.accepted, "--sent", "", "A push provider took it"],
     ["shown in the app", t.in_app, "--sent", "", "The app confirmed that it showed it"],
+    ["put into the inbox", t.inboxed, "--pending", "", "Whether it was seen there is not known from this: those that were are sent"],
     ["reported displayed", t.displayed, "--sent", "", "The phone reported that it was displayed"],
     ["reported opened", t.opened, "--sent", "", "The phone reported that it was opened"],
-    ["held out", t.held_out, "--held_out", "", "Eligible, and in the control group that gets nothing"],
     ["not sent", t.suppressed, "--suppressed", "", "A gate said no, and the decision says why"],
   ];
   $("totals").replaceChildren(...rows.map(([name, n, tone, prefix, meaning]) => {
@@ -178,7 +184,7 @@ function drawCampaigns(campaigns) {
   const body = $("campaigns").tBodies[0];
   if (!campaigns.length) {
     const td = el("td", "empty", "No campaign is live yet.");
-    td.colSpan = 8;
+    td.colSpan = 11;
     const tr = el("tr");
     tr.append(td);
     body.replaceChildren(tr);
@@ -190,7 +196,7 @@ function drawCampaigns(campaigns) {
     name.title = c.id;
     if (c.status !== "live") name.append(el("span", "state", c.status));
     const t = c.totals;
-    tr.append(name, ...[t.decided, t.held_out, t.sent, t.in_app, t.displayed, t.opened, t.suppressed].map((n) => el("td", "", count(n))));
+    tr.append(name, ...[t.decided, t.held_out, t.sent, t.pending, t.expired + t.failed, t.in_app, t.inboxed, t.displayed, t.opened, t.suppressed].map((n) => el("td", "", count(n))));
     return tr;
   }));
 }
