@@ -267,10 +267,19 @@ func inboxKey(workspace, profile, delivery string) store.Key {
 }
 
 // Due implements deliver.Ledger.
-func (l ledger) Due(ctx context.Context, lane string, limit int) ([]deliver.Record, error) {
-	page, err := l.hot.Find(ctx, "deliveries", store.Query{
-		Workspace: store.System, Filter: store.Filter{Path: "lane", Op: store.Eq, Value: lane}, Sort: "due_us", Limit: limit,
-	})
+func (l ledger) Due(ctx context.Context, lane string, after deliver.Mark, limit int) ([]deliver.Record, error) {
+	filter := store.Filter{Path: "lane", Op: store.Eq, Value: lane}
+	if !after.Due.IsZero() {
+		at := after.Due.UnixMicro()
+		filter = store.Filter{All: []store.Filter{filter, {Path: "due_us", Op: store.Ge, Value: at}}}
+		if after.ID != "" {
+			filter.All = append(filter.All, store.Filter{Any: []store.Filter{
+				{Path: "due_us", Op: store.Gt, Value: at},
+				{Path: store.IDPath, Op: store.Gt, Value: deliveryKey(after.Workspace, after.ID).ID},
+			}})
+		}
+	}
+	page, err := l.hot.Find(ctx, "deliveries", store.Query{Workspace: store.System, Filter: filter, Sort: "due_us", Limit: limit})
 	if err != nil {
 		return nil, fmt.Errorf("find deliveries of lane %s: %w", lane, err)
 	}

@@ -18,8 +18,11 @@ const (
 	reasonInterrupted = "interrupted" // the process ended; nobody knows
 )
 
-// flight is one attempt under way. The record of it is in the ledger.
+// flight is one attempt under way. The record of it is in the ledger: in the delivery's
+// own, or in a leaf of the journal while the delivery's still waits in its lane.
 type flight struct {
+	noted  bool  // the journal has it
+	leaf   *leaf // where; nil before it is written
 	r      *delivery
 	gate   *gate
 	ask    ask
@@ -107,16 +110,25 @@ func (d *Deliverer) learn(ctx context.Context, f *flight, out channels.Outcome) 
 // ledger is asked until it answers: else the answer would be forgotten and the
 // push repeated. Even when the flight is cut off it is tried once.
 func (d *Deliverer) settle(ctx context.Context, f *flight, out channels.Outcome, sendErr error) {
-	r, number := f.r, f.r.Made
+	r, number, begun := f.r, f.r.Made, *f.r.last()
 	whole := context.WithoutCancel(ctx)
+	unsure := false // an outcome may have been written that nobody tells
 	for {
 		if r != nil {
-			c := &change{r: r, owned: true, keep: true}
+			c := &change{r: r, owned: true, lands: f}
 			d.apply(whole, c, f, out, sendErr)
+			if r.State == done && r.Lane == laneTell {
+				a := &ask{lane: laneTell, joined: true}
+				if ok, _ := d.slot(d.gate(laneTell), a); ok {
+					c.trust = a
+					r.trust()
+				}
+			}
 			won, err := d.commit(whole, []*change{c})
 			if err == nil && won[0] {
 				return
 			}
+			unsure = unsure || err != nil && c.trust != nil
 			if err != nil {
 				if d.dead() != nil {
 					return
@@ -136,9 +148,24 @@ func (d *Deliverer) settle(ctx context.Context, f *flight, out channels.Outcome,
 				return
 			}
 		case r == nil:
+			d.landed(f)
 			d.drop(f.r.key())
 			return
+		case f.noted && r.State == waiting && r.Made == number-1: // a receipt came, which leaves it to us
+			r.began(begun)
 		case r.State != sending || r.Made != number:
+			if unsure && r.State == done && r.Made == number && r.Told && r.Lane == "" {
+				r.untell(d.clock.Now())
+				won, err := d.commit(whole, []*change{{r: r}})
+				if err != nil && d.dead() == nil && d.sleep(ctx, afterError) || err == nil && !won[0] {
+					r = nil
+					continue
+				}
+				if err != nil {
+					return
+				}
+			}
+			d.landed(f)
 			d.drop(f.r.key())
 			if r.Lane != "" {
 				d.notify(r.Lane, r.due(), r.Send.ExpiresAt)
@@ -272,7 +299,7 @@ func (d *Deliverer) interrupted(r *delivery, now time.Time) {
 func (d *Deliverer) tellStored(g *gate, a *ask, r *delivery) {
 	now, err := d.reread(d.flights, r.key())
 	if err == nil && now != nil && now.Lane == laneTell {
-		d.tell(g, a, now)
+		d.tell(g, a, now, nil)
 		return
 	}
 	d.free(g, a)
@@ -283,9 +310,34 @@ func (d *Deliverer) tellStored(g *gate, a *ask, r *delivery) {
 	d.wg.Done()
 }
 
+// depart has what the journal says of attempts hold from now on.
+func (d *Deliverer) depart(flights []*flight, l *leaf) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, f := range flights {
+		f.leaf = l
+		f.gate.class(f.ask.bulk).noted++
+		if h := d.held[f.r.key()]; h != nil {
+			h.noted = true
+		}
+	}
+}
+
+// landed says that what came of the flight is in the delivery's record.
+func (d *Deliverer) landed(f *flight) {
+	if f.leaf == nil {
+		return
+	}
+	d.journal.done(f.leaf, 1)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f.gate.class(f.ask.bulk).noted--
+}
+
 // tell tells decide the outcome, and records that it did. It has a slot of the
-// gate and holds the delivery.
-func (d *Deliverer) tell(g *gate, a *ask, r *delivery) {
+// gate and holds the delivery. Where a leaf of the journal says that the outcome is to be
+// told, the record has Told already, and it is the leaf that is told.
+func (d *Deliverer) tell(g *gate, a *ask, r *delivery, l *leaf) {
 	defer d.wg.Done()
 	defer d.drop(r.key())
 	defer d.free(g, a)
@@ -298,6 +350,10 @@ func (d *Deliverer) tell(g *gate, a *ask, r *delivery) {
 		if until := d.pauseTelling(g); !until.IsZero() {
 			d.log.WarnContext(ctx, "outcomes wait", "until", until, "error", err)
 		}
+		if l != nil {
+			d.distrust(ctx, r, l)
+			return
+		}
 		d.notify(laneTell, r.due(), time.Time{})
 		return
 	}
@@ -307,6 +363,10 @@ func (d *Deliverer) tell(g *gate, a *ask, r *delivery) {
 	d.resume(g)
 	o := r.Outcome
 	d.metrics.outcomes.WithLabelValues(string(o.State), o.Channel, string(o.Reason)).Inc()
+	if l != nil {
+		d.journal.done(l, 1)
+		return
+	}
 	// If the record is lost it is told again: decide takes it twice.
 	told := *o
 	err := d.update(ctx, r, func(r *delivery) bool {
@@ -330,6 +390,36 @@ func (d *Deliverer) tell(g *gate, a *ask, r *delivery) {
 	}
 }
 
+// distrust puts the delivery back among those whose outcome is to be told. Until that is
+// written the journal has it.
+func (d *Deliverer) distrust(ctx context.Context, r *delivery, l *leaf) {
+	whole, told, k := context.WithoutCancel(ctx), *r.Outcome, r.key()
+	for {
+		err := d.update(whole, r, func(r *delivery) bool {
+			if !r.Told || r.Lane != "" || r.Outcome == nil || *r.Outcome != told {
+				return false
+			}
+			r.untell(d.clock.Now())
+			return true
+		})
+		if err == nil {
+			d.journal.done(l, 1)
+			d.notify(laneTell, d.clock.Now(), time.Time{}) // if it only seemed to fail before
+			return
+		}
+		for err != nil {
+			if d.dead() != nil {
+				return
+			}
+			d.log.WarnContext(ctx, "an outcome waits for the ledger", "delivery", told.Delivery, "error", err)
+			if !d.sleep(ctx, afterError) {
+				return
+			}
+			r, err = d.reread(whole, k)
+		}
+	}
+}
+
 // update writes what change makes of the delivery, read again whenever somebody
 // else was faster, until change says that there is nothing to do.
 func (d *Deliverer) update(ctx context.Context, r *delivery, change func(*delivery) bool) error {
@@ -342,7 +432,7 @@ func (d *Deliverer) update(ctx context.Context, r *delivery, change func(*delive
 		if err := d.dead(); err != nil {
 			return err
 		}
-		won, err := d.write(ctx, []Write{{Record: rec, If: version}})
+		won, _, err := d.write(ctx, []Write{{Record: rec, If: version}}, nil)
 		if err != nil {
 			return fmt.Errorf("write ledger: %w", err)
 		}

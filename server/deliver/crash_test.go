@@ -3,6 +3,7 @@ package deliver_test
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/footfall-engage/footfall/channels"
 	"github.com/footfall-engage/footfall/server/deliver"
+	"github.com/footfall-engage/footfall/server/deliver/delivertest"
 	"github.com/footfall-engage/footfall/server/engage"
 )
 
@@ -42,6 +44,33 @@ func TestCrashAnywhereLosesNothingAndRepeatsOnlyWhatWasUnderWay(t *testing.T) {
 	}
 }
 
+// underWay are the deliveries of which the ledger says that an attempt is under way: by
+// their own record, or by a line of the journal that their record has not gone beyond.
+func underWay(l *delivertest.Ledger) (ids []string) {
+	recs, _ := l.Due(context.Background(), "inflight", deliver.Mark{}, 1000)
+	for _, r := range recs {
+		ids = append(ids, r.ID)
+	}
+	leaves, _ := l.Due(context.Background(), "journal", deliver.Mark{}, 1000)
+	for _, leaf := range leaves {
+		var said struct {
+			Flights []struct {
+				W, D string
+				N    int
+			}
+		}
+		_ = json.Unmarshal(leaf.Body, &said)
+		for _, f := range said.Flights {
+			rec, ok, _ := l.Get(context.Background(), f.W, f.D)
+			var r struct{ Made int }
+			if ok && json.Unmarshal(rec.Body, &r) == nil && r.Made < f.N {
+				ids = append(ids, f.D)
+			}
+		}
+	}
+	return ids
+}
+
 // crashStory crashes at the nth fault point, restarts, and checks what decide,
 // the providers and the phones saw. It returns the point, "" when there were
 // fewer than n.
@@ -54,9 +83,8 @@ func crashStory(w *world, n int) (crashed string) {
 		defer mu.Unlock()
 		if left--; left == 0 {
 			at = point
-			recs, _ := w.ledger.Due(context.Background(), "inflight", 100)
-			for _, r := range recs {
-				inFlight[r.ID] = true
+			for _, id := range underWay(w.ledger) {
+				inFlight[id] = true
 			}
 			return errCrash
 		}

@@ -14,6 +14,7 @@
 //	                               waits for a slot at the provider, or to be repeated
 //	inflight                       an attempt is recorded, and perhaps made
 //	tell                           decide does not know the outcome yet
+//	journal                        no delivery's: see below
 //
 // and none when nothing is left to be done. In memory there is only what is
 // under way: at most MaxInFlight attempts per credential, and a few outcomes.
@@ -22,12 +23,27 @@
 // attempt at once if there is a slot; so an undisturbed push costs one write
 // before it leaves.
 //
+// # The journal
+//
+// Two of the four things that are recorded of a push change nothing but where it stands:
+// that an attempt at one that waits in its lane is about to be made, and that its outcome
+// is told. They are not written into each delivery's record but for many at once into a
+// leaf of the journal, one small record that is written anew when nothing of it holds any
+// more. The record itself is written once, with attempt, answer and outcome, when the
+// answer is there. What a leaf says counts where the record has not gone on since: an
+// attempt while its number is above those that the record has, an outcome to be told
+// until the process says in the next leaf, or by ending, that it was. A process that
+// starts takes up the leaves of those before it, before all else. While an attempt is
+// under way its delivery stays in its lane; the lane is read on from where it was read
+// last. An attempt is made from a copy of the record that is at most 100 ms old.
+//
 // # What survives a crash
 //
-// An attempt is recorded before it is made, so one that is found without an
+// An attempt is recorded before it is made, in the record or in the journal, so one that is found without an
 // answer is ambiguous: it is repeated under the same id, or the delivery fails
 // if its campaign says so. An outcome is recorded before it is told, and told
-// again until that is recorded too; decide must take an outcome twice. A record
+// again until that is recorded too, or, after a crash, while the journal has it; decide
+// must take an outcome twice. A record
 // stays for at least a day after its end, so that a send that is handed over
 // again is recognised.
 //
@@ -207,6 +223,7 @@ type Deliverer struct {
 	metrics *metrics
 	process string // names this process in inboxes
 	group   group
+	journal journal
 
 	mu      sync.Mutex
 	ran     bool // Run was called
@@ -328,6 +345,7 @@ func (d *Deliverer) Run(ctx context.Context) error {
 	}
 	<-kept
 	d.finallySaveBudgets(context.WithoutCancel(ctx))
+	d.closeJournal(context.WithoutCancel(ctx))
 	return d.dead()
 }
 
@@ -335,7 +353,7 @@ func (d *Deliverer) Run(ctx context.Context) error {
 // the lanes that have something to do.
 func (d *Deliverer) recover(ctx context.Context) error {
 	for {
-		found, _, err := d.fetch(ctx, laneInFlight, page)
+		found, _, err := d.fetch(ctx, laneInFlight, Mark{}, page)
 		if err != nil {
 			return fmt.Errorf("read attempts under way: %w", err)
 		}
@@ -353,12 +371,15 @@ func (d *Deliverer) recover(ctx context.Context) error {
 		}
 		d.log.InfoContext(ctx, "took up interrupted attempts", "count", len(found))
 	}
+	if err := d.replay(ctx); err != nil {
+		return err
+	}
 	names, err := d.o.Ledger.Lanes(ctx)
 	if err != nil {
 		return fmt.Errorf("read lanes: %w", err)
 	}
 	for _, name := range names {
-		if name != laneInFlight {
+		if name != laneInFlight && name != laneJournal {
 			d.notify(name, time.Time{}, time.Time{})
 		}
 	}
@@ -449,7 +470,10 @@ type change struct {
 	box    *boxing // of the person's inbox; nil: none
 	flight *flight // the attempt that r records; nil when none is made
 	owned  bool    // we hold the delivery
-	keep   bool    // a flight settles: it goes on holding when the write fails or loses
+	lands  *flight // that settles: it goes on holding when the write fails or loses
+	// trust: the outcome in r is told right after the write, by a slot that is taken. Until
+	// then the journal has it.
+	trust *ask
 }
 
 // commit writes the changes and starts what follows from those that won. An
@@ -460,42 +484,89 @@ func (d *Deliverer) commit(ctx context.Context, changes []*change) (won []bool, 
 		return nil, d.dead()
 	}
 	now := d.clock.Now()
-	writes := make([]Write, len(changes))
-	for i, c := range changes {
+	writes := make([]Write, 0, len(changes)+1)
+	var tells []tellNote
+	var flights []*flight // of which the journal has the attempt
+	for _, c := range changes {
+		if c.flight != nil && c.flight.noted {
+			flights = append(flights, c.flight)
+			continue
+		}
 		c.r.UpdatedAt = now
 		rec, err := c.r.record()
 		if err != nil {
 			return nil, d.abandon(changes, err)
 		}
-		writes[i] = Write{Record: rec, If: c.r.version}
+		w := Write{Record: rec, If: c.r.version}
 		if c.box != nil {
 			c.box.now = now
-			writes[i].Inbox = d.inboxChange(c.r.Send.Workspace, c.r.Send.Profile, c.box)
+			w.Inbox = d.inboxChange(c.r.Send.Workspace, c.r.Send.Profile, c.box)
+		}
+		if c.trust != nil {
+			tells = append(tells, tellNote{rec.Workspace, rec.ID, c.r.version + 1})
+		}
+		writes = append(writes, w)
+	}
+	var attempts *leaf
+	if len(flights) > 0 {
+		l, w, err := d.leafFor(ctx, flights)
+		if err != nil {
+			return nil, d.abandon(changes, err)
+		}
+		attempts = l
+		writes = append(writes, w)
+	}
+	stood, told, err := []bool(nil), (*leaf)(nil), d.dead()
+	if err == nil {
+		if stood, told, err = d.write(ctx, writes, tells); err != nil {
+			err = fmt.Errorf("write ledger: %w", err)
 		}
 	}
-	if err := d.dead(); err != nil {
+	if attempts != nil {
+		d.written(attempts, err == nil && stood[len(stood)-1])
+	}
+	if err != nil {
 		return nil, d.abandon(changes, err)
 	}
-	if won, err = d.write(ctx, writes); err != nil {
-		return nil, d.abandon(changes, fmt.Errorf("write ledger: %w", err))
-	}
 	if err := d.fault(FaultRecorded); err != nil {
-		return won, d.abandon(changes, err)
+		return stood, d.abandon(changes, err)
 	}
+	if attempts != nil && stood[len(stood)-1] {
+		d.depart(flights, attempts)
+	}
+	won, at := make([]bool, len(changes)), 0
 	for i, c := range changes {
-		if won[i] {
-			c.r.version++
-			d.follow(ctx, c)
+		if c.flight != nil && c.flight.noted {
+			won[i] = c.flight.leaf != nil
 		} else {
-			d.giveBack(c)
+			won[i] = stood[at]
+			at++
+			if won[i] {
+				c.r.version++
+			}
 		}
+		if won[i] {
+			d.follow(ctx, c, told)
+			continue
+		}
+		if c.trust != nil {
+			d.journal.done(told, 1)
+		}
+		d.giveBack(c)
 	}
 	return won, nil
 }
 
 // follow starts what a committed change leads to.
-func (d *Deliverer) follow(ctx context.Context, c *change) {
+func (d *Deliverer) follow(ctx context.Context, c *change, told *leaf) {
 	r := c.r
+	if c.lands != nil {
+		d.landed(c.lands)
+	}
+	if c.trust != nil {
+		d.tell(d.gate(laneTell), c.trust, r, told)
+		return
+	}
 	if c.box != nil {
 		d.announce(ctx, r.Send.Workspace, c.box)
 	}
@@ -507,9 +578,9 @@ func (d *Deliverer) follow(ctx context.Context, c *change) {
 	if r.Lane == laneTell {
 		owned = owned || d.hold(r.key())
 		if owned {
-			tell, a := d.gate(laneTell), &ask{lane: laneTell, joined: c.keep}
+			tell, a := d.gate(laneTell), &ask{lane: laneTell, joined: c.lands != nil}
 			if ok, _ := d.slot(tell, a); ok {
-				go d.tell(tell, a, r)
+				go d.tell(tell, a, r, nil)
 				return
 			}
 		}
@@ -528,7 +599,11 @@ func (d *Deliverer) giveBack(c *change) {
 		d.free(c.flight.gate, &c.flight.ask)
 		d.wg.Done()
 	}
-	if c.owned && !c.keep {
+	if c.trust != nil {
+		d.free(d.gate(laneTell), c.trust)
+		d.wg.Done()
+	}
+	if c.owned && c.lands == nil {
 		d.drop(c.r.key())
 	}
 }
@@ -537,7 +612,10 @@ func (d *Deliverer) abandon(changes []*change, err error) error {
 	later := d.clock.Now().Add(afterError)
 	for _, c := range changes {
 		d.giveBack(c)
-		if c.r.Lane != "" {
+		switch {
+		case c.flight != nil && c.flight.noted: // it is where it was
+			d.rewind(c.flight.ask.lane, later)
+		case c.r.Lane != "":
 			d.notify(c.r.Lane, later, c.r.Send.ExpiresAt)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 
 const (
 	page       = 256         // records fetched at a time
-	maxTelling = 256         // outcomes being told
+	maxTelling = 2048        // outcomes being told, or written to be
 	afterError = time.Second // until the ledger is asked again after an error
 
 	// bulkTurn is how many live messages go before one of the bulk lane, while both wait.
@@ -53,6 +53,7 @@ type class struct {
 	clock  int64             // the virtual time of the workspace that was served last
 	shares map[string]*share // by workspace
 	n      int               // slots taken
+	noted  int               // of them by attempts whose deliveries are still in their lanes
 }
 
 // share of a workspace.
@@ -74,9 +75,14 @@ type flow struct {
 	next time.Time
 	// sweep is when the next of its deliveries expires, as far as is known.
 	sweep time.Time
-	// ready are due, and were read when they were. Only the pump changes it, under mu,
-	// and so may read it without.
-	ready []*delivery
+	// ready are due, and were read at readAt, when they were. Only the pump changes it,
+	// under mu, and so may read it without.
+	ready  []*delivery
+	readAt time.Time
+	stale  bool // one of ready has changed
+	// mark is up to where the lane was read: what it has before is in ready, or under way.
+	mark Mark
+	back *Mark // while the lane is read: where the mark must not be behind
 }
 
 // flowKey says whose messages a flow has.
@@ -101,6 +107,7 @@ type halt struct {
 type hold struct {
 	missed *flow // whose pump passed it by meanwhile
 	gate   *gate
+	noted  bool // it is under way, and still in its lane
 }
 
 // stopped reports until when nothing may pass; zero when something may.
@@ -419,6 +426,9 @@ func (d *Deliverer) notify(lane string, due, expires time.Time) {
 	f := g.flow(lane, k)
 	if due.IsZero() {
 		due = d.clock.Now()
+		f.rewind(Mark{})
+	} else {
+		f.rewind(Mark{Due: due})
 	}
 	next, sweep := earlier(f.next, due), f.sweep
 	if !expires.IsZero() {

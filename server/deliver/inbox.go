@@ -113,13 +113,22 @@ func (d *Deliverer) Receipt(ctx context.Context, workspace, profile string, said
 	default:
 		return nil
 	}
-	for k := (key{workspace, said.Message}); ; {
+	k, lane := key{workspace, said.Message}, ""
+	alone := d.hold(k)
+	if alone {
+		defer func() { d.release(k, lane) }()
+	}
+	for {
 		r, err := d.reread(ctx, k)
-		if err != nil || r == nil || r.Send.Profile != profile {
+		if err != nil || r == nil {
 			return err
 		}
+		if same, err := d.same(ctx, workspace, r.Send.Profile, profile); err != nil || !same {
+			return err
+		}
+		lane = r.Lane
 		c := &change{r: r}
-		if !d.receive(ctx, c, said) {
+		if !d.receive(ctx, c, said, alone) {
 			return nil
 		}
 		won, err := d.commit(ctx, []*change{c})
@@ -132,8 +141,9 @@ func (d *Deliverer) Receipt(ctx context.Context, workspace, profile string, said
 	}
 }
 
-// receive changes the delivery as the receipt says and reports whether it did.
-func (d *Deliverer) receive(ctx context.Context, c *change, said engage.ReceiptItem) bool {
+// receive changes the delivery as the receipt says and reports whether it did. One that
+// waits and is worked on by somebody else (not alone) may be under way: then that ends it.
+func (d *Deliverer) receive(ctx context.Context, c *change, said engage.ReceiptItem, alone bool) bool {
 	r := c.r
 	if said.State == engage.ReceiptFailed {
 		if r.Claimed != "" && r.Claimed == said.Install && !r.Displayed {
@@ -162,7 +172,7 @@ func (d *Deliverer) receive(ctx context.Context, c *change, said engage.ReceiptI
 	}
 	r.Displayed = true
 	r.Dismissed = r.Dismissed || dismissed
-	if r.State != sending { // the attempt's answer ends that
+	if r.State != sending && (alone || r.State != waiting) { // the attempt's answer ends that
 		r.shown()
 	}
 	return true

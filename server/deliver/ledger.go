@@ -11,13 +11,13 @@ import (
 type Ledger interface {
 	// Get returns a delivery; false when there is none, or none any more.
 	Get(ctx context.Context, workspace, id string) (Record, bool, error)
-	// Write writes each of the writes that meets its condition: each stands or
-	// falls alone, and won says which stood. An error means that it is not known
-	// which were written.
+	// Write writes each of the writes that meets its condition, in their order: each
+	// stands or falls alone, and won says which stood. An error means that it is not
+	// known which were written, but none is without those before it.
 	Write(ctx context.Context, writes []Write) (won []bool, err error)
-	// Due returns the first limit records of a lane, in the order of Due, then of
-	// workspace and id.
-	Due(ctx context.Context, lane string, limit int) ([]Record, error)
+	// Due returns the first limit records of a lane behind the mark, in the order of Due,
+	// then of workspace and id.
+	Due(ctx context.Context, lane string, after Mark, limit int) ([]Record, error)
 	// Lanes returns the names of the lanes that have records, in any order.
 	Lanes(ctx context.Context) ([]string, error)
 	// Waiting returns how many records there are in the lanes whose names begin so.
@@ -30,6 +30,15 @@ type Ledger interface {
 	// ChangeInbox makes a change without a record. An error means that it is not
 	// known whether it was made.
 	ChangeInbox(ctx context.Context, c *InboxChange) error
+}
+
+// Mark is a place in the order of a lane: behind the record of that id, which need not be
+// there any more, or without an id before all that is due at that time. The zero Mark is
+// the beginning.
+type Mark struct {
+	Due       time.Time // in whole microseconds
+	Workspace string
+	ID        string
 }
 
 // Record is a delivery as the ledger sees it.

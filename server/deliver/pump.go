@@ -28,6 +28,10 @@ func (d *Deliverer) holdLocked(k key) bool {
 func (d *Deliverer) pass(k key, g *gate, f *flow) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	return d.passLocked(k, g, f)
+}
+
+func (d *Deliverer) passLocked(k key, g *gate, f *flow) bool {
 	if h := d.held[k]; h != nil {
 		h.gate, h.missed = g, f
 		return false
@@ -55,6 +59,19 @@ func (d *Deliverer) drop(k key) {
 	if h != nil && h.missed != nil {
 		d.notify(h.missed.lane, time.Time{}, time.Time{})
 	}
+}
+
+// release is drop by one who has changed a delivery that waited in the lane.
+func (d *Deliverer) release(k key, lane string) {
+	d.mu.Lock()
+	name, _ := splitLane(lane)
+	if g := d.gates[name]; g != nil {
+		if f := g.flows[lane]; f != nil {
+			f.stale = true
+		}
+	}
+	d.mu.Unlock()
+	d.drop(k)
 }
 
 // pump takes what is due from the ledger whenever there is room, until ctx ends.
@@ -90,8 +107,11 @@ func (d *Deliverer) work(ctx context.Context, g *gate, now time.Time) {
 	sweeps := g.sweeps(now)
 	for _, f := range sweeps {
 		f.sweep = time.Time{}
-		if len(f.ready) > 0 { // they are read again when they can pass
-			f.ready, f.next = nil, now
+		f.reread(now) // when they can pass
+	}
+	for _, f := range g.flows {
+		if f.stale || len(f.ready) > 0 && now.Sub(f.readAt) > fresh {
+			f.reread(now)
 		}
 	}
 	picks := g.pick(now)
@@ -109,8 +129,8 @@ func (d *Deliverer) work(ctx context.Context, g *gate, now time.Time) {
 	for f, n := range picks {
 		taken := 0
 		for taken < n && len(f.ready) > 0 {
-			r := d.next(f)
-			if !d.pass(r.key(), g, f) {
+			r := d.next(g, f, now)
+			if r == nil {
 				continue
 			}
 			taken++
@@ -132,13 +152,53 @@ func (d *Deliverer) work(ctx context.Context, g *gate, now time.Time) {
 	}
 }
 
+// fresh is how old a copy of a delivery may be from which an attempt is made: a receipt
+// takes care of the copies, but who erases a person knows only the ledger.
+const fresh = 100 * time.Millisecond
+
+// reread forgets what was read. It runs under mu.
+func (f *flow) reread(now time.Time) {
+	f.stale = false
+	if len(f.ready) > 0 {
+		f.ready, f.next = nil, now
+		f.rewind(Mark{})
+	}
+}
+
+// rewind has the lane read from there at least. It runs under mu.
+func (f *flow) rewind(to Mark) {
+	if !f.mark.Due.Before(to.Due) {
+		f.mark = to
+	}
+	if f.back != nil && !f.back.Due.Before(to.Due) {
+		*f.back = to
+	}
+}
+
+// rewind has the lane read from its start at that time.
+func (d *Deliverer) rewind(lane string, at time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	name, k := splitLane(lane)
+	g := d.gateLocked(name)
+	f := g.flow(lane, k)
+	f.rewind(Mark{})
+	f.next = earlier(f.next, at)
+	g.rouse()
+}
+
 // fill reads what is due in the flow, up to a limit. An error leaves it for later.
 func (d *Deliverer) fill(ctx context.Context, f *flow, limit int, now time.Time) {
 	d.mu.Lock()
-	f.next = time.Time{}
+	mark := f.mark
+	back := Mark{Due: time.Unix(1<<40, 0)} // the end of all
+	f.next, f.stale, f.readAt, f.back = time.Time{}, false, now, &back
 	d.mu.Unlock()
-	recs, more, err := d.fetch(ctx, f.lane, limit)
+	recs, more, err := d.fetch(ctx, f.lane, mark, limit)
 	if err != nil {
+		d.mu.Lock()
+		f.back = nil
+		d.mu.Unlock()
 		if d.dead() == nil {
 			d.log.WarnContext(ctx, "deliveries wait for the ledger", "lane", f.lane, "error", err)
 		}
@@ -152,28 +212,38 @@ func (d *Deliverer) fill(ctx context.Context, f *flow, limit int, now time.Time)
 			recs = recs[:i]
 			break
 		}
-	}
-	if more {
-		d.notify(f.lane, now, time.Time{})
+		mark = Mark{r.due(), r.Send.Workspace, r.Send.Delivery}
 	}
 	d.mu.Lock()
-	f.ready = recs
+	f.ready, f.mark, f.back = recs, mark, nil
+	f.rewind(back)
+	if more {
+		f.next = earlier(f.next, now)
+	}
 	d.mu.Unlock()
 }
 
-// next takes the first of those that are ready.
-func (d *Deliverer) next(f *flow) *delivery {
+// next takes, and holds, the first of those that are ready; nil when somebody else holds
+// it, or what was read does not hold any more.
+func (d *Deliverer) next(g *gate, f *flow, now time.Time) *delivery {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if f.stale {
+		f.reread(now)
+		return nil
+	}
 	r := f.ready[0]
 	f.ready[0] = nil
 	f.ready = f.ready[1:]
+	if !d.passLocked(r.key(), g, f) {
+		return nil
+	}
 	return r
 }
 
 // sweep ends what has expired of the flow's first.
 func (d *Deliverer) sweep(ctx context.Context, g *gate, f *flow, now time.Time) (changes []*change) {
-	recs, _, err := d.fetch(ctx, f.lane, page)
+	recs, more, err := d.fetch(ctx, f.lane, Mark{}, page)
 	if err != nil {
 		d.notify(f.lane, now.Add(afterError), now.Add(afterError))
 		return nil
@@ -190,23 +260,29 @@ func (d *Deliverer) sweep(ctx context.Context, g *gate, f *flow, now time.Time) 
 			changes = append(changes, c)
 		}
 	}
-	if len(changes) == page { // there may be more
+	if more && len(changes) > 0 {
 		d.notify(f.lane, now, now)
 	}
 	return changes
 }
 
-// fetch reads the first records of the lane, and says whether there may be more. Those
-// that cannot be read stay where they are, and so more are read.
-func (d *Deliverer) fetch(ctx context.Context, lane string, limit int) (out []*delivery, more bool, err error) {
+// fetch reads the first records of the lane behind the mark, and says whether there may
+// be more. Those that cannot be read, or are under way, stay where they are, and so more
+// are read.
+func (d *Deliverer) fetch(ctx context.Context, lane string, after Mark, limit int) (out []*delivery, more bool, err error) {
 	for bad := 0; ; {
-		recs, err := d.o.Ledger.Due(ctx, lane, limit+bad)
+		recs, err := d.o.Ledger.Due(ctx, lane, after, limit+bad)
 		if err != nil {
 			return nil, false, err
 		}
 		out = make([]*delivery, 0, len(recs))
+		noted := d.noted(recs)
 		unread := 0
-		for _, rec := range recs {
+		for i, rec := range recs {
+			if noted[i] {
+				unread++
+				continue
+			}
 			r, err := readRecord(rec)
 			if err != nil {
 				unread++
@@ -221,6 +297,18 @@ func (d *Deliverer) fetch(ctx context.Context, lane string, limit int) (out []*d
 		}
 		bad = unread
 	}
+}
+
+// noted says which of the records are of deliveries that are under way.
+func (d *Deliverer) noted(recs []Record) []bool {
+	out := make([]bool, len(recs))
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i, rec := range recs {
+		h := d.held[key{rec.Workspace, rec.ID}]
+		out[i] = h != nil && h.noted
+	}
+	return out
 }
 
 // step takes a held delivery of the gate further; nil when nothing is to be

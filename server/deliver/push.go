@@ -73,7 +73,10 @@ func (d *Deliverer) owns(ctx context.Context, s *engage.Send, install string) (b
 		return true, nil
 	}
 	profile, err := d.o.Owners.Owner(ctx, s.Workspace, install)
-	return profile == s.Profile, err
+	if err != nil {
+		return false, err
+	}
+	return d.same(ctx, s.Workspace, profile, s.Profile)
 }
 
 // refuse ends the delivery if it must not go out any more, and reports it.
@@ -214,8 +217,11 @@ func (d *Deliverer) push(ctx context.Context, c *change, now time.Time, fair boo
 		}
 		switch {
 		case ok:
+			// What waits in this very lane can stay there, where nobody but us takes it from:
+			// a line in the journal is enough.
+			noted := r.version > 0 && r.State == waiting && r.Lane == a.lane && !r.fans()
 			r.begin(&dev, credential, now)
-			c.flight = &flight{r: r, gate: g, ask: a, sender: sender, dev: dev, m: pushMessage(r, &dev)}
+			c.flight = &flight{noted: noted, r: r, gate: g, ask: a, sender: sender, dev: dev, m: pushMessage(r, &dev)}
 			return
 		case a.silent && !later.Before(r.Send.ExpiresAt):
 			further(detailSilentBudget)

@@ -54,7 +54,7 @@ type delivery struct {
 	Legs     []leg     `json:"legs,omitempty"`   // where the message goes to several phones: those that were tried
 	// Outcome is the last word for decide; nil when there is none yet.
 	Outcome   *engage.DeliveryOutcome `json:"outcome,omitempty"`
-	Told      bool                    `json:"told,omitempty"`      // decide has Outcome
+	Told      bool                    `json:"told,omitempty"`      // decide has Outcome, or the journal says that it may not
 	Displayed bool                    `json:"displayed,omitempty"` // a phone has said so
 	Boxed     bool                    `json:"boxed,omitempty"`     // it was put into the inbox
 	Dismissed bool                    `json:"dismissed,omitempty"` // a phone has said so
@@ -128,25 +128,43 @@ func (d *delivery) last() *attempt {
 
 // begin records an attempt that is about to be made.
 func (d *delivery) begin(dev *engage.Device, credential string, now time.Time) {
-	d.Made++
-	d.Attempts = append(d.Attempts, attempt{
+	d.began(attempt{
 		ID: engage.AttemptID(d.Send.Delivery, dev.Install), Install: dev.Install,
-		Provider: channels.Provider(dev.Push.Provider), Credential: credential, Platform: dev.Platform, Number: d.Made, At: now,
+		Provider: channels.Provider(dev.Push.Provider), Credential: credential, Platform: dev.Platform, Number: d.Made + 1, At: now,
 	})
+}
+
+// began records an attempt, whose number is the next.
+func (d *delivery) began(a attempt) {
+	d.Made++
+	d.Attempts = append(d.Attempts, a)
 	if n := len(d.Attempts) - keepAttempts; n > 0 {
 		d.Attempts = append([]attempt(nil), d.Attempts[n:]...)
 	}
-	if d.fans() && d.leg(dev.Install) == nil {
-		d.Legs = append(d.Legs, leg{Install: dev.Install})
+	if d.fans() && d.leg(a.Install) == nil {
+		d.Legs = append(d.Legs, leg{Install: a.Install})
 	}
 	d.State = sending
-	d.wait(laneInFlight, now)
+	d.wait(laneInFlight, a.At)
 }
 
 // tell sets the word for decide, to be told from laneTell.
 func (d *delivery) tell(o engage.DeliveryOutcome, now time.Time) {
 	o.Delivery, o.Attempts = d.Send.Delivery, d.Made
 	d.Outcome, d.Told = &o, false
+	d.wait(laneTell, now)
+}
+
+// trust takes the delivery out of the lane of what is to be told: the journal says that
+// decide may not know the outcome.
+func (d *delivery) trust() {
+	d.Told = true
+	d.rest()
+}
+
+// untell puts it back.
+func (d *delivery) untell(now time.Time) {
+	d.Told = false
 	d.wait(laneTell, now)
 }
 

@@ -75,6 +75,7 @@ func (d *Deliverer) Credentials(ctx context.Context) ([]CredentialStatus, error)
 	type queue struct {
 		name  string
 		lanes [2][]string // live, bulk
+		noted [2]int      // of them under way
 	}
 	var out []CredentialStatus
 	var queues []queue
@@ -85,7 +86,7 @@ func (d *Deliverer) Credentials(ctx context.Context) ([]CredentialStatus, error)
 			continue
 		}
 		out = append(out, g.status(now))
-		q := queue{name: name}
+		q := queue{name: name, noted: [2]int{g.live.noted, g.bulk.noted}}
 		for lane, f := range g.flows {
 			i := 0
 			if f.bulk {
@@ -99,7 +100,7 @@ func (d *Deliverer) Credentials(ctx context.Context) ([]CredentialStatus, error)
 	for i, q := range queues {
 		for class, to := range []*QueueStatus{&out[i].Live, &out[i].Bulk} {
 			var err error
-			if *to, err = d.waiting(ctx, q.name, class == 1, q.lanes[class], now); err != nil {
+			if *to, err = d.waiting(ctx, q.name, class == 1, q.lanes[class], q.noted[class], now); err != nil {
 				return nil, err
 			}
 		}
@@ -141,8 +142,9 @@ func (g *gate) status(now time.Time) CredentialStatus {
 // manyLanes is in how many lanes it is looked for the oldest.
 const manyLanes = 200
 
-// waiting asks the ledger how much waits in the lanes of one class.
-func (d *Deliverer) waiting(ctx context.Context, gate string, bulk bool, lanes []string, now time.Time) (q QueueStatus, err error) {
+// waiting asks the ledger how much waits in the lanes of one class, besides what is under
+// way and still in its lane.
+func (d *Deliverer) waiting(ctx context.Context, gate string, bulk bool, lanes []string, noted int, now time.Time) (q QueueStatus, err error) {
 	if len(lanes) == 0 {
 		return q, nil
 	}
@@ -153,17 +155,22 @@ func (d *Deliverer) waiting(ctx context.Context, gate string, bulk bool, lanes [
 	if q.Waiting, err = d.o.Ledger.Waiting(ctx, gate+"|"+class+"|"); err != nil {
 		return q, fmt.Errorf("count what waits for %s: %w", gate, err)
 	}
+	q.Waiting = max(q.Waiting-noted, 0)
 	slices.Sort(lanes)
 	for _, lane := range lanes[:min(len(lanes), manyLanes)] {
-		recs, err := d.o.Ledger.Due(ctx, lane, 1)
+		recs, err := d.o.Ledger.Due(ctx, lane, Mark{}, 1+min(noted, page))
 		if err != nil {
 			return q, fmt.Errorf("find what waits for %s: %w", gate, err)
 		}
-		if lane == gate { // of builds until issue 5
-			q.Waiting += len(recs)
+		first := slices.Index(d.noted(recs), false)
+		if first < 0 {
+			continue
 		}
-		if len(recs) > 0 && !recs[0].Due.After(now) {
-			q.Oldest = earlier(q.Oldest, recs[0].Due)
+		if lane == gate { // of builds until issue 5
+			q.Waiting++
+		}
+		if due := recs[first].Due; !due.After(now) {
+			q.Oldest = earlier(q.Oldest, due)
 		}
 	}
 	return q, nil

@@ -86,7 +86,12 @@ func (t *ledgerTest) get(workspace, id string) (deliver.Record, bool) {
 
 func (t *ledgerTest) due(lane string, limit int) (ids []string) {
 	t.Helper()
-	rs, err := t.l.Due(t.Context(), lane, limit)
+	return t.dueAfter(lane, deliver.Mark{}, limit)
+}
+
+func (t *ledgerTest) dueAfter(lane string, after deliver.Mark, limit int) (ids []string) {
+	t.Helper()
+	rs, err := t.l.Due(t.Context(), lane, after, limit)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,6 +184,13 @@ func (t *ledgerTest) lanes() {
 	t.want("due", t.due("x", 10), []string{"w/a", "v/c", "w/b", "w/late"})
 	t.want("first two", t.due("x", 2), []string{"w/a", "v/c"})
 	t.want("no such lane", t.due("y", 2), []string(nil))
+	two := t.clock.Now().Add(2 * time.Microsecond)
+	t.want("from a time on", t.dueAfter("x", deliver.Mark{Due: two}, 10), []string{"v/c", "w/b", "w/late"})
+	t.want("the first from a time on", t.dueAfter("x", deliver.Mark{Due: two}, 1), []string{"v/c"})
+	t.want("behind one of several", t.dueAfter("x", deliver.Mark{Due: two, Workspace: "v", ID: "c"}, 10), []string{"w/b", "w/late"})
+	t.want("behind one that is not there", t.dueAfter("x", deliver.Mark{Due: two, Workspace: "w", ID: "a"}, 10), []string{"w/b", "w/late"})
+	t.want("behind the last of a time", t.dueAfter("x", deliver.Mark{Due: two, Workspace: "w", ID: "b"}, 10), []string{"w/late"})
+	t.want("behind all", t.dueAfter("x", deliver.Mark{Due: two.Add(2 * time.Hour)}, 10), []string(nil))
 	lanes := func() []string {
 		names, err := t.l.Lanes(t.Context())
 		if err != nil {

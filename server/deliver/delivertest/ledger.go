@@ -204,14 +204,19 @@ func (l *Ledger) putItem(it deliver.InboxItem) {
 }
 
 // Due implements deliver.Ledger.
-func (l *Ledger) Due(_ context.Context, lane string, limit int) ([]deliver.Record, error) {
+func (l *Ledger) Due(_ context.Context, lane string, after deliver.Mark, limit int) ([]deliver.Record, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.fail != nil {
 		return nil, l.fail
 	}
 	entries := l.lanes[lane]
-	entries = entries[:min(limit, len(entries))]
+	mark := entry{after.Due, key{after.Workspace, after.ID}}
+	at, there := slices.BinarySearchFunc(entries, mark, entry.compare)
+	if there {
+		at++
+	}
+	entries = entries[at:min(at+limit, len(entries))]
 	out := make([]deliver.Record, len(entries))
 	for i, e := range entries {
 		out[i] = l.records[e.key]

@@ -172,7 +172,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	// The WAL is reused from its start after a checkpoint; the limit only gives
 	// back what an exceptional burst took.
 	common := []string{"synchronous=" + synchronous, "wal_autocheckpoint=0", "temp_store=MEMORY", "journal_size_limit=67108864"}
-	if s.writer.conn, err = connect(o.Path, append([]string{"journal_mode=WAL"}, common...)...); err != nil {
+	if s.writer.conn, err = connect(o.Path, append([]string{"journal_mode=WAL", "secure_delete=ON"}, common...)...); err != nil {
 		return nil, err
 	}
 	if err := s.migrate(s.writer.conn); err != nil {

@@ -1,0 +1,193 @@
+package deliver_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/footfall-engage/footfall/channels"
+	"github.com/footfall-engage/footfall/server/deliver"
+	"github.com/footfall-engage/footfall/server/engage"
+)
+
+// queue has n deliveries wait in their lane, as a process leaves them that has no slots.
+func (w *world) queue(n int) {
+	w.Helper()
+	w.make()
+	for i := range n {
+		s := send(fmt.Sprintf("d%03d", i), phone("a"))
+		s.Channels = []engage.Channel{engage.Push}
+		if err := w.d.Accept(w.Context(), []engage.Send{s}); err != nil {
+			w.Fatal(err)
+		}
+	}
+	w.settle()
+	w.want("queued", w.lanes(), fmt.Sprintf("push/fcm/app:%d", n))
+}
+
+func TestQueuedPushesAreWrittenOnceEachAndRecordedBeforeTheyAreMade(t *testing.T) {
+	bubble(t, func(w *world) {
+		const n = 500
+		w.queue(n)
+		before := w.ledger.Writes()
+		w.senders.saying(func(m channels.Message, _ int) (channels.Outcome, error) {
+			if !slices.Contains(underWay(w.ledger), m.DeliveryID) {
+				t.Errorf("%s is made before it is recorded", m.DeliveryID)
+			}
+			return channels.Outcome{Kind: channels.Accepted, Status: 200}, nil
+		})
+		w.inFlight = 100
+		w.start()
+		w.want("told", len(w.told.list()), n)
+		w.want("made", len(w.senders.attempts()), n)
+		w.want("waiting", w.lanes(), "")
+		if writes := w.ledger.Writes() - before; writes < n || writes > n+n/2 {
+			t.Errorf("%d records written for %d pushes", writes, n)
+		}
+		w.end()
+		names, err := w.ledger.Lanes(t.Context())
+		w.want("lanes after the end", fmt.Sprint(names, err), "[] <nil>")
+	})
+}
+
+func TestWhatTheJournalHadUnderWayIsAmbiguousAfterACrash(t *testing.T) {
+	bubble(t, func(w *world) {
+		w.queue(3)
+		once := send("once", phone("a"))
+		once.RetryAmbiguous, once.Channels = false, []engage.Channel{engage.Push}
+		if err := w.d.Accept(t.Context(), []engage.Send{once}); err != nil {
+			t.Fatal(err)
+		}
+		w.fault = func(point string) error {
+			if point == deliver.FaultMade {
+				return errCrash
+			}
+			return nil
+		}
+		w.start()
+		if err := w.stop(); !errors.Is(err, errCrash) {
+			t.Fatalf("Run: %v", err)
+		}
+		w.want("under way", len(underWay(w.ledger)), 4)
+		w.want("where they were", w.lanes(), "push/fcm/app:4")
+		w.fault = nil
+		w.start()
+		w.pass(time.Second)
+		w.want("under way after the restart", len(underWay(w.ledger)), 0)
+		got := strings.Join(w.told.list(), ", ")
+		for _, want := range []string{"d000 accepted fcm a 2", "d001 accepted fcm a 2", "d002 accepted fcm a 2", "once failed fcm a send_ambiguous interrupted 1"} {
+			if !strings.Contains(got, want) {
+				t.Errorf("told %s, want %s", got, want)
+			}
+		}
+		w.end()
+		w.start() // and not once more
+		w.pass(time.Second)
+		w.want("told", len(w.told.list()), 4)
+		w.end()
+	})
+}
+
+func TestOutcomeThatTheJournalHasIsToldAfterACrash(t *testing.T) {
+	bubble(t, func(w *world) {
+		w.queue(5)
+		w.fault = func(point string) error {
+			if point == deliver.FaultTelling {
+				return errCrash
+			}
+			return nil
+		}
+		w.start()
+		_ = w.stop()
+		w.want("told before", len(w.told.list()), 0)
+		w.fault = nil
+		w.start()
+		w.pass(time.Second)
+		w.want("told", len(w.told.list()), 5)
+		w.want("waiting", w.lanes(), "")
+		w.end()
+		w.start()
+		w.want("told again after an orderly end", len(w.told.list()), 5)
+		w.end()
+	})
+}
+
+func TestReceiptWhileAQueuedPushIsUnderWayLeavesItsOutcomeAlone(t *testing.T) {
+	bubble(t, func(w *world) {
+		w.queue(2)
+		shown := make(chan struct{})
+		w.senders.saying(func(channels.Message, int) (channels.Outcome, error) {
+			<-shown
+			return channels.Outcome{Kind: channels.Accepted, Status: 200}, nil
+		})
+		w.start()
+		w.want("under way", len(underWay(w.ledger)), 2)
+		all, err := w.d.Credentials(t.Context())
+		if err != nil || len(all) != 1 || all[0].Live.Waiting != 0 || all[0].InFlight != 2 || !all[0].Live.Oldest.IsZero() {
+			t.Errorf("credentials: %+v, %v", all, err)
+		}
+		if err := w.d.Receipt(t.Context(), "shop", "ada", engage.ReceiptItem{Message: "d000", State: engage.ReceiptDisplayed}); err != nil {
+			t.Fatal(err)
+		}
+		close(shown)
+		w.settle()
+		w.want("told", len(w.told.list()), 2)
+		w.want("waiting", w.lanes(), "")
+		rec, _, _ := w.ledger.Get(context.Background(), "shop", "d000")
+		for _, part := range []string{`"displayed":true`, `"state":"done"`, `"status":200`} {
+			if !strings.Contains(string(rec.Body), part) {
+				t.Errorf("no %s in %s", part, rec.Body)
+			}
+		}
+		w.end()
+	})
+}
+
+func TestReceiptStopsAQueuedPushThatWasReadAlready(t *testing.T) {
+	bubble(t, func(w *world) {
+		w.queue(20)
+		next := make(chan struct{})
+		w.senders.saying(func(channels.Message, int) (channels.Outcome, error) {
+			<-next
+			return channels.Outcome{Kind: channels.Accepted, Status: 200}, nil
+		})
+		w.inFlight = 1
+		w.start()
+		if err := w.d.Receipt(t.Context(), "shop", "ada", engage.ReceiptItem{Message: "d015", State: engage.ReceiptDisplayed}); err != nil {
+			t.Fatal(err)
+		}
+		close(next)
+		w.settle()
+		w.want("made", len(w.senders.attempts()), 19)
+		w.want("of the one that was shown", w.senders.count("a", "d015"), 0)
+		w.want("waiting", w.lanes(), "")
+		w.end()
+	})
+}
+
+func TestLedgerThatFailsWhileAQueueDrainsLosesAndRepeatsNothing(t *testing.T) {
+	bubble(t, func(w *world) {
+		w.queue(100)
+		w.inFlight = 10
+		n := 0
+		w.fault = func(point string) error {
+			if n++; point == deliver.FaultMade && n%7 == 0 {
+				w.ledger.Fail(errors.New("disk full"))
+			}
+			return nil
+		}
+		w.start()
+		for range 200 {
+			w.ledger.Fail(nil)
+			w.pass(time.Second)
+		}
+		w.want("told", len(w.told.list()), 100)
+		w.want("made", len(w.senders.attempts()), 100)
+		w.want("waiting", w.lanes(), "")
+		w.end()
+	})
+}
