@@ -45,7 +45,7 @@ func (p *Partition) snapshot() *snapshot {
 	return s
 }
 
-// stretch is how many states are encoded at a stretch.
+// stretch is how many states are encoded, and entries applied, at a stretch.
 const stretch = 64
 
 // into encodes the snapshot into a batch; its last put is the position.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -373,6 +374,11 @@ func (p *Partition) applyRecord(ctx context.Context, m record, dests map[string]
 	suppressed := p.o.Mode == Fast && p.outPos.Incarnation == p.inc && m.Seq <= p.outPos.Seq
 	n := 0
 	for i := range entries {
+		if p.steps++; p.steps%stretch == 0 {
+			// A long stretch of work on few cores delays those for whom somebody waits:
+			// acks do not wait for the loop. The runtime would end it after 10 ms.
+			runtime.Gosched()
+		}
 		here.Index = uint32(i)
 		outs, err := p.applyEntry(ctx, here, entries[i])
 		if err != nil {

@@ -224,6 +224,7 @@ type Partition struct {
 	timers   timers
 	tx       Tx
 	index    uint32 // of the next output of the record being applied
+	steps    uint   // entries that the loop has looked at
 	savedOn  string // build of the state position that was loaded
 	dirtyPos bool
 	saving   position // of the save under way
