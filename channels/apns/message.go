@@ -24,6 +24,8 @@ const (
 	maxTokenHex   = 400 // Live Activity tokens have been seen at 160; Apple sets no limit
 
 	liveSuffix = ".push-type.liveactivity" // of the topic, behind the bundle id
+
+	critical = string(payload.InterruptionLevelCritical)
 )
 
 // Keys beside "aps" in the payload; the package's documentation describes them.
@@ -71,7 +73,7 @@ func (s *Sender) notification(m channels.Message) (*apns2.Notification, error) {
 	var body []byte
 	switch m.Kind {
 	case "", channels.Notification:
-		body, err = renderAlert(m)
+		body, err = alert(m)
 	case channels.Silent:
 		n.PushType, n.Priority = apns2.PushTypeBackground, apns2.PriorityLow // 10 is an error
 		body, err = marshal(payload.NewPayload().ContentAvailable(), m)
@@ -134,18 +136,29 @@ func collapseID(key string) string {
 // bundle is a topic without the suffix of a push type.
 func bundle(topic string) string { return strings.TrimSuffix(topic, liveSuffix) }
 
-// renderAlert makes the payload of what is shown.
-func renderAlert(m channels.Message) ([]byte, error) {
+// alert makes the payload of what is shown.
+func alert(m channels.Message) ([]byte, error) {
 	if err := checkApple(m); err != nil {
 		return nil, err
 	}
+	if err := checkData(m); err != nil {
+		return nil, err
+	}
+	if b, ok := encodeAlert(&m); ok {
+		return b, nil
+	}
+	return renderAlert(m)
+}
+
+// renderAlert is alert of a message that was checked, by apns2's types.
+func renderAlert(m channels.Message) ([]byte, error) {
 	p := payload.NewPayload()
 	if m.Title != "" || m.Subtitle != "" || m.Body != "" {
 		p.AlertTitle(m.Title).AlertSubtitle(m.Subtitle).AlertBody(m.Body)
 	}
 	a := m.Apple
 	switch {
-	case a.Interruption == string(payload.InterruptionLevelCritical):
+	case a.Interruption == critical:
 		name, volume := m.Sound, a.CriticalVolume
 		if name == "" {
 			name = "default"
@@ -192,13 +205,12 @@ func checkApple(m channels.Message) error {
 	default:
 		return bad(channels.Invalid, "apple.interruption", "must be passive, active, time-sensitive or critical")
 	}
-	critical := a.Interruption == string(payload.InterruptionLevelCritical)
 	switch {
 	case !between01(a.Relevance):
 		return bad(channels.Invalid, "apple.relevance", "must be from 0 to 1")
 	case !between01(a.CriticalVolume):
 		return bad(channels.Invalid, "apple.critical_volume", "must be from 0 to 1")
-	case a.CriticalVolume != 0 && !critical:
+	case a.CriticalVolume != 0 && a.Interruption != critical:
 		return bad(channels.Invalid, "apple.critical_volume", "only with the interruption level critical")
 	case m.Title == "" && m.Subtitle == "" && m.Body == "" && m.Badge == nil && m.Sound == "":
 		return bad(channels.Missing, "body", "there is nothing to show")
@@ -245,12 +257,22 @@ func addActions(p *payload.Payload, actions []channels.Action) error {
 	return nil
 }
 
+// checkData refuses keys that are not the app's.
+func checkData(m channels.Message) error {
+	for k := range m.Data {
+		if k == "aps" || k == "" || k == keyDeepLink || k == keyImageURL || strings.HasPrefix(k, "footfall_") {
+			return bad(channels.Reserved, "data."+k, "the key belongs to Apple or to Footfall")
+		}
+	}
+	return nil
+}
+
 // marshal adds the keys of ours and the app's.
 func marshal(p *payload.Payload, m channels.Message) ([]byte, error) {
+	if err := checkData(m); err != nil {
+		return nil, err
+	}
 	for k, v := range m.Data {
-		if k == "aps" || k == "" || k == keyDeepLink || k == keyImageURL || strings.HasPrefix(k, "footfall_") {
-			return nil, bad(channels.Reserved, "data."+k, "the key belongs to Apple or to Footfall")
-		}
 		p.Custom(k, v)
 	}
 	for _, own := range [...]struct{ key, value string }{{keyMessageID, m.DeliveryID}, {keyCampaignID, m.CampaignID}, {keyDeepLink, m.DeepLink}} {
