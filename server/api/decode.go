@@ -17,15 +17,32 @@ import (
 	"github.com/footfall-engage/footfall/server/engage"
 )
 
+// notJSON says at which byte a document is no JSON.
+type notJSON struct {
+	what   *engage.Error // of the code Malformed
+	offset int64
+}
+
+// Error implements error.
+func (e *notJSON) Error() string { return e.what.Error() }
+
+// Unwrap is the error without the byte.
+func (e *notJSON) Unwrap() error { return e.what }
+
+func malformed(offset int64, field, format string, args ...any) error {
+	return &notJSON{engage.Errorf(engage.Malformed, field, format, args...), offset}
+}
+
 // decode reads a JSON document into a struct, strictly: no unknown key, no key
 // twice, names in their exact case, nothing after the document. An error is an
 // *engage.Error with the path of what is wrong, "limits.cap"; a type that reads
-// itself gives its own error below its path. The caller bounds the size.
+// itself gives its own error below its path. What is no JSON in UTF-8 is a *notJSON. The
+// caller bounds the size.
 //
 // A field of the type json.RawMessage takes what stands there.
 func decode(raw []byte, into any) error {
-	if !utf8.Valid(raw) {
-		return engage.Errorf(engage.Invalid, "", "is not valid UTF-8")
+	if at := invalidUTF8(raw); at >= 0 {
+		return malformed(int64(at), "", "is not valid UTF-8, at byte %d", at)
 	}
 	if err := syntax(raw); err != nil {
 		return err
@@ -73,11 +90,8 @@ func syntax(raw []byte) error {
 	for {
 		t, err := d.Token()
 		if err != nil {
-			reason := err.Error()
-			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-				reason = "it ends too early"
-			}
-			return engage.Errorf(engage.Invalid, path(), "is not JSON: %s", reason)
+			at, reason := brokenAt(raw, err)
+			return malformed(at, path(), "is not JSON: %s, at byte %d", reason, at)
 		}
 		n := len(stack)
 		if n > maxDepth {
@@ -105,13 +119,43 @@ func syntax(raw []byte) error {
 		}
 		after()
 		if len(stack) == 0 {
-			rest := bytes.TrimSpace(raw[d.InputOffset():])
-			if len(rest) > 0 {
-				return engage.Errorf(engage.Invalid, "", "something follows the document, at byte %d", d.InputOffset())
+			if rest := bytes.TrimLeft(raw[d.InputOffset():], " \t\r\n"); len(rest) > 0 {
+				at := len(raw) - len(rest)
+				return malformed(int64(at), "", "something follows the document, at byte %d", at)
 			}
 			return nil
 		}
 	}
+}
+
+// brokenAt is the byte at which a document is no JSON, and why; err is what its tokens
+// ended with, which does not say the byte.
+func brokenAt(raw []byte, err error) (at int64, reason string) {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return int64(len(raw)), "it ends too early"
+	}
+	if syntax, ok := errors.AsType[*json.SyntaxError](json.Unmarshal(raw, new(json.RawMessage))); ok && syntax.Offset > 0 {
+		if syntax.Offset > int64(len(raw)) {
+			return int64(len(raw)), "it ends too early"
+		}
+		return syntax.Offset - 1, syntax.Error()
+	}
+	return 0, err.Error()
+}
+
+// invalidUTF8 is the first byte that is not, -1 without one.
+func invalidUTF8(raw []byte) int {
+	if utf8.Valid(raw) {
+		return -1
+	}
+	for i := 0; i < len(raw); {
+		r, n := utf8.DecodeRune(raw[i:])
+		if r == utf8.RuneError && n <= 1 {
+			return i
+		}
+		i += n
+	}
+	return -1
 }
 
 func decodeValue(raw json.RawMessage, v reflect.Value, path string) error {

@@ -272,7 +272,7 @@ func TestAFileThatBreaksOffKeepsWhatWasBefore(t *testing.T) {
 	const feature = `{"type":"Feature","id":"a","geometry":{"type":"Point","coordinates":[4.9,52.1]},"properties":{}}`
 	var r report
 	s.do(request{method: "POST", path: "/api/v1/places", body: `{"type":"FeatureCollection","features":[` + feature + `,{"type":`}).want(200, &r)
-	if r.Created != 1 || r.Error == nil || r.Error.Code != engage.Invalid || !strings.Contains(r.Error.Reason, "too early") || s.catalog.Now().Place(alpha, "a") == nil {
+	if r.Created != 1 || r.Error == nil || r.Error.Code != engage.Malformed || !strings.Contains(r.Error.Reason, "too early") || s.catalog.Now().Place(alpha, "a") == nil {
 		t.Errorf("%+v %+v", r, r.Error)
 	}
 }

@@ -23,6 +23,7 @@ const (
 // statusOf maps every code to its HTTP status, and here only.
 var statusOf = map[engage.Code]int{
 	engage.Invalid:          http.StatusUnprocessableEntity,
+	engage.Malformed:        http.StatusBadRequest,
 	engage.NotFound:         http.StatusNotFound,
 	engage.Conflict:         http.StatusConflict,
 	engage.Unauthorized:     http.StatusUnauthorized,
@@ -56,6 +57,7 @@ type Problem struct {
 	Code   engage.Code  `json:"code" doc:"What kind of problem, for programs" example:"invalid"`
 	Field  string       `json:"field,omitempty" doc:"Path of the field in the document, or the name of the parameter or header; absent: the whole" example:"geofences[0].radius"`
 	Reason string       `json:"reason" doc:"What must hold and what is, for people" example:"must be 10 to 100000 m, is -1"`
+	Offset *int64       `json:"offset,omitempty" doc:"With the code malformed: the byte of the body, from 0, at which it is no JSON; its length where it ends too early. Field is then the path up to there"`
 	Errors []FieldError `json:"errors,omitempty" doc:"All that was found, when it is more than one"`
 
 	cause error
@@ -101,6 +103,9 @@ func problemOf(err error) *Problem {
 	}
 	p := newProblem(status, e.Code, e.Field, e.Msg)
 	p.cause = err
+	if x, ok := errors.AsType[*notJSON](err); ok {
+		p.Offset = &x.offset
+	}
 	return p
 }
 
@@ -146,7 +151,7 @@ func fromHuma(_ huma.Context, _ string, v any) (any, error) {
 	}
 	code := engage.Invalid
 	for c, status := range statusOf {
-		if status == m.Status && c != engage.Unsupported && c != engage.ConsentMissing && c != engage.IdentityInvalid && c != engage.MergeUnsupported {
+		if status == m.Status && c != engage.Malformed && c != engage.Unsupported && c != engage.ConsentMissing && c != engage.IdentityInvalid && c != engage.MergeUnsupported {
 			code = c
 		}
 	}

@@ -13,6 +13,7 @@ type Code string
 // The codes.
 const (
 	Invalid      Code = "invalid"      // a field has a value that cannot be
+	Malformed    Code = "malformed"    // the document cannot be read: it is not JSON, or not UTF-8
 	NotFound     Code = "not_found"    // no such thing in this workspace
 	Conflict     Code = "conflict"     // somebody else changed it, or the id is taken
 	Unauthorized Code = "unauthorized" // who are you

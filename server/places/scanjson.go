@@ -260,13 +260,13 @@ func (s *featureScanner) discard() {
 
 func (s *featureScanner) broken(why string) error {
 	s.ended = true
-	return engage.Errorf(engage.Invalid, "", "is not JSON at byte %d: %s", s.offset, why)
+	return engage.Errorf(engage.Malformed, "", "is not JSON at byte %d: %s", s.offset, why)
 }
 
 func (s *featureScanner) failed(err error) error {
 	s.ended = true
 	if errors.Is(err, io.EOF) {
-		return engage.Errorf(engage.Invalid, "", "is not JSON: it ends too early, at byte %d", s.offset)
+		return engage.Errorf(engage.Malformed, "", "is not JSON: it ends too early, at byte %d", s.offset)
 	}
 	return err
 }
