@@ -25,6 +25,7 @@ type Push interface {
 // States of a Channel.
 const (
 	ChannelOK       = "ok"
+	ChannelUnknown  = "unknown"
 	ChannelSlow     = "slow"
 	ChannelDown     = "down"
 	ChannelPaused   = "paused"
@@ -37,7 +38,7 @@ type Channel struct {
 	App         string            `json:"app"`
 	Provider    string            `json:"provider" enum:"fcm,apns"`
 	Account     string            `json:"account" doc:"FCM: the project; APNs: team and key id"`
-	State       string            `json:"state" enum:"ok,slow,down,paused,probes,unusable" doc:"ok: it sends, or nothing has been sent yet; slow: the provider asked for less; down: the provider cannot be reached; paused: the provider says that the credential or set-up is wrong; probes: a pause is over and one message tries; unusable: the credential cannot be read"`
+	State       string            `json:"state" enum:"ok,unknown,slow,down,paused,probes,unusable" doc:"ok: it sends; unknown: the provider has not answered to a push by it since the server started, and the next one will tell; slow: the provider asked for less; down: the provider cannot be reached; paused: the provider says that the credential or set-up is wrong; probes: a pause is over and one message tries; unusable: the credential cannot be read"`
 	Reason      string            `json:"reason,omitempty" doc:"The provider's own code"`
 	Status      int               `json:"status,omitempty" doc:"HTTP status of the provider's answer"`
 	Since       time.Time         `json:"since,omitzero" doc:"Since when nothing has passed"`

@@ -71,7 +71,7 @@ func (p pushes) Channels(ctx context.Context, workspace string) ([]api.Channel, 
 	out := []api.Channel{}
 	for _, app := range p.a.catalog.Now().Apps(workspace) {
 		for _, provider := range []channels.Provider{channels.APNs, channels.FCM} {
-			c := api.Channel{App: app.ID, Provider: string(provider), State: api.ChannelOK}
+			c := api.Channel{App: app.ID, Provider: string(provider), State: api.ChannelUnknown}
 			switch {
 			case provider == channels.APNs && app.APNs != nil:
 				c.Account = app.APNs.TeamID + "/" + app.APNs.KeyID

@@ -41,6 +41,7 @@ type gate struct {
 	streak    int              // answers in a row that say that the provider is down
 	rate      rate
 	devices   devices
+	heard     bool // the provider has answered since this process started
 	lastError string
 	errorAt   time.Time
 

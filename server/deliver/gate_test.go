@@ -126,6 +126,9 @@ func TestLiveDoesNotWaitForBulkAndBulkIsNotStarved(t *testing.T) {
 		w.accept(of("bulk", 500, bulk)...)
 		seen := o.pass(w, 0)
 		w.want("slots that bulk takes", len(seen), 14)
+		if all, err := w.d.Credentials(t.Context()); err != nil || len(all) != 1 || all[0].State != deliver.CredentialUnknown {
+			t.Errorf("before the first answer: %+v, %v", all, err)
+		}
 		w.accept(of("live", 2)...) // two slots are left for it
 		w.want("at once", o.pass(w, 0), []string{"live", "live"})
 		w.accept(of("more", 200)...)
@@ -134,7 +137,7 @@ func TestLiveDoesNotWaitForBulkAndBulkIsNotStarved(t *testing.T) {
 			t.Errorf("%d of %d were bulk, want one of 17", n, len(seen))
 		}
 		all, err := w.d.Credentials(t.Context())
-		if err != nil || len(all) != 1 || all[0].Bulk.Waiting != 500-14-6 || all[0].Live.Waiting != 200-96 || all[0].InFlight != 16 {
+		if err != nil || len(all) != 1 || all[0].Bulk.Waiting != 500-14-6 || all[0].Live.Waiting != 200-96 || all[0].InFlight != 16 || all[0].State != deliver.CredentialOK {
 			t.Errorf("credentials: %+v, %v", all, err)
 		}
 		if !all[0].Live.Oldest.Equal(noon) {

@@ -101,6 +101,9 @@ func (d *Deliverer) weigh(g *gate, a *ask, out channels.Outcome) (v verdict) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	platform := out.Scope == channels.ScopePlatform && a.platform != ""
+	if out.Kind == channels.Accepted || out.Status != 0 {
+		g.heard = true
+	}
 	if out.Kind != channels.Accepted && out.Kind != channels.TokenGone {
 		g.lastError, g.errorAt = out.Reason, now
 	}

@@ -17,7 +17,11 @@ type CredentialState string
 
 // The states.
 const (
-	CredentialOK     CredentialState = "ok"
+	CredentialOK CredentialState = "ok"
+	// CredentialUnknown has had no answer since this process started: it may have been
+	// paused before, which the next attempt finds out.
+	CredentialUnknown CredentialState = "unknown"
+
 	CredentialSlow   CredentialState = "slow"   // the provider has asked for less: Rate grows back
 	CredentialPaused CredentialState = "paused" // a person must act: Reason says upon what
 	CredentialProbes CredentialState = "probes" // a pause is over, and one message tries
@@ -126,6 +130,8 @@ func (g *gate) status(now time.Time) CredentialStatus {
 		}
 	case now.Before(g.hold) || g.rate.ceiling > 0:
 		s.State = CredentialSlow
+	case !g.heard:
+		s.State = CredentialUnknown
 	}
 	for _, name := range slices.Sorted(maps.Keys(g.platforms)) {
 		if h := g.platforms[name]; h.pauses > 0 || now.Before(h.hold) {

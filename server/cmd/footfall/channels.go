@@ -14,7 +14,7 @@ func (c *cli) channels() *cobra.Command {
 		Use: "channels", Short: "Say how the push credentials do, and what waits for them", Args: nothing,
 		Long: `One line per app and provider that has a credential: whether it sends, what waits for
 it (messages of moments, then of imports and API calls), and what the provider said.
-What somebody must look at is told on standard error, and the exit code is 1 then, so
+unknown means that no push has been answered since the server started. What somebody must look at is told on standard error, and the exit code is 1 then, so
 that a script can watch it.`,
 		Example: "  footfall channels",
 	}
