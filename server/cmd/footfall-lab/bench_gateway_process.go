@@ -232,6 +232,45 @@ func (p *told) cpu() (time.Duration, error) {
 	return time.Duration(user+system) * 10 * time.Millisecond, nil
 }
 
+// machineTime is the CPU time of the whole machine since it was started, in jiffies.
+type machineTime struct{ all, stolen int64 }
+
+func machineNow() (machineTime, error) {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return machineTime{}, fmt.Errorf("CPU time of the machine: %w", err)
+	}
+	return parseMachineTime(string(text))
+}
+
+// parseMachineTime reads the first line of /proc/stat: user, nice, system, idle, iowait,
+// irq, softirq and steal, of which guests' time, behind them, is a part (proc_stat(5)).
+func parseMachineTime(stat string) (m machineTime, err error) {
+	line, _, _ := strings.Cut(stat, "\n")
+	field := strings.Fields(line)
+	if len(field) < 9 || field[0] != "cpu" {
+		return m, fmt.Errorf("CPU time of the machine: %q", line)
+	}
+	for _, f := range field[1:9] {
+		n, err := strconv.ParseInt(f, 10, 64)
+		if err != nil {
+			return m, fmt.Errorf("CPU time of the machine: %w", err)
+		}
+		m.all, m.stolen = m.all+n, n // steal is the last
+	}
+	return m, nil
+}
+
+// hostTook is the share of the machine's time since then that its host gave to others;
+// 0 where there is no host.
+func (m machineTime) hostTook() (float64, error) {
+	now, err := machineNow()
+	if err != nil {
+		return 0, err
+	}
+	return float64(now.stolen-m.stolen) / float64(max(1, now.all-m.all)), nil
+}
+
 // enoughFiles raises the limit of open files, which children inherit.
 func enoughFiles(n uint64) error {
 	var l syscall.Rlimit

@@ -15,7 +15,7 @@ func TestBenchGatewayMeasuresTheServerAndABareOne(t *testing.T) {
 	if code := run(t.Context(), args, &out, &errs); code != 0 {
 		t.Fatalf("exit %d: %s", code, errs.String())
 	}
-	keys := []string{"ack_p50_ms", "ack_p99_ms", "connections", "cpu_us_per_message", "live_bytes_per_connection", "messages_per_s", "rss_bytes_per_connection"}
+	keys := []string{"ack_p50_ms", "ack_p99_ms", "connections", "cpu_us_per_message", "host_took", "live_bytes_per_connection", "messages_per_s", "rss_bytes_per_connection"}
 	var got map[string]json.RawMessage
 	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
 		t.Fatal(err)
@@ -36,6 +36,12 @@ func TestBenchGatewayMeasuresTheServerAndABareOne(t *testing.T) {
 		// So few connections that memory may come out as anything; and CPU time comes
 		// in hundredths of a second.
 		memory := strings.HasSuffix(key, "per_connection")
+		if key == "host_took" {
+			if v < 0 || v > 1 || bare[key] < 0 || bare[key] > 1 {
+				t.Errorf("the host took %v and %v of the machine", v, bare[key])
+			}
+			continue
+		}
 		if !memory && !(v > 0) || !memory && !(bare[key] >= 0) {
 			t.Errorf("%s is %v, of the bare server %v", key, v, bare[key])
 		}
@@ -54,6 +60,18 @@ func TestBenchGatewayRefusesWhatItCannotMeasure(t *testing.T) {
 		var out, errs bytes.Buffer
 		if code := run(t.Context(), append([]string{"bench", "gateway"}, args...), &out, &errs); code != exitUsage || !strings.Contains(errs.String(), args[0]) {
 			t.Errorf("%v: exit %d, %s", args, code, errs.String())
+		}
+	}
+}
+
+func TestWhatTheHostTookIsTheEighthOfTheMachinesTimes(t *testing.T) {
+	m, err := parseMachineTime("cpu  100 20 30 800 5 1 4 40 7 3\ncpu0 1 2 3 4 5 6 7 8 9 10\n")
+	if want := (machineTime{all: 1000, stolen: 40}); err != nil || m != want {
+		t.Errorf("%+v, %v, want %+v", m, err, want)
+	}
+	for _, bad := range []string{"", "cpu 1 2 3", "cpu0 1 2 3 4 5 6 7 8 9 10", "cpu 1 2 3 4 5 6 7 x 9 10"} {
+		if m, err := parseMachineTime(bad); err == nil {
+			t.Errorf("%q is read as %+v", bad, m)
 		}
 	}
 }
