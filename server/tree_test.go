@@ -98,7 +98,7 @@ var agreed = []string{
 	"server/cmd/footfall", "server/cmd/footfall-lab",
 	"server/app", "server/config", "server/engage", "server/rules", "server/hours", "server/template", "server/profile", "server/identity",
 	"server/ingest", "server/collect", "server/situate", "server/decide", "server/deliver", "server/measure", "server/webhook",
-	"server/catalog", "server/places", "server/partition", "server/eventlog", "server/store", "server/store/sqlite", "server/store/mongo",
+	"server/catalog", "server/places", "server/table", "server/uploads", "server/partition", "server/eventlog", "server/store", "server/store/sqlite", "server/store/mongo",
 	"server/lockfile",
 	"server/weather", "server/weather/weathersim", "server/media", "server/api", "server/lab",
 }

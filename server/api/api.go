@@ -51,6 +51,7 @@ func New(o Options) (http.Handler, error) {
 	s.registerAttributes()
 	s.registerLocationPolicy()
 	s.registerPeople()
+	s.registerUploads()
 	s.registerResults()
 	s.registerLive()
 	s.registerNearby()
@@ -93,6 +94,7 @@ func (o *Options) check() error {
 		{"Sealer", o.Sealer == nil},
 		{"Compile", o.Compile == nil},
 		{"People", o.People == nil},
+		{"Uploads", o.Uploads == nil},
 		{"Decisions", o.Decisions == nil},
 		{"Positions", o.Positions == nil},
 		{"Nearby", o.Nearby == nil},

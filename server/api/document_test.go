@@ -149,9 +149,10 @@ func TestDocumentIsWholeOpenAPI31(t *testing.T) {
 func (op *opDoc) fill(id string) string {
 	path := strings.NewReplacer("{id}", id, "{key}", catalog.LegacyIdentityKey).Replace(op.path)
 	return path + map[string]string{ // what they cannot do without
-		"explain":     "?campaign=rain",
-		"list-nearby": "?lat=52.37&lng=4.89&radius_m=1000",
-		"get-heat":    "?bbox=-180,-90,180,90",
+		"explain":        "?campaign=rain",
+		"list-nearby":    "?lat=52.37&lng=4.89&radius_m=1000",
+		"get-heat":       "?bbox=-180,-90,180,90",
+		"preview-upload": "?kind=people",
 	}[op.OperationID]
 }
 
@@ -200,6 +201,9 @@ var samples = map[string]string{
 	"put-app-credentials":   `{"fcm":{"project_id":"p"}}`,
 	"create-identity-key":   `{"alg":"HS256"}`,
 	"import-push-tokens":    `{"user_id":"ada","token":"t","last_seen":"2026-03-01"}`,
+	"create-upload":         `{"kind":"people","name":"secret"}`,
+	"preview-upload":        "user_id\nada\n",
+	"write-upload":          "user_id\nada\n",
 	"test-send":             `{"install":"phone-1","campaign":"rain"}`,
 	"put-webhook":           `{"url":"https://example.com/hook"}`,
 	"create-webhook-secret": `{}`,

@@ -26,6 +26,7 @@ import (
 	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/eventlog/eventlogtest"
 	"github.com/footfall-engage/footfall/server/rules"
+	"github.com/footfall-engage/footfall/server/uploads"
 	"github.com/footfall-engage/footfall/server/weather"
 )
 
@@ -54,6 +55,7 @@ type world struct {
 	outcome    api.TestOutcome
 	channels   map[string][]api.Channel
 	imported   map[string][]engage.TokenImport // by workspace
+	touched    []string                        // keys of persons, by uploads
 	broken     error                           // what reads answer, if set
 }
 
@@ -187,6 +189,7 @@ type site struct {
 	clock   *clock.Manual
 	sealer  *catalog.Sealer
 	hooks   *hooks
+	uploads *uploads.Service
 	url     string
 	keys    map[string]map[catalog.Role]string
 	log     *bytes.Buffer
@@ -206,6 +209,11 @@ func newSite(t testing.TB) *site {
 		t.Fatal(err)
 	}
 	logger := slog.New(slog.NewJSONHandler(&locked{w: s.log}, nil))
+	if s.uploads, err = uploads.New(uploads.Options{Dir: t.TempDir(), Log: s.world, Clock: s.clock, Attributes: func(ws string) map[string]rules.Type {
+		return s.catalog.Now().Workspaces[ws].Attributes
+	}}); err != nil {
+		t.Fatal(err)
+	}
 	s.catalog, err = catalog.Open(t.Context(), catalog.Options{Log: log, Clock: s.clock, Compile: decide.Compile, Sealer: s.sealer, Logger: logger})
 	if err != nil {
 		t.Fatal(err)
@@ -238,7 +246,7 @@ func newSite(t testing.TB) *site {
 func (s *site) options(logger *slog.Logger) api.Options {
 	return api.Options{
 		Catalog: s.catalog, Sealer: s.sealer, Compile: decide.Compile,
-		People: s.world, Decisions: s.world, Positions: s.world, Nearby: s.world, Operations: s.world, Webhooks: s.hooks, Push: s.world, Watching: s.world.watching,
+		People: s.world, Uploads: s.uploads, Decisions: s.world, Positions: s.world, Nearby: s.world, Operations: s.world, Webhooks: s.hooks, Push: s.world, Watching: s.world.watching,
 		Weather: func() weather.Status { return weather.Status{Enabled: true, Provider: "met.no", Fresh: 3, Now: start} },
 		SDK: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = fmt.Fprint(w, "sdk "+r.URL.Path)

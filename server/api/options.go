@@ -25,6 +25,7 @@ type Options struct {
 	Compile func(c *engage.Campaign, attributes map[string]rules.Type) error
 
 	People     People
+	Uploads    Uploads
 	Decisions  Decisions
 	Positions  Positions
 	Nearby     Nearby

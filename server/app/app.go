@@ -32,6 +32,7 @@ import (
 	"github.com/footfall-engage/footfall/server/partition"
 	"github.com/footfall-engage/footfall/server/situate"
 	"github.com/footfall-engage/footfall/server/store"
+	"github.com/footfall-engage/footfall/server/uploads"
 	"github.com/footfall-engage/footfall/server/weather"
 	"github.com/footfall-engage/footfall/server/webhook"
 )
@@ -80,6 +81,7 @@ type App struct {
 	webhooks *webhook.Dispatcher
 	library  *media.Library // nil: images are not hosted
 	gateway  *ingest.Gateway
+	uploads  *uploads.Service
 	handler  http.Handler
 	listener net.Listener
 	caughtUp atomic.Bool
@@ -307,6 +309,7 @@ func (a *App) run(ctx context.Context) error {
 	if err := a.catchUp(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}
+	a.life.run("uploads", a.uploads.Run)
 	a.life.run("gateway", a.gateway.Run)
 	select {
 	case <-a.gateway.Ready():

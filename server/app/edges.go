@@ -41,10 +41,13 @@ func (a *App) openEdges(places *configs[*situate.Config]) error {
 	if err != nil {
 		return err
 	}
+	if err := a.openUploads(); err != nil {
+		return err
+	}
 	r := reads{a}
 	if a.handler, err = api.New(api.Options{
 		Catalog: adopted{a.catalog, a}, Sealer: a.sealer, Compile: decide.Compile,
-		People: r, Decisions: r, Positions: r, Nearby: a.nearby, Operations: r, Webhooks: hooks{a}, Push: pushes{a}, Images: images, Hosting: a.hosting(), Watching: a.watching, Weather: a.weather.Status,
+		People: r, Uploads: a.uploads, Decisions: r, Positions: r, Nearby: a.nearby, Operations: r, Webhooks: hooks{a}, Push: pushes{a}, Images: images, Hosting: a.hosting(), Watching: a.watching, Weather: a.weather.Status,
 		SDK: a.gateway.Routes(), Metrics: promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}),
 		Ready: a.ready, Clock: a.o.Clock, Logger: a.log, Version: a.o.Version,
 		PlainImages: a.plainImages,
