@@ -58,7 +58,7 @@ func TestBadInputIsRefusedWithItsReason(t *testing.T) {
 		}{
 			{"radius of -1", "/api/v1/places/x", place("4", "52", "-1"), 422, "geofences[0].radius"},
 			{"latitude 91", "/api/v1/places/x", place("4", "91", "50"), 422, "geofences[0].geometry.coordinates[1]"},
-			{"NaN coordinates", "/api/v1/places/x", place("NaN", "52", "50"), 422, "geofences[0].geometry.coordinates[0]"},
+			{"NaN coordinates", "/api/v1/places/x", place("NaN", "52", "50"), 400, "geofences[0].geometry.coordinates[0]"},
 			{"template with a syntax error", "/api/v1/campaigns/x", arm("Hi {{ profile.id"), 422, "arms[0].message.title"},
 			{"template that includes a file", "/api/v1/campaigns/x", arm(`{% include "/etc/passwd" %}`), 422, "arms[0].message.title"},
 			{"endless loop", "/api/v1/campaigns/x", arm(`{% for i in (1..100000000) %}{% endfor %}`), 422, "arms[0].message.title"},
