@@ -98,6 +98,7 @@ type campaignBody struct {
 	Class          engage.Class           `json:"class"`
 	Status         engage.Status          `json:"status"`
 	Priority       int                    `json:"priority"`
+	Lane           engage.Lane            `json:"lane"`
 	Trigger        engage.CampaignTrigger `json:"trigger"`
 	Audience       json.RawMessage        `json:"audience"`
 	Context        json.RawMessage        `json:"context"`
@@ -122,7 +123,7 @@ func readCampaign(who caller, id string, raw []byte) (*engage.Campaign, error) {
 	}
 	return &engage.Campaign{
 		ID: id, Workspace: who.workspace, Version: b.Version, Name: b.Name, Class: b.Class, Status: b.Status, Priority: b.Priority,
-		Trigger: b.Trigger, Audience: b.Audience, Context: b.Context, Arms: b.Arms, HoldoutPercent: b.HoldoutPercent,
+		Lane: b.Lane, Trigger: b.Trigger, Audience: b.Audience, Context: b.Context, Arms: b.Arms, HoldoutPercent: b.HoldoutPercent,
 		Limits: b.Limits, Start: b.Start, End: b.End,
 	}, nil
 }

@@ -45,7 +45,7 @@ type Channel struct {
 	Until       time.Time         `json:"until,omitzero" doc:"When it is tried again"`
 	Platforms   []ChannelPlatform `json:"platforms,omitempty" nullable:"false" doc:"Platforms that are paused alone, while the credential sends to the others"`
 	Live        ChannelQueue      `json:"live" doc:"Of moments"`
-	Bulk        ChannelQueue      `json:"bulk" doc:"Of imports, schedules and API calls"`
+	Bulk        ChannelQueue      `json:"bulk" doc:"Of campaigns whose lane is bulk"`
 	InFlight    int               `json:"in_flight" doc:"Attempts under way"`
 	RatePerS    float64           `json:"rate_per_s,omitempty" doc:"What it may send; absent: without limit"`
 	SentPerS    float64           `json:"sent_per_s" doc:"What it has sent lately"`

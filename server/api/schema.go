@@ -250,6 +250,7 @@ type campaignDoc struct {
 	Class          string             `json:"class" enum:"marketing,service" doc:"marketing needs the person's consent and passes all gates; service is what the person asked for (an order that is ready): no marketing consent, no caps, no quiet hours"`
 	Status         string             `json:"status" enum:"draft,live,paused,ended"`
 	Priority       int                `json:"priority,omitempty" doc:"Among campaigns that want the same moment the highest wins; ties go to the smaller id"`
+	Lane           string             `json:"lane,omitempty" enum:"live,bulk" doc:"Absent means live. bulk is for so many messages at once that they must delay no others of the same credential: they take what the live ones leave"`
 	Trigger        campaignTriggerDoc `json:"trigger"`
 	Audience       *ruleDoc           `json:"audience,omitempty" doc:"A rule over the person; absent: everybody"`
 	Context        *ruleDoc           `json:"context,omitempty" doc:"A rule over the moment; absent: always"`

@@ -368,6 +368,7 @@ func (a *attempt) decide(rendered map[string]template.Rendered) error {
 		Title: r.Title, Body: r.Body, DeepLink: r.DeepLink, ImageURL: r.ImageURL, Data: r.Data,
 		Actions: r.Actions, Push: r.Push(said.Push), InApp: said.InApp, Inbox: said.Inbox,
 		Channels: a.c.arm(arm).allowed, Devices: a.devices(), DecidedAt: now, ExpiresAt: expires,
+		Bulk:           a.c.Lane == engage.BulkLane,
 		RetryAmbiguous: a.c.Limits.RetryAmbiguous == nil || *a.c.Limits.RetryAmbiguous,
 	}
 	body, err := json.Marshal(send)

@@ -32,6 +32,15 @@ const (
 	Ended  Status = "ended"
 )
 
+// Lane says whose pushes go first where those of one credential have to wait.
+type Lane string
+
+// The lanes.
+const (
+	LiveLane Lane = "live" // somebody is at a place, or waits for an answer
+	BulkLane Lane = "bulk" // so many at once that they must delay nobody else: they take what the live lane leaves
+)
+
 // Campaign is what a marketer defines: when it fires, for whom, in which
 // context, saying what, how often, and how it is measured.
 type Campaign struct {
@@ -42,6 +51,7 @@ type Campaign struct {
 	Class     Class           `json:"class"`
 	Status    Status          `json:"status"`
 	Priority  int             `json:"priority,omitempty"` // among campaigns that want the same moment the highest wins; ties go to the smaller id
+	Lane      Lane            `json:"lane,omitempty"`     // empty means LiveLane
 	Trigger   CampaignTrigger `json:"trigger"`
 	Audience  json.RawMessage `json:"audience,omitempty"` // a rule over the person; empty means everybody
 	Context   json.RawMessage `json:"context,omitempty"`  // a rule over the moment; empty means always
@@ -172,6 +182,8 @@ func (c *Campaign) Validate() error {
 		return Errorf(Invalid, "class", `must be "marketing" or "service", is %q`, c.Class)
 	case c.Status != Draft && c.Status != Live && c.Status != Paused && c.Status != Ended:
 		return Errorf(Invalid, "status", `must be "draft", "live", "paused" or "ended", is %q`, c.Status)
+	case c.Lane != "" && c.Lane != LiveLane && c.Lane != BulkLane:
+		return Errorf(Invalid, "lane", `must be "live" or "bulk", is %q`, c.Lane)
 	case !(c.HoldoutPercent >= 0 && c.HoldoutPercent <= 50):
 		return Errorf(Invalid, "holdout_percent", "must be 0 to 50, is %v", c.HoldoutPercent)
 	case c.Start != nil && c.End != nil && !c.End.After(*c.Start):

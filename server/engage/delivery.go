@@ -172,8 +172,8 @@ type Send struct {
 	DecidedAt      time.Time         `json:"decided_at"`
 	ExpiresAt      time.Time         `json:"expires_at"`
 	RetryAmbiguous bool              `json:"retry_ambiguous"`
-	// Bulk is one of many that nobody waits for: an import, a schedule or a call of the
-	// API to many has sent it. It waits behind what a person's moment has sent.
+	// Bulk is one of many that nobody waits for: its campaign is of BulkLane. It waits
+	// behind what a person's moment has sent.
 	Bulk bool `json:"bulk,omitempty"`
 }
 
