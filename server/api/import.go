@@ -64,8 +64,13 @@ type importInput struct {
 
 // Resolve takes the body as a stream, which Huma would read as a whole.
 func (in *importInput) Resolve(ctx huma.Context) []error {
-	in.body = &patientBody{from: ctx.BodyReader(), extend: ctx.SetReadDeadline, left: maxImportBytes}
+	in.body = patient(ctx)
 	return nil
+}
+
+// patient is a request's body, up to the largest import.
+func patient(ctx huma.Context) io.Reader {
+	return &patientBody{from: ctx.BodyReader(), extend: ctx.SetReadDeadline, left: maxImportBytes}
 }
 
 // patientBody gives a client time as long as it sends something.

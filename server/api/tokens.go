@@ -68,7 +68,7 @@ type tokensInput struct {
 
 // Resolve takes the body as a stream, which Huma would read as a whole.
 func (in *tokensInput) Resolve(ctx huma.Context) []error {
-	in.body = &patientBody{from: ctx.BodyReader(), extend: ctx.SetReadDeadline, left: maxImportBytes}
+	in.body = patient(ctx)
 	return nil
 }
 

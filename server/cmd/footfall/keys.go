@@ -2,9 +2,9 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net/url"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -63,16 +63,9 @@ func (c *cli) keysList() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "ID\tROLE\tNAME\tMADE")
-		err = pages(cmd.Context(), r, "/api/v1/keys", func(k key) error {
+		return list(cmd, c, r, "/api/v1/keys", "ID\tROLE\tNAME\tMADE", func(w io.Writer, k key) {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", k.ID, k.Role, k.Name, k.UpdatedAt.Format(time.DateTime))
-			return nil
 		})
-		if err != nil {
-			return err
-		}
-		return w.Flush()
 	}
 	return cmd
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -156,47 +155,11 @@ func (r *remote) upload(ctx context.Context, path, typ string, file io.Reader) (
 	return resp.Body, nil
 }
 
-// maxTold bounds the rows that are told on standard error.
-const maxTold = 20
-
 // tellImport prints a report by rows and keeps it in a file, if one is named.
-func (c *cli) tellImport(answer io.Reader, keep string) (err error) {
-	out := io.Discard
-	if keep != "" {
-		f, err := os.Create(keep) //nolint:gosec // whoever calls the command names it
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, f.Close()) }()
-		out = f
-	}
-	told := 0
-	last, err := eachButLast(answer, func(line []byte) error {
-		if _, err := out.Write(append(line, '\n')); err != nil {
-			return err
-		}
-		var row places.RowReport
-		if err := json.Unmarshal(line, &row); err != nil {
-			return fmt.Errorf("the server's report: %w", err)
-		}
-		if told++; told <= maxTold {
-			c.tellRow(row)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
+func (c *cli) tellImport(answer io.Reader, keep string) error {
 	var r places.Report
-	if err := json.Unmarshal(last, &r); err != nil {
-		return fmt.Errorf("the server's report: %w", err)
-	}
-	if told > maxTold {
-		where := "; --report FILE keeps them all"
-		if keep != "" {
-			where = "; they are all in " + keep
-		}
-		fmt.Fprintf(c.errs, "and %d more rows%s\n", told-maxTold, where)
+	if err := tellRows(c, answer, keep, c.tellRow, &r); err != nil {
+		return err
 	}
 	if r.DryRun {
 		fmt.Fprintln(c.out, "a dry run: nothing was saved")

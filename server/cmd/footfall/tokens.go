@@ -2,12 +2,10 @@ package main
 
 import (
 	"bufio"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -116,43 +114,10 @@ func tokensType(format, name string, from *bufio.Reader) (string, error) {
 }
 
 // tellTokens prints a report by rows and keeps it in a file, if one is named.
-func (c *cli) tellTokens(answer io.Reader, keep string) (err error) {
-	out := io.Discard
-	if keep != "" {
-		f, err := os.Create(keep) //nolint:gosec // whoever calls the command names it
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, f.Close()) }()
-		out = f
-	}
-	told := 0
-	last, err := eachButLast(answer, func(line []byte) error {
-		if _, err := out.Write(append(line, '\n')); err != nil {
-			return err
-		}
-		var row tokens.RowReport
-		if err := json.Unmarshal(line, &row); err != nil {
-			return fmt.Errorf("the server's report: %w", err)
-		}
-		if told++; told <= maxTold {
-			c.tellTokenRow(row)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
+func (c *cli) tellTokens(answer io.Reader, keep string) error {
 	var r tokens.Report
-	if err := json.Unmarshal(last, &r); err != nil {
-		return fmt.Errorf("the server's report: %w", err)
-	}
-	if told > maxTold {
-		where := "; --report FILE keeps them all"
-		if keep != "" {
-			where = "; they are all in " + keep
-		}
-		fmt.Fprintf(c.errs, "and %d more rows%s\n", told-maxTold, where)
+	if err := tellRows(c, answer, keep, c.tellTokenRow, &r); err != nil {
+		return err
 	}
 	if r.DryRun {
 		fmt.Fprintln(c.out, "a dry run: nothing was saved")
@@ -162,24 +127,6 @@ func (c *cli) tellTokens(answer io.Reader, keep string) (err error) {
 		return fmt.Errorf("the rest of the file was not read: %s", sentence(r.Error.Field, r.Error.Reason))
 	}
 	return nil
-}
-
-// eachButLast calls f for every line but the last, which it returns.
-func eachButLast(from io.Reader, f func([]byte) error) (last []byte, err error) {
-	lines := bufio.NewScanner(from)
-	lines.Buffer(nil, 8<<20)
-	for lines.Scan() {
-		if last != nil {
-			if err := f(last); err != nil {
-				return nil, err
-			}
-		}
-		last = append([]byte(nil), lines.Bytes()...)
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("the server's report: %w", err)
-	}
-	return last, nil
 }
 
 func (c *cli) tellTokenRow(row tokens.RowReport) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -98,16 +99,9 @@ func (c *cli) webhooksList() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "ID\tSTATUS\tWAITING\tDEAD\tFAILING SINCE\tURL\tNAME")
-		err = pages(cmd.Context(), r, "/api/v1/webhooks", func(h webhookDoc) error {
+		return list(cmd, c, r, "/api/v1/webhooks", "ID\tSTATUS\tWAITING\tDEAD\tFAILING SINCE\tURL\tNAME", func(w io.Writer, h webhookDoc) {
 			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%s\n", h.ID, h.Status, h.Health.Waiting, h.Health.DeadLetters, dateTime(h.Health.FailingSince), h.URL, h.Name)
-			return nil
 		})
-		if err != nil {
-			return err
-		}
-		return w.Flush()
 	}
 	return cmd
 }

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+)
+
+// maxTold bounds the rows that are told on standard error.
+const maxTold = 20
+
+// tellRows tells the rows of an import's report, the first ones, keeps all of them in a
+// file if one is named, and reads the counts, which come last, into counts.
+func tellRows[Row any](c *cli, answer io.Reader, keep string, tell func(Row), counts any) (err error) {
+	out := io.Discard
+	if keep != "" {
+		f, err := os.Create(keep) //nolint:gosec // whoever calls the command names it
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		out = f
+	}
+	told := 0
+	last, err := eachButLast(answer, func(line []byte) error {
+		if _, err := out.Write(append(line, '\n')); err != nil {
+			return err
+		}
+		var row Row
+		if err := json.Unmarshal(line, &row); err != nil {
+			return fmt.Errorf("the server's report: %w", err)
+		}
+		if told++; told <= maxTold {
+			tell(row)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(last, counts); err != nil {
+		return fmt.Errorf("the server's report: %w", err)
+	}
+	if told > maxTold {
+		where := "; --report FILE keeps them all"
+		if keep != "" {
+			where = "; they are all in " + keep
+		}
+		fmt.Fprintf(c.errs, "and %d more rows%s\n", told-maxTold, where)
+	}
+	return nil
+}
+
+// eachButLast calls f for every line but the last, which it returns.
+func eachButLast(from io.Reader, f func([]byte) error) (last []byte, err error) {
+	lines := bufio.NewScanner(from)
+	lines.Buffer(nil, 8<<20)
+	for lines.Scan() {
+		if last != nil {
+			if err := f(last); err != nil {
+				return nil, err
+			}
+		}
+		last = append([]byte(nil), lines.Bytes()...)
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("the server's report: %w", err)
+	}
+	return last, nil
+}
+
+// list prints a list of the server's as a table, page after page.
+func list[T any](cmd *cobra.Command, c *cli, r *remote, path, head string, row func(w io.Writer, item T)) error {
+	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, head)
+	err := pages(cmd.Context(), r, path, func(item T) error {
+		row(w, item)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return w.Flush()
+}
