@@ -31,6 +31,12 @@ $(ts_modules): sdkproto/ts/package.json sdkproto/ts/package-lock.json
 	cd sdkproto/ts && npm ci
 	@touch $@
 
+# The official clients of the tracking API, which its tests run.
+collect_clients := server/collect/testclients/node_modules/.package-lock.json
+$(collect_clients): server/collect/testclients/package.json server/collect/testclients/package-lock.json
+	cd server/collect/testclients && npm ci --ignore-scripts
+	@touch $@
+
 generate: tools $(ts_modules) ## write the generated code anew (sdkproto/sdkpb, sdkproto/ts/src/gen)
 	cd sdkproto && buf generate
 	cd sdkproto/ts && npm run --silent generate
@@ -44,7 +50,7 @@ demo: build ## the real server, simulated providers and a synthetic town; live p
 
 # The quick checks come first, the tests last: what stands at the end is go
 # test's own report.
-test: bootstrap check-generated lint smoke test-ts ## everything: generated code, lint, demo smoke, TypeScript, tests with the race detector
+test: bootstrap check-generated lint smoke test-ts $(collect_clients) ## everything: generated code, lint, demo smoke, TypeScript, tests with the race detector
 	go test -race -timeout $(strip $(TIMEOUT)) ./...
 
 test-ts: build $(ts_modules) ## the TypeScript SDK: vectors, units, a phone cut off 1,000 times, size of the bundle

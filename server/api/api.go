@@ -57,6 +57,7 @@ func New(o Options) (http.Handler, error) {
 	s.registerNearby()
 	s.registerApps()
 	s.registerTestSend()
+	s.registerCollect()
 	s.registerTokens()
 	s.registerChannels()
 	s.registerKeys()
@@ -71,17 +72,21 @@ func New(o Options) (http.Handler, error) {
 	if err := registerPage(r); err != nil {
 		return nil, err
 	}
-	if o.SDK == nil {
+	if o.SDK == nil && o.Collect == nil {
 		return r, nil
 	}
 	// Phones pass by Gin: its pooled context and writer are of no use to a
-	// websocket that lives for hours.
+	// websocket that lives for hours. So does the tracking API, whose answers and
+	// headers are not ours to choose.
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if strings.HasPrefix(req.URL.Path, "/sdk/v1/") {
+		switch {
+		case o.SDK != nil && strings.HasPrefix(req.URL.Path, "/sdk/v1/"):
 			o.SDK.ServeHTTP(w, req)
-			return
+		case o.Collect != nil && strings.HasPrefix(req.URL.Path, "/v1/"):
+			o.Collect.ServeHTTP(w, req)
+		default:
+			r.ServeHTTP(w, req)
 		}
-		r.ServeHTTP(w, req)
 	}), nil
 }
 
@@ -101,6 +106,7 @@ func (o *Options) check() error {
 		{"Operations", o.Operations == nil},
 		{"Webhooks", o.Webhooks == nil},
 		{"Push", o.Push == nil},
+		{"Dropped", o.Dropped == nil},
 		{"Ready", o.Ready == nil},
 		{"Clock", o.Clock == nil},
 		{"Logger", o.Logger == nil},
@@ -130,6 +136,7 @@ func humaConfig(version string) huma.Config {
 			{Name: tagPeople, Description: "Persons, what happened to them, and why they did or did not get a message"},
 			{Name: tagResults, Description: "What became of a campaign's messages"},
 			{Name: tagApps, Description: "Shopping apps that embed the SDK"},
+			{Name: tagCollect, Description: "What websites, servers and tills bring by the tracking API"},
 			{Name: tagWebhooks, Description: "Events for your own systems: visits, messages, conversions"},
 			{Name: tagOperations, Description: "For those who run the server"},
 		},
@@ -153,6 +160,7 @@ const (
 	tagPeople     = "people"
 	tagResults    = "results"
 	tagApps       = "apps"
+	tagCollect    = "collect"
 	tagWebhooks   = "webhooks"
 	tagOperations = "operations"
 )

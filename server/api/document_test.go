@@ -196,6 +196,7 @@ var samples = map[string]string{
 	"put-attributes":        `{"attributes":{"city":"string","shoe_size":"number"}}`,
 	"create-app":            `{"id":"other-app","name":"Other","platform":"ios"}`,
 	"create-key":            `{"name":"script","role":"viewer"}`,
+	"create-write-key":      `{"name":"website","kind":"public"}`,
 	"put-identity":          `{"mode":"off"}`,
 	"put-sdk-config":        `{"tracking":"efficient"}`,
 	"put-app-credentials":   `{"fcm":{"project_id":"p"}}`,
@@ -216,7 +217,7 @@ var samples = map[string]string{
 func (s *site) print(ws string) string {
 	s.t.Helper()
 	now := s.catalog.Now()
-	b, err := json.Marshal([]any{now.Workspaces[ws], now.Places(ws), now.Campaigns(ws), now.Apps(ws), now.Keys(ws), now.Webhooks(ws)})
+	b, err := json.Marshal([]any{now.Workspaces[ws], now.Places(ws), now.Campaigns(ws), now.Apps(ws), now.Keys(ws), now.Webhooks(ws), now.WriteKeys(ws)})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -249,6 +250,8 @@ func TestNoOperationCrossesWorkspaces(t *testing.T) {
 			return []string{"app"}
 		case strings.Contains(op.path, "/webhooks/"):
 			return []string{"hook"}
+		case strings.Contains(op.path, "/write-keys/"):
+			return []string{s.catalog.Now().WriteKeys(alpha)[0].ID}
 		case strings.Contains(op.path, "/keys/"):
 			return []string{s.catalog.Now().Keys(alpha)[0].ID}
 		default:

@@ -55,8 +55,9 @@ type world struct {
 	outcome    api.TestOutcome
 	channels   map[string][]api.Channel
 	imported   map[string][]engage.TokenImport // by workspace
-	touched    []string                        // keys of persons, by uploads
-	broken     error                           // what reads answer, if set
+	dropped    map[string][]engage.Dropped
+	touched    []string // keys of persons, by uploads
+	broken     error    // what reads answer, if set
 }
 
 func newWorld() *world {
@@ -65,7 +66,7 @@ func newWorld() *world {
 		timeline: map[string][]engage.TimelineEntry{}, decisions: map[string][]engage.Decision{},
 		tallies: map[string]map[string]map[string]engage.Counts{}, where: map[string][]api.Whereabouts{},
 		visits: map[string][]engage.Visit{}, near: map[string]*liveWorld{}, tracks: map[string][]api.TrackFix{},
-		quarantine: map[string][]api.Quarantined{},
+		quarantine: map[string][]api.Quarantined{}, dropped: map[string][]engage.Dropped{},
 	}
 }
 
@@ -246,7 +247,7 @@ func newSite(t testing.TB) *site {
 func (s *site) options(logger *slog.Logger) api.Options {
 	return api.Options{
 		Catalog: s.catalog, Sealer: s.sealer, Compile: decide.Compile,
-		People: s.world, Uploads: s.uploads, Decisions: s.world, Positions: s.world, Nearby: s.world, Operations: s.world, Webhooks: s.hooks, Push: s.world, Watching: s.world.watching,
+		People: s.world, Uploads: s.uploads, Decisions: s.world, Positions: s.world, Nearby: s.world, Operations: s.world, Webhooks: s.hooks, Push: s.world, Dropped: s.world, Watching: s.world.watching,
 		Weather: func() weather.Status { return weather.Status{Enabled: true, Provider: "met.no", Fresh: 3, Now: start} },
 		SDK: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = fmt.Fprint(w, "sdk "+r.URL.Path)
@@ -374,11 +375,13 @@ func (s *site) furnish(ws string) {
 	s.do(request{method: "PUT", path: "/api/v1/campaigns/rain", key: key, body: campaign}).want(201)
 	s.do(request{method: "POST", path: "/api/v1/apps", key: key, body: `{"id":"app","name":"` + mark + `","platform":"web","identity_secret":"` + mark + `-identity"}`}).want(201)
 	s.do(request{method: "PUT", path: "/api/v1/webhooks/hook", key: key, body: `{"url":"https://example.com","name":"` + mark + `"}`}).want(201)
+	s.do(request{method: "POST", path: "/api/v1/write-keys", key: key, body: `{"name":"` + mark + `","kind":"public"}`}).want(201)
 
 	id := engage.ProfileID(ws, "phone-1")
 	w := s.world
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.dropped[ws] = []engage.Dropped{{V: 1, ID: mark, At: start, AtUS: start.UnixMicro(), Workspace: ws, Code: engage.Invalid, Reason: mark, Profile: id}}
 	w.profiles[ws] = map[string]string{id: `{"v":1,"workspace":"` + ws + `","id":"` + id + `","identifiers":["user_id:ada"],"attributes":{"city":"` + mark + `"},
 		"preferences":{"fashion":"like"},"consents":{"marketing":{"granted":true,"at":"2026-03-01T10:00:00Z"},"location_foreground":{"granted":true,"at":"2026-03-01T10:00:00Z"},"location_precise":{"granted":true,"at":"2026-03-01T10:00:00Z"}},
 		"devices":{"phone-1":{"install":"phone-1","app":"app","platform":"android","notification_permission":"granted","seen_at":"2026-03-02T09:00:00Z","push":{"provider":"fcm","token":"push-token-` + ws + `","at":"2026-03-01T10:00:00Z"}}},

@@ -32,6 +32,7 @@ type Options struct {
 	Operations Operations
 	Webhooks   Webhooks
 	Push       Push
+	Dropped    Dropped
 	Images     Images  // nil: images are not looked at
 	Hosting    Hosting // nil: images are not hosted; with Images
 	// Watching says what an install's phone watches; of one that is not known, that
@@ -42,6 +43,8 @@ type Options struct {
 
 	// SDK serves the phones: it gets every request under /sdk/v1/. Nil: 404.
 	SDK http.Handler
+	// Collect serves the tracking API: it gets every request under /v1/. Nil: 404.
+	Collect http.Handler
 	// Metrics serves /metrics. Nil: 404.
 	Metrics http.Handler
 	// Ready reports whether the server is caught up, and else what is missing, in
@@ -71,6 +74,8 @@ type Catalog interface {
 	PutApp(ctx context.Context, by string, a *catalog.App, expected int64) error
 	PutWebhook(ctx context.Context, by string, w *catalog.Webhook, expected int64) error
 	DeleteWebhook(ctx context.Context, by, workspace, id string, expected int64) error
+	PutWriteKey(ctx context.Context, by string, k *catalog.WriteKey, expected int64) error
+	DeleteWriteKey(ctx context.Context, by, workspace, id string, expected int64) error
 	PutKey(ctx context.Context, by string, k *catalog.Key, expected int64) error
 	DeleteKey(ctx context.Context, by, workspace, id string, expected int64) error
 }

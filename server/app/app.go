@@ -22,6 +22,7 @@ import (
 
 	"github.com/footfall-engage/footfall/server/catalog"
 	"github.com/footfall-engage/footfall/server/clock"
+	"github.com/footfall-engage/footfall/server/collect"
 	"github.com/footfall-engage/footfall/server/config"
 	"github.com/footfall-engage/footfall/server/decide"
 	"github.com/footfall-engage/footfall/server/deliver"
@@ -81,6 +82,7 @@ type App struct {
 	webhooks *webhook.Dispatcher
 	library  *media.Library // nil: images are not hosted
 	gateway  *ingest.Gateway
+	collect  *collect.Collector
 	uploads  *uploads.Service
 	handler  http.Handler
 	listener net.Listener
@@ -205,7 +207,7 @@ func (a *App) openPartitions(ctx context.Context, places *configs[*situate.Confi
 			Kind: kind, Index: i, Mode: a.o.Mode, Log: a.eventlog, Hot: a.hot, States: a.states,
 			Machine: m, Configs: c, Router: a.router, Clock: a.o.Clock, Build: a.o.Version, Logger: a.log,
 			Retention: time.Duration(a.o.Config.RetentionDays) * 24 * time.Hour,
-			Keep:      map[string]time.Duration{"decisions": history, "timeline": history, "visits": history, "tracks": history},
+			Keep:      map[string]time.Duration{"decisions": history, "timeline": history, "visits": history, "tracks": history, "dropped": collect.DroppedFor},
 		}
 		if kind == "in" {
 			o.Observe = a.nearby.observe
@@ -296,6 +298,7 @@ func (a *App) run(ctx context.Context) error {
 		a.life.run(p.Name(), p.Run)
 	}
 	a.life.run("purge", a.purge)
+	a.life.run("list of what was dropped", a.collect.Run)
 	if a.watch != nil {
 		a.life.run("event log watch", a.watchLog)
 	}

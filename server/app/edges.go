@@ -37,6 +37,9 @@ func (a *App) openEdges(places *configs[*situate.Config]) error {
 	if err := a.openWebhooks(); err != nil {
 		return err
 	}
+	if err := a.openCollect(); err != nil {
+		return err
+	}
 	images, err := a.openMedia()
 	if err != nil {
 		return err
@@ -48,7 +51,7 @@ func (a *App) openEdges(places *configs[*situate.Config]) error {
 	if a.handler, err = api.New(api.Options{
 		Catalog: adopted{a.catalog, a}, Sealer: a.sealer, Compile: decide.Compile,
 		People: r, Uploads: a.uploads, Decisions: r, Positions: r, Nearby: a.nearby, Operations: r, Webhooks: hooks{a}, Push: pushes{a}, Images: images, Hosting: a.hosting(), Watching: a.watching, Weather: a.weather.Status,
-		SDK: a.gateway.Routes(), Metrics: promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}),
+		SDK: a.gateway.Routes(), Collect: a.collect.Handler(), Dropped: dropped{a.states}, Metrics: promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}),
 		Ready: a.ready, Clock: a.o.Clock, Logger: a.log, Version: a.o.Version,
 		PlainImages: a.plainImages,
 	}); err != nil {

@@ -62,6 +62,7 @@ func stateCollections() []store.Collection {
 		}},
 		// engage.TrackChunk: those of an install stand together by their ids.
 		store.Collection{Name: "tracks", Indexes: []store.Index{{Name: "profile", Paths: []string{"profile", "hour_us"}}}},
+		droppedCollection(),
 		store.Collection{Name: "media"},
 		store.Collection{Name: "media_data", Opaque: true},
 		store.Collection{Name: "meta"},

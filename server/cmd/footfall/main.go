@@ -71,6 +71,8 @@ func (c *cli) root() *cobra.Command {
   footfall channels       says how the push credentials do, and what waits for them
   footfall credentials    sees, exchanges and removes the push credentials of apps
   footfall webhooks       makes, tests and looks after webhooks and their dead letters
+  footfall write-keys     makes and revokes the keys of websites, servers and tills
+  footfall dropped        says what was answered as taken and had no effect, and why
   footfall explain        says why somebody did or did not get a campaign
   footfall replay         runs a recorded trace over fences, without a server
 
@@ -84,7 +86,7 @@ variable FOOTFALL_KEY. Exit codes: 0 done, 1 failed, 2 wrong usage or configurat
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
 	})
-	root.AddCommand(c.serve(), c.checkConfig(), c.keys(), c.places(), c.importing(), c.testSend(), c.channels(), c.credentials(), c.webhooks(), c.explain(), c.quarantine(), c.replay(), c.versionCmd())
+	root.AddCommand(c.serve(), c.checkConfig(), c.keys(), c.places(), c.importing(), c.testSend(), c.channels(), c.credentials(), c.webhooks(), c.writeKeys(), c.dropped(), c.explain(), c.quarantine(), c.replay(), c.versionCmd())
 	return root
 }
 

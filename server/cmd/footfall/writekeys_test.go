@@ -1,0 +1,64 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+func TestWriteKeysAndWhatWasDroppedOnTheCommandLine(t *testing.T) {
+	var asked string
+	answers := map[string]string{
+		"POST /api/v1/write-keys": `{"id":"w1","name":"web shop","kind":"public","source":"web","token":"ffw_w1_x"}`,
+		"GET /api/v1/write-keys": `{"items":[{"id":"w1","name":"web shop","kind":"public","source":"web","token":"ffw_w1_x","updated_at":"2026-03-02T09:30:00Z"},
+			{"id":"w2","name":"tills","kind":"server","source":"till","updated_at":"2026-03-02T09:30:00Z"},
+			{"id":"w3","name":"old","kind":"server","source":"server","updated_at":"2026-03-02T09:30:00Z","revoked_at":"2026-03-03T09:30:00Z"}]}`,
+		"DELETE /api/v1/write-keys/w%2F1": "",
+		"GET /api/v1/dropped?code=invalid&key=w1": `{"items":[{"at":"2026-03-02T09:30:01Z","from":{"kind":"web","key":"w1"},"type":"track","code":"invalid","field":"event","reason":"is required","message":"m9"},
+			{"at":"2026-03-02T09:30:00Z","from":{"kind":"web","key":"w1"},"code":"invalid","reason":"second"}],"next":"c2"}`,
+	}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		asked = r.Method + " " + r.RequestURI + " " + string(body)
+		answer, known := answers[r.Method+" "+r.RequestURI]
+		switch {
+		case !known:
+			w.WriteHeader(http.StatusUnprocessableEntity)
+		case answer == "":
+			w.WriteHeader(http.StatusNoContent)
+		}
+		_, _ = io.WriteString(w, answer)
+	}))
+	defer s.Close()
+	for _, c := range []struct {
+		args, out, errs, asked string
+		code                   int
+	}{
+		{args: "write-keys create web --kind public", out: "ffw_w1_x\n", errs: "write key w1 (web shop, public, of a web)\n", asked: `POST /api/v1/write-keys {"kind":"public","name":"web"}`},
+		{args: "write-keys create tills --kind server --source till", asked: `POST /api/v1/write-keys {"kind":"server","name":"tills","source":"till"}`},
+		{args: "write-keys create web", code: 2, errs: "--kind public or --kind server"},
+		{args: "write-keys list", out: "w1  public  web     web shop  2026-03-02 09:30:00  ffw_w1_x"},
+		{args: "write-keys list", out: "(secret)"},
+		{args: "write-keys list", out: "revoked 2026-03-03 09:30:00"},
+		{args: "write-keys revoke w/1", errs: "revoked w/1", asked: "DELETE /api/v1/write-keys/w%2F1"},
+		{args: "write-keys", out: "A public key may stand in pages"},
+		{args: "dropped --code invalid --key w1 --most 1", out: "2026-03-02 09:30:01  web w1  track  invalid  event  is required  m9\n"},
+		{args: "dropped --code other", code: 1},
+	} {
+		var out, errs bytes.Buffer
+		env := func(name string) string {
+			return map[string]string{"FOOTFALL_KEY": "ffk_key", "FOOTFALL_SERVER": s.URL}[name]
+		}
+		asked = ""
+		code := run(t.Context(), strings.Fields(c.args), env, &out, &errs)
+		if code != c.code || !strings.Contains(out.String(), c.out) || !strings.Contains(errs.String(), c.errs) || !strings.HasPrefix(asked, c.asked) {
+			t.Errorf("%s: %d\n%s\n%s\nasked %s", c.args, code, &out, &errs, asked)
+		}
+		if strings.Contains(c.args, "--most 1") && strings.Contains(out.String(), "second") {
+			t.Errorf("%s: more than asked for\n%s", c.args, &out)
+		}
+	}
+}
