@@ -57,6 +57,8 @@ function run(name: string, args: string[]): Process {
 export interface Server {
   url: string;
   host: string;
+  /** Of an admin. */
+  key: string;
   appId: string;
   appKey: string;
   /** Proof of who a user is, as the app's own server would make it. */
@@ -105,6 +107,7 @@ export async function serve(): Promise<Server> {
     return {
       url,
       host: url.slice("http://".length),
+      key,
       appId: app.id,
       appKey: app.key,
       hmac: (userId) => createHmac("sha256", secret).update(`v1\0${app.id}\0${userId}`).digest("hex"),
