@@ -1,5 +1,5 @@
 // The example page in a real browser, against the real server: what an app developer sees.
-// FOOTFALL_TEST_SCREENSHOTS names a folder for a picture of it.
+// FOOTFALL_SCREENSHOTS names a folder for a picture of it.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -216,8 +216,8 @@ test("the example page: consents, identify, a click in a circle, messages, inbox
     "no message on its screen",
     `document.querySelector("#message b")?.textContent?.startsWith("Need help")`,
   );
-  if (process.env.FOOTFALL_TEST_SCREENSHOTS) {
-    await page.picture(join(process.env.FOOTFALL_TEST_SCREENSHOTS, "sdk-example.png"));
+  if (process.env.FOOTFALL_SCREENSHOTS) {
+    await page.picture(join(process.env.FOOTFALL_SCREENSHOTS, "sdk-example.png"));
   }
   await page.until("not all is acknowledged", `document.querySelector("#pending").textContent === "0"`);
   const person = await s.api<{ id: string }>("GET", "/api/v1/people/user_id:ada");
