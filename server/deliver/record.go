@@ -65,6 +65,7 @@ type delivery struct {
 	UpdatedAt time.Time `json:"updated_at"`
 
 	version int64 // in the ledger; 0 for none
+	wire    wire  // what it was read from; empty where encoding/json has read it
 }
 
 // offer is what an open session was offered.
@@ -189,9 +190,12 @@ func (d *delivery) shown() {
 // record encodes the delivery. It expires only when nothing is left to be done.
 func (d *delivery) record() (Record, error) {
 	d.V = recordV1
-	body, err := json.Marshal(d)
-	if err != nil {
-		return Record{}, fmt.Errorf("encode delivery %s: %w", d.Send.Delivery, err)
+	body := d.encode()
+	if body == nil {
+		var err error
+		if body, err = json.Marshal(d); err != nil {
+			return Record{}, fmt.Errorf("encode delivery %s: %w", d.Send.Delivery, err)
+		}
 	}
 	r := Record{Workspace: d.Send.Workspace, ID: d.Send.Delivery, Lane: d.Lane, Body: body}
 	if d.Lane != "" {
@@ -211,8 +215,11 @@ func (d *delivery) record() (Record, error) {
 // readRecord decodes a record of any version so far.
 func readRecord(r Record) (*delivery, error) {
 	var d delivery
-	if err := json.Unmarshal(r.Body, &d); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", errRecord, r.ID, err)
+	if !d.decode(r.Body) {
+		d = delivery{}
+		if err := json.Unmarshal(r.Body, &d); err != nil {
+			return nil, fmt.Errorf("%w: %s: %w", errRecord, r.ID, err)
+		}
 	}
 	switch {
 	case d.V != recordV1:
