@@ -52,6 +52,7 @@ func New(o Options) (http.Handler, error) {
 	s.registerLocationPolicy()
 	s.registerPeople()
 	s.registerUploads()
+	s.registerPrivacy()
 	s.registerResults()
 	s.registerLive()
 	s.registerNearby()
@@ -100,6 +101,7 @@ func (o *Options) check() error {
 		{"Compile", o.Compile == nil},
 		{"People", o.People == nil},
 		{"Uploads", o.Uploads == nil},
+		{"Privacy", o.Privacy == nil},
 		{"Decisions", o.Decisions == nil},
 		{"Positions", o.Positions == nil},
 		{"Nearby", o.Nearby == nil},
@@ -134,6 +136,7 @@ func humaConfig(version string) huma.Config {
 			{Name: tagPlaces, Description: "Shops and other spots with their geofences"},
 			{Name: tagCampaigns, Description: "When a message fires, for whom, in which context, saying what"},
 			{Name: tagPeople, Description: "Persons, what happened to them, and why they did or did not get a message"},
+			{Name: tagPrivacy, Description: "What persons may ask for: a copy, to be forgotten, to be left alone, who looked"},
 			{Name: tagResults, Description: "What became of a campaign's messages"},
 			{Name: tagApps, Description: "Shopping apps that embed the SDK"},
 			{Name: tagCollect, Description: "What websites, servers and tills bring by the tracking API"},
@@ -158,6 +161,7 @@ const (
 	tagPlaces     = "places"
 	tagCampaigns  = "campaigns"
 	tagPeople     = "people"
+	tagPrivacy    = "privacy"
 	tagResults    = "results"
 	tagApps       = "apps"
 	tagCollect    = "collect"

@@ -210,6 +210,7 @@ var samples = map[string]string{
 	"create-webhook-secret": `{}`,
 	"test-webhook":          `{}`,
 	"retry-dead-letters":    `{"all":true}`,
+	"suppress":              `{"identifier":"user_id:nobody"}`,
 	"retry-quarantined":     `{"id":"in/0/000001/00000000000000000007/000000"}`,
 }
 

@@ -26,6 +26,7 @@ type Options struct {
 
 	People     People
 	Uploads    Uploads
+	Privacy    Privacy
 	Decisions  Decisions
 	Positions  Positions
 	Nearby     Nearby

@@ -140,7 +140,11 @@ func (s *server) person(ctx context.Context, who caller, id string) (*personView
 	if err != nil {
 		return nil, err
 	}
-	return viewPerson(raw)
+	p, err := viewPerson(raw)
+	if err != nil {
+		return nil, err
+	}
+	return p, s.seen(ctx, who, p.ID)
 }
 
 func (s *server) getPerson(ctx context.Context, who caller, in *personInput) (*answered[*personView], error) {
@@ -157,12 +161,18 @@ func (s *server) listPeople(ctx context.Context, who caller, in *struct{ Paging 
 		return nil, err
 	}
 	var bad error
+	var ids []string
 	out := listOf(page, func(raw json.RawMessage) *personView {
 		v, err := viewPerson(raw)
-		bad = errors.Join(bad, err)
+		if bad = errors.Join(bad, err); err == nil {
+			ids = append(ids, v.ID)
+		}
 		return v
 	})
-	return out, bad
+	if bad != nil {
+		return nil, bad
+	}
+	return out, s.seen(ctx, who, ids...)
 }
 
 type timelineView struct {

@@ -74,6 +74,9 @@ type Raw struct {
 // wrapper, through Huma, which passes nothing else; no handler reads it.
 type callerKey struct{}
 
+// operationKey has the id of the operation under way.
+type operationKey struct{}
+
 // register adds an operation. The handler is given the caller, never a
 // workspace from the request.
 func register[I, O any](s *server, op operation, handle func(context.Context, caller, *I) (*O, error)) {
@@ -125,7 +128,7 @@ func register[I, O any](s *server, op operation, handle func(context.Context, ca
 	}
 	huma.Register(s.api, h, func(ctx context.Context, in *I) (*O, error) {
 		who := ctx.Value(callerKey{}).(caller) //nolint:forcetypeassert // authenticate has put it there, or answered itself
-		out, err := handle(ctx, who, in)
+		out, err := handle(context.WithValue(ctx, operationKey{}, op.id), who, in)
 		if err != nil {
 			p := problemOf(err)
 			s.logProblem(ctx, op.id, p)

@@ -31,6 +31,7 @@ import (
 	"github.com/footfall-engage/footfall/server/ingest"
 	"github.com/footfall-engage/footfall/server/media"
 	"github.com/footfall-engage/footfall/server/partition"
+	"github.com/footfall-engage/footfall/server/people"
 	"github.com/footfall-engage/footfall/server/situate"
 	"github.com/footfall-engage/footfall/server/store"
 	"github.com/footfall-engage/footfall/server/uploads"
@@ -81,6 +82,7 @@ type App struct {
 	deliver  *deliver.Deliverer
 	webhooks *webhook.Dispatcher
 	library  *media.Library // nil: images are not hosted
+	people   *people.Service
 	gateway  *ingest.Gateway
 	collect  *collect.Collector
 	uploads  *uploads.Service
@@ -146,7 +148,7 @@ func New(ctx context.Context, o Options) (_ *App, err error) {
 	if err := a.openPartitions(ctx, places); err != nil {
 		return nil, err
 	}
-	if err := a.openEdges(places); err != nil {
+	if err := a.openEdges(ctx, places); err != nil {
 		return nil, err
 	}
 	var lc net.ListenConfig
@@ -299,6 +301,7 @@ func (a *App) run(ctx context.Context) error {
 	}
 	a.life.run("purge", a.purge)
 	a.life.run("list of what was dropped", a.collect.Run)
+	a.life.run("people", a.people.Run)
 	if a.watch != nil {
 		a.life.run("event log watch", a.watchLog)
 	}

@@ -16,7 +16,7 @@ import (
 )
 
 // openEdges wires what faces the world: push providers, phones, the API.
-func (a *App) openEdges(places *configs[*situate.Config]) error {
+func (a *App) openEdges(ctx context.Context, places *configs[*situate.Config]) error {
 	var err error
 	if a.senders, err = newSenders(a.catalog, a.sealer, &a.o.Config, a.o.Clock, a.log); err != nil {
 		return err
@@ -37,6 +37,9 @@ func (a *App) openEdges(places *configs[*situate.Config]) error {
 	if err := a.openWebhooks(); err != nil {
 		return err
 	}
+	if err := a.openPeople(ctx); err != nil {
+		return err
+	}
 	if err := a.openCollect(); err != nil {
 		return err
 	}
@@ -50,7 +53,7 @@ func (a *App) openEdges(places *configs[*situate.Config]) error {
 	r := reads{a}
 	if a.handler, err = api.New(api.Options{
 		Catalog: adopted{a.catalog, a}, Sealer: a.sealer, Compile: decide.Compile,
-		People: r, Uploads: a.uploads, Decisions: r, Positions: r, Nearby: a.nearby, Operations: r, Webhooks: hooks{a}, Push: pushes{a}, Images: images, Hosting: a.hosting(), Watching: a.watching, Weather: a.weather.Status,
+		People: r, Privacy: privacy{a}, Uploads: a.uploads, Decisions: r, Positions: r, Nearby: a.nearby, Operations: r, Webhooks: hooks{a}, Push: pushes{a}, Images: images, Hosting: a.hosting(), Watching: a.watching, Weather: a.weather.Status,
 		SDK: a.gateway.Routes(), Collect: a.collect.Handler(), Dropped: dropped{a.states}, Metrics: promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}),
 		Ready: a.ready, Clock: a.o.Clock, Logger: a.log, Version: a.o.Version,
 		PlainImages: a.plainImages,

@@ -23,6 +23,7 @@ import (
 	"github.com/footfall-engage/footfall/server/eventlog"
 	"github.com/footfall-engage/footfall/server/lockfile"
 	"github.com/footfall-engage/footfall/server/partition"
+	"github.com/footfall-engage/footfall/server/people"
 	"github.com/footfall-engage/footfall/server/store"
 	"github.com/footfall-engage/footfall/server/store/mongo"
 	"github.com/footfall-engage/footfall/server/store/sqlite"
@@ -32,7 +33,7 @@ import (
 // loops. They are two files, so that a large commit of states delays no send.
 func hotCollections() []store.Collection {
 	hot, _ := partition.Collections("in")
-	return append(hot,
+	hot = append(hot,
 		store.Collection{Name: "deliveries", Indexes: []store.Index{{Name: "lane", Paths: []string{"lane", "due_us"}}}},
 		store.Collection{Name: "inbox"},
 		store.Collection{Name: "credentials"},
@@ -40,6 +41,7 @@ func hotCollections() []store.Collection {
 		hookCollection(),
 		store.Collection{Name: "meta"},
 	)
+	return append(hot, people.Collections()...)
 }
 
 func stateCollections() []store.Collection {

@@ -3,6 +3,7 @@ package catalog
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -260,7 +261,10 @@ func random(n int) string {
 type Sealed string
 
 // Sealer encrypts secrets with a key that stands outside the data.
-type Sealer struct{ aead cipher.AEAD }
+type Sealer struct {
+	aead cipher.AEAD
+	key  []byte
+}
 
 // NewSealer takes a key of 32 bytes.
 func NewSealer(key []byte) (*Sealer, error) {
@@ -272,7 +276,15 @@ func NewSealer(key []byte) (*Sealer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("secret key: %w", err)
 	}
-	return &Sealer{aead}, nil
+	return &Sealer{aead, slices.Clone(key)}, nil
+}
+
+// Derive makes another key of the secret one, for a purpose: 32 bytes, from which the
+// secret key cannot be told.
+func (s *Sealer) Derive(purpose string) []byte {
+	m := hmac.New(sha256.New, s.key)
+	m.Write([]byte("footfall derived key: " + purpose))
+	return m.Sum(nil)
 }
 
 // Seal encrypts a secret; the empty one stays empty.

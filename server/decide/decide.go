@@ -105,6 +105,13 @@ func (m Machine) Apply(tx engage.Tx, e engage.Entry) error {
 		return identify(tx, e)
 	case engage.KindClaimed:
 		return m.claimed(tx, e)
+	case engage.KindErase:
+		return erase(tx, e)
+	}
+	if !begets(e.Kind) {
+		if st, err := tx.Load(e.Key); err != nil || st == nil {
+			return err
+		}
 	}
 	s, err := m.person(tx, e.Key, e)
 	if err != nil {

@@ -44,6 +44,7 @@ const (
 	KindMerge       Kind = "merge"        // JSON Merge; at the key of either profile
 	KindAbsorb      Kind = "absorb"       // a frozen person, as package decide writes it; at the survivor's key
 	KindMergeNo     Kind = "merge_no"     // JSON MergeRefused; at both profiles' keys
+	KindErase       Kind = "erase"        // JSON Erase; at the key of a profile, an identifier or an install
 
 	// Entries that leave the log.
 	KindSend           Kind = "send"            // JSON Send; to "send"

@@ -203,3 +203,10 @@ type Dropped struct {
 	Reason    string      `json:"reason"`
 	Profile   string      `json:"profile,omitempty"` // where it is known
 }
+
+// Erase has the owner of a state forget it: of a profile, an identifier or an install
+// that is one of the Profiles'. An install that has become somebody else's only forgets
+// that it was theirs.
+type Erase struct {
+	Profiles []string `json:"profiles"`
+}

@@ -311,6 +311,25 @@ func (s *jsStream) isSealed(ctx context.Context) bool {
 	return err == nil && isSealed(info.Config)
 }
 
+// wipeAtMost is how many messages a trim overwrites. A purge only marks what it takes
+// from the block of messages in which it ends, and a log with little traffic may not
+// fill a block in years; where there are more messages, the block soon goes as a whole.
+const wipeAtMost = 2000
+
+// wipe overwrites messages in their file.
+func wipe(ctx context.Context, st jetstream.Stream, from, before uint64) error {
+	for seq := from; seq < before; seq++ {
+		err := st.SecureDeleteMsg(ctx, seq)
+		if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == codeNoMessage {
+			continue // an earlier trim was cut short
+		}
+		if err != nil {
+			return fmt.Errorf("wipe message %d: %w", seq, err)
+		}
+	}
+	return nil
+}
+
 // Trim forgets all messages below before. Servers that do not answer are asked
 // again, up to rideOut.
 func (s *jsStream) Trim(ctx context.Context, before uint64) error {
@@ -331,6 +350,9 @@ func (s *jsStream) trim(ctx context.Context, before uint64) error {
 		return nil
 	}
 	st, err := s.log.js.Stream(ctx, s.served)
+	if err == nil && before-first <= wipeAtMost {
+		err = wipe(ctx, st, first, before)
+	}
 	if err == nil {
 		err = st.Purge(ctx, jetstream.WithPurgeSequence(before))
 	}

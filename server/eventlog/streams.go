@@ -19,6 +19,7 @@ var errNotOurs = errors.New("the stream that is there is not ours")
 // (server/errors.json of nats-server).
 const (
 	codeNoPeers      = 10005 // too few servers, or too few with room
+	codeNoMessage    = 10043 // no message found
 	codeNotClustered = 10074 // more than one replica on a single server
 )
 

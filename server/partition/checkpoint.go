@@ -137,8 +137,11 @@ func (p *Partition) checkpoint(ctx context.Context) error {
 	if p.o.Mode == Reference {
 		return p.trim(ctx) // every batch has saved
 	}
-	if p.flight != nil || !p.dirtyPos {
+	if p.flight != nil {
 		return nil
+	}
+	if !p.dirtyPos {
+		return p.trim(ctx) // the clock goes on
 	}
 	s := p.snapshot()
 	ctx = context.WithoutCancel(ctx)
@@ -216,22 +219,33 @@ func (p *Partition) trim(ctx context.Context) error {
 	if err := p.trimSealed(ctx, horizon); err != nil {
 		return err
 	}
-	keep := 0
-	for keep+1 < len(p.hours) && p.hours[keep+1].Hour.Before(horizon) {
-		keep++
-	}
-	if keep == 0 || p.savedPos.Incarnation != p.inc || p.hours[keep].Seq > p.savedPos.Seq+1 {
+	n := p.trimmable(horizon)
+	if n == 0 || p.savedPos.Incarnation != p.inc {
 		return nil
 	}
-	before := p.hours[keep].Seq
+	// The last record stays in any case: a stream that is empty after a power cut may
+	// have forgotten where it was.
+	before := p.savedPos.Seq
+	if n < len(p.hours) {
+		before = min(before, p.hours[n].Seq)
+	}
 	done, err := p.once(ctx, "trim the log", func(ctx context.Context) error { return p.stream.Trim(ctx, before) })
 	if err != nil {
 		return fmt.Errorf("trim below %d: %w", before, err)
 	}
 	if done {
-		p.hours = p.hours[keep:]
+		p.hours = p.hours[n:]
 	}
 	return nil
+}
+
+// trimmable is how many of the hours ended before the horizon.
+func (p *Partition) trimmable(horizon time.Time) int {
+	n := 0
+	for n < len(p.hours) && !p.hours[n].Hour.Add(time.Hour).After(horizon) {
+		n++
+	}
+	return n
 }
 
 // trimSealed empties incarnations that were sealed before the horizon.

@@ -114,7 +114,7 @@ func (Machine) Apply(tx engage.Tx, e engage.Entry) error {
 	case engage.KindTokenClaim:
 		return applyClaim(tx, e)
 	case engage.KindSession, engage.KindSessionEnd, engage.KindItem, engage.KindUnproven,
-		engage.KindTokenDead, engage.KindTokenEnv, engage.KindTokenImport, engage.KindGiveInstall, engage.KindTimer:
+		engage.KindTokenDead, engage.KindTokenEnv, engage.KindTokenImport, engage.KindGiveInstall, engage.KindErase, engage.KindTimer:
 	default:
 		return engage.Errorf(engage.Unsupported, "kind", "situate knows no entry of kind %q", e.Kind)
 	}
@@ -146,6 +146,8 @@ func (Machine) Apply(tx engage.Tx, e engage.Entry) error {
 		return s.tokenImport()
 	case engage.KindGiveInstall:
 		return s.given()
+	case engage.KindErase:
+		return s.erase()
 	case engage.KindTimer:
 		return s.timer()
 	default:
@@ -164,7 +166,7 @@ func edit(tx engage.Tx, e engage.Entry) (*Install, error) {
 		return st.(*Install), nil //nolint:forcetypeassert // Decode gives nothing else for this key
 	}
 	switch e.Kind {
-	case engage.KindTokenDead, engage.KindTokenEnv, engage.KindGiveInstall, engage.KindSessionEnd, engage.KindTimer:
+	case engage.KindTokenDead, engage.KindTokenEnv, engage.KindGiveInstall, engage.KindSessionEnd, engage.KindErase, engage.KindTimer:
 		return nil, nil
 	}
 	ws, install := e.Workspace(), engage.IDOf(e.Key)[len("i:"):]

@@ -1,0 +1,196 @@
+package app_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/footfall-engage/footfall/channels/fcm/fcmsim"
+	"github.com/footfall-engage/footfall/sdkproto/client"
+	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
+	"github.com/footfall-engage/footfall/server/engage"
+)
+
+// inFiles are the files of the data folder that have one of the texts in them.
+func (s *story) inFiles(texts ...string) map[string][]string {
+	s.t.Helper()
+	found := map[string][]string{}
+	err := filepath.WalkDir(s.opts.Config.DataDir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for _, text := range texts {
+			if bytes.Contains(b, []byte(text)) {
+				rel, _ := filepath.Rel(s.opts.Config.DataDir, path)
+				found[rel] = append(found[rel], text)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return found
+}
+
+// erase erases somebody and waits for the receipt.
+func (s *story) erase(id, query string) engage.Erasure {
+	s.t.Helper()
+	var e engage.Erasure
+	s.must("DELETE", "/api/v1/people/"+url.PathEscape(id)+query, nil, &e)
+	s.eventually("the erasure is done", func() bool {
+		s.clock.Advance(time.Second)
+		s.must("GET", "/api/v1/erasures/"+e.ID, nil, &e)
+		return e.State == engage.ErasureDone
+	})
+	return e
+}
+
+// A person with a history of everything is exported, erased, and found in no file any
+// more once the log's retention is over. Others stay.
+func TestAnErasedPersonIsNowhere(t *testing.T) {
+	s := newStory(t)
+	s.place("cafe", cafe)
+	s.campaign("rainy-day", nil)
+	ada := s.phone("ada-lovelace", "android", func(o *client.Options) {
+		o.PushTarget.Token = fcmsim.Token("", "countess")
+	}).agree().likes("fashion").background()
+	ada.identify("ada-of-byron").post()
+	ada.at(cafe, 10).post()
+	s.eventually("a push reaches Ada", func() bool { return len(s.pushesTo(ada)) == 1 })
+	s.want(ada, "rainy-day", engage.Sent, "")
+	ada.foreground()
+	ben := s.phone("ben", "android", nil).agree().likes("fashion").background()
+	ben.identify("ben-other").post()
+	ben.at(cafe, 10).post()
+	s.eventually("a push reaches Ben", func() bool { return len(s.pushesTo(ben)) == 1 })
+	s.settle()
+	if err := s.app.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var person struct{ ID string }
+	s.must("GET", "/api/v1/people/user_id:ada-of-byron", nil, &person)
+	names := []string{"ada-of-byron", ada.install, person.ID, ada.profile, ada.token}
+
+	// A copy of everything, without the key to the phone.
+	var export map[string]json.RawMessage
+	s.must("GET", "/api/v1/people/user_id:ada-of-byron/export", nil, &export)
+	for _, part := range []string{"persons", "installs", "timeline", "visits", "decisions", "accesses"} {
+		if len(export[part]) < len(`[{"v":1}]`) {
+			t.Errorf("the export has no %s: %s", part, export[part])
+		}
+	}
+	whole, err := json.Marshal(export)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, there := range []string{"ada-of-byron", ada.install, "fashion", "rainy-day", `"withheld"`} {
+		if !strings.Contains(string(whole), there) {
+			t.Errorf("the export lacks %s", there)
+		}
+	}
+	if strings.Contains(string(whole), ada.token) || strings.Contains(string(whole), "ben-other") {
+		t.Error("the export has a push token, or somebody else")
+	}
+
+	if len(s.inFiles(names...)) == 0 {
+		t.Fatal("the search finds nothing: it proves nothing")
+	}
+	e := s.erase("user_id:ada-of-byron", "?suppress=true&reason=asked")
+	if e.Deleted["timeline"] == 0 || e.Deleted["decisions"] == 0 || e.Deleted["credentials"] == 0 || e.LogUntil.Sub(e.At) < 7*24*time.Hour {
+		t.Errorf("receipt %+v", e)
+	}
+	for _, name := range names {
+		if text, _ := json.Marshal(e); strings.Contains(string(text), name) {
+			t.Errorf("the receipt names %s: %s", name, text)
+		}
+	}
+	for _, id := range []string{"user_id:ada-of-byron", person.ID, ada.profile, "install:" + ada.install} {
+		if code := s.call("GET", "/api/v1/people/"+url.PathEscape(id), nil, nil); code != 404 {
+			t.Errorf("%s is there: %d", id, code)
+		}
+	}
+	var asked struct{ Items []engage.Erasure }
+	s.must("GET", "/api/v1/erasures?identifier=user_id:ada-of-byron", nil, &asked)
+	if len(asked.Items) != 1 || asked.Items[0].ID != e.ID {
+		t.Errorf("asked for by her id: %+v", asked)
+	}
+	s.must("GET", "/api/v1/suppressions/user_id:ada-of-byron", nil, nil)
+	s.must("GET", "/api/v1/people/user_id:ben-other", nil, nil)
+
+	// At once in no file but the log's; after its retention in none.
+	for path, what := range s.inFiles(names...) {
+		if !strings.HasPrefix(path, "log") {
+			t.Errorf("%s still has %v", path, what)
+		}
+	}
+	s.clock.Advance(e.LogUntil.Sub(s.clock.Now()) + time.Minute)
+	s.eventually("the log has lost her", func() bool {
+		s.must("GET", "/api/v1/erasures/"+e.ID, nil, &e)
+		return !e.LogRemovedAt.IsZero()
+	})
+	s.stop()
+	s.phones = nil
+	for path, what := range s.inFiles(names...) {
+		t.Errorf("after the retention %s still has %v", path, what)
+	}
+}
+
+// A phone whose app lives on is a stranger afterwards: what it sent under its old
+// token is refused, and nothing of before comes back.
+func TestAPhoneOfAnErasedPersonIsAStranger(t *testing.T) {
+	s := newStory(t)
+	r := s.speaker("android", "phone-of-ada")
+	user := &sdkpb.Item{OccurredMs: s.clock.Now().UnixMilli(), Identify: &sdkpb.Identify{
+		UserId: "ada", Hmac: hmacOf(identitySecret, "android", "ada"),
+	}}
+	if got, _ := r.post(user); got[0] != "" {
+		t.Fatalf("identify: %v", got)
+	}
+	s.settle()
+	if err := s.app.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.erase("user_id:ada", "")
+	reply, status := s.send("POST", "/sdk/v1/batch", r.head(), &sdkpb.Batch{SentMs: s.clock.Now().UnixMilli()})
+	if status != 401 {
+		t.Errorf("the old token: %d %v", status, reply)
+	}
+	if code := s.call("GET", "/api/v1/people/install:phone-of-ada", nil, nil); code != 404 {
+		t.Errorf("the install is a person: %d", code)
+	}
+}
+
+// A server that dies in the middle of an erasure goes on with it.
+func TestAnErasureOutlivesTheServer(t *testing.T) {
+	s := newStory(t)
+	ada := s.phone("ada", "android", nil).agree().background()
+	ada.identify("ada").post()
+	s.settle()
+	if err := s.app.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var e engage.Erasure
+	s.must("DELETE", "/api/v1/people/user_id:ada", nil, &e) // its second look waits for the clock, which stands
+	s.stop()
+	s.phones = nil
+	s.serve()
+	s.eventually("the erasure is done", func() bool {
+		s.clock.Advance(time.Second)
+		s.must("GET", "/api/v1/erasures/"+e.ID, nil, &e)
+		return e.State == engage.ErasureDone
+	})
+	if code := s.call("GET", "/api/v1/people/user_id:ada", nil, nil); code != 404 {
+		t.Errorf("Ada is there: %d", code)
+	}
+}

@@ -1,0 +1,29 @@
+// Package people gives persons what they may ask of whoever runs Footfall: a copy of
+// everything that is kept of them, to be forgotten, to be left alone, and to know who
+// has looked.
+//
+// # Erasure
+//
+// An erasure is a document of the collection "erasures", written before anything is
+// done, so that a server that dies on the way goes on with it. It has the owners of
+// the person's states forget them by records of the log (KindErase: the profile, those
+// that were merged into it, their identifiers, their installs), waits until all that
+// the owners had written before is in the store, and then deletes what stands under
+// the person there: timeline, decisions, visits, tracks, messages, inbox, what was set
+// aside, who looked. It looks again until it finds nothing: a message may have been on
+// its way. Then the store's files are scrubbed, so that no page keeps what was deleted.
+//
+// The log itself cannot be changed, since others' records stand beside; nothing reads
+// the person's from then on but a replay after a crash, and the receipt says when
+// retention will have removed them. The receipt names nobody: what was erased stands in
+// it as keyed hashes, so that somebody who knows an identifier can ask whether it was.
+//
+// A phone whose app lives on is a stranger afterwards: its token is not known any more,
+// it registers as a new install without any consent.
+//
+// # Suppression
+//
+// A suppressed identifier is that of somebody who wants to be left alone: what names it
+// is dropped where it comes in. The list has keyed hashes, no identifiers. Whoever is
+// known is to be erased at the same time, so that there is nothing left to be sent to.
+package people

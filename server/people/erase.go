@@ -1,0 +1,484 @@
+package people
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/store"
+)
+
+// job is a document of the collection "erasures": the receipt, and who it is while it
+// runs.
+type job struct {
+	engage.Erasure
+	DueUS   int64    `json:"due_us,omitempty"` // when there is more to be done, Unix microseconds; 0: nothing is
+	Subject *Subject `json:"subject,omitempty"`
+}
+
+const (
+	// lookAgain is after how long it is looked whether something was on its way.
+	lookAgain = 3 * time.Second
+	// maxPasses bounds how often, for a person who does not stop coming in.
+	maxPasses = 20
+	// portion of documents that are deleted at once.
+	portion = 500
+	// logGranule is how much longer than its retention the log keeps a record at most:
+	// it is trimmed by whole hours.
+	logGranule = 2 * time.Hour
+	// tryAgain is after how long a failed erasure is tried again.
+	tryAgain = 5 * time.Second
+)
+
+// Erase begins to erase somebody and returns the receipt as it is now. Who is being
+// erased already gets the receipt of that.
+func (s *Service) Erase(ctx context.Context, subject *Subject, by, reason string, suppress bool) (*engage.Erasure, error) {
+	now := s.o.Clock.Now()
+	var id [16]byte
+	_, _ = rand.Read(id[:]) // never fails (Go 1.24)
+	e := &job{Subject: subject, DueUS: now.UnixMicro(), Erasure: engage.Erasure{
+		V: 1, ID: hex.EncodeToString(id[:]), Workspace: subject.Workspace, State: engage.ErasureRunning, At: now, AtUS: now.UnixMicro(),
+		LogUntil: now.Add(s.o.LogRetention + logGranule), By: by, Reason: reason, Deleted: map[string]int64{}, Suppressed: suppress,
+	}}
+	for _, name := range append(subject.Profiles(), subject.Identifiers...) {
+		e.Hashes = append(e.Hashes, s.o.Hasher.Hash(subject.Workspace, name))
+	}
+	slices.Sort(e.Hashes)
+	open, err := s.open(ctx, subject.Workspace)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range open {
+		if r.Subject != nil && r.Subject.Profile == subject.Profile {
+			return &r.Erasure, nil
+		}
+	}
+	if suppress {
+		for _, id := range subject.Identifiers {
+			if _, err := s.Suppress(ctx, subject.Workspace, id, by, "erased"); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := s.put(ctx, e); err != nil {
+		return nil, err
+	}
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+	return &e.Erasure, nil
+}
+
+func (s *Service) put(ctx context.Context, e *job) error {
+	body, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("encode erasure: %w", err)
+	}
+	err = s.o.Hot.Apply(ctx, store.Batch{Puts: []store.Put{{
+		Collection: "erasures", Key: store.Key{Workspace: e.Workspace, ID: e.ID}, Body: body, If: store.AnyVersion,
+	}}})
+	if err != nil {
+		return fmt.Errorf("write erasure: %w", err)
+	}
+	return nil
+}
+
+// open are the erasures of which something is left to be done, in the order of when.
+func (s *Service) open(ctx context.Context, workspace string) ([]*job, error) {
+	var out []*job
+	q := store.Query{Workspace: workspace, Filter: store.Filter{Path: "due_us", Op: store.Gt, Value: 0}}
+	err := s.o.Hot.Iterate(ctx, "erasures", q, func(d store.Doc) error {
+		e, err := readJob(d)
+		out = append(out, e)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read erasures: %w", err)
+	}
+	slices.SortFunc(out, func(a, b *job) int { return cmp.Compare(a.DueUS, b.DueUS) })
+	return out, nil
+}
+
+func readJob(d store.Doc) (*job, error) {
+	var e job
+	if err := json.Unmarshal(d.Body, &e); err != nil {
+		return nil, fmt.Errorf("decode erasure %s: %w", d.ID, err)
+	}
+	return &e, nil
+}
+
+// Erasure returns a receipt; an error of code NotFound without one.
+func (s *Service) Erasure(ctx context.Context, workspace, id string) (*engage.Erasure, error) {
+	d, err := s.o.Hot.Get(ctx, "erasures", store.Key{Workspace: workspace, ID: id})
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, engage.Errorf(engage.NotFound, "id", "there is no such erasure")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read erasure: %w", err)
+	}
+	e, err := readJob(d)
+	if err != nil {
+		return nil, err
+	}
+	return &e.Erasure, nil
+}
+
+// Erasures lists receipts, the newest first; with an identifier those that erased it.
+func (s *Service) Erasures(ctx context.Context, workspace, identifier, cursor string, limit int) ([]engage.Erasure, string, error) {
+	q := store.Query{Workspace: workspace, Sort: "-at_us", Cursor: cursor, Limit: limit}
+	if identifier != "" {
+		q.Filter = store.Filter{Path: "hashes", Op: store.Has, Value: s.o.Hasher.Hash(workspace, identifier)}
+	}
+	return list[engage.Erasure](ctx, s.o.Hot, "erasures", q)
+}
+
+// Run erases until ctx ends, first what an earlier process has left.
+func (s *Service) Run(ctx context.Context) error {
+	for {
+		next, err := s.work(ctx)
+		if err != nil && ctx.Err() == nil {
+			s.o.Logger.Error("erasure", "error", err)
+			next = s.o.Clock.Now().Add(tryAgain)
+		}
+		var again <-chan struct{}
+		stop := func() {}
+		if !next.IsZero() {
+			again, stop = s.o.Clock.At(next)
+		}
+		select {
+		case <-ctx.Done():
+		case <-s.wake:
+		case <-again:
+		}
+		stop()
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
+}
+
+// work does what is due, and says when there is more to be done; zero: nothing is.
+func (s *Service) work(ctx context.Context) (next time.Time, err error) {
+	todo, err := s.open(ctx, "")
+	if err != nil {
+		return time.Time{}, err
+	}
+	for _, e := range todo {
+		due := time.UnixMicro(e.DueUS)
+		if e.State == engage.ErasureRunning {
+			err = s.erase(ctx, e)
+			due = time.UnixMicro(e.DueUS)
+		} else if !s.o.Clock.Now().Before(due) {
+			err = s.trimmed(ctx, e)
+			continue
+		}
+		if err != nil {
+			return time.Time{}, err
+		}
+		if next.IsZero() || due.Before(next) {
+			next = due
+		}
+	}
+	return next, err
+}
+
+// trimmed notes that the log has lost the person's records, when it has.
+func (s *Service) trimmed(ctx context.Context, e *job) error {
+	if err := s.o.Engine.Trim(ctx); err != nil {
+		return fmt.Errorf("trim the log: %w", err)
+	}
+	e.LogRemovedAt, e.DueUS = s.o.Clock.Now(), 0
+	return s.put(ctx, e)
+}
+
+// erase does what an erasure asks for; a part that was done already is done again,
+// and finds nothing.
+func (s *Service) erase(ctx context.Context, e *job) error {
+	for pass := 0; ; pass++ {
+		n, err := s.pass(ctx, e)
+		if err != nil {
+			return err
+		}
+		if pass > 0 && n == 0 || pass == maxPasses {
+			break
+		}
+		if err := s.put(ctx, e); err != nil { // with what the pass has found that they go by
+			return err
+		}
+		due, stop := s.o.Clock.At(s.o.Clock.Now().Add(lookAgain))
+		select {
+		case <-due:
+		case <-ctx.Done():
+			stop()
+			return ctx.Err()
+		}
+	}
+	now := s.o.Clock.Now()
+	e.State, e.DoneAt, e.Subject = engage.ErasureDone, now, nil
+	e.LogUntil = now.Add(s.o.LogRetention + logGranule) // what came in meanwhile, too
+	e.DueUS = e.LogUntil.UnixMicro()
+	if err := s.put(ctx, e); err != nil {
+		return err
+	}
+	if err := s.o.Scrub(ctx); err != nil { // what was deleted is deleted: later scrubs do it
+		s.o.Logger.Error("scrub the store's files", "error", err)
+	}
+	s.o.Logger.Info("erased", "erasure", e.ID, "workspace", e.Workspace)
+	return nil
+}
+
+// pass erases what is there now and returns how many documents it deleted.
+func (s *Service) pass(ctx context.Context, e *job) (n int64, err error) {
+	sub := e.Subject
+	found, err := s.gather(ctx, sub)
+	if err != nil {
+		return 0, err
+	}
+	// The phones first, so that nobody comes in again as whom they were.
+	credentials, err := s.credentials(ctx, sub)
+	if err != nil {
+		return 0, err
+	}
+	deleted := map[string]int64{}
+	if err := s.remove(ctx, s.o.Hot, "credentials", credentials, deleted); err != nil {
+		return 0, err
+	}
+	for _, k := range credentials {
+		s.o.Engine.Disconnect(k.Workspace, k.ID)
+	}
+	if err := s.o.Engine.Forget(ctx, sub); err != nil {
+		return 0, fmt.Errorf("have the owners forget: %w", err)
+	}
+	if err := s.remove(ctx, s.o.Hot, "deliveries", found.deliveries, deleted); err != nil {
+		return 0, err
+	}
+	for _, x := range s.places(sub) {
+		if err := s.clear(ctx, x, deleted); err != nil {
+			return 0, err
+		}
+	}
+	for name, k := range deleted {
+		e.Deleted[name] += k
+		n += k
+	}
+	return n, nil
+}
+
+// gathered is what documents of a person name, before they are deleted.
+type gathered struct{ deliveries []store.Key }
+
+// gather adds to the subject every install that its history names, and finds its
+// deliveries.
+func (s *Service) gather(ctx context.Context, sub *Subject) (g gathered, err error) {
+	installs := map[string]bool{}
+	for _, id := range sub.Installs {
+		installs[id] = true
+	}
+	note := func(id string) {
+		if id != "" && !installs[id] {
+			installs[id] = true
+			sub.Installs = append(sub.Installs, id)
+		}
+	}
+	for _, profile := range sub.Profiles() {
+		for _, x := range []struct {
+			collection string
+			q          store.Query
+		}{
+			{"timeline", store.Query{IDPrefix: "p:" + profile + "/"}},
+			{"visits", store.Query{Filter: equals("profile", profile)}},
+			{"tracks", store.Query{Filter: equals("profile", profile)}},
+			{"decisions", store.Query{Filter: equals("profile", profile)}},
+		} {
+			x.q.Workspace = sub.Workspace
+			err := s.o.States.Iterate(ctx, x.collection, x.q, func(d store.Doc) error {
+				var names struct {
+					Install  string `json:"install"`
+					Delivery string `json:"delivery"`
+				}
+				if err := json.Unmarshal(d.Body, &names); err != nil {
+					return fmt.Errorf("decode %s %s: %w", x.collection, d.ID, err)
+				}
+				note(names.Install)
+				if names.Delivery != "" {
+					g.deliveries = append(g.deliveries, store.Key{Workspace: store.System, ID: sub.Workspace + "/" + names.Delivery})
+				}
+				return nil
+			})
+			if err != nil {
+				return g, fmt.Errorf("read what there is of the person: %w", err)
+			}
+		}
+	}
+	slices.Sort(sub.Installs)
+	return g, nil
+}
+
+func equals(path, value string) store.Filter {
+	return store.Filter{Path: path, Op: store.Eq, Value: value}
+}
+
+// credentials are those of the installs that are the person's today: a phone that
+// was passed on is somebody else's.
+func (s *Service) credentials(ctx context.Context, sub *Subject) ([]store.Key, error) {
+	var out []store.Key
+	profiles := sub.Profiles()
+	for _, id := range sub.Installs {
+		key := store.Key{Workspace: sub.Workspace, ID: "i:" + id}
+		d, err := s.o.States.Get(ctx, "state_in", key)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return nil, fmt.Errorf("read install: %w", err)
+		}
+		var in struct {
+			Profile string `json:"profile"`
+		}
+		if err == nil {
+			if err := json.Unmarshal(d.Body, &in); err != nil {
+				return nil, fmt.Errorf("decode install %s: %w", id, err)
+			}
+		}
+		if in.Profile == "" || slices.Contains(profiles, in.Profile) {
+			out = append(out, store.Key{Workspace: sub.Workspace, ID: id})
+		}
+	}
+	return out, nil
+}
+
+// place is where documents of a person stand.
+type place struct {
+	of         store.Store
+	collection string
+	q          store.Query
+	// about reports whether a document that the query finds is the person's; nil: all
+	// are.
+	about func(store.Doc) bool
+}
+
+// places are all of them, for what the owners of states do not delete.
+func (s *Service) places(sub *Subject) []place {
+	var out []place
+	for _, profile := range sub.Profiles() {
+		out = append(out,
+			place{of: s.o.States, collection: "timeline", q: store.Query{IDPrefix: "p:" + profile + "/"}},
+			place{of: s.o.States, collection: "decisions", q: store.Query{Filter: equals("profile", profile)}},
+			place{of: s.o.States, collection: "visits", q: store.Query{Filter: equals("profile", profile)}},
+			place{of: s.o.States, collection: "tracks", q: store.Query{Filter: equals("profile", profile)}},
+			place{of: s.o.Hot, collection: "inbox", q: store.Query{Filter: store.Filter{Path: "_id", Op: store.Eq, Value: profile}}},
+			place{of: s.o.Hot, collection: "inbox", q: store.Query{IDPrefix: profile + "/"}},
+			place{of: s.o.Hot, collection: "accesses", q: store.Query{IDPrefix: profile + "/"}},
+		)
+	}
+	// What has no index by person is small: lists of what went wrong or is on its way.
+	names := sub.names()
+	about := func(d store.Doc) bool {
+		return slices.ContainsFunc(names, func(name string) bool { return mentions(d.Body, name) })
+	}
+	out = append(out,
+		place{of: s.o.States, collection: "quarantine", about: about},
+		place{of: s.o.Hot, collection: "webhooks", about: about},
+	)
+	for i := range out {
+		out[i].q.Workspace = sub.Workspace
+	}
+	return out
+}
+
+// mentions reports whether a body has the name as a whole word: not "ada" of "adam".
+// Quarantined records are bytes in base64 within JSON, which are looked through, too.
+func mentions(body []byte, name string) bool {
+	if wordIn(body, name) {
+		return true
+	}
+	var x struct {
+		Key    string `json:"key"`
+		Record []byte `json:"record"`
+	}
+	return json.Unmarshal(body, &x) == nil && (wordIn([]byte(x.Key), name) || wordIn(x.Record, name))
+}
+
+func wordIn(body []byte, name string) bool {
+	for rest := body; ; {
+		i := bytes.Index(rest, []byte(name))
+		if i < 0 {
+			return false
+		}
+		end := i + len(name)
+		if (i == 0 || !wordByte(rest[i-1])) && (end == len(rest) || !wordByte(rest[end])) {
+			return true
+		}
+		rest = rest[i+1:]
+	}
+}
+
+func wordByte(b byte) bool {
+	return b >= 0x80 || b == '_' || b == '-' || '0' <= b && b <= '9' || 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z'
+}
+
+// clear deletes what stands at a place.
+func (s *Service) clear(ctx context.Context, x place, deleted map[string]int64) error {
+	var keys []store.Key
+	err := x.of.Iterate(ctx, x.collection, x.q, func(d store.Doc) error {
+		if x.about == nil || x.about(d) {
+			keys = append(keys, d.Key)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("look for %s: %w", x.collection, err)
+	}
+	return s.remove(ctx, x.of, x.collection, keys, deleted)
+}
+
+// remove deletes documents in portions, and counts those that were there.
+func (s *Service) remove(ctx context.Context, of store.Store, collection string, keys []store.Key, deleted map[string]int64) error {
+	for part := range slices.Chunk(keys, portion) {
+		var b store.Batch
+		for _, k := range part {
+			if collection == "deliveries" || collection == "credentials" { // which may have gone already
+				if _, err := of.Get(ctx, collection, k); errors.Is(err, store.ErrNotFound) {
+					continue
+				} else if err != nil {
+					return fmt.Errorf("read %s: %w", collection, err)
+				}
+			}
+			b.Deletes = append(b.Deletes, store.Delete{Collection: collection, Key: k})
+		}
+		if len(b.Deletes) == 0 {
+			continue
+		}
+		if err := of.Apply(ctx, b); err != nil {
+			return fmt.Errorf("delete %s: %w", collection, err)
+		}
+		deleted[collection] += int64(len(b.Deletes))
+	}
+	return nil
+}
+
+// Keys of a subject's states, by the kind of partition that has them: those of
+// profiles and identifiers, and those of installs.
+func (s *Subject) Keys() (act, in []string) {
+	for _, p := range s.Profiles() {
+		act = append(act, engage.ProfileKey(s.Workspace, p))
+	}
+	for _, id := range s.Identifiers {
+		act = append(act, engage.IdentifierKey(s.Workspace, id))
+		if p := engage.PersonID(s.Workspace, id); !slices.Contains(s.Profiles(), p) {
+			act = append(act, engage.ProfileKey(s.Workspace, p))
+		}
+	}
+	for _, id := range s.Installs {
+		in = append(in, engage.InstallKey(s.Workspace, id))
+	}
+	slices.SortFunc(act, strings.Compare)
+	return slices.Compact(act), in
+}

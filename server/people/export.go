@@ -1,0 +1,191 @@
+package people
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/store"
+)
+
+// exportedFix is a position of a track, for people to read.
+type exportedFix struct {
+	At        time.Time `json:"at"`
+	Lat       float64   `json:"lat"`
+	Lng       float64   `json:"lng"`
+	AccuracyM float64   `json:"accuracy_m,omitempty"`
+}
+
+type exportedTrack struct {
+	Install string        `json:"install"`
+	Hour    time.Time     `json:"hour"`
+	Fixes   []exportedFix `json:"fixes"`
+}
+
+// Export writes everything that is kept of a person as one JSON object, in portions:
+// a long history takes little memory. Push tokens and credentials are withheld, since
+// they are keys to a phone and tell nothing of the person. An error in the middle
+// leaves the object unfinished, so that nobody takes it for whole.
+func (s *Service) Export(ctx context.Context, sub *Subject, w io.Writer) error {
+	x := exporter{w: bufio.NewWriterSize(w, 64<<10)}
+	x.open(map[string]any{"workspace": sub.Workspace, "exported_at": s.o.Clock.Now(), "profile": sub.Profile, "merged_profiles": sub.Absorbed})
+	x.begin("persons")
+	for _, p := range sub.Profiles() {
+		x.one(ctx, s.o.States, "state_act", store.Key{Workspace: sub.Workspace, ID: "p:" + p})
+	}
+	x.begin("installs")
+	for _, id := range sub.Installs {
+		x.one(ctx, s.o.States, "state_in", store.Key{Workspace: sub.Workspace, ID: "i:" + id})
+	}
+	for _, c := range []struct {
+		name       string
+		of         store.Store
+		collection string
+		q          func(profile string) store.Query
+		show       func(store.Doc) (any, error)
+	}{
+		{"timeline", s.o.States, "timeline", func(p string) store.Query { return store.Query{IDPrefix: "p:" + p + "/"} }, nil},
+		{"visits", s.o.States, "visits", func(p string) store.Query { return store.Query{Filter: equals("profile", p)} }, nil},
+		{"tracks", s.o.States, "tracks", func(p string) store.Query { return store.Query{Filter: equals("profile", p)} }, showTrack},
+		{"decisions", s.o.States, "decisions", func(p string) store.Query { return store.Query{Filter: equals("profile", p)} }, nil},
+		{"inbox", s.o.Hot, "inbox", func(p string) store.Query { return store.Query{IDPrefix: p + "/"} }, nil},
+		{"accesses", s.o.Hot, "accesses", func(p string) store.Query { return store.Query{IDPrefix: p + "/"} }, nil},
+	} {
+		x.begin(c.name)
+		for _, p := range sub.Profiles() {
+			q := c.q(p)
+			q.Workspace = sub.Workspace
+			x.all(ctx, c.of, c.collection, q, c.show)
+		}
+	}
+	return x.close()
+}
+
+func showTrack(d store.Doc) (any, error) {
+	var c engage.TrackChunk
+	if err := json.Unmarshal(d.Body, &c); err != nil {
+		return nil, err
+	}
+	out := exportedTrack{Install: c.Install, Hour: c.Hour, Fixes: []exportedFix{}}
+	for _, f := range c.Track.Fixes() {
+		out.Fixes = append(out.Fixes, exportedFix{At: f.At, Lat: f.Pos.Lat, Lng: f.Pos.Lng, AccuracyM: f.AccuracyM})
+	}
+	return out, nil
+}
+
+// exporter writes {"head":…,"name":[…],"name":[…]}; its first error stands.
+type exporter struct {
+	w     *bufio.Writer
+	err   error
+	inner bool // an array is open
+	some  bool // with something in it
+}
+
+func (x *exporter) text(s string) {
+	if x.err == nil {
+		_, x.err = x.w.WriteString(s)
+	}
+}
+
+func (x *exporter) open(head map[string]any) {
+	b, err := json.Marshal(head)
+	if err != nil {
+		x.err = err
+		return
+	}
+	x.text(string(b[:len(b)-1])) // the rest follows
+}
+
+func (x *exporter) begin(name string) {
+	if x.inner {
+		x.text("\n]")
+	}
+	x.inner, x.some = true, false
+	x.text(",\n\"" + name + "\":[")
+}
+
+func (x *exporter) close() error {
+	x.text("\n]}\n")
+	if x.err == nil {
+		x.err = x.w.Flush()
+	}
+	return x.err
+}
+
+func (x *exporter) item(v any) {
+	if x.err != nil {
+		return
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		x.err = err
+		return
+	}
+	if x.some {
+		x.text(",")
+	}
+	x.some = true
+	x.text("\n")
+	x.text(string(b))
+}
+
+func (x *exporter) doc(d store.Doc, show func(store.Doc) (any, error)) error {
+	var v any
+	var err error
+	if show != nil {
+		v, err = show(d)
+	} else if err = json.Unmarshal(d.Body, &v); err == nil {
+		withhold(v)
+	}
+	if err != nil {
+		return fmt.Errorf("export %s: %w", d.ID, err)
+	}
+	x.item(v)
+	return x.err
+}
+
+func (x *exporter) one(ctx context.Context, of store.Store, collection string, key store.Key) {
+	if x.err != nil {
+		return
+	}
+	d, err := of.Get(ctx, collection, key)
+	if errors.Is(err, store.ErrNotFound) {
+		return
+	}
+	if err == nil {
+		err = x.doc(d, nil)
+	}
+	x.err = err
+}
+
+func (x *exporter) all(ctx context.Context, of store.Store, collection string, q store.Query, show func(store.Doc) (any, error)) {
+	if x.err != nil {
+		return
+	}
+	if err := of.Iterate(ctx, collection, q, func(d store.Doc) error { return x.doc(d, show) }); err != nil {
+		x.err = err
+	}
+}
+
+// withhold replaces push tokens, wherever they stand.
+func withhold(v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		for name, inner := range v {
+			if text, is := inner.(string); is && name == "token" && text != "" {
+				v[name] = "withheld"
+				continue
+			}
+			withhold(inner)
+		}
+	case []any:
+		for _, inner := range v {
+			withhold(inner)
+		}
+	}
+}
