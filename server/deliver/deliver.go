@@ -37,6 +37,24 @@
 // under way its delivery stays in its lane; the lane is read on from where it was read
 // last. An attempt is made from a copy of the record that is at most 100 ms old.
 //
+// # What a push costs
+//
+// `footfall-lab bench push --pushes 15000` on a virtual machine of 2 cores which other
+// machines share (the same build varies by a half from run to run: compare within a line),
+// pushes/s and user and system time per push, beside a bare HTTP/2 loop:
+//
+//	             deliver            bare               ratio   wanted
+//	APNs   0 ms  8,700/s  140 us    17,100/s   57 us   0.51    0.85
+//	APNs  50 ms  7,600/s  161 us    15,900/s   66 us   0.48    0.85
+//	FCM    0 ms  5,600/s  170 us    11,300/s   58 us   0.50    0.7
+//	FCM   50 ms  4,400/s  174 us     5,700/s   77 us   0.76    0.7
+//
+// Before the journal, the codec and the senders' own encoding APNs at 0 ms had a ratio of
+// 0.32. Of the CPU at APNs and 0 ms SQLite has 46 % (19 % the one put of each record with
+// its two indexes, 11 % transactions, which are small, 10 % reading the lane, the rest
+// starting and checkpoints), checking in store that bodies are JSON 6 %, the codec 8 %,
+// the sender 20 % (HTTP/2 9 %, payload and headers 7 %), garbage collection 5 %.
+//
 // # What survives a crash
 //
 // An attempt is recorded before it is made, in the record or in the journal, so one that is found without an
