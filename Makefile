@@ -76,8 +76,9 @@ smoke: build ## the demo for 30 s, audited
 
 # Everything happens in databases of its own there, which are dropped afterwards.
 # The address may hold a password: it stays in the environment.
-test-mongo: mongo-uri build ## on the MongoDB of FOOTFALL_TEST_MONGODB_URI: the store's suite, a replay, the demo for 30 s
+test-mongo: mongo-uri build ## on the MongoDB of FOOTFALL_TEST_MONGODB_URI: the store's suite, the ledger's, a replay, the demo for 30 s
 	go test -race -count 1 -timeout $(strip $(TIMEOUT)) ./server/store/...
+	go test -race -count 1 -timeout $(strip $(TIMEOUT)) -run 'MongoDB' ./server/app
 	go test -race -count 1 -timeout $(strip $(TIMEOUT)) -run 'OnEveryLogAndStore|OnMongoDB' ./server/cmd/footfall-lab
 	FOOTFALL_STORE_MONGODB_URI="$$FOOTFALL_TEST_MONGODB_URI" timeout 180 bin/footfall-lab demo --duration 30s --json --port 0
 
