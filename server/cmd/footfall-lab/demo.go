@@ -58,7 +58,8 @@ func (c *cli) demo() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "demo", Short: "Run the server with a synthetic town", Args: noArgs,
 		Long: `Run the real server in this process, with its embedded log and store, simulated
-FCM, APNs and weather, and a synthetic town whose people carry phones that speak
+FCM, APNs and weather, a receiver of webhooks that verifies their signatures, and a
+synthetic town whose people carry phones that speak
 the real protocol. Places, apps and two campaigns are created through the HTTP
 API: "rainy-day" (an umbrella offer for people who like fashion, in or within
 300 m of a shop, 10 % held out) and "welcome-back". A day of their caps lasts two
@@ -309,6 +310,9 @@ func (d *demo) setUp(ctx context.Context) (prefix string, keys map[sdkpb.Platfor
 		return "", nil, nil, err
 	}
 	if err := d.api.campaigns(ctx, shortDay); err != nil {
+		return "", nil, nil, err
+	}
+	if err := d.api.webhook(ctx, d.world.receiver); err != nil {
 		return "", nil, nil, err
 	}
 	_, port, err := net.SplitHostPort(strings.TrimPrefix(d.url, "http://"))
@@ -565,6 +569,9 @@ func (d *demo) audit(ctx context.Context, prefix string) (*report, error) {
 		return nil, fmt.Errorf("read timelines: %w", err)
 	}
 	if r.Audit.Quarantined, err = d.api.quarantined(ctx); err != nil {
+		return nil, err
+	}
+	if r.Webhooks, err = d.hearOut(ctx, openFor); err != nil {
 		return nil, err
 	}
 	r.tally(e.Decisions)

@@ -231,6 +231,7 @@ func environ(c *config.Config) []string {
 		{"WEATHER_CONTACT", c.Weather.Contact},
 		{"WEATHER_BASE_URL", c.Weather.BaseURL},
 		{"PROVIDERS_FCM_ENDPOINT", c.Providers.FCM.Endpoint},
+		{"WEBHOOKS_ALLOW_NETWORKS", c.Webhooks.AllowNetworks},
 		{"PROVIDERS_APNS_PRODUCTION_URL", c.Providers.APNs.ProductionURL},
 		{"PROVIDERS_APNS_SANDBOX_URL", c.Providers.APNs.SandboxURL},
 		{"PROVIDERS_APNS_ROOT_CA_FILE", c.Providers.APNs.RootCAFile},

@@ -20,6 +20,7 @@ type report struct {
 	Decisions    decisions  `json:"decisions"`
 	Deliveries   deliveries `json:"deliveries"`
 	Receipts     receipts   `json:"receipts"`
+	Webhooks     heard      `json:"webhooks"` // what the retailer's own system was told
 	Lost         int        `json:"lost"`
 	Duplicates   int        `json:"duplicates"`
 	Resent       int        `json:"resent"`
@@ -174,6 +175,8 @@ func (r *report) writeText(w io.Writer) error {
 	fmt.Fprintf(&b, "deliveries  %d by FCM, %d by APNs, %d in-app, %d from the inbox\n",
 		r.Deliveries.FCM, r.Deliveries.APNs, r.Deliveries.InApp, r.Deliveries.Inbox)
 	fmt.Fprintf(&b, "receipts    %d delivered, %d displayed, %d opened\n", r.Receipts.Delivered, r.Receipts.Displayed, r.Receipts.Opened)
+	fmt.Fprintf(&b, "webhooks    %d events in %d signed calls, %d again, %d calls refused, %d events wait\n",
+		r.Webhooks.Events, r.Webhooks.Calls, r.Webhooks.Repeats, r.Webhooks.Refused, r.Webhooks.Waiting)
 	fmt.Fprintf(&b, "latency     push %.1f ms, in-app %.1f ms (median; p99 %.1f and %.1f)\n",
 		r.LatencyMS.Push.P50, r.LatencyMS.InApp.P50, r.LatencyMS.Push.P99, r.LatencyMS.InApp.P99)
 	fmt.Fprintf(&b, "audit       %d lost, %d shown twice, %d sent again by a provider's count\n", r.Lost, r.Duplicates, r.Resent)

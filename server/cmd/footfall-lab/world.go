@@ -23,13 +23,15 @@ const (
 	modelInterval = 5 * time.Second
 )
 
-// world is everything outside the server and the town: both push providers and
-// the weather.
+// world is everything outside the server and the town: both push providers, the
+// weather, and the retailer's own system, which webhooks call.
 type world struct {
 	fcm     *fcmsim.Server
 	apns    *apnssim.Server
 	weather *weathersim.Server
-	caFile  string // of apns, for the server's configuration
+	// receiver is of webhooks.
+	receiver *receiver
+	caFile   string // of apns, for the server's configuration
 	// ordinary is the kind of the push tokens that have no peculiarity.
 	ordinary string
 
@@ -80,6 +82,9 @@ func newWorld(dir string, seed uint64, around geo.Point, slow time.Duration) (_ 
 		return nil, fmt.Errorf("start the weather simulator: %w", err)
 	}
 	w.weather.Set(mild(sky, time.Now()))
+	if w.receiver, err = newReceiver(); err != nil {
+		return nil, err
+	}
 	return w, nil
 }
 
@@ -126,6 +131,7 @@ func untilRain(sky weathersim.Sky, start time.Time) time.Duration {
 // configure points a server at the simulators.
 func (w *world) configure(c *config.Config) {
 	c.Weather = config.Weather{Provider: config.MetNorway, Contact: "demo@footfall.example", BaseURL: w.weather.URL()}
+	c.Webhooks.AllowNetworks = "127.0.0.1"
 	c.Providers.FCM.Endpoint = w.fcm.URL()
 	c.Providers.APNs = config.APNs{ProductionURL: w.apns.URL(), SandboxURL: w.apns.URL(), RootCAFile: w.caFile}
 }
@@ -188,6 +194,9 @@ func (w *world) close() error {
 	}
 	if w.weather != nil {
 		errs = append(errs, w.weather.Close())
+	}
+	if w.receiver != nil {
+		errs = append(errs, w.receiver.close())
 	}
 	close(w.queue) // the simulators, who write to it, have ended
 	<-w.done
