@@ -24,7 +24,7 @@ func droppedCollection() store.Collection {
 // openCollect makes the tracking API.
 func (a *App) openCollect() (err error) {
 	if a.collect, err = collect.New(collect.Options{
-		Catalog: writeKeys{a.catalog}, Log: touchLog{a.router}, List: dropped{a.states},
+		Catalog: writeKeys{a.catalog}, Log: touchLog{a.router}, List: dropped{a.states, a.catalog},
 		Clock: a.o.Clock, Logger: a.log, Registerer: a.registry,
 	}); err != nil {
 		return fmt.Errorf("tracking API: %w", err)
@@ -92,7 +92,10 @@ func (s *shared) landed(err error) {
 }
 
 // dropped is the list of what was dropped.
-type dropped struct{ states store.Store }
+type dropped struct {
+	states  store.Store
+	catalog *catalog.Catalog
+}
 
 // Put implements collect.List.
 func (d dropped) Put(ctx context.Context, drops []engage.Dropped, keep time.Duration) error {
@@ -108,25 +111,34 @@ func (d dropped) Put(ctx context.Context, drops []engage.Dropped, keep time.Dura
 	return d.states.Apply(ctx, b)
 }
 
-// Trim implements collect.List. A steady stream of drops is trimmed in portions, so that
-// it holds nobody else from writing for long.
-func (d dropped) Trim(ctx context.Context, workspace string, newest int) error {
+// Trim implements collect.List. What is too much goes in portions, so that it holds
+// nobody else from writing for long.
+func (d dropped) Trim(ctx context.Context, newest int) error {
+	for workspace := range d.catalog.Now().Workspaces {
+		if err := d.trim(ctx, workspace, newest); err != nil {
+			return fmt.Errorf("workspace %s: %w", workspace, err)
+		}
+	}
+	return nil
+}
+
+func (d dropped) trim(ctx context.Context, workspace string, newest int) error {
 	const portion = 500
 	n, err := d.states.Count(ctx, "dropped", store.Query{Workspace: workspace})
 	if err != nil {
-		return fmt.Errorf("count what was dropped: %w", err)
+		return err
 	}
 	for over := int(n) - newest; over > 0; over -= portion {
 		page, err := d.states.Find(ctx, "dropped", store.Query{Workspace: workspace, Sort: "at_us", Limit: min(over, portion)})
 		if err != nil {
-			return fmt.Errorf("read what was dropped: %w", err)
+			return err
 		}
 		var b store.Batch
 		for _, doc := range page.Docs {
 			b.Deletes = append(b.Deletes, store.Delete{Collection: "dropped", Key: doc.Key})
 		}
 		if err := d.states.Apply(ctx, b); err != nil {
-			return fmt.Errorf("trim what was dropped: %w", err)
+			return err
 		}
 	}
 	return nil

@@ -54,7 +54,7 @@ func (a *App) openEdges(ctx context.Context, places *configs[*situate.Config]) e
 	if a.handler, err = api.New(api.Options{
 		Catalog: adopted{a.catalog, a}, Sealer: a.sealer, Compile: decide.Compile,
 		People: r, Privacy: privacy{a}, Uploads: a.uploads, Decisions: r, Positions: r, Nearby: a.nearby, Operations: r, Webhooks: hooks{a}, Push: pushes{a}, Images: images, Hosting: a.hosting(), Watching: a.watching, Weather: a.weather.Status,
-		SDK: a.gateway.Routes(), Collect: a.collect.Handler(), Dropped: dropped{a.states}, Metrics: promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}),
+		SDK: a.gateway.Routes(), Collect: a.collect.Handler(), Dropped: dropped{a.states, a.catalog}, Metrics: promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}),
 		Ready: a.ready, Clock: a.o.Clock, Logger: a.log, Version: a.o.Version,
 		PlainImages: a.plainImages,
 	}); err != nil {

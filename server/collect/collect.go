@@ -44,8 +44,8 @@ type Log interface {
 type List interface {
 	// Put adds to the list, each for as long as given.
 	Put(ctx context.Context, drops []engage.Dropped, keep time.Duration) error
-	// Trim removes the oldest of a workspace beyond the newest so many.
-	Trim(ctx context.Context, workspace string, newest int) error
+	// Trim removes, of every workspace, the oldest beyond the newest so many.
+	Trim(ctx context.Context, newest int) error
 }
 
 // Limits of the tracking API. Zero means the default.

@@ -475,7 +475,24 @@ func TestTheListOutlivesATroubledStore(t *testing.T) {
 	for _, x := range d {
 		ids = append(ids, x.Message)
 	}
-	if !slices.Equal(ids, []string{"m0", "m1", "m2", "m3"}) || s.w.keep != collect.DroppedFor || s.w.trims[0] != "shop 20" {
-		t.Errorf("listed %q for %s, trimmed %q", ids, s.w.keep, s.w.trims)
+	if !slices.Equal(ids, []string{"m0", "m1", "m2", "m3"}) || s.w.keep != collect.DroppedFor || s.w.trims[0] != 20 {
+		t.Errorf("listed %q for %s, trimmed %v", ids, s.w.keep, s.w.trims)
+	}
+}
+
+// Others write to the list too: it is held to its length also when nothing comes here.
+func TestTheListIsTrimmedEveryMinute(t *testing.T) {
+	s := newSite(t)
+	for want := range 3 {
+		eventually(t, func() bool {
+			s.clock.Advance(time.Minute) // it may not wait for the clock yet
+			s.w.mu.Lock()
+			defer s.w.mu.Unlock()
+			return len(s.w.trims) > want
+		})
+	}
+	s.stop()
+	if s.w.trims[0] != 10_000 {
+		t.Errorf("trimmed to %v", s.w.trims)
 	}
 }

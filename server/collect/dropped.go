@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -24,7 +23,8 @@ type listing struct {
 
 	mu      sync.Mutex
 	waiting []engage.Dropped
-	written map[string]int // by workspace, since it was trimmed
+
+	written int // of run alone: lines since the list was trimmed
 }
 
 const (
@@ -36,10 +36,13 @@ const (
 	writeWithin = 10 * time.Second
 	// retryAfter is when a write that failed is tried again.
 	retryAfter = time.Second
+	// trimEvery is when the list is held to its length at the latest: others than we write
+	// to it.
+	trimEvery = time.Minute
 )
 
 func newListing(o *Options, m *metrics) *listing {
-	return &listing{o: o, metrics: m, wake: make(chan struct{}, 1), written: map[string]int{}}
+	return &listing{o: o, metrics: m, wake: make(chan struct{}, 1)}
 }
 
 // add puts drops of a key's request on the list. What no room is left for is counted.
@@ -98,9 +101,14 @@ func droppedID(at time.Time) string {
 
 // run writes until ctx ends, then what waits.
 func (l *listing) run(ctx context.Context) error {
+	trim, stopTrim := l.o.Clock.At(l.o.Clock.Now().Add(trimEvery))
+	defer func() { stopTrim() }()
 	for {
 		select {
 		case <-l.wake:
+		case <-trim:
+			l.trim(ctx)
+			trim, stopTrim = l.o.Clock.At(l.o.Clock.Now().Add(trimEvery))
 		case <-ctx.Done():
 			bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeWithin)
 			defer cancel()
@@ -120,7 +128,9 @@ func (l *listing) run(ctx context.Context) error {
 			stop()
 			continue
 		}
-		l.trim(ctx)
+		if l.written >= max(l.o.Limits.MaxDropped/10, 1) {
+			l.trim(ctx)
+		}
 	}
 }
 
@@ -158,29 +168,15 @@ func (l *listing) write(ctx context.Context) (more bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.waiting = slices.Delete(l.waiting, 0, n)
-	for _, d := range portion {
-		l.written[d.Workspace]++
-	}
+	l.written += n
 	return true
 }
 
-// trim holds each workspace's list to its length, when a tenth of that has come.
+// trim holds the list to its length.
 func (l *listing) trim(ctx context.Context) {
-	l.mu.Lock()
-	written := maps.Clone(l.written)
-	l.mu.Unlock()
-	for workspace, n := range written {
-		if n < max(l.o.Limits.MaxDropped/10, 1) {
-			continue
-		}
-		if err := l.o.List.Trim(ctx, workspace, l.o.Limits.MaxDropped); err != nil {
-			if ctx.Err() == nil {
-				l.o.Logger.Warn("list of what was dropped is not trimmed", slog.String("workspace", workspace), slog.Any("error", err))
-			}
-			continue
-		}
-		l.mu.Lock()
-		l.written[workspace] -= n
-		l.mu.Unlock()
+	if err := l.o.List.Trim(ctx, l.o.Limits.MaxDropped); err == nil {
+		l.written = 0
+	} else if ctx.Err() == nil {
+		l.o.Logger.Warn("list of what was dropped is not trimmed", slog.Any("error", err))
 	}
 }

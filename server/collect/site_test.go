@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -46,7 +45,7 @@ type world struct {
 	hold    bool     // answers wait
 	drops   []engage.Dropped
 	down    error // of the list
-	trims   []string
+	trims   []int
 	keep    time.Duration
 }
 
@@ -90,10 +89,10 @@ func (w *world) Put(_ context.Context, drops []engage.Dropped, keep time.Duratio
 	return nil
 }
 
-func (w *world) Trim(_ context.Context, workspace string, newest int) error {
+func (w *world) Trim(_ context.Context, newest int) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.trims = append(w.trims, fmt.Sprint(workspace, " ", newest))
+	w.trims = append(w.trims, newest)
 	return nil
 }
 
