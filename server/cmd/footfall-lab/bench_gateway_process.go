@@ -459,10 +459,17 @@ func benchBareServer() *cobra.Command {
 	return cmd
 }
 
+// loadMemory is what the load may take before it collects its garbage in a run.
+const loadMemory = 2 << 30
+
 // benchLoad is the hidden command that is the load.
 func benchLoad() *cobra.Command {
 	cmd := &cobra.Command{Use: "gateway-load", Short: "The phones of bench gateway", Args: noArgs, Hidden: true}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		// A collection of the generator's garbage takes the processors from the server,
+		// idle ones too, for tenths of a second: it is done between the runs.
+		debug.SetGCPercent(-1)
+		debug.SetMemoryLimit(loadMemory)
 		ctx := cmd.Context()
 		var load *gatewaybench.Load
 		defer func() {
@@ -486,8 +493,10 @@ func benchLoad() *cobra.Command {
 				load.Keep(o.Phones)
 				return struct{}{}, nil
 			case o.Do == loadTelemetry:
+				runtime.GC()
 				return load.Telemetry(ctx, o.Rate, o.For)
 			case o.Do == loadSaturate:
+				runtime.GC()
 				return load.Saturate(ctx, o.For)
 			}
 			return nil, fmt.Errorf("%q is not known", o.Do)
