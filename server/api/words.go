@@ -506,12 +506,33 @@ func timelineWords(e *engage.TimelineEntry, placeName func(string) string) strin
 		return "The app named a user without proof"
 	case engage.KindTraits:
 		return "Attributes were set"
+	case engage.KindTouch:
+		var t engage.Touch
+		if json.Unmarshal(e.Data, &t) == nil {
+			return touchWords(&t)
+		}
+	case engage.KindAbsorb:
+		return "It turned out that another profile is the same person"
+	case engage.KindMergeNo:
+		return "Another profile was said to be the same person, and is not: they are two"
 	case engage.KindBound:
 		return "An identifier was bound to the person"
 	case engage.KindBindRefused:
 		return "An identifier belongs to another person, so it was not bound"
 	}
 	return ""
+}
+
+// touchWords says what a touchpoint other than an app told.
+func touchWords(t *engage.Touch) string {
+	switch {
+	case t.Order != nil:
+		return fmt.Sprintf("Order %s: %s", t.Order.ID, t.Order.Status)
+	case t.Event != nil && t.Event.Name != "":
+		return fmt.Sprintf("%s: %q", t.From.Kind, t.Event.Name)
+	default:
+		return t.From.Kind + ": what is known of the person changed"
+	}
 }
 
 func answersWords(yes string, yeses []string, no string, noes []string) string {

@@ -213,6 +213,8 @@ func (a *App) openPartitions(ctx context.Context, places *configs[*situate.Confi
 		}
 		if kind == "in" {
 			o.Observe = a.nearby.observe
+		} else {
+			o.Observe = a.router.moves.observe
 		}
 		return partition.Open(ctx, o)
 	}

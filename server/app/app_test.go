@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"encoding/json"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -179,9 +180,9 @@ func TestUnknownWeatherIsAReason(t *testing.T) {
 	s.want(ada, "rainy-day", engage.Suppressed, engage.ReasonWeatherUnknown)
 }
 
-// An identifier belongs to the profile that proved it first; another profile that
-// proves it too is refused until merges are built, and an unproven one is nothing.
-func TestIdentifiersBindOnce(t *testing.T) {
+// Who proves an identifier is the person that it names, on each of their phones; an
+// unproven one is nothing.
+func TestWhoProvesAnIdentifierIsThatPerson(t *testing.T) {
 	s := newStory(t)
 	ada := s.phone("ada", "android", nil).agree().background()
 	ada.identify("ada").post()
@@ -201,12 +202,35 @@ func TestIdentifiersBindOnce(t *testing.T) {
 		s.must("GET", "/api/v1/people/"+id, nil, &p)
 		return p
 	}
-	if p := person("user_id:ada"); p.ID != ada.profile {
-		t.Errorf("user_id:ada is %s, want %s", p.ID, ada.profile)
+	id := engage.PersonID("default", "user_id:ada")
+	for _, name := range []string{"user_id:ada", ada.profile, tablet.profile, "install:" + ada.install, "install:" + tablet.install} {
+		if p := person(name); p.ID != id {
+			t.Errorf("%s is %s, want %s", name, p.ID, id)
+		}
 	}
-	var timeline json.RawMessage
-	s.must("GET", "/api/v1/people/"+tablet.profile+"/timeline", nil, &timeline)
-	if !strings.Contains(string(timeline), "merge_unsupported") {
-		t.Errorf("the tablet's timeline does not say why: %s", timeline)
+	if p := person(eve.profile); p.ID != eve.profile {
+		t.Errorf("Eve is %s", p.ID)
+	}
+	kinds, next := []string{}, ""
+	for n := 0; n == 0 || next != ""; n++ {
+		var page struct {
+			Items []struct{ Kind string }
+			Next  string
+		}
+		s.must("GET", "/api/v1/people/"+tablet.profile+"/timeline?limit=2&cursor="+url.QueryEscape(next), nil, &page)
+		for _, x := range page.Items {
+			kinds = append(kinds, x.Kind)
+		}
+		if next = page.Next; n > 100 {
+			t.Fatal("the timeline has no end")
+		}
+	}
+	if n := strings.Count(strings.Join(kinds, " "), "absorb"); n != 2 || strings.Count(strings.Join(kinds, " "), "consent") < 2 {
+		t.Errorf("the timeline of all that she was: %v", kinds)
+	}
+	var all struct{ Items []struct{ ID string } }
+	s.must("GET", "/api/v1/people", nil, &all)
+	if len(all.Items) != 2 {
+		t.Errorf("%d persons: %v", len(all.Items), all.Items)
 	}
 }

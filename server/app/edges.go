@@ -28,7 +28,7 @@ func (a *App) openEdges(ctx context.Context, places *configs[*situate.Config]) e
 	}
 	if a.deliver, err = deliver.New(deliver.Options{
 		Ledger: ledger{a.hot}, Sessions: a.gateway.Sessions(), Senders: a.senders,
-		Outcomes: outcomes{a.router}, Permits: permits{a.states}, Owners: a.gateway, Clock: a.o.Clock, Logger: a.log, Metrics: a.registry,
+		Outcomes: outcomes{a.router}, Permits: permits{a.states}, Owners: owners{a}, Clock: a.o.Clock, Logger: a.log, Metrics: a.registry,
 		MaxInFlight: a.o.Config.Push.MaxInFlight, Limits: pushLimits(&a.o.Config.Push), Budgets: budgets{a.hot},
 	}); err != nil {
 		return fmt.Errorf("deliver: %w", err)
@@ -98,17 +98,17 @@ func (p *phones) Claim(ctx context.Context, workspace, install, delivery string)
 
 // InboxSince implements ingest.Deliveries.
 func (p *phones) InboxSince(ctx context.Context, workspace, install, cursor string, limit int) (*sdkpb.Inbox, error) {
-	profile, err := p.a.gateway.Owner(ctx, workspace, install)
+	profile, err := p.a.personOf(ctx, workspace, install)
 	if err != nil {
 		return nil, err
 	}
 	return p.a.deliver.InboxSince(ctx, workspace, profile, cursor, limit)
 }
 
-// Inbox implements ingest.Deliveries. Until identity merges are built, an
-// install's inbox is that of the profile that it, or its last logout, minted.
+// Inbox implements ingest.Deliveries. An install's inbox is that of the person whose
+// it is.
 func (p *phones) Inbox(ctx context.Context, workspace, install string) ([]*sdkpb.Message, error) {
-	profile, err := p.a.gateway.Owner(ctx, workspace, install)
+	profile, err := p.a.personOf(ctx, workspace, install)
 	if err != nil {
 		return nil, err
 	}

@@ -163,7 +163,7 @@ func TestAPhoneOnAFlakyNetworkLosesNothingAndDoublesNothing(t *testing.T) {
 			Properties struct{ N int }
 		}
 		switch e.Kind {
-		case engage.KindBound:
+		case engage.KindAbsorb:
 			bound++
 		case engage.KindTrigger:
 			if err := json.Unmarshal(e.Data, &said); err != nil {

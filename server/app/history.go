@@ -20,6 +20,14 @@ func equals(path, value string) store.Filter {
 	return store.Filter{Path: path, Op: store.Eq, Value: value}
 }
 
+// oneOf asks for any of some values.
+func oneOf(path string, values []string) store.Filter {
+	if len(values) == 1 {
+		return equals(path, values[0])
+	}
+	return store.Filter{Path: path, Op: store.In, Value: values}
+}
+
 // Visits implements api.History.
 func (r reads) Visits(ctx context.Context, workspace string, f api.VisitFilter, cursor string, limit int) (api.Page[engage.Visit], error) {
 	var all []store.Filter
@@ -27,7 +35,11 @@ func (r reads) Visits(ctx context.Context, workspace string, f api.VisitFilter, 
 		all = append(all, equals("place", f.Place))
 	}
 	if f.Profile != "" {
-		all = append(all, equals("profile", f.Profile))
+		ids, err := r.everyID(ctx, workspace, f.Profile)
+		if err != nil {
+			return api.Page[engage.Visit]{}, err
+		}
+		all = append(all, oneOf("profile", ids))
 	}
 	if !f.From.IsZero() {
 		all = append(all, store.Filter{Path: "since_us", Op: store.Ge, Value: f.From.UnixMicro()})
@@ -144,7 +156,11 @@ func (r reads) Track(ctx context.Context, workspace string, f api.TrackFilter, c
 			return api.Page[api.TrackFix]{}, err
 		}
 	}
-	all := []store.Filter{equals("profile", f.Profile)}
+	ids, err := r.everyID(ctx, workspace, f.Profile)
+	if err != nil {
+		return api.Page[api.TrackFix]{}, err
+	}
+	all := []store.Filter{oneOf("profile", ids)}
 	if !f.From.IsZero() {
 		all = append(all, store.Filter{Path: "hour_us", Op: store.Ge, Value: geo.HourOf(f.From).UnixMicro()})
 	}

@@ -216,7 +216,7 @@ func TestAnImportedTokenIsItsUsersUntilTheAppSpeaks(t *testing.T) {
 	ada.identify("ada").post()
 	s.eventually("the app's word of its user counts", func() bool {
 		p := who("user_id:ada")
-		return p.ID == ada.profile && len(p.Devices) == 1 && p.Devices[0].Install == ada.install
+		return p.ID == engage.PersonID("default", "user_id:ada") && len(p.Devices) == 1 && p.Devices[0].Install == ada.install
 	})
 	if r := importing(); r.Taken != 1 { // the file comes once more, after the app
 		t.Fatalf("report %+v", r)

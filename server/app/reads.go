@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,11 +60,11 @@ func fromJSON[T any](d store.Doc) (v T, err error) {
 
 // Profile implements api.People.
 func (r reads) Profile(ctx context.Context, workspace, id string) (json.RawMessage, error) {
-	doc, err := r.a.states.Get(ctx, "state_act", store.Key{Workspace: workspace, ID: "p:" + id})
-	if err != nil {
-		return nil, notFound(err, "id", "such person")
+	_, body, err := r.a.now(ctx, workspace, id)
+	if err == nil && body == nil {
+		err = notFound(store.ErrNotFound, "id", "such person")
 	}
-	return doc.Body, nil
+	return body, err
 }
 
 // ProfileOf implements api.People.
@@ -75,31 +76,101 @@ func (r reads) ProfileOf(ctx context.Context, workspace, identifier string) (str
 		}
 		return in.Profile, nil
 	}
+	profile, body, err := r.a.now(ctx, workspace, engage.PersonID(workspace, identifier))
+	if err != nil || body != nil {
+		return profile, err
+	}
+	// An earlier build's binding, which nobody has proven since.
 	doc, err := r.a.states.Get(ctx, "state_act", store.Key{Workspace: workspace, ID: "d:" + identifier})
 	if err != nil {
 		return "", notFound(err, "identifier", "person with this identifier")
 	}
 	b, err := fromJSON[decide.Binding](doc)
-	return b.Profile, err
+	if err != nil {
+		return "", err
+	}
+	profile, _, err = r.a.now(ctx, workspace, b.Profile)
+	return profile, err
 }
 
 // Profiles implements api.People.
 func (r reads) Profiles(ctx context.Context, workspace, cursor string, limit int) (api.Page[json.RawMessage], error) {
-	q := store.Query{Workspace: workspace, IDPrefix: "p:", Cursor: cursor, Limit: limit}
+	q := store.Query{
+		Workspace: workspace, IDPrefix: "p:", Cursor: cursor, Limit: limit,
+		Filter: store.Filter{Path: "redirect", Op: store.Absent}, // who has moved is shown as who they are
+	}
 	return page(ctx, r.a.states, "state_act", q, func(d store.Doc) (json.RawMessage, error) { return d.Body, nil })
 }
 
 // Timeline implements api.People.
 func (r reads) Timeline(ctx context.Context, workspace, profile, cursor string, limit int) (api.Page[engage.TimelineEntry], error) {
-	q := store.Query{Workspace: workspace, IDPrefix: "p:" + profile + "/", Sort: "-_id", Cursor: cursor, Limit: limit}
+	ids, err := r.everyID(ctx, workspace, profile)
+	if err != nil {
+		return api.Page[engage.TimelineEntry]{}, err
+	}
+	q := store.Query{Workspace: workspace, Sort: "-_id", Cursor: cursor, Limit: limit}
+	if len(ids) > 1 {
+		return r.timelineOf(ctx, ids, q)
+	}
+	q.IDPrefix = "p:" + ids[0] + "/"
 	return page(ctx, r.a.states, "timeline", q, fromJSON[engage.TimelineEntry])
+}
+
+// timelineOf is one page of several profiles' timelines together, the newest first. Its
+// cursor is what stands in an entry's id behind the profile: when and where it was
+// logged.
+func (r reads) timelineOf(ctx context.Context, ids []string, q store.Query) (api.Page[engage.TimelineEntry], error) {
+	type line struct {
+		at string
+		engage.TimelineEntry
+	}
+	after := q.Cursor
+	q.Cursor = ""
+	if after != "" && !strings.Contains(after, "/") {
+		return api.Page[engage.TimelineEntry]{}, badQuery(store.ErrBadQuery)
+	}
+	limit := q.Limit
+	q.Limit++ // one more, to see whether there are more
+	var all []line
+	for _, id := range ids {
+		q.IDPrefix = "p:" + id + "/"
+		if after != "" {
+			q.Filter = store.Filter{Path: "_id", Op: store.Lt, Value: q.IDPrefix + after}
+		}
+		p, err := page(ctx, r.a.states, "timeline", q, func(d store.Doc) (line, error) {
+			e, err := fromJSON[engage.TimelineEntry](d)
+			return line{strings.TrimPrefix(d.ID, q.IDPrefix), e}, err
+		})
+		if err != nil {
+			return api.Page[engage.TimelineEntry]{}, err
+		}
+		all = append(all, p.Items...)
+	}
+	// Of two profiles at once the id decides: none has two of the same place.
+	slices.SortStableFunc(all, func(a, b line) int { return strings.Compare(b.at, a.at) })
+	out := api.Page[engage.TimelineEntry]{Items: []engage.TimelineEntry{}}
+	for i := range all {
+		if len(out.Items) >= limit && all[i].at != all[i-1].at { // entries of one place stay together
+			out.Next = all[i-1].at
+			break
+		}
+		out.Items = append(out.Items, all[i].TimelineEntry)
+	}
+	return out, nil
 }
 
 // Decisions implements api.Decisions.
 func (r reads) Decisions(ctx context.Context, workspace string, f api.DecisionFilter, cursor string, limit int) (api.Page[engage.Decision], error) {
 	var all []store.Filter
+	if f.Profile != "" {
+		ids, err := r.everyID(ctx, workspace, f.Profile)
+		if err != nil {
+			return api.Page[engage.Decision]{}, err
+		}
+		all = append(all, oneOf("profile", ids))
+	}
 	for _, c := range []struct{ path, value string }{
-		{"profile", f.Profile}, {"campaign", f.Campaign}, {"state", string(f.State)}, {"reason", string(f.Reason)},
+		{"campaign", f.Campaign}, {"state", string(f.State)}, {"reason", string(f.Reason)},
 	} {
 		if c.value != "" {
 			all = append(all, store.Filter{Path: c.path, Op: store.Eq, Value: c.value})
@@ -212,11 +283,9 @@ func (p permits) Permit(ctx context.Context, s *engage.Send) (engage.Reason, err
 	if s.Class != engage.Marketing {
 		return "", nil
 	}
-	doc, err := p.states.Get(ctx, "state_act", store.Key{Workspace: s.Workspace, ID: "p:" + s.Profile})
-	if errors.Is(err, store.ErrNotFound) {
-		return "", nil
-	}
-	if err != nil {
+	var none moves // as the committed state has it
+	_, body, err := none.now(ctx, p.states, s.Workspace, s.Profile)
+	if err != nil || body == nil {
 		return "", err
 	}
 	var person struct {
@@ -225,7 +294,7 @@ func (p permits) Permit(ctx context.Context, s *engage.Send) (engage.Reason, err
 			At      time.Time `json:"at"`
 		} `json:"consents"`
 	}
-	if err := json.Unmarshal(doc.Body, &person); err != nil {
+	if err := json.Unmarshal(body, &person); err != nil {
 		return "", fmt.Errorf("decode consents: %w", err)
 	}
 	if c, ok := person.Consents[engage.ConsentMarketing]; ok && !c.Granted && c.At.After(s.DecidedAt) {

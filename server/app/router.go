@@ -22,6 +22,7 @@ type router struct {
 	receipt func(ctx context.Context, workspace, profile string, r engage.ReceiptItem) error
 	webhook func(ctx context.Context, entries []engage.Entry) error
 	weather *weatherFeed
+	moves   moves // who has become whom, as the act partitions see it
 }
 
 // Route implements partition.Router.

@@ -162,7 +162,7 @@ func (i installs) Install(ctx context.Context, workspace, install string) (inges
 		return ingest.Install{}, err
 	}
 	out := ingest.Install{
-		Profile: in.Profile, From: in.From,
+		Profile: in.Profile, From: in.From, User: in.Proved, UserTo: in.Last(),
 		Consents: map[engage.Purpose]bool{}, Answered: map[engage.Purpose]ingest.Answered{}, Background: in.Device.Lifecycle == "background", Platform: in.Device.Platform,
 		Location:  sdkpb.Permissions_Location(sdkpb.Permissions_Location_value["LOCATION_"+strings.ToUpper(in.Device.Location)]),
 		Precision: sdkpb.Permissions_Precision(sdkpb.Permissions_Precision_value["PRECISION_"+strings.ToUpper(in.Device.Precision)]),

@@ -439,7 +439,7 @@ func (s *story) decisions(p *phone, campaign string) []engage.Decision {
 	}
 	var out []engage.Decision
 	err := s.app.Decisions(s.t.Context(), "default", func(d engage.Decision) error {
-		if d.Profile == p.profile && d.Campaign == campaign {
+		if (d.Profile == p.profile || d.Trigger.Install == p.install) && d.Campaign == campaign {
 			out = append(out, d)
 		}
 		return nil

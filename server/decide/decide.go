@@ -41,6 +41,7 @@ import (
 	"time"
 
 	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/profile"
 )
 
 // weatherWait is how long a trigger waits for weather that is absent.
@@ -78,6 +79,9 @@ func (m Machine) Decode(key string, body []byte) (engage.State, error) {
 	switch {
 	case strings.HasPrefix(id, "p:"):
 		s = &Person{}
+		if RedirectOf(body) != "" {
+			s = &Moved{}
+		}
 	case strings.HasPrefix(id, "d:"):
 		s = &Binding{}
 	case strings.HasPrefix(id, "w:"):
@@ -103,20 +107,50 @@ func (m Machine) Apply(tx engage.Tx, e engage.Entry) error {
 		return m.weather(tx, e)
 	case engage.KindIdentify:
 		return identify(tx, e)
-	case engage.KindClaimed:
-		return m.claimed(tx, e)
 	case engage.KindErase:
 		return erase(tx, e)
 	}
-	if !begets(e.Kind) {
-		if st, err := tx.Load(e.Key); err != nil || st == nil {
+	from := ""
+	if e.Kind == engage.KindForward {
+		var f engage.Forward
+		if err := read(e, &f); err != nil {
 			return err
 		}
+		e.Kind, e.Body, from = f.Kind, f.Body, f.Profile
 	}
-	s, err := m.person(tx, e.Key, e)
+	st, err := tx.Load(e.Key)
 	if err != nil {
 		return err
 	}
+	if at, moved := st.(*Moved); moved {
+		return m.moved(tx, e, at, from)
+	}
+	if !begets(e.Kind) && st == nil {
+		return nil
+	}
+	switch e.Kind {
+	case engage.KindClaimed:
+		return m.claimed(tx, e)
+	case engage.KindMerge:
+		var x engage.Merge
+		if err := read(e, &x); err != nil {
+			return err
+		}
+		s, err := m.person(tx, e)
+		if err != nil {
+			return err
+		}
+		return s.merge(x)
+	case engage.KindTouch:
+		return m.touch(tx, e)
+	case engage.KindYield:
+		return nil // of an earlier build: a Merge says the same
+	}
+	s, err := m.person(tx, e)
+	if err != nil {
+		return err
+	}
+	s.keepPerson()
 	defer s.p.forget(e.At)
 	switch e.Kind {
 	case engage.KindTimer:
@@ -127,17 +161,30 @@ func (m Machine) Apply(tx engage.Tx, e engage.Entry) error {
 		return s.onOutcome()
 	case engage.KindReceipt:
 		return s.onReceipt()
-	case engage.KindYield:
-		return s.yield()
+	case engage.KindAbsorb:
+		return s.absorb()
+	case engage.KindMergeNo:
+		var no engage.MergeRefused
+		if err := read(e, &no); err != nil {
+			return err
+		}
+		return s.timeline(no.Install, no)
 	}
 	s.p.Seen(e.At)
+	return s.said(from)
+}
+
+// said takes what a phone says of itself and of the person; from is the profile at
+// which it was said, where that is another by now.
+func (s *step) said(from string) error {
+	e := s.e
 	switch e.Kind {
 	case engage.KindDevice:
 		var d engage.Device
 		if err := read(e, &d); err != nil {
 			return err
 		}
-		s.p.SetDevice(d)
+		s.p.SetDevice(d, e.At)
 		d.Push, d.Spare = nil, nil // no token in the timeline
 		return s.timeline(d.Install, d)
 	case engage.KindDeviceGone:
@@ -145,24 +192,24 @@ func (m Machine) Apply(tx engage.Tx, e engage.Entry) error {
 		if err := read(e, &gone); err != nil {
 			return err
 		}
-		s.p.RemoveDevice(gone.Install)
+		s.p.RemoveDevice(gone.Install, e.At)
 		return s.timeline(gone.Install, gone)
 	case engage.KindPreferences:
 		var answers map[string]engage.Attitude
 		if err := read(e, &answers); err != nil {
 			return err
 		}
-		left := s.p.SetPreferences(answers)
+		left := s.p.SetPreferences(answers, profile.StampOf(e.Occurred, e.At, true))
 		return folded(s, answers, left)
 	case engage.KindConsent:
-		var answers map[engage.Purpose]engage.Consent
+		var answers engage.ByPurpose[engage.Consent]
 		if err := read(e, &answers); err != nil {
 			return err
 		}
-		s.p.SetConsents(answers)
+		s.consent(from, answers)
 		return s.timeline("", answers)
 	case engage.KindTraits:
-		left, err := s.p.SetAttributes(e.Body)
+		left, err := s.p.SetAttributes(e.Body, profile.StampOf(e.Occurred, e.At, true))
 		if err != nil {
 			return err // no object: the protocol refuses such
 		}
@@ -185,6 +232,27 @@ func (m Machine) Apply(tx engage.Tx, e engage.Entry) error {
 	}
 }
 
+// consent takes answers that were given at a profile; empty means at this one.
+func (s *step) consent(at string, answers engage.ByPurpose[engage.Consent]) {
+	when, given := s.occurred(), engage.ByPurpose[engage.Consent]{}
+	for purpose, c := range answers.All() {
+		if !when.Equal(c.At) {
+			c.OccurredAt = when
+		}
+		given = given.With(purpose, c)
+	}
+	s.p.SetConsents(at, given)
+	s.unprofiled()
+}
+
+// occurred is when it happened, in UTC, and not after it was heard of.
+func (s *step) occurred() time.Time {
+	if s.e.Occurred.IsZero() || s.e.Occurred.After(s.e.At) {
+		return s.e.At.UTC()
+	}
+	return s.e.Occurred.UTC()
+}
+
 func read(e engage.Entry, into any) error {
 	if err := json.Unmarshal(e.Body, into); err != nil {
 		return fmt.Errorf("%s: %w", e.Kind, err)
@@ -200,23 +268,25 @@ type step struct {
 	key    string
 	ws     string
 	p      *Person
+	isNew  bool       // and not kept yet
 	config *workspace // never nil
 	rev    uint64
 }
 
-func (m Machine) person(tx engage.Tx, key string, e engage.Entry) (*step, error) {
-	st, err := tx.Edit(key)
+// person gives the state of the person whose key the entry has, to change; a new one
+// if there is none, which is not kept before keepPerson.
+func (m Machine) person(tx engage.Tx, e engage.Entry) (*step, error) {
+	st, err := tx.Edit(e.Key)
 	if err != nil {
 		return nil, err
 	}
-	s := &step{m: m, tx: tx, e: e, key: key, ws: engage.WorkspaceOf(key), config: noWorkspace}
+	s := &step{m: m, tx: tx, e: e, key: e.Key, ws: engage.WorkspaceOf(e.Key), config: noWorkspace}
 	if st != nil {
-		s.p = st.(*Person) //nolint:forcetypeassert // Decode gives nothing else for this key
+		s.p = st.(*Person) //nolint:forcetypeassert // Decode gives nothing else for this key, and who has moved was asked for before
 	} else {
 		s.p = &Person{V: 1}
-		s.p.Workspace, s.p.ID = s.ws, strings.TrimPrefix(engage.IDOf(key), "p:")
-		s.p.Seen(e.At)
-		tx.Put(key, s.p)
+		s.p.Workspace, s.p.ID = s.ws, idOf(e.Key)
+		s.isNew = true
 	}
 	c, rev := tx.Config()
 	s.rev = rev
@@ -226,6 +296,18 @@ func (m Machine) person(tx engage.Tx, key string, e engage.Entry) (*step, error)
 		}
 	}
 	return s, nil
+}
+
+// keepPerson keeps a new person.
+func (s *step) keepPerson() {
+	if !s.isNew {
+		return
+	}
+	s.isNew = false
+	s.tx.Put(s.key, s.p)
+	if s.e.Kind != engage.KindAbsorb {
+		s.p.Seen(s.e.At)
+	}
 }
 
 // folded notes what a person said, and what of it found no room in the profile or
@@ -269,22 +351,7 @@ func (s *step) onTrigger() error {
 		return err
 	}
 	s.join(&t)
-	if err := s.lookWeather(&t); err != nil {
-		return err
-	}
-	before := s.before(&t)
-	var passed []*attempt
-	for _, c := range s.config.listening(&t) {
-		a := s.attempt(c, t, s.e.At, before)
-		ok, err := a.run()
-		if err != nil {
-			return err
-		}
-		if ok {
-			passed = append(passed, a)
-		}
-	}
-	if err := s.arbitrate(passed); err != nil {
+	if err := s.fire(&t); err != nil {
 		return err
 	}
 	// The person changes after the decision: "visits ge 1" means before this one.
@@ -294,8 +361,31 @@ func (s *step) onTrigger() error {
 		s.p.setRecent(t.Place, r)
 		s.p.Visited(t.OccurredAt)
 	}
+	if t.Type == engage.TriggerEvent {
+		s.lean(t.Event, t.Properties, nil)
+	}
 	s.p.Seen(s.e.At)
 	return s.timeline(t.Install, t)
+}
+
+// fire runs a moment through the campaigns that listen to it.
+func (s *step) fire(t *engage.Trigger) error {
+	if err := s.lookWeather(t); err != nil {
+		return err
+	}
+	before := s.before(t)
+	var passed []*attempt
+	for _, c := range s.config.listening(t) {
+		a := s.attempt(c, *t, s.e.At, before)
+		ok, err := a.run()
+		if err != nil {
+			return err
+		}
+		if ok {
+			passed = append(passed, a)
+		}
+	}
+	return s.arbitrate(passed)
 }
 
 // join makes the visit of a second install of the person the one visit, for as
@@ -453,6 +543,7 @@ func (s *step) wake(ids []string, lastChance bool) error {
 			continue
 		}
 		a := s.attempt(c, w.Trigger, w.Decision.At, w.Before)
+		a.d.ID, a.d.Delivery = w.Decision.ID, w.Decision.Delivery // minted by who the person was then
 		a.taken = w.Taken
 		a.lastChance = lastChance && w.For == "weather"
 		ok, err := a.run()

@@ -176,6 +176,7 @@ func (a *attempt) reachable() bool {
 type personBefore struct {
 	*Person
 	before Before
+	now    time.Time
 }
 
 // Value implements rules.Env over rules.PersonSchema.
@@ -188,11 +189,11 @@ func (p personBefore) Value(path string) (any, bool) {
 	case "last_seen":
 		return p.before.LastSeen, !p.before.LastSeen.IsZero()
 	}
-	return p.Person.Value(path)
+	return p.ValueAt(path, p.now)
 }
 
 func (a *attempt) audience() (engage.Reason, map[string]any, error) {
-	person := personBefore{a.s.p, a.before}
+	person := personBefore{a.s.p, a.before, a.s.e.At}
 	if a.c.audience.Match(person, a.s.e.At) {
 		return "", nil, nil
 	}
@@ -269,21 +270,8 @@ func (a *attempt) wait(gate string) error {
 	due := s.e.At.Add(weatherWait)
 	if gate == "context" {
 		w.For = "weather"
-		key, c, err := cell(s.tx, a.t.Cell)
-		if err != nil {
+		if err := s.park(a.t.Cell); err != nil {
 			return err
-		}
-		i, found := slices.BinarySearch(c.Parked, s.key)
-		if !found {
-			c.Parked = slices.Insert(slices.Clone(c.Parked), i, s.key)
-		}
-		ask := s.e.At.Sub(c.AskedAt) >= weatherWait
-		if ask {
-			c.AskedAt = s.e.At
-			s.tx.Emit("weather", engage.Entry{Kind: engage.KindWeatherRequest, Key: engage.WeatherKey(a.t.Cell), Body: []byte(a.t.Cell)})
-		}
-		if ask || !found {
-			s.tx.Put(key, c)
 		}
 	} else {
 		due, _ = quietUntil(*a.c.Limits.Quiet, s.e.At.In(a.m.zone))
@@ -294,6 +282,27 @@ func (a *attempt) wait(gate string) error {
 	s.p.setWaiting(a.d.ID, &w)
 	s.tx.SetTimer(s.key, w.For+"/"+a.d.ID, due, nil)
 	s.tx.Record("decisions", s.ws, a.d.ID, a.d)
+	return nil
+}
+
+// park has the person woken when weather of a cell comes, and asks for it.
+func (s *step) park(of string) error {
+	key, c, err := cell(s.tx, of)
+	if err != nil {
+		return err
+	}
+	i, found := slices.BinarySearch(c.Parked, s.key)
+	if !found {
+		c.Parked = slices.Insert(slices.Clone(c.Parked), i, s.key)
+	}
+	ask := s.e.At.Sub(c.AskedAt) >= weatherWait
+	if ask {
+		c.AskedAt = s.e.At
+		s.tx.Emit("weather", engage.Entry{Kind: engage.KindWeatherRequest, Key: engage.WeatherKey(of), Body: []byte(of)})
+	}
+	if ask || !found {
+		s.tx.Put(key, c)
+	}
 	return nil
 }
 
@@ -333,6 +342,9 @@ func (a *attempt) arm() string {
 		}
 	}
 	s.p.Arms = replaced(s.p.Arms, a.c.ID, arm)
+	if !assigned {
+		s.p.ArmsAt = replaced(s.p.ArmsAt, a.c.ID, s.e.At)
+	}
 	return arm
 }
 

@@ -141,11 +141,19 @@ func (m *moment) vars(c *campaign, before Before) map[string]any {
 	if attributes == nil {
 		attributes = map[string]any{}
 	}
+	bought := p.Purchases.Totals()
+	total, currency := bought.Total()
+	person := map[string]any{
+		"id": p.ID, "attributes": attributes, "visits": before.Visits,
+		"likes": p.Topics(engage.Like), "dislikes": p.Topics(engage.Dislike),
+		"affinities": p.Likings(m.s.e.At), "favourite_brands": p.Brands(m.s.e.At),
+		"purchases_count": bought.Count, "purchases_total": total, "purchases_currency": currency,
+	}
+	if !bought.LastAt.IsZero() {
+		person["last_purchase_at"] = bought.LastAt
+	}
 	v := map[string]any{
-		"profile": map[string]any{
-			"id": p.ID, "attributes": attributes, "visits": before.Visits,
-			"likes": p.Topics(engage.Like), "dislikes": p.Topics(engage.Dislike),
-		},
+		"profile":  person,
 		"campaign": map[string]any{"id": c.ID, "name": c.Name},
 		"device":   m.deviceFields(),
 	}

@@ -91,7 +91,7 @@ func (s *step) onReceipt() error {
 		// A message can be read or put away in the inbox when its decision is long
 		// forgotten here. deliver, which knows whose it is, sees to that; a message that
 		// it does not know, or not as this person's, it leaves alone.
-		s.tellDeliver(r.State)
+		s.tellDeliver(r.State, s.p.ID)
 		return nil
 	}
 	if slices.Contains(d.Receipts, r.State) {
@@ -132,7 +132,7 @@ func (s *step) onReceipt() error {
 			add.Accepted = 1
 		}
 	}
-	s.tellDeliver(r.State)
+	s.tellDeliver(r.State, d.Profile)
 	s.keep(d)
 	if err := s.tellMessage(receiptTypes[r.State], d, r.Install, r.Action); err != nil {
 		return err
@@ -142,10 +142,11 @@ func (s *step) onReceipt() error {
 
 // tellDeliver hands the receipt on: deliver need not wait for a message that was
 // displayed, marks it as read in the inbox, or takes out what was dismissed. That a
-// phone has a message says nothing new to it.
-func (s *step) tellDeliver(state string) {
+// phone has a message says nothing new to it. It knows the message as its profile's,
+// which the person may have been before.
+func (s *step) tellDeliver(state, profile string) {
 	if state != engage.ReceiptDelivered {
-		s.tx.Emit("displayed", engage.Entry{Kind: engage.KindReceipt, Key: s.key, Body: s.e.Body})
+		s.tx.Emit("displayed", engage.Entry{Kind: engage.KindReceipt, Key: engage.ProfileKey(s.ws, profile), Body: s.e.Body})
 	}
 }
 

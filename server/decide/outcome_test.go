@@ -481,21 +481,33 @@ func TestStatesOfTheFirstVersionAreReadable(t *testing.T) {
 		entry(engage.KindTraits, person("ada"), sec, map[string]any{"tier": "gold", "n": 1.5, "b": true, "l": []string{"a"}}),
 		identify("ada", "ada", sec, true),
 	)
-	w.echo()
+	w.settle()
+	w.apply(
+		touched(engage.Touch{
+			ID: "1", Trusted: true, From: engage.TouchSource{Kind: "till"}, Identifiers: []string{"user_id:ada", "loyalty:17"},
+			Consents: map[engage.Purpose]engage.Consent{engage.ConsentProfiling: {Granted: true}}, Event: &engage.TouchEvent{Type: "track", Name: "Order Completed"},
+			Order: &engage.Order{ID: "o1", Status: engage.OrderCompleted, Value: 9.9, Currency: "EUR", Products: []engage.OrderedItem{{Category: "Tea"}}},
+		}, 2*sec),
+	)
+	w.settle()
 	w.apply(
 		enters("ada", "cafe", "v1", 2*sec), weather("rain", 3*sec, 0),
 		receipt("ada", engage.DeliveryID(ws, "x", "ada", "v1"), 4*sec, "displayed", "in_app"),
 		enters("ada", "cafe", "t1", 5*sec, func(tr *engage.Trigger) { tr.Install = "i-2" }),
 		enters("ada", "bar", "v2", 4*time.Hour),
 	)
+	w.settle()
 	machine := decide.Machine{Other: measure.Meter{}}
 	cell := engage.WeatherKey(weatherCell().String()) + "@act/0"
 	for name, k := range map[string]string{
-		"person_v1.json": person("ada"), "binding_v1.json": engage.IdentifierKey(ws, "user_id:ada"),
+		"person_v1.json": person("ada"), "binding_v1.json": engage.IdentifierKey(ws, "user_id:ada"), // before persons became one
+		"person_v1_one.json": person(node("user_id:ada")), "moved_v1.json": person("ada"), "binding_v1_one.json": engage.IdentifierKey(ws, "user_id:ada"),
 		"cell_v1.json": cell, "tally_v1.json": ws + "/" + measure.Prefix("x") + "act/0",
+		"cell_v1_one.json": cell, "tally_v1_one.json": ws + "/" + measure.Prefix("x") + "act/0",
 	} {
 		file := filepath.Join("testdata", name)
-		if *update {
+		old := name != "moved_v1.json" && !strings.HasSuffix(name, "_one.json")
+		if *update && !old {
 			if err := os.MkdirAll("testdata", 0o755); err != nil {
 				t.Fatal(err)
 			}
@@ -518,7 +530,7 @@ func TestStatesOfTheFirstVersionAreReadable(t *testing.T) {
 		if !bytes.Equal(again, bytes.TrimSpace(kept)) {
 			t.Errorf("%s is now written as\n%s\nkept:\n%s", name, again, kept)
 		}
-		if now := w.Bytes(k); !bytes.Equal(now, bytes.TrimSpace(kept)) {
+		if now := w.Bytes(k); !old && !bytes.Equal(now, bytes.TrimSpace(kept)) {
 			t.Errorf("%s: the same story gives\n%s\nkept:\n%s", name, now, kept)
 		}
 		for _, bad := range []string{"", "null", "[]", "{}", `{"v":2}`, string(kept[:len(kept)/2])} {

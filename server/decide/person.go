@@ -38,10 +38,15 @@ type Person struct {
 	// Spent are the log times of decisions that count for the cap, by campaign.
 	Spent map[string][]time.Time `json:"spent,omitempty"`
 	// Arms are sticky from the first eligible occasion, by campaign.
-	Arms    map[string]string           `json:"arms,omitempty"`
-	Waiting map[string]Waiting          `json:"waiting,omitempty"` // by decision
-	Open    map[string]*engage.Decision `json:"open,omitempty"`    // by delivery: pending, or young enough for receipts
-	Recent  map[string]Recent           `json:"recent,omitempty"`  // by place
+	Arms   map[string]string    `json:"arms,omitempty"`
+	ArmsAt map[string]time.Time `json:"arms_at,omitempty"` // log time of the assignment; absent of an earlier build's
+	// Conflicted are campaigns of which the person had two arms, as two profiles.
+	Conflicted []string                    `json:"conflicted,omitempty"`
+	Waiting    map[string]Waiting          `json:"waiting,omitempty"` // by decision
+	Open       map[string]*engage.Decision `json:"open,omitempty"`    // by delivery: pending, or young enough for receipts
+	Recent     map[string]Recent           `json:"recent,omitempty"`  // by place
+	Touched    Touched                     `json:"touched,omitempty"`
+	Shadow     Shadow                      `json:"shadow,omitzero"`
 }
 
 // Recent is the newest visit to a place.
@@ -151,12 +156,13 @@ func (p *Person) forget(now time.Time) {
 	}
 }
 
-// Binding is the state of an identifier: key "<workspace>/d:<identifier>".
+// Binding is the state of an identifier: key "<workspace>/d:<identifier>". It says that
+// the identifier was proven, and that its own profile (engage.PersonID) knows. One of an
+// earlier build names the profile that was bound to it.
 type Binding struct {
-	V        int       `json:"v"` // 1
-	Profile  string    `json:"profile"`
-	At       time.Time `json:"at"`
-	Imported bool      `json:"imported,omitempty"` // a file said so, and no app has
+	V       int       `json:"v"` // 1
+	Profile string    `json:"profile"`
+	At      time.Time `json:"at"`
 }
 
 func (b *Binding) version() int { return b.V }
@@ -170,10 +176,8 @@ func (b *Binding) Clone() engage.State {
 // Encode implements engage.State.
 func (b *Binding) Encode() ([]byte, error) { return json.Marshal(b) }
 
-// identify binds an identifier to a profile, at the identifier's owner. One that
-// belongs to another profile is refused until merges are built; the refusal
-// stands in the timeline of the profile that asked. What a file has bound yields to
-// the word of an app: its profile gives its phones away.
+// identify says, at the identifier's owner, that whoever proved an identifier is the
+// person that it mints, and so is the one whom an earlier build had bound to it.
 func identify(tx engage.Tx, e engage.Entry) error {
 	var id engage.Identify
 	if err := read(e, &id); err != nil {
@@ -182,76 +186,49 @@ func identify(tx engage.Tx, e engage.Entry) error {
 	if !id.Proven {
 		return engage.Errorf(engage.IdentityInvalid, "proven", "an unproven identification binds nothing")
 	}
+	ws := e.Workspace()
+	node := engage.PersonID(ws, id.Identifier)
 	st, err := tx.Load(e.Key)
 	if err != nil {
 		return err
 	}
-	kind := engage.KindBound
-	bound := &Binding{V: 1, Profile: id.Profile, At: e.At, Imported: id.Imported}
-	if st == nil {
-		tx.Put(e.Key, bound)
-	} else if b := st.(*Binding); b.Imported && !id.Imported { //nolint:forcetypeassert // Decode gives nothing else for this key
-		tx.Put(e.Key, bound)
-		if b.Profile != id.Profile {
-			body, err := json.Marshal(id)
-			if err != nil {
-				return err
-			}
-			tx.Emit("act", engage.Entry{
-				Kind: engage.KindYield, Key: engage.ProfileKey(e.Workspace(), b.Profile), Occurred: e.Occurred, Body: body,
-			})
+	b, _ := st.(*Binding) // nil when there is none
+	if b == nil || b.Profile != node {
+		tx.Put(e.Key, &Binding{V: 1, Profile: node, At: e.At})
+	}
+	// The identifier's profile is the senior one of nearly all: it hears first.
+	one := func(profile, install, why string) error {
+		return emit(tx, engage.ProfileKey(ws, node), engage.KindMerge, e.Occurred, engage.Merge{
+			Of: node, And: profile, With: profile, Identifier: id.Identifier, Install: install, Why: why,
+		})
+	}
+	if b != nil && b.Profile != node && b.Profile != id.Profile {
+		if err := one(b.Profile, "", "binding"); err != nil {
+			return err
 		}
-	} else if b.Profile != id.Profile {
-		kind = engage.KindBindRefused
-		id.Code = engage.MergeUnsupported
 	}
-	body, err := json.Marshal(id)
-	if err != nil {
-		return err
+	if id.Profile != node {
+		return one(id.Profile, id.Install, "identify")
 	}
-	tx.Emit("act", engage.Entry{
-		Kind: kind, Key: engage.ProfileKey(e.Workspace(), id.Profile), Occurred: e.Occurred, Body: body,
-	})
-	return nil
-}
-
-// yield gives the phones of a person whom only a file knew to the profile that an app
-// has proven to be theirs. What is a phone of an app by now stays: situate knows.
-func (s *step) yield() error {
-	var id engage.Identify
-	if err := read(s.e, &id); err != nil {
-		return err
-	}
-	s.p.Unbind(id.Identifier)
-	body, err := json.Marshal(engage.GiveInstall{From: s.p.ID, To: id.Profile})
-	if err != nil {
-		return err
-	}
-	for _, d := range s.p.DevicesByUse() {
-		s.tx.Emit("in", engage.Entry{Kind: engage.KindGiveInstall, Key: engage.InstallKey(s.ws, d.Install), Body: body})
-	}
-	return s.timeline(id.Install, id)
+	return emit(tx, engage.ProfileKey(ws, node), engage.KindBound, e.Occurred, id)
 }
 
 // claimed notes what an app says of its user without proof, on a profile of whom
 // nothing else says who it is. A person who is known is not even looked at twice:
 // nothing about them changes, their history included.
 func (m Machine) claimed(tx engage.Tx, e engage.Entry) error {
-	st, err := tx.Load(e.Key)
+	s, err := m.person(tx, e)
 	if err != nil {
 		return err
 	}
-	if p, there := st.(*Person); there && len(p.Identifiers) > 0 {
+	if s.p.Named() {
 		return nil
 	}
 	var id engage.Identify
 	if err := read(e, &id); err != nil {
 		return err
 	}
-	s, err := m.person(tx, e.Key, e)
-	if err != nil {
-		return err
-	}
+	s.keepPerson()
 	s.p.Seen(e.At)
 	s.p.Claim(id.Identifier)
 	return s.timeline(id.Install, id)
@@ -309,13 +286,16 @@ func (m Machine) weather(tx engage.Tx, e engage.Entry) error {
 	c.Parked = nil
 	tx.Put(key, c)
 	for _, person := range parked {
-		if st, err := tx.Load(person); err != nil || st == nil {
-			if err != nil {
-				return err
-			}
-			continue // erased meanwhile
+		st, err := tx.Load(person)
+		if err != nil {
+			return err
 		}
-		s, err := m.person(tx, person, e)
+		if _, there := st.(*Person); !there {
+			continue // erased meanwhile, or one with another, who waits for it, too
+		}
+		at := e
+		at.Key = person
+		s, err := m.person(tx, at)
 		if err != nil {
 			return err
 		}

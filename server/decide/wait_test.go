@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/footfall-engage/footfall/server/decide"
 	"github.com/footfall-engage/footfall/server/engage"
 )
 
@@ -434,76 +433,6 @@ func identify(who, user string, at time.Duration, proven bool) engage.Entry {
 	return entry(engage.KindIdentify, engage.IdentifierKey(ws, "user_id:"+user), at, engage.Identify{
 		Identifier: "user_id:" + user, Profile: who, Install: "i-" + who, Proven: proven,
 	})
-}
-
-// echo applies what identification put out at the profiles, as the log would.
-func (w *world) echo() []engage.Entry {
-	w.Helper()
-	var out []engage.Entry
-	for _, o := range w.Take() {
-		if o.To == "act" {
-			w.apply(o.Entry)
-			out = append(out, o.Entry)
-		}
-	}
-	return out
-}
-
-func TestIdentity(t *testing.T) {
-	w := newWorld(t)
-	w.meet("ada")
-	w.meet("eve")
-	binding := engage.IdentifierKey(ws, "user_id:ada")
-	if err := w.Apply(identify("eve", "ada", 0, false)); engage.CodeOf(err) != engage.IdentityInvalid {
-		t.Errorf("unproven: %v", err)
-	}
-	if w.State(binding) != nil || len(w.Take()) != 0 {
-		t.Error("an unproven identification left something")
-	}
-	for range 2 { // twice is once
-		w.apply(identify("ada", "ada", sec, true))
-		if es := w.echo(); len(es) != 1 || es[0].Kind != engage.KindBound || es[0].Key != person("ada") {
-			t.Fatalf("put out %+v", es)
-		}
-		if b := w.State(binding).(*decide.Binding); b.Profile != "ada" || !b.At.Equal(t0.Add(sec)) {
-			t.Errorf("bound to %+v", b)
-		}
-		if got := w.person("ada").Identifiers; len(got) != 1 || got[0] != "user_id:ada" {
-			t.Errorf("identifiers %v", got)
-		}
-	}
-	ada, eve := mustJSON(t, w.person("ada").Profile), w.person("eve").Profile
-	w.apply(identify("eve", "ada", 2*sec, true))
-	es := w.echo()
-	var refused engage.Identify
-	if len(es) != 1 || es[0].Kind != engage.KindBindRefused || es[0].Key != person("eve") || json.Unmarshal(es[0].Body, &refused) != nil ||
-		refused.Code != engage.MergeUnsupported {
-		t.Fatalf("put out %+v", es)
-	}
-	if got := mustJSON(t, w.person("ada").Profile); got != ada {
-		t.Errorf("ada changed to\n%s from\n%s", got, ada)
-	}
-	eve.LastSeen = w.person("eve").LastSeen
-	if got, want := mustJSON(t, w.person("eve").Profile), mustJSON(t, eve); got != want {
-		t.Errorf("eve changed to\n%s from\n%s", got, want)
-	}
-	if b := w.State(binding).(*decide.Binding); b.Profile != "ada" {
-		t.Errorf("bound to %+v", b)
-	}
-	found := false
-	for id, doc := range w.Docs("timeline") {
-		if strings.HasPrefix(id, "p:eve/") && strings.Contains(string(doc), "merge_unsupported") {
-			found = true
-		}
-	}
-	if !found {
-		t.Error("the refusal is not in the timeline of who asked")
-	}
-	w.apply(identify("ada", "ada-2", 3*sec, true)) // a person may have several
-	w.echo()
-	if got := w.person("ada").Identifiers; len(got) != 2 {
-		t.Errorf("identifiers %v", got)
-	}
 }
 
 // A machine's own zones say nothing: the same records give the same decisions

@@ -229,4 +229,6 @@ type Counts struct {
 	NotShown   int64            `json:"not_shown,omitempty"` // the app said that it could not
 	Expired    int64            `json:"expired"`
 	Failed     int64            `json:"failed"`
+	// Conflicted are persons who had two arms when it turned out that they are one.
+	Conflicted int64 `json:"conflicted,omitempty"`
 }

@@ -44,6 +44,7 @@ const (
 	KindMerge       Kind = "merge"        // JSON Merge; at the key of either profile
 	KindAbsorb      Kind = "absorb"       // a frozen person, as package decide writes it; at the survivor's key
 	KindMergeNo     Kind = "merge_no"     // JSON MergeRefused; at both profiles' keys
+	KindForward     Kind = "forward"      // JSON Forward; at the survivor's key
 	KindErase       Kind = "erase"        // JSON Erase; at the key of a profile, an identifier or an install
 
 	// Entries that leave the log.
@@ -97,8 +98,6 @@ type Identify struct {
 	Install    string `json:"install"`
 	Proven     bool   `json:"proven"`
 	Code       Code   `json:"code,omitempty"` // why it was refused
-	// Imported: a file said so. An app's word of its user takes the identifier.
-	Imported bool `json:"imported,omitempty"`
 }
 
 // DeviceGone tells a profile that an install is another person's from now on.

@@ -1,6 +1,8 @@
 package engage
 
 import (
+	"encoding/json"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -81,19 +83,52 @@ func Senior(a, b string) bool {
 // persons: nothing but an alias merges them.
 func MintedByUser(profile string) bool { return seniority(profile) == 0 }
 
+// MintedByInstall reports whether an install minted the profile, or a logout from it.
+func MintedByInstall(profile string) bool { return seniority(profile) == 3 }
+
+// ShadowID is the n-th profile that takes what a public key says of a profile's
+// identifier, once somebody is known by it.
+func ShadowID(workspace, profile string, n int) string {
+	return "w" + hashID("shadow", workspace, profile, strconv.Itoa(n))
+}
+
+// TouchOccasion is the occasion of an event that a touch tells.
+func TouchOccasion(workspace, touch string) string { return hashID("touch", workspace, touch) }
+
 // Merge says that two profiles are one person; at the key of one of them. Its owner
-// sees who is to survive: the junior one freezes, sends all that it has to the other
-// as an Absorb, and forwards what still comes; where it has been absorbed itself, it
-// sends the Merge on to where it is now.
+// sees who is to survive. The senior one agrees, if it has room, by sending the Merge to
+// the junior one; that one freezes, sends all that it has to the senior as an Absorb,
+// and forwards what still comes. Where either has been absorbed itself, it sends the
+// Merge on to where it is now.
 type Merge struct {
-	With       string `json:"with"`                 // the other profile
-	Identifier string `json:"identifier,omitempty"` // that both had
+	// Of and And are the profiles that were named, whatever they have become; Of is
+	// empty until the first owner has had it.
+	Of   string `json:"of,omitempty"`
+	And  string `json:"and,omitempty"`
+	With string `json:"with"` // the other one, as far as it is known where it is now
+	// Room is how many profiles the other one can take still, once it has agreed; 0
+	// until then.
+	Room int `json:"room,omitempty"`
+
+	Identifier string `json:"identifier,omitempty"` // that minted one of them
 	Install    string `json:"install,omitempty"`
 	// Alias: a server said so outright, with its own key: the only thing that makes one
 	// person of two user ids. All else is an inference: a device or an e-mail address
 	// that two users share stays with the first.
 	Alias bool   `json:"alias,omitempty"`
 	Why   string `json:"why"` // "identify", "alias", "email", ...
+}
+
+// Names reports whether a profile is one of the two that were named.
+func (m *Merge) Names(profile string) bool { return profile == m.Of || profile == m.And }
+
+// Forward carries an entry from a profile that has been absorbed to its survivor. It
+// keeps where it was first sent.
+type Forward struct {
+	V       int             `json:"v"` // 1
+	Profile string          `json:"profile"`
+	Kind    Kind            `json:"kind"`
+	Body    json.RawMessage `json:"body"`
 }
 
 // MergeRefused says, at both profiles' keys, that they stay two: its Merge, and the

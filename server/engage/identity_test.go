@@ -41,7 +41,6 @@ func TestSeniorityIsAnOrder(t *testing.T) {
 	ids := []string{
 		engage.PersonID("acme", "user_id:ada"), engage.PersonID("acme", "user_id:bob"), engage.PersonID("acme", "email:ada@example.org"),
 		engage.PersonID("acme", "loyalty:17"), engage.PersonID("acme", "anonymous_id:x"), engage.ProfileID("acme", "phone"), engage.LogoutProfileID("acme", "phone", 3),
-		engage.ImportedProfileID("acme", "user_id:ada"),
 	}
 	rank := func(id string) int { return strings.IndexByte("uvw", id[0]) & 3 }
 	for i, a := range ids {

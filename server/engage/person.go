@@ -25,6 +25,17 @@ type Consent struct {
 	TextVersion string    `json:"text_version,omitempty"`
 	Source      string    `json:"source,omitempty"`
 	At          time.Time `json:"at"` // log time
+	// OccurredAt is when the person gave it, where that is not At: the order in which
+	// answers count.
+	OccurredAt time.Time `json:"occurred_at,omitzero"`
+}
+
+// Given is when the person gave the answer.
+func (c *Consent) Given() time.Time {
+	if c.OccurredAt.IsZero() {
+		return c.At
+	}
+	return c.OccurredAt
 }
 
 // Attitude of a person to a topic.

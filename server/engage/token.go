@@ -12,8 +12,8 @@ const (
 	KindTokenImport Kind = "token_import" // JSON TokenImport; at the install's key
 	KindGiveInstall Kind = "give_install" // JSON GiveInstall; at the install's key
 
-	// KindYield is one of ACT: an app has said who has an identifier that a file had
-	// given to the profile. JSON Identify; at the profile's key.
+	// KindYield is one of ACT, of earlier builds: an app has said who has an identifier
+	// that a file had given to the profile. Such a file's profile is merged.
 	KindYield Kind = "yield"
 )
 
@@ -52,13 +52,12 @@ type TokenImport struct {
 	Platform   string     `json:"platform"`             // android, ios, web
 	Push       PushTarget `json:"push"`                 // At is when it was registered or last seen there
 	Identifier string     `json:"identifier,omitempty"` // "user_id:ada"; empty: nobody is known to have it
-	Profile    string     `json:"profile,omitempty"`    // that Identifier is bound to already
+	Profile    string     `json:"profile,omitempty"`    // of earlier builds; not heeded
 	// Notifications is the OS's permission as Device has it.
 	Notifications string `json:"notification_permission"`
 }
 
-// GiveInstall gives an install that was made up for an imported token to whom the app
-// says its user is.
+// GiveInstall tells an install that a profile of its has become one with another.
 type GiveInstall struct {
 	From string `json:"from"` // profiles
 	To   string `json:"to"`
@@ -68,10 +67,4 @@ type GiveInstall struct {
 // which nobody says what install it is of: the same token is the same install.
 func ImportedInstall(workspace, app, provider string, token Secret) string {
 	return "imported-" + strings.TrimPrefix(TokenKey(workspace, app, provider, token), workspace+"/t:")
-}
-
-// ImportedProfileID is the id of the profile that is made for an imported identifier
-// which nobody has: the same for all its tokens.
-func ImportedProfileID(workspace, identifier string) string {
-	return hashID("imported profile", workspace, identifier)
 }

@@ -39,6 +39,7 @@ func (a answer) grantedAt(seq uint64) bool { return a.yes > 0 && seq >= a.yes-1 
 type view struct {
 	answers    [len(purposes)]answer
 	background bool
+	positioned bool
 	phaseSeq   uint64 // of the newest lifecycle item
 	allowed    permissions
 
@@ -46,11 +47,32 @@ type view struct {
 	positionAt time.Time // by the corrected device clock; zero means from before this process
 	accuracyM  float64   // 68 % radius; 0 means not given
 	speedMPS   float64   // 0 means not given, too
-	positioned bool
 	leftAt     time.Time // when the OS last said that the bubble was left, as positionAt; zero means never
 
 	profile string // whose the install is
 	from    uint64 // seq of the logout since which it is; 0 means that it always was
+	proof   *proof // of who the person is, since then; nil means none
+}
+
+// proof says who has proven to be the person, as situate keeps it. It is never changed.
+type proof struct {
+	user string
+	seq  uint64 // of the last one
+}
+
+// proved notes a proven user. Another one than before, without a logout between them,
+// has the tablet that they share from that item on, as situate has it.
+func (v *view) proved(user, next string, seq uint64) {
+	switch {
+	case seq < v.from:
+	case v.proof == nil || v.proof.user == user:
+		if v.proof == nil || seq > v.proof.seq {
+			v.proof = &proof{user, seq}
+		}
+	case seq > v.proof.seq:
+		v.logout(next, seq)
+		v.proof = &proof{user, seq}
+	}
 }
 
 // logout gives the install to another profile from an item's seq on. What is said of
@@ -60,6 +82,7 @@ func (v *view) logout(profile string, seq uint64) {
 		return // it came after a later one
 	}
 	v.profile, v.from = profile, seq
+	v.proof = nil
 	for i := range v.answers {
 		if a := &v.answers[i]; a.seq <= seq {
 			*a = answer{seq: seq}
@@ -315,6 +338,9 @@ func (in *install) load(ctx context.Context, source Installs) error {
 	in.loaded = true
 	in.lastSeq.Store(known.LastSeq)
 	in.view.profile, in.view.from = known.profileOf(in.key.workspace, in.key.install), known.From
+	if known.User != "" {
+		in.view.proof = &proof{known.User, known.UserTo}
+	}
 	profile := in.view.profile
 	in.profile.Store(&profile)
 	for i, p := range purposes {

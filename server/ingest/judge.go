@@ -51,6 +51,9 @@ func (g *Gateway) judge(v *view, in *install, app *App, b *sdkpb.Batch, received
 		}
 		if x.kind == sdkproto.KindLogout {
 			v.logout(engage.LogoutProfileID(in.key.workspace, in.key.install, item.GetSeq()), item.GetSeq())
+		} else if x.kind == sdkproto.KindIdentify && !x.unproven {
+			user := engage.PersonID(in.key.workspace, engage.IDUser+":"+item.GetIdentify().GetUserId())
+			v.proved(user, engage.LogoutProfileID(in.key.workspace, in.key.install, item.GetSeq()), item.GetSeq())
 		}
 		g.metrics.accepted(x.kind)
 		accepted = append(accepted, item)

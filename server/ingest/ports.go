@@ -82,6 +82,8 @@ type Credentials interface {
 type Install struct {
 	Profile    string // whose it is; empty means that it has never been another's than its own
 	From       uint64 // seq of the logout since which it is; 0 means that there was none
+	User       string // the profile of the user who has proven to be the person since; empty means nobody
+	UserTo     uint64 // seq of the last such proof
 	Consents   map[engage.Purpose]bool
 	Answered   map[engage.Purpose]Answered // to each of Consents; a missing one is the zero Answered
 	Background bool                        // the last known phase of the app

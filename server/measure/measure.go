@@ -70,7 +70,7 @@ func Sum(a, b engage.Counts) engage.Counts {
 		InApp: a.InApp + b.InApp, Inboxed: a.Inboxed + b.Inboxed, Delivered: a.Delivered + b.Delivered,
 		Displayed: a.Displayed + b.Displayed, Opened: a.Opened + b.Opened, Expired: a.Expired + b.Expired,
 		Failed: a.Failed + b.Failed, Acted: a.Acted + b.Acted, Dismissed: a.Dismissed + b.Dismissed,
-		Converted: a.Converted + b.Converted, NotShown: a.NotShown + b.NotShown,
+		Converted: a.Converted + b.Converted, NotShown: a.NotShown + b.NotShown, Conflicted: a.Conflicted + b.Conflicted,
 	}
 	if len(a.Suppressed)+len(b.Suppressed) > 0 {
 		out.Suppressed = maps.Clone(a.Suppressed)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/footfall-engage/footfall/server/engage"
@@ -20,6 +21,10 @@ const (
 	MaxAttribute   = 1024 // bytes of one attribute's name and of its value as JSON: a person's state must stay small
 	MaxPreferences = 500
 	MaxDevices     = 20 // beyond it the one not seen for longest is forgotten
+	// MaxAbsorbed bounds the profiles of identifiers that may have become one person,
+	// and MaxSegments those of installs, of which the first are forgotten.
+	MaxAbsorbed = 200
+	MaxSegments = 64
 )
 
 // Profile of a person. A plain copy of a Profile may be changed without changing
@@ -31,15 +36,32 @@ type Profile struct {
 	Identifiers []string `json:"identifiers,omitempty"` // "user_id:ada", sorted
 	// Claimed is the identifier that the app of an install named last without proof, of
 	// a person whom nobody knows. It is for people to look at: nothing else heeds it.
-	Claimed     string                           `json:"claimed,omitempty"`
-	Attributes  map[string]any                   `json:"attributes,omitempty"`
-	Preferences map[string]engage.Attitude       `json:"preferences,omitempty"` // by topic
-	Consents    engage.ByPurpose[engage.Consent] `json:"consents,omitempty"`
-	Devices     map[string]engage.Device         `json:"devices,omitempty"` // by install
-	FirstSeen   time.Time                        `json:"first_seen"`        // log time
-	LastSeen    time.Time                        `json:"last_seen"`
-	LastVisitAt time.Time                        `json:"last_visit_at,omitzero"` // begin of the newest visit to the inside of a place
-	Visits      int64                            `json:"visits"`                 // to the inside of places
+	Claimed     string                     `json:"claimed,omitempty"`
+	Attributes  map[string]any             `json:"attributes,omitempty"`
+	Preferences map[string]engage.Attitude `json:"preferences,omitempty"` // by topic
+	// AttributeAt and PreferenceAt say when what stands there was said, also of what was
+	// said to be forgotten. Absent of what an earlier build kept: as old as can be.
+	AttributeAt  map[string]Stamp `json:"attribute_at,omitempty"`
+	PreferenceAt map[string]Stamp `json:"preference_at,omitempty"`
+	// Consents are the answers that are in force. Of a person who came together from
+	// several profiles they follow from Answers and Links (consent.go).
+	Consents engage.ByPurpose[engage.Consent]            `json:"consents,omitempty"`
+	Answers  map[string]engage.ByPurpose[engage.Consent] `json:"answers,omitempty"`  // by the profile at which they were given; nil: all at this one
+	Links    []Link                                      `json:"links,omitempty"`    // how the profiles became one
+	Absorbed []string                                    `json:"absorbed,omitempty"` // ids of the other profiles, sorted
+	Devices  map[string]engage.Device                    `json:"devices,omitempty"`  // by install
+	// Gone are installs that are another person's, and since when, log time: what still
+	// comes of the time before does not bring them back.
+	Gone map[string]time.Time `json:"gone,omitempty"`
+	// Web is what a website says of where the person is, the newest.
+	Web         *engage.TouchDevice `json:"web,omitempty"`
+	WebAt       Stamp               `json:"web_at,omitempty"`
+	Purchases   *Purchases          `json:"purchases,omitempty"`
+	Affinities  Affinities          `json:"affinities,omitempty"`
+	FirstSeen   time.Time           `json:"first_seen"` // log time
+	LastSeen    time.Time           `json:"last_seen"`
+	LastVisitAt time.Time           `json:"last_visit_at,omitzero"` // begin of the newest visit to the inside of a place
+	Visits      int64               `json:"visits"`                 // to the inside of places
 }
 
 // Seen notes that something of the person arrived.
@@ -60,49 +82,78 @@ func (p *Profile) Visited(at time.Time) {
 	}
 }
 
-// SetDevice replaces what is known of an install.
-func (p *Profile) SetDevice(d engage.Device) {
+// SetDevice replaces what is known of an install by what it said at a log time, if
+// nothing newer is known.
+func (p *Profile) SetDevice(d engage.Device, at time.Time) {
+	if gone, is := p.Gone[d.Install]; is {
+		if at.Before(gone) {
+			return
+		}
+		p.Gone = cloneOf(p.Gone)
+		delete(p.Gone, d.Install)
+	}
+	if old, is := p.Devices[d.Install]; is && d.SeenAt.Before(old.SeenAt) {
+		return
+	}
 	p.Devices = with(p.Devices, d.Install, d)
+	p.limitDevices()
+}
+
+func (p *Profile) limitDevices() {
 	for len(p.Devices) > MaxDevices {
 		delete(p.Devices, p.DevicesByUse()[len(p.Devices)-1].Install)
 	}
 }
 
-// RemoveDevice forgets an install, which is another person's from now on.
-func (p *Profile) RemoveDevice(install string) {
-	if _, there := p.Devices[install]; there {
+// RemoveDevice forgets an install, which is another person's since a log time.
+func (p *Profile) RemoveDevice(install string, at time.Time) {
+	if d, there := p.Devices[install]; there {
+		if d.SeenAt.After(at) {
+			return // it has come back since
+		}
 		p.Devices = cloneOf(p.Devices)
 		delete(p.Devices, install)
 	}
+	if at.After(p.Gone[install]) {
+		p.Gone = with(p.Gone, install, at)
+		p.limitGone()
+	}
 }
 
-// SetPreferences folds answers in; an empty attitude forgets. What is full stays
-// as it is: topics that have an answer keep their place, new ones come in by name
-// until there are MaxPreferences. It returns the topics that were left out, sorted:
-// those, and those of an attitude that is not known.
-func (p *Profile) SetPreferences(answers map[string]engage.Attitude) (leftOut []string) {
+// limitGone forgets the first that went, in a map that is ours.
+func (p *Profile) limitGone() {
+	for len(p.Gone) > MaxDevices {
+		first := ""
+		for install, at := range p.Gone {
+			if first == "" || cmp.Or(at.Compare(p.Gone[first]), cmp.Compare(install, first)) < 0 {
+				first = install
+			}
+		}
+		delete(p.Gone, first)
+	}
+}
+
+// SetPreferences folds answers in that were given at a time; an empty attitude
+// forgets. Of two answers to a topic the newer one counts, in whatever order they
+// come. What is full stays as it is: topics that have an answer keep their place, new
+// ones come in by name until there are MaxPreferences. It returns the topics that were
+// left out, sorted: those, and those of an attitude that is not known.
+func (p *Profile) SetPreferences(answers map[string]engage.Attitude, at Stamp) (leftOut []string) {
 	changes := make(map[string]change[engage.Attitude], len(answers))
 	for topic, a := range answers {
 		known := a == engage.Like || a == engage.Dislike
 		changes[topic] = change[engage.Attitude]{to: a, forget: a == "", odd: a != "" && !known}
 	}
-	p.Preferences, leftOut = fold(p.Preferences, changes, MaxPreferences)
+	p.Preferences, p.PreferenceAt, leftOut = fold(p.Preferences, p.PreferenceAt, changes, at, MaxPreferences)
 	return leftOut
 }
 
-// SetConsents folds answers in.
-func (p *Profile) SetConsents(answers map[engage.Purpose]engage.Consent) {
-	for purpose, c := range answers {
-		p.Consents = p.Consents.With(purpose, c)
-	}
-}
-
-// SetAttributes folds traits in; null forgets. What is full stays as it is, as
-// with SetPreferences, up to MaxAttributes. It returns the names that were left
-// out, sorted: those, those of a value that no attribute can have, such as 1e999,
-// and those larger than MaxAttribute. The error is about traits that are no JSON object and changes nothing; the
-// protocol refuses such.
-func (p *Profile) SetAttributes(traits json.RawMessage) (leftOut []string, err error) {
+// SetAttributes folds traits in that were told at a time; null forgets. The newest
+// counts and what is full stays as it is, as with SetPreferences, up to MaxAttributes.
+// It returns the names that were left out, sorted: those, those of a value that no
+// attribute can have, such as 1e999, and those larger than MaxAttribute. The error is
+// about traits that are no JSON object and changes nothing; the protocol refuses such.
+func (p *Profile) SetAttributes(traits json.RawMessage, at Stamp) (leftOut []string, err error) {
 	var in map[string]json.RawMessage
 	if err := json.Unmarshal(traits, &in); err != nil {
 		return nil, fmt.Errorf("traits: %w", err)
@@ -113,7 +164,7 @@ func (p *Profile) SetAttributes(traits json.RawMessage) (leftOut []string, err e
 		err := json.Unmarshal(raw, &v)
 		changes[name] = change[any]{to: v, forget: err == nil && v == nil, odd: err != nil || len(name)+len(raw) > MaxAttribute}
 	}
-	p.Attributes, leftOut = fold(p.Attributes, changes, MaxAttributes)
+	p.Attributes, p.AttributeAt, leftOut = fold(p.Attributes, p.AttributeAt, changes, at, MaxAttributes)
 	return leftOut, nil
 }
 
@@ -124,22 +175,24 @@ type change[V any] struct {
 	odd    bool // it cannot be kept
 }
 
-// fold is a copy of m with the changes in it, and the names of those that are odd
-// or found no room, sorted. Forgetting makes room first, then what is there is
-// changed, then what is new comes in by name: a phone that says too much can
-// neither push out what is known nor fail.
-func fold[V any](m map[string]V, changes map[string]change[V], limit int) (map[string]V, []string) {
-	out := cloneOf(m)
+// fold is a copy of m with the changes in it that are newer than what it has, when
+// each was said, and the names of those that are odd or found no room, sorted.
+// Forgetting makes room first, then what is there is changed, then what is new comes in
+// by name: a phone that says too much can neither push out what is known nor fail.
+func fold[V any](m map[string]V, at map[string]Stamp, changes map[string]change[V], now Stamp, limit int) (map[string]V, map[string]Stamp, []string) {
+	out, stamps := cloneOf(m), cloneOf(at)
 	var added, leftOut []string
 	for name, c := range changes {
 		_, known := out[name]
 		switch {
 		case c.odd:
 			leftOut = append(leftOut, name)
+		case !newer(m, at, name, c, now):
 		case c.forget:
 			delete(out, name)
+			stamps[name] = now
 		case known:
-			out[name] = c.to
+			out[name], stamps[name] = c.to, now
 		default:
 			added = append(added, name)
 		}
@@ -147,42 +200,48 @@ func fold[V any](m map[string]V, changes map[string]change[V], limit int) (map[s
 	slices.Sort(added)
 	room := max(min(limit-len(out), len(added)), 0)
 	for _, name := range added[:room] {
-		out[name] = changes[name].to
+		out[name], stamps[name] = changes[name].to, now
 	}
 	leftOut = append(leftOut, added[room:]...)
 	slices.Sort(leftOut)
-	return out, leftOut
+	limitForgotten(out, stamps, limit)
+	return out, stamps, leftOut
+}
+
+// SetWeb keeps what a website says, if it is the newest; of the same moment the
+// greater JSON.
+func (p *Profile) SetWeb(d engage.TouchDevice, at Stamp) {
+	if p.Web == nil || at > p.WebAt || at == p.WebAt && greater(d, *p.Web) {
+		p.Web, p.WebAt = &d, at
+	}
 }
 
 // Claim notes an identifier that nobody has proven, and reports whether it did: of
 // somebody who is known it changes nothing.
 func (p *Profile) Claim(identifier string) bool {
-	if len(p.Identifiers) > 0 {
+	if p.Named() {
 		return false
 	}
 	p.Claimed = identifier
 	return true
 }
 
+// Named reports whether the person is known by an identifier that is more than a
+// browser's.
+func (p *Profile) Named() bool {
+	return slices.ContainsFunc(p.Identifiers, func(id string) bool { return !anonymous(id) })
+}
+
+func anonymous(identifier string) bool { return strings.HasPrefix(identifier, engage.IDAnonymous+":") }
+
 // Bind adds an identifier. What was claimed before is of no more interest.
 func (p *Profile) Bind(identifier string) {
-	p.Claimed = ""
+	if !anonymous(identifier) {
+		p.Claimed = ""
+	}
 	if i, found := slices.BinarySearch(p.Identifiers, identifier); !found {
 		p.Identifiers = slices.Insert(slices.Clone(p.Identifiers), i, identifier)
 	}
-}
-
-// Unbind forgets an identifier, which is another profile's.
-func (p *Profile) Unbind(identifier string) {
-	if i, found := slices.BinarySearch(p.Identifiers, identifier); found {
-		p.Identifiers = slices.Delete(slices.Clone(p.Identifiers), i, i+1)
-	}
-}
-
-// Consented reports whether the person agreed to a purpose.
-func (p *Profile) Consented(purpose engage.Purpose) bool {
-	c, _ := p.Consents.Of(purpose)
-	return c.Granted
 }
 
 // Topics are the topics of an attitude, sorted.
@@ -216,7 +275,7 @@ func (p *Profile) Value(path string) (any, bool) {
 	case "dislikes":
 		return p.Topics(engage.Dislike), true
 	case "identified":
-		return len(p.Identifiers) > 0, true
+		return p.Named(), true
 	case "consents":
 		out := []string{}
 		for c, a := range p.Consents.All() {
@@ -241,6 +300,9 @@ func (p *Profile) Value(path string) (any, bool) {
 				return d.Locale, true
 			}
 		}
+		if p.Web != nil && p.Web.Locale != "" {
+			return p.Web.Locale, true
+		}
 		return nil, false
 	case "first_seen":
 		return p.FirstSeen, !p.FirstSeen.IsZero()
@@ -250,8 +312,32 @@ func (p *Profile) Value(path string) (any, bool) {
 		return p.LastVisitAt, !p.LastVisitAt.IsZero()
 	case "visits":
 		return p.Visits, true
+	case "affinities": // as of when something was last heard; ValueAt knows the time
+		return p.Likings(p.LastSeen), true
+	case "favourite_brands":
+		return p.Brands(p.LastSeen), true
+	case "purchases_count":
+		return p.Purchases.Totals().Count, true
+	case "purchases_total":
+		t := p.Purchases.Totals()
+		units, _ := t.Total()
+		return units, true
+	case "last_purchase_at":
+		t := p.Purchases.Totals()
+		return t.LastAt, !t.LastAt.IsZero()
 	}
 	return nil, false
+}
+
+// ValueAt is Value for who knows what time it is.
+func (p *Profile) ValueAt(path string, now time.Time) (any, bool) {
+	switch path {
+	case "affinities":
+		return p.Likings(now), true
+	case "favourite_brands":
+		return p.Brands(now), true
+	}
+	return p.Value(path)
 }
 
 func cutPrefix(s, prefix string) (string, bool) {

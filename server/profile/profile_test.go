@@ -16,6 +16,11 @@ import (
 
 var t0 = time.Date(2026, 11, 2, 10, 0, 0, 0, time.UTC)
 
+// later is a moment after t0: words count by when they were said.
+func later(n int) profile.Stamp {
+	return profile.StampOf(t0.Add(time.Duration(n)*time.Second), t0.Add(time.Hour), true)
+}
+
 var attributes = map[string]rules.Type{
 	"city": rules.String, "points": rules.Number, "vip": rules.Bool, "born": rules.Time, "sizes": rules.Strings, "any": rules.Scalar,
 }
@@ -27,17 +32,20 @@ func ada(t *testing.T) *profile.Profile {
 	p.Seen(t0)
 	p.Seen(t0.Add(time.Hour))
 	p.Visited(t0.Add(time.Minute))
+	p.Bought(&engage.Order{ID: "o1", Status: engage.OrderCompleted, Value: 12.5, Currency: "EUR"}, t0.Add(time.Minute))
+	p.Lean(profile.AffinityCategory, "Shoes", profile.WeightBought, t0)
+	p.Lean(profile.AffinityBrand, "Acme", profile.WeightBought, t0)
 	p.Bind("user_id:ada")
-	p.SetConsents(map[engage.Purpose]engage.Consent{
+	p.SetConsents("", engage.ByPurposeOf(map[engage.Purpose]engage.Consent{
 		engage.ConsentMarketing: {Granted: true, At: t0}, engage.ConsentProfiling: {At: t0}, engage.ConsentLocationPrecise: {Granted: true, At: t0},
-	})
-	p.SetDevice(engage.Device{Install: "old", Platform: "ios", Locale: "en-GB", SeenAt: t0})
-	p.SetDevice(engage.Device{Install: "new", Platform: "android", Locale: "nl-NL", SeenAt: t0.Add(time.Minute)})
-	p.SetDevice(engage.Device{Install: "newest", SeenAt: t0.Add(time.Hour)}) // says nothing of itself
-	if left := p.SetPreferences(map[string]engage.Attitude{"tea": engage.Like, "art": engage.Like, "meat": engage.Dislike}); left != nil {
+	}))
+	p.SetDevice(engage.Device{Install: "old", Platform: "ios", Locale: "en-GB", SeenAt: t0}, t0)
+	p.SetDevice(engage.Device{Install: "new", Platform: "android", Locale: "nl-NL", SeenAt: t0.Add(time.Minute)}, t0)
+	p.SetDevice(engage.Device{Install: "newest", SeenAt: t0.Add(time.Hour)}, t0) // says nothing of itself
+	if left := p.SetPreferences(map[string]engage.Attitude{"tea": engage.Like, "art": engage.Like, "meat": engage.Dislike}, later(1)); left != nil {
 		t.Fatal(left)
 	}
-	if _, err := p.SetAttributes(json.RawMessage(`{"city":"Delft","points":12.5,"vip":true,"born":"1990-02-03T00:00:00Z","sizes":["s","m"],"any":7,"a.b":"dotted"}`)); err != nil {
+	if _, err := p.SetAttributes(json.RawMessage(`{"city":"Delft","points":12.5,"vip":true,"born":"1990-02-03T00:00:00Z","sizes":["s","m"],"any":7,"a.b":"dotted"}`), later(2)); err != nil {
 		t.Fatal(err)
 	}
 	return p
@@ -54,6 +62,11 @@ func TestEveryFieldOfTheSchemaHasAValueOfItsType(t *testing.T) {
 		"locale":            `"op":"eq","value":"nl-NL"`,
 		"first_seen":        `"op":"le","value":"2026-11-02T10:00:00Z"`,
 		"last_seen":         `"op":"within_last","value":"1h"`,
+		"affinities":        `"op":"contains","value":"shoes"`,
+		"favourite_brands":  `"op":"contains","value":"acme"`,
+		"purchases_count":   `"op":"eq","value":1`,
+		"purchases_total":   `"op":"between","value":[12.5,12.5]`,
+		"last_purchase_at":  `"op":"within_last","value":"1h"`,
 		"last_visit_at":     `"op":"between","value":["2026-11-02T10:01:00Z","2026-11-02T10:01:00Z"]`,
 		"visits":            `"op":"eq","value":1`,
 		"attributes.city":   `"op":"prefix","value":"Del"`,
@@ -66,7 +79,7 @@ func TestEveryFieldOfTheSchemaHasAValueOfItsType(t *testing.T) {
 	schema := rules.PersonSchema(attributes)
 	at := t0.Add(time.Hour)
 	nobody := &profile.Profile{}
-	always := []string{"identified", "visits"} // known of everybody
+	always := []string{"identified", "visits", "purchases_count", "purchases_total"} // known of everybody
 	for _, f := range schema.Fields() {
 		clause, ok := value[f.Path]
 		if !ok {
@@ -121,17 +134,23 @@ func TestChangingACopyLeavesTheFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, change := range map[string]func(p *profile.Profile) error{
-		"seen":        func(p *profile.Profile) error { p.Seen(t0.Add(9 * time.Hour)); return nil },
-		"visited":     func(p *profile.Profile) error { p.Visited(t0.Add(9 * time.Hour)); return nil },
-		"device":      func(p *profile.Profile) error { p.SetDevice(engage.Device{Install: "new"}); return nil },
-		"preferences": func(p *profile.Profile) error { p.SetPreferences(map[string]engage.Attitude{"tea": ""}); return nil },
+		"seen":    func(p *profile.Profile) error { p.Seen(t0.Add(9 * time.Hour)); return nil },
+		"visited": func(p *profile.Profile) error { p.Visited(t0.Add(9 * time.Hour)); return nil },
+		"device": func(p *profile.Profile) error {
+			p.SetDevice(engage.Device{Install: "new", SeenAt: t0.Add(time.Hour)}, t0)
+			return nil
+		},
+		"preferences": func(p *profile.Profile) error {
+			p.SetPreferences(map[string]engage.Attitude{"tea": ""}, later(3))
+			return nil
+		},
 		"attributes": func(p *profile.Profile) error {
-			_, err := p.SetAttributes(json.RawMessage(`{"city":null}`))
+			_, err := p.SetAttributes(json.RawMessage(`{"city":null}`), later(4))
 			return err
 		},
 		"bind": func(p *profile.Profile) error { p.Bind("email:a"); p.Bind("zzz"); return nil },
 		"consents": func(p *profile.Profile) error {
-			p.SetConsents(map[engage.Purpose]engage.Consent{engage.ConsentMarketing: {}})
+			p.SetConsents("", engage.ByPurposeOf(map[engage.Purpose]engage.Consent{engage.ConsentMarketing: {At: t0.Add(time.Hour)}}))
 			return nil
 		},
 	} {
@@ -150,13 +169,13 @@ func TestChangingACopyLeavesTheFirst(t *testing.T) {
 
 func TestAnswersFoldIn(t *testing.T) {
 	p := ada(t)
-	if left := p.SetPreferences(map[string]engage.Attitude{"tea": engage.Dislike, "art": "", "new": engage.Like}); left != nil {
+	if left := p.SetPreferences(map[string]engage.Attitude{"tea": engage.Dislike, "art": "", "new": engage.Like}, later(5)); left != nil {
 		t.Fatal(left)
 	}
 	if got := fmt.Sprint(p.Topics(engage.Like), p.Topics(engage.Dislike)); got != "[new] [meat tea]" {
 		t.Errorf("topics %s", got)
 	}
-	if left, err := p.SetAttributes(json.RawMessage(`{"city":null,"points":13,"new":"x"}`)); err != nil || left != nil {
+	if left, err := p.SetAttributes(json.RawMessage(`{"city":null,"points":13,"new":"x"}`), later(6)); err != nil || left != nil {
 		t.Fatal(left, err)
 	}
 	if _, ok := p.Value("attributes.city"); ok || p.Attributes["points"] != 13.0 || p.Attributes["new"] != "x" || p.Attributes["vip"] != true {
@@ -167,7 +186,7 @@ func TestAnswersFoldIn(t *testing.T) {
 	if !reflect.DeepEqual(p.Identifiers, []string{"email:ada", "user_id:ada"}) {
 		t.Errorf("identifiers %v", p.Identifiers)
 	}
-	p.SetConsents(map[engage.Purpose]engage.Consent{engage.ConsentMarketing: {}})
+	p.SetConsents("", engage.ByPurposeOf(map[engage.Purpose]engage.Consent{engage.ConsentMarketing: {At: t0.Add(time.Hour)}}))
 	if p.Consented(engage.ConsentMarketing) || !p.Consented(engage.ConsentLocationPrecise) || p.Consented("nope") {
 		t.Errorf("consents %v", p.Consents)
 	}
@@ -189,7 +208,7 @@ func TestWhatIsFullKeepsWhatItHasAndTakesNewByName(t *testing.T) {
 		traits[fmt.Sprintf("t%03d", i)] = i
 	}
 	// Of 500, tea and art stay, meat goes, 498 come in.
-	if left := p.SetPreferences(topics); !slices.Equal(left, []string{"odd", "t498", "t499"}) {
+	if left := p.SetPreferences(topics, later(7)); !slices.Equal(left, []string{"odd", "t498", "t499"}) {
 		t.Errorf("left out are the topics %v", left)
 	}
 	if p.Preferences["tea"] != engage.Dislike || p.Preferences["art"] != engage.Like || p.Preferences["t497"] != engage.Like || len(p.Preferences) != profile.MaxPreferences {
@@ -197,33 +216,33 @@ func TestWhatIsFullKeepsWhatItHasAndTakesNewByName(t *testing.T) {
 	}
 	// Of 500, six of the seven stay, 494 come in.
 	many, _ := json.Marshal(traits)
-	left, err := p.SetAttributes(many)
+	left, err := p.SetAttributes(many, later(8))
 	if err != nil || !slices.Equal(left, []string{"t494", "t495", "t496", "t497", "t498", "t499"}) {
 		t.Errorf("left out are the attributes %v, %v", left, err)
 	}
 	if p.Attributes["city"] != "Gouda" || p.Attributes["points"] != 12.5 || p.Attributes["t493"] != 493.0 || len(p.Attributes) != profile.MaxAttributes {
 		t.Errorf("%d attributes %v", len(p.Attributes), p.Attributes)
 	}
-	if left := p.SetPreferences(map[string]engage.Attitude{"new": engage.Like, "art": "", "tea": engage.Like}); left != nil || p.Preferences["new"] != engage.Like {
+	if left := p.SetPreferences(map[string]engage.Attitude{"new": engage.Like, "art": "", "tea": engage.Like}, later(9)); left != nil || p.Preferences["new"] != engage.Like {
 		t.Errorf("who forgets one has room for another: left out %v", left)
 	}
-	if left := p.SetPreferences(map[string]engage.Attitude{"newer": engage.Like}); !slices.Equal(left, []string{"newer"}) {
+	if left := p.SetPreferences(map[string]engage.Attitude{"newer": engage.Like}, later(10)); !slices.Equal(left, []string{"newer"}) {
 		t.Errorf("left out %v", left)
 	}
 }
 
 func TestAValueThatNoAttributeCanHaveIsLeftOutAlone(t *testing.T) {
 	p := ada(t)
-	left, err := p.SetAttributes(json.RawMessage(`{"points":1e999,"deep":{"a":[-1e999]},"city":"Gouda","\ud800":"half"}`))
+	left, err := p.SetAttributes(json.RawMessage(`{"points":1e999,"deep":{"a":[-1e999]},"city":"Gouda","\ud800":"half"}`), later(11))
 	if err != nil || !slices.Equal(left, []string{"deep", "points"}) {
 		t.Errorf("left out %v, %v", left, err)
 	}
 	large := strings.Repeat("x", profile.MaxAttribute-len("city")-len(`""`))
 	traits, _ := json.Marshal(map[string]string{"city": large, "sizes": large})
-	if left, err := p.SetAttributes(traits); err != nil || !slices.Equal(left, []string{"sizes"}) || p.Attributes["city"] != large {
+	if left, err := p.SetAttributes(traits, later(12)); err != nil || !slices.Equal(left, []string{"sizes"}) || p.Attributes["city"] != large {
 		t.Errorf("left out for their size %v, %v", left, err)
 	}
-	if _, err := p.SetAttributes(json.RawMessage(`{"city":"Gouda"}`)); err != nil {
+	if _, err := p.SetAttributes(json.RawMessage(`{"city":"Gouda"}`), later(13)); err != nil {
 		t.Fatal(err)
 	}
 	if p.Attributes["points"] != 12.5 || p.Attributes["city"] != "Gouda" || p.Attributes["\ufffd"] != "half" {
@@ -235,7 +254,7 @@ func TestTraitsThatAreNoObjectChangeNothing(t *testing.T) {
 	p := ada(t)
 	before, _ := json.Marshal(p)
 	for _, traits := range []string{`{`, `[]`, ``, `7`} {
-		if left, err := p.SetAttributes(json.RawMessage(traits)); err == nil || left != nil {
+		if left, err := p.SetAttributes(json.RawMessage(traits), later(14)); err == nil || left != nil {
 			t.Errorf("%s: %v, %v", traits, left, err)
 		}
 	}
@@ -247,7 +266,7 @@ func TestTraitsThatAreNoObjectChangeNothing(t *testing.T) {
 func TestTheDeviceNotSeenForLongestIsForgotten(t *testing.T) {
 	p := ada(t)
 	for i := range profile.MaxDevices + 5 {
-		p.SetDevice(engage.Device{Install: fmt.Sprintf("d%02d", i), SeenAt: t0.Add(time.Duration(i+2) * time.Hour)})
+		p.SetDevice(engage.Device{Install: fmt.Sprintf("d%02d", i), SeenAt: t0.Add(time.Duration(i+2) * time.Hour)}, t0)
 	}
 	ds := p.DevicesByUse()
 	if len(ds) != profile.MaxDevices || ds[0].Install != "d24" || ds[len(ds)-1].Install != "d05" {

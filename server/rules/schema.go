@@ -199,6 +199,11 @@ func PersonSchema(attributes map[string]Type) *Schema {
 		{Path: "last_seen", Type: Time, Description: "When the person was last seen, before this moment"},
 		{Path: "last_visit_at", Type: Time, Description: "When the person last entered a place"},
 		{Path: "visits", Type: Number, Description: "Visits to places in total"},
+		{Path: "affinities", Type: Strings, Description: "Categories and topics that the person turns to, as events and orders of the last months show; in lower case, at most 10. Needs the profiling consent"},
+		{Path: "favourite_brands", Type: Strings, Description: "Brands that the person turns to, likewise"},
+		{Path: "purchases_count", Type: Number, Description: "Orders that were completed and not cancelled, in total"},
+		{Path: "purchases_total", Type: Number, Description: "What these were worth, less refunds, in the currency in which most was spent"},
+		{Path: "last_purchase_at", Type: Time, Description: "When the last of these was made"},
 	}
 	names := make([]string, 0, len(attributes))
 	for name, t := range attributes {

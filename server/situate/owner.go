@@ -15,6 +15,114 @@ type Owner struct {
 	From    uint64                   `json:"from,omitempty"` // seq of the logout that made the profile; 0: it is the install's first
 	Profile string                   `json:"profile"`
 	Said    engage.ByPurpose[uint64] `json:"said,omitempty"` // seq of the newest answer to each purpose
+	User
+}
+
+// User is who has proven to be the person of an install, by the profile that the user id
+// mints, and the seqs of the newest proofs, ascending. The zero User is nobody. It is
+// replaced, never changed.
+type User struct {
+	Proved string   `json:"user,omitempty"`
+	Proofs []uint64 `json:"user_proofs,omitempty"`
+}
+
+// maxProofs bounds User.Proofs: it is by how many a proof of another may be overtaken.
+const maxProofs = 8
+
+// again notes another proof.
+func (u *User) again(user string, seq uint64) {
+	i, found := slices.BinarySearch(u.Proofs, seq)
+	if found {
+		return
+	}
+	u.Proved, u.Proofs = user, slices.Insert(slices.Clone(u.Proofs), i, seq)
+	u.Proofs = u.Proofs[max(len(u.Proofs)-maxProofs, 0):]
+}
+
+// Last is the seq of the newest proof, 0 for none.
+func (u *User) Last() uint64 {
+	if n := len(u.Proofs); n > 0 {
+		return u.Proofs[n-1]
+	}
+	return 0
+}
+
+// split is the user until an item, and from the next proof behind it on.
+func (u *User) split(seq uint64) (until, since User) {
+	i, _ := slices.BinarySearch(u.Proofs, seq)
+	if i > 0 {
+		until = User{u.Proved, slices.Clone(u.Proofs[:i])}
+	}
+	if i < len(u.Proofs) {
+		since = User{u.Proved, slices.Clone(u.Proofs[i:])}
+	}
+	return until, since
+}
+
+// proved notes that the item proves who the user is. Another one than before is a
+// logout: from the item on the install is somebody else's. One that comes late, when a
+// later item has proven the other already, gets a place of its own between them: what
+// either has done since they proved it is never the other's.
+func (s *step) proved(user string) error {
+	in := s.in
+	switch {
+	case s.seq < in.From:
+		if i := in.before(s.seq); i >= 0 {
+			s.provedBefore(i, user)
+		}
+	case in.Proved == "" || in.Proved == user:
+		in.again(user, s.seq)
+	case s.seq > in.Last():
+		if err := s.logout(); err != nil {
+			return err
+		}
+		in.again(user, s.seq)
+	default:
+		until, since := in.split(s.seq)
+		in.insert(Owner{From: in.From, Profile: in.Profile, Said: in.Said, User: until})
+		s.between(user)
+		in.From, in.User = since.Proofs[0], since
+	}
+	return nil
+}
+
+// provedBefore is proved for an earlier owner.
+func (s *step) provedBefore(i int, user string) {
+	in := s.in
+	in.Before = slices.Clone(in.Before)
+	o := &in.Before[i]
+	if had := in.userOf(o.Profile); had == "" || had == user {
+		o.again(user, s.seq)
+		return
+	}
+	rest := *o
+	o.User, rest.User = o.split(s.seq)
+	if len(rest.Proofs) > 0 {
+		rest.From = rest.Proofs[0]
+		in.insert(rest)
+	}
+	s.between(user)
+}
+
+// userOf is who has proven to be a profile's person; it may be the install's at several
+// times.
+func (in *Install) userOf(profile string) string {
+	if in.Profile == profile && in.Proved != "" {
+		return in.Proved
+	}
+	for i := range in.Before {
+		if o := &in.Before[i]; o.Profile == profile && o.Proved != "" {
+			return o.Proved
+		}
+	}
+	return ""
+}
+
+// between has the install be a new person's from the item on, until the next owner.
+func (s *step) between(user string) {
+	o := Owner{From: s.seq, Profile: engage.LogoutProfileID(s.ws, s.in.Install, s.seq), User: User{user, []uint64{s.seq}}}
+	s.in.insert(o)
+	s.profile = o.Profile
 }
 
 // profileAt is whose an item of a seq is; empty when that is so long ago that it is
@@ -89,8 +197,9 @@ func (s *step) logout() error {
 			had = had.With(p, seq)
 		}
 	}
-	in.insert(Owner{From: in.From, Profile: in.Profile, Said: had})
+	in.insert(Owner{From: in.From, Profile: in.Profile, Said: had, User: in.User})
 	in.From, in.Profile, s.profile = next.From, next.Profile, next.Profile
+	in.User = User{}
 	in.Consents, in.Said, in.Since = early, said, nil
 	if err := s.forwardDevice(); err != nil {
 		return err

@@ -53,6 +53,9 @@
 //
 // # Logout
 //
+// Who proves to be another user than the one who did so before, without a logout between
+// them, has the tablet that they share from there on: that is a logout, too.
+//
 // A logout gives the install to a new profile from its seq on: no consent goes over,
 // so the visits end and the position is forgotten. Late items of lower seq are the
 // earlier person's: what they say goes to that profile and changes nothing of the
@@ -406,6 +409,10 @@ func (s *step) identify(i *sdkpb.Identify) error {
 	if !id.Proven {
 		return s.forward(engage.KindClaimed, id)
 	}
+	if err := s.proved(engage.PersonID(s.ws, id.Identifier)); err != nil {
+		return err
+	}
+	id.Profile = s.profile
 	if err := s.send(engage.IdentifierKey(s.ws, id.Identifier), engage.KindIdentify, id); err != nil {
 		return err
 	}
@@ -489,8 +496,18 @@ func (s *step) send(key string, kind engage.Kind, v any) error {
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", kind, err)
 	}
-	s.tx.Emit("act", engage.Entry{Kind: kind, Key: key, Occurred: s.e.Occurred, Body: body})
+	s.tx.Emit("act", engage.Entry{Kind: kind, Key: key, Occurred: s.inOrder(), Body: body})
 	return nil
+}
+
+// inOrder is when the entry happened. What a phone says of the person has no time of its
+// own but the log's: of items in one record each is a nanosecond later than the one
+// before, since an answer before an identification and one after it are not the same.
+func (s *step) inOrder() time.Time {
+	if n := s.tx.Position().Index; n > 0 && s.e.Occurred.IsZero() {
+		return s.e.At.Add(time.Duration(n))
+	}
+	return s.e.Occurred
 }
 
 // enumName is a protobuf enum's name as our JSON has it: "STATE_OPENED" without

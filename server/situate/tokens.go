@@ -300,10 +300,7 @@ func (s *step) belong(t *engage.TokenImport) error {
 	if t.Identifier == "" {
 		return nil
 	}
-	profile := t.Profile
-	if profile == "" {
-		profile = engage.ImportedProfileID(s.ws, t.Identifier)
-	}
+	profile := engage.PersonID(s.ws, t.Identifier)
 	if s.in.Profile == profile {
 		return nil
 	}
@@ -319,22 +316,33 @@ func (s *step) belong(t *engage.TokenImport) error {
 		}
 	}
 	return s.send(engage.IdentifierKey(s.ws, t.Identifier), engage.KindIdentify, engage.Identify{
-		Identifier: t.Identifier, Profile: profile, Install: s.in.Install, Proven: true, Imported: true,
+		Identifier: t.Identifier, Profile: profile, Install: s.in.Install, Proven: true,
 	})
 }
 
-// given gives a made-up install to the profile that an app says its user has.
+// given notes that a profile has become one with another: what comes goes straight
+// there. The person has the phone already; but for one that only a file knows, of whom
+// an earlier build may not have said so.
 func (s *step) given() error {
 	var g engage.GiveInstall
 	if err := json.Unmarshal(s.e.Body, &g); err != nil {
 		return fmt.Errorf("give_install: %w", err)
 	}
-	if !s.in.Imported || s.in.Profile != g.From || g.To == "" {
-		return nil // an app speaks for it by now, or it is another's
+	if g.From == "" || g.To == "" {
+		return nil
 	}
-	if err := s.forward(engage.KindDeviceGone, engage.DeviceGone{Install: s.in.Install, Reason: "imported"}); err != nil {
-		return err
+	for i := range s.in.Before {
+		if s.in.Before[i].Profile == g.From {
+			s.in.Before = slices.Clone(s.in.Before)
+			s.in.Before[i].Profile = g.To
+		}
+	}
+	if s.in.Profile != g.From {
+		return nil
 	}
 	s.in.Profile, s.profile = g.To, g.To
+	if !s.in.Imported {
+		return nil
+	}
 	return s.forward(engage.KindDevice, s.in.Device)
 }

@@ -320,7 +320,7 @@ func TestImportedTokens(t *testing.T) {
 		return ti
 	}
 	profiles := func(f *family, kind engage.Kind) (out []string) {
-		names := map[string]string{engage.ProfileKey(ws, engage.ImportedProfileID(ws, "user_id:ada")): "ada", engage.IdentifierKey(ws, "user_id:ada"): "id ada"}
+		names := map[string]string{engage.ProfileKey(ws, engage.PersonID(ws, "user_id:ada")): "ada", engage.IdentifierKey(ws, "user_id:ada"): "id ada"}
 		for _, e := range f.told {
 			if e.Kind != kind {
 				continue
@@ -408,23 +408,16 @@ func TestImportedTokens(t *testing.T) {
 		if got := fmt.Sprint(profiles(f, engage.KindDeviceGone), profiles(f, engage.KindDevice)); got != "[another] [ada]" {
 			t.Errorf("gone from and come to %s", got)
 		}
-		bound := ada
-		bound.Profile = "0123"
-		f.says(engage.KindTokenImport, made, bound)
-		in, _ := f.State(engage.InstallKey(ws, made)).(*situate.Install)
-		if in.Profile != "0123" {
-			t.Errorf("it is %s's", in.Profile)
-		}
 	})
-	t.Run("is given to whom the app says its user is", func(t *testing.T) {
+	t.Run("goes on with whom its person has become", func(t *testing.T) {
 		f := newFamily(t)
 		f.says(engage.KindTokenImport, made, ada)
-		from := engage.ImportedProfileID(ws, "user_id:ada")
+		from := engage.PersonID(ws, "user_id:ada")
 		f.told = nil
 		for range 2 {
 			f.says(engage.KindGiveInstall, made, engage.GiveInstall{From: from, To: "0123"})
 		}
-		if got := fmt.Sprint(profiles(f, engage.KindDeviceGone), profiles(f, engage.KindDevice)); got != "[ada] [another]" {
+		if got := fmt.Sprint(profiles(f, engage.KindDeviceGone), profiles(f, engage.KindDevice)); got != "[] [another]" {
 			t.Errorf("gone from and come to %s", got)
 		}
 		f.says(engage.KindTokenImport, "install-b", import1("install-b", "u", 10, "ada"))
