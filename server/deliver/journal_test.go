@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -173,9 +174,9 @@ func TestLedgerThatFailsWhileAQueueDrainsLosesAndRepeatsNothing(t *testing.T) {
 	bubble(t, func(w *world) {
 		w.queue(100)
 		w.inFlight = 10
-		n := 0
+		var n atomic.Int32
 		w.fault = func(point string) error {
-			if n++; point == deliver.FaultMade && n%7 == 0 {
+			if k := n.Add(1); point == deliver.FaultMade && k%7 == 0 {
 				w.ledger.Fail(errors.New("disk full"))
 			}
 			return nil
