@@ -104,6 +104,7 @@ type uploadView struct {
 	Name      string            `json:"name,omitempty"`
 	By        string            `json:"by" doc:"Id of the key that made it"`
 	State     uploads.State     `json:"state" enum:"receiving,waiting,processing,done,failed,cancelled"`
+	SameAs    string            `json:"same_as,omitempty" doc:"Id of an upload that has taken the same file in the same way: this one did nothing"`
 	Problem   *FieldError       `json:"problem,omitempty" doc:"Why it failed; what was before is taken"`
 	CreatedAt time.Time         `json:"created_at"`
 	StartedAt time.Time         `json:"started_at,omitzero"`
@@ -126,7 +127,7 @@ func viewUpload(u uploads.Upload) uploadView {
 		mapping = u.Mapping
 	}
 	v := uploadView{
-		ID: u.ID, Kind: u.Kind, Name: u.Name, By: u.By, State: u.State, CreatedAt: u.CreatedAt, StartedAt: u.StartedAt, EndedAt: u.EndedAt,
+		ID: u.ID, Kind: u.Kind, Name: u.Name, By: u.By, State: u.State, SameAs: u.Same, CreatedAt: u.CreatedAt, StartedAt: u.StartedAt, EndedAt: u.EndedAt,
 		Size: u.Size, Received: u.Received, Used: u.Used, Read: u.Read, Taken: u.Taken, Refused: u.Refused, Listed: u.Listed, Mapping: mapping,
 		RowsPerS: u.RowsPerS, LeftS: u.Left.Seconds(),
 	}

@@ -27,6 +27,11 @@
 // time of its own (updated_at) is as old as the upload. The place up to which the rows
 // are in the log is saved every second: a restart goes on there.
 //
+// A person remembers the newest 512 touches. So a whole file that comes again and would be
+// read in the same way is not read at all while the upload that took it is kept
+// (Upload.Same): nobody counts an old file twice, and who was erased does not come back by
+// it.
+//
 // # Beside live traffic
 //
 // Rows go into the log in small batches, one after the other (Log): a live record never

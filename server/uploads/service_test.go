@@ -231,8 +231,13 @@ func TestACutUploadGoesOnAndItsRowsReachTheLogOnce(t *testing.T) {
 		t.Fatalf("the end: %+v %v", got, err)
 	}
 	d.clock.Advance(time.Second)
-	again := d.give(uploads.Making{Kind: uploads.People, By: "k1"}, text)
-	d.run(d.ended(u.ID, again))
+	d.run(d.ended(u.ID))
+	same := d.give(uploads.Making{Kind: uploads.People, By: "k1"}, text)
+	again := d.give(uploads.Making{Kind: uploads.People, By: "k1"}, text+"\n") // the same rows
+	d.run(d.ended(same, again))
+	if x := d.get(same); x.State != uploads.Done || x.Same != u.ID || x.Read != 0 {
+		t.Errorf("the same file: %+v", x)
+	}
 
 	got = d.get(u.ID)
 	if got.State != uploads.Done || got.Read != 1000 || got.Taken != 990 || got.Refused != 10 || got.Listed != 10 || got.Used != got.Received {
@@ -255,7 +260,7 @@ func TestACutUploadGoesOnAndItsRowsReachTheLogOnce(t *testing.T) {
 		all[0].Key != engage.ProfileKey("shop", engage.PersonID("shop", "user_id:c0")) {
 		t.Errorf("touch %+v at %v of %s", x, all[0].Occurred, all[0].Key)
 	}
-	for _, id := range []string{u.ID, again} {
+	for _, id := range []string{u.ID, same, again} {
 		if _, err := os.Stat(filepath.Join(d.dir, id, "body")); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("the bytes are still there: %v", err)
 		}

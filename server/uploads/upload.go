@@ -55,7 +55,8 @@ type Upload struct {
 	Format    Format    `json:"format,omitempty"`
 	By        string    `json:"by"`                // id of the key
 	Mapping   Mapping   `json:"mapping,omitempty"` // as it was given
-	SHA256    string    `json:"sha256,omitempty"`  // that the file must have, in hexadecimal
+	SHA256    string    `json:"sha256,omitempty"`  // in hexadecimal: that the file must have, or had when it began
+	Same      string    `json:"same,omitempty"`    // id of an upload of the same file that is done: this one did nothing
 	State     State     `json:"state"`
 	CreatedAt time.Time `json:"created_at"`
 	UpdatedAt time.Time `json:"updated_at"` // when bytes last came, or it changed its state

@@ -66,7 +66,9 @@ func (c *cli) root() *cobra.Command {
   footfall check-config   says what is wrong with a configuration before it is used
   footfall keys           makes, lists and revokes server keys
   footfall places         imports places from a file and exports them
-  footfall import tokens  imports push tokens that another system has collected
+  footfall import         imports people, events, purchases and push tokens that
+                          another system has collected
+  footfall uploads        follows and cancels such imports
   footfall test-send      sends one push to one phone and shows the provider's answer
   footfall channels       says how the push credentials do, and what waits for them
   footfall credentials    sees, exchanges and removes the push credentials of apps
@@ -87,7 +89,7 @@ variable FOOTFALL_KEY. Exit codes: 0 done, 1 failed, 2 wrong usage or configurat
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
 	})
-	root.AddCommand(c.serve(), c.checkConfig(), c.keys(), c.places(), c.importing(), c.testSend(), c.channels(), c.credentials(), c.webhooks(), c.writeKeys(), c.dropped(), c.people(), c.explain(), c.quarantine(), c.replay(), c.versionCmd())
+	root.AddCommand(c.serve(), c.checkConfig(), c.keys(), c.places(), c.importing(), c.uploads(), c.testSend(), c.channels(), c.credentials(), c.webhooks(), c.writeKeys(), c.dropped(), c.people(), c.explain(), c.quarantine(), c.replay(), c.versionCmd())
 	return root
 }
 

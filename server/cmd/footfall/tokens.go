@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/footfall-engage/footfall/server/tokens"
+	"github.com/footfall-engage/footfall/server/uploads"
 )
 
 func (c *cli) importing() *cobra.Command {
@@ -23,6 +24,9 @@ footfall places import.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(c.importTokens())
+	for _, kind := range uploads.Kinds() {
+		cmd.AddCommand(c.importUpload(kind))
+	}
 	return cmd
 }
 
