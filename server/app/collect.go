@@ -24,7 +24,7 @@ func droppedCollection() store.Collection {
 // openCollect makes the tracking API.
 func (a *App) openCollect() (err error) {
 	if a.collect, err = collect.New(collect.Options{
-		Catalog: writeKeys{a.catalog}, Log: touchLog{a.router}, List: dropped{a.states, a.catalog},
+		Catalog: writeKeys{a.catalog}, Log: touchLog{a.router}, List: dropped{a.states, a.catalog}, Suppressed: a.people,
 		Clock: a.o.Clock, Logger: a.log, Registerer: a.registry,
 	}); err != nil {
 		return fmt.Errorf("tracking API: %w", err)

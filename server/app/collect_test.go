@@ -234,6 +234,14 @@ func TestWhatTheTrackingAPIAnsweredIsThere(t *testing.T) {
 	if got := c.droppedLines(1); !slices.Equal(got, []string{"invalid batch[200].userId"}) {
 		t.Errorf("dropped %q", got)
 	}
+	// Who wants to be left alone is.
+	c.must("POST", "/api/v1/suppressions", map[string]string{"identifier": "user_id:u-alone"}, nil)
+	if code := post(server, "/v1/t", `{"userId":"u-alone","messageId":"alone","event":"x"}`); code != 200 {
+		t.Errorf("of somebody who is suppressed: %d", code)
+	}
+	if got := c.droppedLines(2); !slices.Contains(got, "forbidden ") {
+		t.Errorf("dropped %q", got)
+	}
 	var keys struct{ Items []struct{ ID string } }
 	c.must("GET", "/api/v1/write-keys", nil, &keys)
 	if code := c.call("DELETE", "/api/v1/write-keys/"+keys.Items[0].ID, nil, nil); code != 204 {
@@ -242,7 +250,7 @@ func TestWhatTheTrackingAPIAnsweredIsThere(t *testing.T) {
 	if code := post(server, "/v1/t", `{"userId":"ada","event":"x"}`); code != 200 {
 		t.Errorf("a revoked key: %d", code)
 	}
-	if got := c.droppedLines(2); !slices.Contains(got, "unauthorized writeKey") {
+	if got := c.droppedLines(3); !slices.Contains(got, "unauthorized writeKey") {
 		t.Errorf("dropped %q", got)
 	}
 	var metrics bytes.Buffer
@@ -258,6 +266,9 @@ func TestWhatTheTrackingAPIAnsweredIsThere(t *testing.T) {
 		}
 	}
 	got := c.touches()
+	if _, there := got["alone"]; there {
+		t.Error("what a suppressed person did is in the log")
+	}
 	for i := range 200 {
 		if x := got[fmt.Sprint("m", i)]; len(x.Identifiers) != 1 || x.Identifiers[0] != fmt.Sprint("user_id:u", i) {
 			t.Errorf("m%d is %+v", i, x)
@@ -265,7 +276,7 @@ func TestWhatTheTrackingAPIAnsweredIsThere(t *testing.T) {
 	}
 	c.tape.Reset()
 	c.serve()
-	if got := c.droppedLines(2); len(got) != 2 {
+	if got := c.droppedLines(3); len(got) != 3 {
 		t.Errorf("after a restart the list has %q", got)
 	}
 }

@@ -32,6 +32,12 @@ type Catalog interface {
 	Place(workspace, id string) bool
 }
 
+// Suppression knows who wants to be left alone.
+type Suppression interface {
+	// Suppressed reports whether an identifier of a workspace is on its suppression list.
+	Suppressed(workspace, identifier string) bool
+}
+
 // Log makes entries durable.
 type Log interface {
 	// AppendAsync takes entries of one workspace and calls done when all are durable,
@@ -85,11 +91,12 @@ func (l *Limits) setDefaults() {
 	orDefault(&l.MaxDropped, 10_000)
 }
 
-// Options of a Collector. All but Registerer and Limits are required.
+// Options of a Collector. All but Suppressed, Registerer and Limits are required.
 type Options struct {
 	Catalog    Catalog
 	Log        Log
 	List       List
+	Suppressed Suppression // nil: nobody is
 	Clock      clock.Clock
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer // nil: nothing is counted for others

@@ -496,3 +496,26 @@ func TestTheListIsTrimmedEveryMinute(t *testing.T) {
 		t.Errorf("trimmed to %v", s.w.trims)
 	}
 }
+
+func TestWhoWantsToBeLeftAloneIs(t *testing.T) {
+	s := newSite(t)
+	for _, body := range []string{`{"userId":"alone","event":"x"}`, `{"userId":"ada","context":{"traits":{"email":"Leave@me.alone"}},"event":"x"}`, `{"anonymousId":"alone","event":"x"}`} {
+		s.send(server, "/v1/t", body)
+	}
+	s.send(public, "/v1/t", `{"anonymousId":"a1","userId":"alone","event":"x"}`)
+	s.send(server, "/v1/a", `{"userId":"ada","previousId":"alone"}`)
+	if got, _ := s.took(); len(got) != 0 {
+		t.Errorf("took %+v", got)
+	}
+	s.send(rival, "/v1/t", `{"userId":"alone","event":"x"}`) // of another workspace
+	s.one()
+	d := s.dropped()
+	if len(d) != 5 {
+		t.Errorf("dropped %q", lines(d))
+	}
+	for _, x := range d {
+		if x.Code != engage.Forbidden || x.Profile != "" || strings.Contains(x.Reason, "alone") {
+			t.Errorf("a line says who: %+v", x)
+		}
+	}
+}

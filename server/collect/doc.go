@@ -61,6 +61,8 @@
 // tell which. It is anonymous if it is the call's anonymousId; what looks like a UUID,
 // as libraries make them, is taken as both; all else is a user id.
 //
+// A call that names somebody of the workspace's suppression list is dropped whole.
+//
 // # Time
 //
 // A call happened at timestamp (or originalTimestamp), moved by as much as the sender's

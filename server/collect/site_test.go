@@ -60,6 +60,10 @@ func (w *world) WriteKey(token string) (collect.Key, bool) {
 	return k, ok
 }
 
+func (w *world) Suppressed(workspace, identifier string) bool {
+	return workspace == "shop" && (identifier == "email:leave@me.alone" || identifier == "user_id:alone" || identifier == "anonymous_id:alone")
+}
+
 func (w *world) Place(workspace, id string) bool { return workspace == "shop" && id == "cafe" }
 
 func (w *world) AppendAsync(entries []engage.Entry, done func(error)) error {
@@ -108,7 +112,7 @@ type site struct {
 func newSite(t *testing.T, limits ...collect.Limits) *site {
 	t.Helper()
 	s := &site{t: t, w: &world{}, clock: clock.NewManual(start)}
-	o := collect.Options{Catalog: s.w, Log: s.w, List: s.w, Clock: s.clock, Logger: slog.New(slog.DiscardHandler)}
+	o := collect.Options{Catalog: s.w, Log: s.w, List: s.w, Suppressed: s.w, Clock: s.clock, Logger: slog.New(slog.DiscardHandler)}
 	if len(limits) > 0 {
 		o.Limits = limits[0]
 	}
@@ -139,7 +143,7 @@ func newQuietSite(t *testing.T) *site {
 	t.Helper()
 	s := &site{t: t, w: &world{}, clock: clock.NewManual(start)}
 	var err error
-	if s.c, err = collect.New(collect.Options{Catalog: s.w, Log: s.w, List: s.w, Clock: s.clock, Logger: slog.New(slog.DiscardHandler)}); err != nil {
+	if s.c, err = collect.New(collect.Options{Catalog: s.w, Log: s.w, List: s.w, Suppressed: s.w, Clock: s.clock, Logger: slog.New(slog.DiscardHandler)}); err != nil {
 		t.Fatal(err)
 	}
 	return s

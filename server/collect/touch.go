@@ -93,7 +93,25 @@ func (c *Collector) understand(k *Key, cl *call, received time.Time, makeID func
 			t.Order = c.order(k.Workspace, cl, leave)
 		}
 	}
+	if c.leftAlone(k.Workspace, out.touches) {
+		return nothing(engage.Errorf(engage.Forbidden, "", "somebody whom it names is on the suppression list"))
+	}
 	return out
+}
+
+// leftAlone reports whether touches name somebody who wants to be left alone.
+func (c *Collector) leftAlone(workspace string, touches []*engage.Touch) bool {
+	if c.o.Suppressed == nil {
+		return false
+	}
+	for _, t := range touches {
+		for _, id := range append([]string{t.Claimed, t.Alias}, t.Identifiers...) {
+			if id != "" && c.o.Suppressed.Suppressed(workspace, id) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // times are when the call happened and when it was sent, as the sender has it.

@@ -385,6 +385,7 @@ func (s *Service) places(sub *Subject) []place {
 	}
 	out = append(out,
 		place{of: s.o.States, collection: "quarantine", about: about},
+		place{of: s.o.States, collection: "dropped", about: about},
 		place{of: s.o.Hot, collection: "webhooks", about: about},
 	)
 	for i := range out {
