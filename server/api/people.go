@@ -46,6 +46,8 @@ type personInput struct {
 // decisions are made.
 type personView struct {
 	ID          string                            `json:"id"`
+	MergedInto  string                            `json:"merged_into,omitempty" doc:"The profile that was asked for has become this one"`
+	Absorbed    []string                          `json:"absorbed,omitempty" doc:"Ids of other profiles that turned out to be the same person; they lead here"`
 	Identifiers []string                          `json:"identifiers" nullable:"false" doc:"Such as user_id:ada"`
 	Claimed     string                            `json:"claimed_unproven,omitempty" doc:"Whom the app said this is, such as user_id:ada, without proof: it may be anybody. Absent: nobody, or the person is known"`
 	Attributes  map[string]any                    `json:"attributes"`
@@ -55,8 +57,18 @@ type personView struct {
 	Arms        map[string]string                 `json:"arms" doc:"Arm by campaign, from the first eligible occasion on"`
 	Visits      int64                             `json:"visits" doc:"To the inside of places"`
 	LastVisitAt time.Time                         `json:"last_visit_at,omitzero"`
+	Affinities  []string                          `json:"affinities,omitempty" doc:"Categories and topics that the person turns to, as of when they were last seen, by their behaviour; needs the profiling consent"`
+	Brands      []string                          `json:"favourite_brands,omitempty" doc:"Likewise"`
+	Purchases   *purchasesView                    `json:"purchases,omitempty" doc:"Absent: none are known"`
 	FirstSeen   time.Time                         `json:"first_seen"`
 	LastSeen    time.Time                         `json:"last_seen"`
+}
+
+type purchasesView struct {
+	Count   int64              `json:"count" doc:"Orders that were completed and not cancelled"`
+	Value   map[string]float64 `json:"value" doc:"What they were worth, less refunds, by currency"`
+	FirstAt time.Time          `json:"first_at,omitzero"`
+	LastAt  time.Time          `json:"last_at,omitzero"`
 }
 
 type deviceView struct {
@@ -96,6 +108,13 @@ func viewPerson(raw json.RawMessage) (*personView, error) {
 	v := &personView{
 		ID: p.ID, Identifiers: p.Identifiers, Claimed: p.Claimed, Attributes: p.Attributes, Preferences: p.Preferences, Consents: p.Consents.Map(),
 		Devices: []deviceView{}, Arms: p.Arms, Visits: p.Visits, LastVisitAt: p.LastVisitAt, FirstSeen: p.FirstSeen, LastSeen: p.LastSeen,
+	}
+	v.Absorbed, v.Affinities, v.Brands = p.Absorbed, p.Likings(p.LastSeen), p.Brands(p.LastSeen)
+	if t := p.Purchases.Totals(); t.Count > 0 {
+		v.Purchases = &purchasesView{Count: t.Count, Value: map[string]float64{}, FirstAt: t.FirstAt, LastAt: t.LastAt}
+		for currency, a := range t.By {
+			v.Purchases.Value[currency] = a.Units()
+		}
 	}
 	if v.Identifiers == nil {
 		v.Identifiers = []string{}
@@ -151,6 +170,9 @@ func (s *server) getPerson(ctx context.Context, who caller, in *personInput) (*a
 	p, err := s.person(ctx, who, in.ID)
 	if err != nil {
 		return nil, err
+	}
+	if !strings.Contains(in.ID, ":") && p.ID != in.ID {
+		p.MergedInto = p.ID
 	}
 	return &answered[*personView]{p}, nil
 }

@@ -96,13 +96,37 @@ func (p *phones) Claim(ctx context.Context, workspace, install, delivery string)
 	return p.a.deliver.Claim(ctx, workspace, install, delivery)
 }
 
+// before are the unread cards of the profiles that have become one with a person.
+func (p *phones) before(ctx context.Context, workspace, profile string) ([]*sdkpb.Message, error) {
+	ids, err := reads{p.a}.everyID(ctx, workspace, profile)
+	if err != nil {
+		return nil, err
+	}
+	var out []*sdkpb.Message
+	for _, id := range ids[1:] {
+		cards, err := p.a.deliver.Inbox(ctx, workspace, id)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, cards...)
+	}
+	return out, nil
+}
+
 // InboxSince implements ingest.Deliveries.
 func (p *phones) InboxSince(ctx context.Context, workspace, install, cursor string, limit int) (*sdkpb.Inbox, error) {
 	profile, err := p.a.personOf(ctx, workspace, install)
 	if err != nil {
 		return nil, err
 	}
-	return p.a.deliver.InboxSince(ctx, workspace, profile, cursor, limit)
+	out, err := p.a.deliver.InboxSince(ctx, workspace, profile, cursor, limit)
+	if err != nil || !out.GetFull() || out.GetMore() {
+		return out, err
+	}
+	// What the person was sent as somebody else is in that one's inbox still.
+	before, err := p.before(ctx, workspace, profile)
+	out.Messages = append(before, out.GetMessages()...)
+	return out, err
 }
 
 // Inbox implements ingest.Deliveries. An install's inbox is that of the person whose
@@ -112,5 +136,10 @@ func (p *phones) Inbox(ctx context.Context, workspace, install string) ([]*sdkpb
 	if err != nil {
 		return nil, err
 	}
-	return p.a.deliver.Inbox(ctx, workspace, profile)
+	now, err := p.a.deliver.Inbox(ctx, workspace, profile)
+	if err != nil {
+		return nil, err
+	}
+	before, err := p.before(ctx, workspace, profile)
+	return append(before, now...), err
 }

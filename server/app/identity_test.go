@@ -555,3 +555,51 @@ func TestALogoutLeavesNothingToTheNext(t *testing.T) {
 		t.Errorf("granted %v, %q", g, reason)
 	}
 }
+
+// What somebody was sent before they said who they are comes along, and what they do
+// with it counts.
+func TestTheInboxComesAlong(t *testing.T) {
+	s := newStory(t)
+	s.inboxCampaign()
+	r := s.speaker("android", "install-along")
+	tick := func() *sdkpb.Item { return &sdkpb.Item{Event: &sdkpb.Event{Name: "tick"}} }
+	r.post(&sdkpb.Item{Consent: &sdkpb.Consent{Purpose: sdkpb.Consent_PURPOSE_MARKETING, Granted: true}}, tick())
+	inbox := func(want int) (ids []string) {
+		s.eventually(fmt.Sprintf("%d messages", want), func() bool {
+			_, reply := r.post()
+			ids = nil
+			for _, m := range reply.GetInbox().GetMessages() {
+				ids = append(ids, m.GetMessageId())
+			}
+			return len(ids) == want
+		})
+		return ids
+	}
+	first := inbox(1)[0]
+	r.post(&sdkpb.Item{Identify: &sdkpb.Identify{UserId: "ada", Hmac: hmacOf(identitySecret, "android", "ada")}})
+	s.settle()
+	if err := s.app.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := inbox(1); got[0] != first {
+		t.Errorf("the inbox is %v, was %s", got, first)
+	}
+	r.post(tick())
+	if got := inbox(2); !slices.Contains(got, first) {
+		t.Errorf("the inbox is %v, was %s", got, first)
+	}
+	r.post(&sdkpb.Item{Receipt: &sdkpb.Receipt{MessageId: first, State: sdkpb.Receipt_STATE_DISMISSED, Via: "inbox"}})
+	if got := inbox(1); got[0] == first {
+		t.Error("what was put away is back")
+	}
+	var p struct {
+		ID         string
+		MergedInto string `json:"merged_into"`
+		Absorbed   []string
+	}
+	old := engage.ProfileID("default", r.install)
+	s.must("GET", "/api/v1/people/"+old, nil, &p)
+	if p.ID != engage.PersonID("default", "user_id:ada") || p.MergedInto != p.ID || !slices.Equal(p.Absorbed, []string{old}) {
+		t.Errorf("%s is %+v", old, p)
+	}
+}
