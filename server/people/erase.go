@@ -21,8 +21,8 @@ import (
 // runs.
 type job struct {
 	engage.Erasure
-	DueUS   int64    `json:"due_us,omitempty"` // when there is more to be done, Unix microseconds; 0: nothing is
-	Subject *Subject `json:"subject,omitempty"`
+	DueUS   int64    `json:"due_us,omitempty"`  // when there is more to be done, Unix microseconds; 0: nothing is
+	Subject *Subject `json:"subject,omitempty"` // nil: nothing of the person is left to be deleted
 }
 
 const (
@@ -204,7 +204,7 @@ func (s *Service) trimmed(ctx context.Context, e *job) error {
 // erase does what an erasure asks for; a part that was done already is done again,
 // and finds nothing.
 func (s *Service) erase(ctx context.Context, e *job) error {
-	for pass := 0; ; pass++ {
+	for pass := 0; e.Subject != nil; pass++ {
 		n, err := s.pass(ctx, e)
 		if err != nil {
 			return err
@@ -223,15 +223,25 @@ func (s *Service) erase(ctx context.Context, e *job) error {
 			return ctx.Err()
 		}
 	}
+	e.Subject = nil
+	if err := s.put(ctx, e); err != nil {
+		return err
+	}
+	return s.finish(ctx, e)
+}
+
+// finish writes the receipt of an erasure that has nothing more to delete. The files are
+// scrubbed first: nothing of what was deleted is left in them when it says done.
+func (s *Service) finish(ctx context.Context, e *job) error {
+	if err := s.o.Scrub(ctx); err != nil {
+		return fmt.Errorf("scrub the store's files: %w", err)
+	}
 	now := s.o.Clock.Now()
-	e.State, e.DoneAt, e.Subject = engage.ErasureDone, now, nil
+	e.State, e.DoneAt = engage.ErasureDone, now
 	e.LogUntil = now.Add(s.o.LogRetention + logGranule) // what came in meanwhile, too
 	e.DueUS = e.LogUntil.UnixMicro()
 	if err := s.put(ctx, e); err != nil {
 		return err
-	}
-	if err := s.o.Scrub(ctx); err != nil { // what was deleted is deleted: later scrubs do it
-		s.o.Logger.Error("scrub the store's files", "error", err)
 	}
 	s.o.Logger.Info("erased", "erasure", e.ID, "workspace", e.Workspace)
 	return nil
