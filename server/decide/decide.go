@@ -25,6 +25,22 @@
 // gives way. A person has at most 50 moments that wait, and 100 messages on their
 // way; what comes beyond is suppressed and says so.
 //
+// # One person
+//
+// Every identifier mints a profile (engage.PersonID), as every install does. Profiles
+// become one by edges (engage.Merge): an install that proves a user id, a touchpoint that
+// names several identifiers, an alias. The junior of two (engage.Senior) freezes: its
+// state becomes a Moved, its timers are cleared, and all that it has goes to the senior,
+// which absorbs it; what still comes is forwarded, with where it was first sent. What
+// comes of it does not depend on the order in which anything arrives, as long as nothing
+// is refused; profile.Absorb says how two become one. Two users are one person by an
+// alias alone. Caps that both had used add up, of two arms the first stands and the
+// person is counted as conflicted. A person has 200 identifiers (a few more when many
+// come at once), and remembers 64 profiles of installs.
+//
+// What a public key says changes nothing of anybody who is known (touch.go): it concerns
+// a browser's own profile, or, once somebody is known by that, a shadow of it.
+//
 // # One terminal state
 //
 // A decision is pending until a provider accepts, the SDK confirms, delivery
