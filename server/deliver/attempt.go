@@ -332,6 +332,12 @@ func (d *Deliverer) landed(f *flight) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	f.gate.class(f.ask.bulk).noted--
+	if w := f.gate.flows[f.ask.lane]; w != nil && w.back != nil {
+		if w.landed == nil {
+			w.landed = map[key]bool{}
+		}
+		w.landed[f.r.key()] = true
+	}
 }
 
 // tell tells decide the outcome, and records that it did. It has a slot of the

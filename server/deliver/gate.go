@@ -84,6 +84,9 @@ type flow struct {
 	// mark is up to where the lane was read: what it has before is in ready, or under way.
 	mark Mark
 	back *Mark // while the lane is read: where the mark must not be behind
+	// landed are those whose attempts' answers were recorded while the lane is read: what
+	// is read of them may be older.
+	landed map[key]bool
 }
 
 // flowKey says whose messages a flow has.

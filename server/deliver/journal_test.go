@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/footfall-engage/footfall/channels"
+	"github.com/footfall-engage/footfall/server/clock"
 	"github.com/footfall-engage/footfall/server/deliver"
+	"github.com/footfall-engage/footfall/server/deliver/delivertest"
 	"github.com/footfall-engage/footfall/server/engage"
 )
 
@@ -190,5 +192,80 @@ func TestLedgerThatFailsWhileAQueueDrainsLosesAndRepeatsNothing(t *testing.T) {
 		w.want("made", len(w.senders.attempts()), 100)
 		w.want("waiting", w.lanes(), "")
 		w.end()
+	})
+}
+
+// lateReader is a ledger that gives a lane's records after a while.
+type lateReader struct {
+	*delivertest.Ledger
+	read func(lane string) // between reading and giving
+}
+
+func (l lateReader) Due(ctx context.Context, lane string, after deliver.Mark, limit int) ([]deliver.Record, error) {
+	recs, err := l.Ledger.Due(ctx, lane, after, limit)
+	l.read(lane)
+	return recs, err
+}
+
+func TestPushThatLandsWhileItsLaneIsReadIsNotMadeAgain(t *testing.T) {
+	bubble(t, func(w *world) {
+		w.queue(3)
+		first, reads := make(chan struct{}), 0
+		w.senders.saying(func(m channels.Message, _ int) (channels.Outcome, error) {
+			if m.DeliveryID == "d000" {
+				<-first
+			}
+			return channels.Outcome{Kind: channels.Accepted, Status: 200}, nil
+		})
+		next := make(chan struct{})
+		sent := w.senders.answer
+		w.senders.saying(func(m channels.Message, n int) (channels.Outcome, error) {
+			if m.DeliveryID == "d001" {
+				<-next
+			}
+			return sent(m, n)
+		})
+		l := lateReader{w.ledger, func(lane string) {
+			if !strings.HasPrefix(lane, "push/") {
+				return
+			}
+			if reads++; reads < 2 {
+				return
+			}
+			if reads == 2 { // the copies are old: the lane is read again, with d000 under way
+				close(first)
+			}
+			for { // until it has landed
+				rec, _, _ := w.ledger.Get(context.Background(), "shop", "d000")
+				if strings.Contains(string(rec.Body), `"state":"done"`) {
+					return
+				}
+				time.Sleep(time.Millisecond) //nolint:forbidigo // in the bubble's time
+			}
+		}}
+		d, err := deliver.New(deliver.Options{
+			Ledger: l, Sessions: w.sessions, Senders: w.senders, Outcomes: w.told, Clock: clock.Clock(w.clock),
+			MaxInFlight: 2, Limits: &deliver.Limits{},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := make(chan error, 1)
+		go func() { ended <- d.Run(ctx) }()
+		w.settle()
+		w.pass(time.Second)
+		close(next)
+		time.Sleep(time.Second) //nolint:forbidigo // in the bubble's time: the reader waits
+		w.settle()
+		if reads < 2 {
+			t.Errorf("the lane was read %d times", reads)
+		}
+		w.want("made", len(w.senders.attempts()), 3)
+		w.want("of the one that landed", w.senders.count("a", "d000"), 1)
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
 	})
 }

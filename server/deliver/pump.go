@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/footfall-engage/footfall/server/engage"
@@ -192,7 +193,7 @@ func (d *Deliverer) fill(ctx context.Context, f *flow, limit int, now time.Time)
 	d.mu.Lock()
 	mark := f.mark
 	back := Mark{Due: time.Unix(1<<40, 0)} // the end of all
-	f.next, f.stale, f.readAt, f.back = time.Time{}, false, now, &back
+	f.next, f.stale, f.readAt, f.back, f.landed = time.Time{}, false, now, &back, nil
 	d.mu.Unlock()
 	recs, more, err := d.fetch(ctx, f.lane, mark, limit)
 	if err != nil {
@@ -215,7 +216,9 @@ func (d *Deliverer) fill(ctx context.Context, f *flow, limit int, now time.Time)
 		mark = Mark{r.due(), r.Send.Workspace, r.Send.Delivery}
 	}
 	d.mu.Lock()
-	f.ready, f.mark, f.back = recs, mark, nil
+	// One that was under way when the lane was read, and is not any more, has gone on.
+	f.ready = slices.DeleteFunc(recs, func(r *delivery) bool { return f.landed[r.key()] })
+	f.mark, f.back, f.landed = mark, nil, nil
 	f.rewind(back)
 	if more {
 		f.next = earlier(f.next, now)
