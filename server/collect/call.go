@@ -94,11 +94,14 @@ func (c *call) read() {
 	c.context = merged
 }
 
-// objectOf is the object that a member is; empty when it is none.
+// objectOf is the object that a member is; nil when it is none.
 func objectOf(raw json.RawMessage) object {
+	if len(raw) == 0 || raw[0] != '{' { // a member's value has no space before it
+		return nil
+	}
 	o, err := parseObject(raw)
 	if err != nil {
-		return object{}
+		return nil
 	}
 	return o
 }
@@ -115,6 +118,9 @@ func textOf(raw json.RawMessage, field string) (string, error) {
 	case len(raw) == 0 || string(raw) == "null":
 		return "", nil
 	case raw[0] == '"':
+		if plain(raw[1 : len(raw)-1]) {
+			return strings.TrimSpace(string(raw[1 : len(raw)-1])), nil
+		}
 		var s string
 		if err := json.Unmarshal(raw, &s); err != nil {
 			return "", engage.Errorf(engage.Invalid, field, "must be text")
@@ -124,6 +130,16 @@ func textOf(raw json.RawMessage, field string) (string, error) {
 		return string(raw), nil
 	}
 	return "", engage.Errorf(engage.Invalid, field, "must be text")
+}
+
+// plain reports whether what stands between the quotes of valid JSON is the text itself.
+func plain(between []byte) bool {
+	for _, b := range between {
+		if b < 0x20 || b > 0x7e || b == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // identifierOf is a member as an identifier of a kind; empty when it is absent. Bytes
