@@ -194,3 +194,30 @@ func TestAnErasureOutlivesTheServer(t *testing.T) {
 		t.Errorf("Ada is there: %d", code)
 	}
 }
+
+// Who is on the suppression list stays a stranger, proof or not; who has proven nothing
+// is not told who is on it.
+func TestASuppressedUserIsLeftAlone(t *testing.T) {
+	s := newStory(t)
+	s.must("POST", "/api/v1/suppressions", map[string]string{"identifier": "user_id:ada-of-byron"}, nil)
+	r := s.speaker("android", "phone-of-ada")
+	identify := func(user, proof string) *sdkpb.Item {
+		return &sdkpb.Item{OccurredMs: s.clock.Now().UnixMilli(), Identify: &sdkpb.Identify{UserId: user, Hmac: proof, TraitsJson: `{"city":"London"}`}}
+	}
+	got, _ := r.post(identify("ada-of-byron", hmacOf(identitySecret, "android", "ada-of-byron")), identify("ben", hmacOf(identitySecret, "android", "ben")))
+	if got[0] != "consent_missing user_id" || got[1] != "" {
+		t.Errorf("refused with %q", got)
+	}
+	s.putIfMatch("/api/v1/apps/android/identity", map[string]any{"mode": "off"}, s.version("/api/v1/apps/android"))
+	eve := s.speaker("android", "phone-of-eve")
+	if got, _ := eve.post(identify("ada-of-byron", ""), identify("charles", "")); got[0] != "" || got[1] != "" {
+		t.Errorf("an unproven one was refused with %q", got)
+	}
+	s.settle()
+	if got := s.person("install:phone-of-eve"); strings.Contains(got, "ada-of-byron") || !strings.Contains(got, "charles") {
+		t.Errorf("Eve's person: %s", got)
+	}
+	if code := s.call("GET", "/api/v1/people/user_id:ada-of-byron", nil, nil); code != 404 {
+		t.Errorf("Ada is known: %d", code)
+	}
+}

@@ -47,7 +47,8 @@ func (c *sdkCatalog) App(key string) (ingest.App, bool) {
 	}
 	return ingest.App{
 		Workspace: app.Workspace, ID: app.ID, Platform: app.Platform, Disabled: app.Disabled, Identity: c.verifier(app),
-		Config: c.sdk.config(app),
+		Config:     c.sdk.config(app),
+		Suppressed: func(identifier string) bool { return c.a.people.Suppressed(app.Workspace, identifier) },
 	}, true
 }
 

@@ -248,7 +248,27 @@ func (s *step) absorbWaiting(q *Person) error {
 			}
 		}
 	}
-	return nil
+	return s.wakeKnown()
+}
+
+// wakeKnown wakes the moments whose weather has come while they were on their way from
+// another profile: this partition has it, and it does not come again.
+func (s *step) wakeKnown() error {
+	for {
+		ids := s.waiting(func(w *Waiting) bool {
+			if w.For != "weather" {
+				return false
+			}
+			_, c, err := cell(s.tx, w.Trigger.Cell)
+			return err == nil && c.Weather != nil && !s.e.At.After(c.Weather.FreshUntil)
+		})
+		if len(ids) == 0 {
+			return nil
+		}
+		if err := s.wake(s.together(ids[0]), false); err != nil {
+			return err
+		}
+	}
 }
 
 // unprofiled forgets what behaviour has shown of somebody who does not agree to that.

@@ -156,6 +156,45 @@ func TestWhoProvesAnIdentifierBecomesItsPerson(t *testing.T) {
 	w.checkCounts()
 }
 
+// The weather comes while a moment is on its way from one profile to the other: this
+// partition has it, and it does not come again.
+func TestWeatherThatComesDuringAMergeIsSeen(t *testing.T) {
+	w := newWorld(t, offer("wet", rainy))
+	w.meet("phone")
+	w.apply(enters("phone", "cafe", "v1", sec), identify("phone", "ada", sec+1, true))
+	for { // until the profile has frozen
+		var rest []steptest.Output
+		frozen := false
+		for _, o := range w.Take() {
+			if o.To != "act" {
+				continue
+			}
+			if frozen = frozen || o.Entry.Kind == engage.KindAbsorb; frozen {
+				rest = append(rest, o)
+				continue
+			}
+			w.apply(o.Entry)
+		}
+		if !frozen {
+			continue
+		}
+		w.apply(weather("rain", sec+2, time.Hour))
+		for _, o := range rest {
+			w.apply(o.Entry)
+		}
+		break
+	}
+	w.settle()
+	if got := w.verdicts(); got != "wet pending" || len(w.person(node("user_id:ada")).Waiting) != 0 {
+		t.Errorf("decisions %s, %d wait", got, len(w.person(node("user_id:ada")).Waiting))
+	}
+	for _, d := range w.decisions() {
+		if d.Delivery == "" || d.Profile != node("user_id:ada") {
+			t.Errorf("%s of %s waits for what has come", d.ID, d.Profile)
+		}
+	}
+}
+
 func TestWhatWaitsGoesOnWaiting(t *testing.T) {
 	w := newWorld(t, offer("late", quiet("10:00", "12:00", 4*time.Hour)), offer("wet", rainy))
 	w.meet("phone")

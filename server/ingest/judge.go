@@ -239,6 +239,12 @@ func identify(app *App, item *sdkpb.Item, received time.Time) (unproven bool, _ 
 		}
 		return false, sdkproto.NewReject(item, code, fault.Field, "%s", fault.Reason)
 	}
+	if app.Suppressed != nil && app.Suppressed("user_id:"+i.GetUserId()) {
+		if proven {
+			return false, sdkproto.NewReject(item, sdkproto.RejectConsent, "user_id", "wants to be left alone: it is on the suppression list")
+		}
+		i.UserId, i.TraitsJson = "", "" // who has proven nothing is not told who is on the list
+	}
 	i.Hmac, i.Jwt = "", ""
 	i.ProtoReflect().SetUnknown(nil) // a proof of a later version, perhaps
 	return !proven, nil

@@ -19,6 +19,9 @@ type App struct {
 	// Identity judges who proves to be which user; nil means that the app has no key
 	// and wants a proof, so that nobody can.
 	Identity *identity.Verifier
+	// Suppressed reports whether an identifier, "user_id:ada", is on the suppression list
+	// of the workspace; nil means that none is. It must not block.
+	Suppressed func(identifier string) bool
 	// Config is what its SDKs are to do; nil means what the specification says.
 	Config *sdkpb.Config
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/footfall-engage/footfall/server/clock"
@@ -229,12 +230,19 @@ func (p *Partition) trim(ctx context.Context) error {
 	if n < len(p.hours) {
 		before = min(before, p.hours[n].Seq)
 	}
+	if before <= p.hours[0].Seq {
+		return nil
+	}
 	done, err := p.once(ctx, "trim the log", func(ctx context.Context) error { return p.stream.Trim(ctx, before) })
 	if err != nil {
 		return fmt.Errorf("trim below %d: %w", before, err)
 	}
 	if done {
-		p.hours = p.hours[n:]
+		rest := slices.Clone(p.hours[n:])
+		if len(rest) == 0 || rest[0].Seq > before { // what is left of an hour
+			rest = slices.Insert(rest, 0, hourMark{p.hours[n-1].Hour, before})
+		}
+		p.hours = rest
 	}
 	return nil
 }

@@ -407,6 +407,9 @@ func (s *step) identify(i *sdkpb.Identify) error {
 		Identifier: "user_id:" + i.GetUserId(), Profile: s.profile, Install: s.in.Install, Proven: s.e.Kind == engage.KindItem,
 	}
 	if !id.Proven {
+		if i.GetUserId() == "" { // of somebody who wants to be left alone: the gateway has taken it out
+			return nil
+		}
 		return s.forward(engage.KindClaimed, id)
 	}
 	if err := s.proved(engage.PersonID(s.ws, id.Identifier)); err != nil {

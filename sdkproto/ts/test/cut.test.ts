@@ -124,7 +124,7 @@ test(`a phone that is cut off ${CUTS} times loses nothing and doubles nothing`, 
     events.map((e) => e.data.properties?.i),
     Array.from({ length: ITEMS }, (_, i) => i + 1),
   );
-  const bound = happened.filter((e) => e.kind === "bound");
+  const bound = happened.filter((e) => e.kind === "absorb");
   assert.deepEqual(
     bound.map((e) => e.data.identifier),
     ["user_id:ada"],

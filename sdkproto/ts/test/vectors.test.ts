@@ -33,7 +33,7 @@ function load<T>(name: string): T[] {
 // What concerns the server alone, by vectors/README.md.
 const serverOnly = ["dedupe.json", "identity.json", "slots.json"];
 const here = ["encoding.json", "clock.json", "items.json", "stops.json", "display.json"];
-const elsewhere = ["transcripts", "actions.json", "README.md"];
+const elsewhere = ["transcripts", "actions.json", "blocked.json", "README.md"];
 
 test("every file of vectors is known here", () => {
   const known = new Set([...serverOnly, ...here, ...elsewhere]);
