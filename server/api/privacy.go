@@ -27,6 +27,8 @@ type Privacy interface {
 	Suppression(ctx context.Context, workspace, identifier string) (*engage.Suppression, error)
 	Unsuppress(ctx context.Context, workspace, identifier string) error
 	Suppressions(ctx context.Context, workspace, cursor string, limit int) (Page[engage.Suppression], error)
+	// Suppressed reports whether an identifier is on the list. It does not wait.
+	Suppressed(workspace, identifier string) bool
 
 	// Looked notes who looks at persons; it returns when that is durable.
 	Looked(ctx context.Context, workspace string, a engage.Access, profiles ...string) error

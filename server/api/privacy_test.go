@@ -89,6 +89,12 @@ func (p *askings) Suppression(_ context.Context, ws, identifier string) (*engage
 	return nil, engage.Errorf(engage.NotFound, "identifier", "is not on the suppression list")
 }
 
+func (p *askings) Suppressed(ws, identifier string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.suppressed[ws][identifier] != nil
+}
+
 func (p *askings) Unsuppress(ctx context.Context, ws, identifier string) error {
 	if _, err := p.Suppression(ctx, ws, identifier); err != nil {
 		return err

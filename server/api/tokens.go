@@ -149,6 +149,9 @@ func (x *importingTokens) run(ctx context.Context, r *tokens.Reader) error {
 			x.report.Error = &tokens.RowError{Code: e.Code, Field: e.Field, Reason: e.Msg}
 			return nil
 		}
+		if row.Err == nil && row.User != "" && x.s.o.Privacy.Suppressed(x.who.workspace, "user_id:"+row.User) {
+			row.Err = engage.Errorf(engage.Forbidden, "user_id", "is on the suppression list")
+		}
 		x.twice.Compare(row)
 		x.report.Count(row)
 		if err := x.tell(row); err != nil {

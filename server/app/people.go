@@ -223,6 +223,11 @@ func (p privacy) Suppressions(ctx context.Context, workspace, cursor string, lim
 	return pageOf(p.a.people.Suppressions(ctx, workspace, cursor, limit))
 }
 
+// Suppressed implements api.Privacy.
+func (p privacy) Suppressed(workspace, identifier string) bool {
+	return p.a.people.Suppressed(workspace, identifier)
+}
+
 // Looked implements api.Privacy.
 func (p privacy) Looked(ctx context.Context, workspace string, x engage.Access, profiles ...string) error {
 	return p.a.people.Looked(ctx, workspace, x, profiles...)

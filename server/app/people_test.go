@@ -217,6 +217,13 @@ func TestASuppressedUserIsLeftAlone(t *testing.T) {
 	if got := s.person("install:phone-of-eve"); strings.Contains(got, "ada-of-byron") || !strings.Contains(got, "charles") {
 		t.Errorf("Eve's person: %s", got)
 	}
+	// Files are no way around it.
+	if u := s.uploaded("people", "user_id,city\nada-of-byron,London\ncharles,Delft\n"); u.Taken != 1 || u.Refused != 1 {
+		t.Errorf("of an upload %d were taken, %d refused", u.Taken, u.Refused)
+	}
+	if r := s.importTokens("user_id,token,last_seen\nada-of-byron,t,2026-11-01\n"); r.Refused != 1 || r.Taken != 0 {
+		t.Errorf("of her token: %+v", r)
+	}
 	if code := s.call("GET", "/api/v1/people/user_id:ada-of-byron", nil, nil); code != 404 {
 		t.Errorf("Ada is known: %d", code)
 	}

@@ -154,29 +154,34 @@ func TestAPausedCredentialIsShown(t *testing.T) {
 	}
 }
 
+type importedTokens struct{ Taken, Refused int }
+
+// importTokens imports a table of push tokens of the Android app.
+func (s *story) importTokens(table string) (r importedTokens) {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.url+"/api/v1/apps/android/push-tokens", strings.NewReader(table))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+s.key)
+	req.Header.Set("Content-Type", "text/csv")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer closing(s.t, resp.Body)
+	if err := json.NewDecoder(resp.Body).Decode(&r); err != nil || resp.StatusCode != http.StatusOK {
+		s.t.Fatal(resp.Status, err)
+	}
+	return r
+}
+
 // A token that was collected elsewhere is its user's until the app speaks for itself.
 func TestAnImportedTokenIsItsUsersUntilTheAppSpeaks(t *testing.T) {
 	s := newStory(t)
 	token := fcmsim.Token("", "ada")
 	file := "user_id,token,last_seen\nada," + token + "," + s.clock.Now().Add(-48*time.Hour).Format(time.RFC3339) + "\n,,\n"
-	importing := func() (r struct{ Taken, Refused int }) {
-		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+"/api/v1/apps/android/push-tokens", strings.NewReader(file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Authorization", "Bearer "+s.key)
-		req.Header.Set("Content-Type", "text/csv")
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = resp.Body.Close() }()
-		if err := json.NewDecoder(resp.Body).Decode(&r); err != nil || resp.StatusCode != http.StatusOK {
-			t.Fatal(resp.Status, err)
-		}
-		return r
-	}
+	importing := func() importedTokens { return s.importTokens(file) }
 	type person struct {
 		ID          string
 		Identifiers []string

@@ -20,6 +20,7 @@ func (a *App) openUploads() (err error) {
 	a.uploads, err = uploads.New(uploads.Options{
 		Dir: filepath.Join(a.o.Config.DataDir, "uploads"), Sync: a.o.Config.Durability == config.Power,
 		Log: &uploadLog{router: a.router, last: map[*partition.Partition]uint64{}}, Clock: a.o.Clock, Logger: a.log,
+		Suppressed: a.people.Suppressed,
 		Attributes: func(workspace string) map[string]rules.Type {
 			if w := a.catalog.Now().Workspaces[workspace]; w != nil {
 				return w.Attributes

@@ -342,6 +342,9 @@ func (s *Service) batch(ctx context.Context, k *kept) (int, error) {
 			break
 		}
 		read++
+		if row.Err == nil {
+			row.Err = s.leftAlone(u.Workspace, row.Touch.Identifiers)
+		}
 		if row.Err != nil {
 			refused++
 			if u.Listed+int64(listed) < MaxListed {
@@ -396,6 +399,19 @@ func (s *Service) saveLocked(k *kept) error {
 		return err
 	}
 	return s.f.save(&k.job.safe)
+}
+
+// leftAlone refuses a row that names somebody who wants to be left alone.
+func (s *Service) leftAlone(workspace string, identifiers []string) *engage.Error {
+	if s.o.Suppressed == nil {
+		return nil
+	}
+	for _, id := range identifiers {
+		if kind, _, _ := strings.Cut(id, ":"); s.o.Suppressed(workspace, id) {
+			return engage.Errorf(engage.Forbidden, kind, "is on the suppression list")
+		}
+	}
+	return nil
 }
 
 func entryOf(u *Upload, row *Row) (engage.Entry, error) {

@@ -38,6 +38,9 @@ type Options struct {
 	Log Log
 	// Attributes are the declared types of a workspace's attributes.
 	Attributes func(workspace string) map[string]rules.Type
+	// Suppressed reports whether an identifier is on a workspace's suppression list; nil:
+	// nobody is.
+	Suppressed func(workspace, identifier string) bool
 	Clock      clock.Clock
 	Logger     *slog.Logger // nil discards
 
