@@ -10,9 +10,11 @@ import (
 	"time"
 
 	"github.com/footfall-engage/footfall/server/api"
+	"github.com/footfall-engage/footfall/server/decide"
 	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/partition"
 	"github.com/footfall-engage/footfall/server/people"
+	"github.com/footfall-engage/footfall/server/store"
 )
 
 // openPeople wires what persons may ask for.
@@ -149,7 +151,6 @@ func (r reads) subject(ctx context.Context, workspace, profile string) (*people.
 	var p struct {
 		ID          string                     `json:"id"`
 		Identifiers []string                   `json:"identifiers"`
-		Claimed     string                     `json:"claimed"`
 		Absorbed    []string                   `json:"absorbed"`
 		Devices     map[string]json.RawMessage `json:"devices"`
 	}
@@ -161,7 +162,31 @@ func (r reads) subject(ctx context.Context, workspace, profile string) (*people.
 		s.Installs = append(s.Installs, id)
 	}
 	slices.Sort(s.Installs)
-	return s, nil
+	return s, r.addShadows(ctx, s)
+}
+
+// addShadows adds the profiles that have taken what public keys said of the person's
+// browsers: it was the person, for all that anybody knows.
+func (r reads) addShadows(ctx context.Context, s *people.Subject) error {
+	for _, id := range s.Profiles() {
+		d, err := r.a.states.Get(ctx, "state_act", store.Key{Workspace: s.Workspace, ID: "p:" + id})
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("read profile: %w", err)
+		}
+		x, err := fromJSON[struct {
+			Shadow decide.Shadow `json:"shadow"`
+		}](d)
+		if err != nil {
+			return fmt.Errorf("decode profile: %w", err)
+		}
+		if x.Shadow.Used {
+			s.Absorbed = append(s.Absorbed, engage.ShadowID(s.Workspace, id, x.Shadow.N))
+		}
+	}
+	return nil
 }
 
 // privacy answers the API.

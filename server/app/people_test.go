@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io/fs"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -226,5 +227,59 @@ func TestASuppressedUserIsLeftAlone(t *testing.T) {
 	}
 	if code := s.call("GET", "/api/v1/people/user_id:ada-of-byron", nil, nil); code != 404 {
 		t.Errorf("Ada is known: %d", code)
+	}
+}
+
+// tracked brings a call of the tracking API.
+func (s *story) tracked(key, path, body string) {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.url+path, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.SetBasicAuth(key, "")
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer closing(s.t, resp.Body)
+	if resp.StatusCode != http.StatusOK {
+		s.t.Fatalf("%s: %s", path, resp.Status)
+	}
+}
+
+// What a page's public key says in the name of somebody who is known changes nothing of
+// them, and is theirs all the same when they are erased.
+func TestAPublicKeyChangesNobodyWhoIsKnown(t *testing.T) {
+	s := newStory(t)
+	keys := map[string]string{}
+	for _, kind := range []string{"server", "public"} {
+		var k struct{ Token string }
+		s.must("POST", "/api/v1/write-keys", map[string]string{"name": kind, "kind": kind}, &k)
+		keys[kind] = k.Token
+	}
+	s.tracked(keys["server"], "/v1/identify", `{"userId":"ada-of-byron","anonymousId":"browser-one-of-ada","traits":{"city":"London"},"messageId":"m1"}`)
+	s.settle()
+	before := s.person("user_id:ada-of-byron")
+	if !strings.Contains(before, `"city":"London"`) {
+		t.Fatalf("Ada is %s", before)
+	}
+	s.clock.Advance(time.Minute)
+	s.tracked(keys["public"], "/v1/identify", `{"userId":"ada-of-byron","anonymousId":"browser-one-of-ada","traits":{"city":"Mallory"},"messageId":"m2"}`)
+	s.tracked(keys["public"], "/v1/track", `{"userId":"ada-of-byron","anonymousId":"browser-one-of-ada","event":"Mallory looked","messageId":"m3"}`)
+	s.tracked(keys["public"], "/v1/alias", `{"userId":"ada-of-byron","previousId":"browser-one-of-ada","messageId":"m4"}`)
+	s.settle()
+	if after := s.person("user_id:ada-of-byron"); after != before {
+		t.Errorf("a public key changed Ada:\n%s\n%s", before, after)
+	}
+	if len(s.inFiles("Mallory")) == 0 {
+		t.Fatal("nothing is kept of the browser: the rest proves nothing")
+	}
+	s.erase("user_id:ada-of-byron", "")
+	for path, what := range s.inFiles("ada-of-byron", "browser-one-of-ada", "Mallory", "London") {
+		if !strings.HasPrefix(path, "log") {
+			t.Errorf("%s still has %v", path, what)
+		}
 	}
 }
