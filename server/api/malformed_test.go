@@ -21,6 +21,9 @@ func TestWhatIsNoJSONIsABadRequestEverywhere(t *testing.T) {
 		if op.RequestBody == nil || op.OperationID == "import-push-tokens" { // whose lines are judged one by one
 			continue
 		}
+		if _, takes := op.RequestBody.Content["application/json"]; !takes && op.OperationID != "import-places" {
+			continue // files
+		}
 		tried++
 		id := "shop"
 		for part, of := range map[string]string{"/apps/": "app", "/campaigns/": "rain", "/webhooks/": "hook"} {
