@@ -28,6 +28,10 @@ func TestAMessageWaitsOnThePhoneForItsMoment(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.eventually("the phone has the card", func() bool { return len(ada.Inbox()) == 1 })
+	// With an append under way the log would not have answered for those three seconds, and
+	// the phone would be told to wait, by a clock that stands.
+	s.eventually("all is acknowledged", func() bool { return ada.Pending() == 0 })
+	s.settle()
 	s.clock.Advance(3 * time.Second) // an offer would be a push by now
 	s.settle()
 	// The host hears of the card when it comes; that was not the showing.
