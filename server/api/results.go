@@ -136,6 +136,7 @@ var reasonWords = map[engage.Reason]string{
 	engage.ReasonOccasionUsed:   "Already decided for the same visit or event",
 	engage.ReasonNoChannel:      "No way to the person",
 	engage.ReasonPaused:         "Paused or ended while the moment waited",
+	engage.ReasonMerged:         "It turned out who it is while the moment waited",
 	engage.ReasonAudience:       "Not in the audience",
 	engage.ReasonContext:        "The moment did not fit",
 	engage.ReasonWeatherUnknown: "The weather was not known",

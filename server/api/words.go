@@ -167,6 +167,8 @@ func noWords(g engage.GateResult, s seen) string {
 		return "No channel that the campaign allows (" + strings.Join(s.Channels, ", ") + ") had a way to the person."
 	case engage.ReasonPaused:
 		return "The campaign was not live any more when the waiting moment was looked at again."
+	case engage.ReasonMerged:
+		return "It turned out who this is while the moment waited: it waits on as theirs."
 	case engage.ReasonAudience:
 		return "The person does not belong to the audience: " + clauses(s.Failed) + "."
 	case engage.ReasonContext:

@@ -92,6 +92,7 @@ func TestGatesAndDecisionsSpeakPlainly(t *testing.T) {
 		{Gate: "moon", OK: true},
 		{Gate: "moon", Reason: "moon_full"},
 		{Gate: "cap", Reason: engage.ReasonCap, Saw: saw("count", "many")}, // of another version
+		{Gate: "eligibility", Reason: engage.ReasonMerged, Saw: saw("profile", "x")},
 	}
 	var b strings.Builder
 	for _, g := range gates {

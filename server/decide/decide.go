@@ -138,6 +138,12 @@ func (m Machine) Apply(tx engage.Tx, e engage.Entry) error {
 	if err != nil {
 		return err
 	}
+	if e.Kind == engage.KindDecision {
+		if st == nil {
+			return nil // erased
+		}
+		return recorded(tx, e)
+	}
 	if at, moved := st.(*Moved); moved {
 		return m.moved(tx, e, at, from)
 	}
@@ -579,6 +585,6 @@ func (s *step) gone(d engage.Decision) error {
 		Gate: "eligibility", Reason: engage.ReasonPaused, Saw: map[string]any{"revision": s.rev},
 	})
 	d.State, d.Reason, d.Delivery, d.DueAt, d.UpdatedAt, d.Revision = engage.Suppressed, engage.ReasonPaused, "", nil, s.e.At, s.rev
-	s.tx.Record("decisions", s.ws, d.ID, d)
+	s.record(d)
 	return s.m.Meter.Add(s.tx, s.ws, d.Campaign, "", engage.Counts{Suppressed: map[engage.Reason]int64{d.Reason: 1}})
 }

@@ -236,19 +236,39 @@ func (s *step) absorbWaiting(q *Person) error {
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(q.Waiting)) {
-		w := q.Waiting[id]
-		if _, is := s.p.Waiting[id]; is || w.Decision.DueAt == nil {
-			continue
-		}
-		s.p.setWaiting(id, &w)
-		s.tx.SetTimer(s.key, w.For+"/"+id, *w.Decision.DueAt, nil)
-		if w.For == "weather" {
-			if err := s.park(w.Trigger.Cell); err != nil {
-				return err
-			}
+		if err := s.takeOver(q.Waiting[id]); err != nil {
+			return err
 		}
 	}
 	return s.wakeKnown()
+}
+
+// takeOver has a moment wait here that waited at another profile. Its decision ends
+// there; this one makes its own.
+func (s *step) takeOver(w Waiting) error {
+	old := w.Decision
+	old.State, old.Reason, old.Delivery, old.DueAt, old.UpdatedAt = engage.Suppressed, engage.ReasonMerged, "", nil, s.e.At
+	old.Gates = append(slices.Clone(old.Gates), engage.GateResult{
+		Gate: "eligibility", Reason: engage.ReasonMerged, Saw: map[string]any{"profile": s.p.ID},
+	})
+	s.record(old)
+	add := engage.Counts{Suppressed: map[engage.Reason]int64{old.Reason: 1}}
+	if err := s.m.Meter.Add(s.tx, s.ws, old.Campaign, "", add); err != nil {
+		return err
+	}
+	d := &w.Decision
+	d.Profile, d.Delivery = s.p.ID, engage.DeliveryID(s.ws, d.Campaign, s.p.ID, w.Trigger.Occasion)
+	d.ID, d.UpdatedAt = engage.DecisionID(d.Delivery, &w.Trigger), s.e.At
+	if _, is := s.p.Waiting[d.ID]; is || d.DueAt == nil {
+		return nil
+	}
+	s.p.setWaiting(d.ID, &w)
+	s.tx.SetTimer(s.key, w.For+"/"+d.ID, *d.DueAt, nil)
+	s.record(*d)
+	if w.For == "weather" {
+		return s.park(w.Trigger.Cell)
+	}
+	return nil
 }
 
 // wakeKnown wakes the moments whose weather has come while they were on their way from

@@ -24,7 +24,28 @@ func (s *step) keep(d *engage.Decision) {
 		s.tx.ClearTimer(s.key, "expire/"+d.Delivery)
 	}
 	s.p.setOpen(d)
-	s.tx.Record("decisions", s.ws, d.ID, *d)
+	s.record(*d)
+}
+
+// record writes a decision where it is kept. One that another profile has made, which is
+// this person now, that profile's owner writes: a document has one writer, or else an
+// older version of it could be saved over a newer one.
+func (s *step) record(d engage.Decision) {
+	if d.Profile == s.p.ID {
+		s.tx.Record("decisions", s.ws, d.ID, d)
+		return
+	}
+	_ = emit(s.tx, engage.ProfileKey(s.ws, d.Profile), engage.KindDecision, s.e.Occurred, d) // it has been encoded before
+}
+
+// recorded is record at the owner.
+func recorded(tx engage.Tx, e engage.Entry) error {
+	var d engage.Decision
+	if err := read(e, &d); err != nil {
+		return err
+	}
+	tx.Record("decisions", e.Workspace(), d.ID, d)
+	return nil
 }
 
 // onOutcome takes deliver's word. The first terminal state is final.

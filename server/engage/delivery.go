@@ -109,6 +109,7 @@ const (
 	ReasonArbitration    Reason = "arbitration"
 	ReasonRender         Reason = "render"
 	ReasonPaused         Reason = "eligibility_paused"
+	ReasonMerged         Reason = "eligibility_merged" // the profile became another while the moment waited: it waits on there
 	ReasonRejected       Reason = "send_rejected"
 	ReasonMisconfigured  Reason = "send_misconfigured"
 	ReasonAmbiguous      Reason = "send_ambiguous"

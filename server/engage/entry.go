@@ -45,6 +45,7 @@ const (
 	KindAbsorb      Kind = "absorb"       // a frozen person, as package decide writes it; at the survivor's key
 	KindMergeNo     Kind = "merge_no"     // JSON MergeRefused; at both profiles' keys
 	KindForward     Kind = "forward"      // JSON Forward; at the survivor's key
+	KindDecision    Kind = "decision"     // JSON Decision; at the key of the profile that made it
 	KindErase       Kind = "erase"        // JSON Erase; at the key of a profile, an identifier or an install
 
 	// Entries that leave the log.

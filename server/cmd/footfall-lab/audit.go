@@ -16,8 +16,9 @@ type evidence struct {
 	Decisions []engage.Decision
 	Pushes    []push // requests that reached the simulators, in any order
 	Visits    []engage.Visit
-	Crossings []crossing // in the persons' timelines, passes left out
-	At        time.Time  // when the store was read
+	Earlier   []engage.Visit // of phones of earlier runs on the same data
+	Crossings []crossing     // in the persons' timelines, passes left out
+	At        time.Time      // when the store was read
 }
 
 // witness is one phone.

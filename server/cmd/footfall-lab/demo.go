@@ -622,6 +622,8 @@ func ask(ctx context.Context, server *app.App, workspace, prefix string, e *evid
 	err = server.Visits(ctx, workspace, func(v engage.Visit) error {
 		if strings.HasPrefix(v.Install, prefix+"-") {
 			e.Visits = append(e.Visits, v)
+		} else {
+			e.Earlier = append(e.Earlier, v)
 		}
 		return nil
 	})

@@ -83,8 +83,10 @@ func medianS(of []float64) float64 {
 
 // auditVisits finds what no run may leave: a transition whose visit is not there or
 // is somebody else's, a visit that contradicts itself, two visits of one phone at one
-// place at the same time. It is a pure function of its arguments.
-func auditVisits(all []engage.Visit, told []crossing) (faults []visitFault) {
+// place at the same time. Earlier are visits of earlier runs on the same data: a phone of
+// somebody who was at the place with another one then has joined that visit. It is a pure
+// function of its arguments.
+func auditVisits(all []engage.Visit, told []crossing, earlier ...engage.Visit) (faults []visitFault) {
 	blame := func(id, format string, args ...any) {
 		faults = append(faults, visitFault{id, fmt.Sprintf(format, args...)})
 	}
@@ -96,9 +98,14 @@ func auditVisits(all []engage.Visit, told []crossing) (faults []visitFault) {
 			blame(v.ID, "%s", why)
 		}
 	}
+	joined := make(map[string]string, len(earlier)) // place by visit
+	for i := range earlier {
+		joined[earlier[i].ID] = earlier[i].Place
+	}
 	missing := map[string]bool{}
 	for _, c := range told {
 		switch v := byID[c.Visit]; {
+		case v == nil && joined[c.Visit] == c.Place && c.Place != "":
 		case v == nil && !missing[c.Visit]:
 			missing[c.Visit] = true
 			blame(c.Visit, "a transition tells of it, and it is not there")
@@ -166,7 +173,7 @@ func impossible(v *engage.Visit) string {
 // judgeVisits takes over what the store has of visits.
 func (r *report) judgeVisits(e evidence) {
 	r.Visits, r.Visit = countVisits(e.Visits)
-	faults := auditVisits(e.Visits, e.Crossings)
+	faults := auditVisits(e.Visits, e.Crossings, e.Earlier...)
 	r.Audit.VisitFaults = len(faults)
 	r.Audit.FaultyVisits = faults[:min(len(faults), maxNamed)]
 }
