@@ -24,16 +24,17 @@
 // # What was measured, and what is missed
 //
 // Goals: 12 KB of resident memory per idle phone, 10 µs of CPU per message, p99 of an
-// ack 5 ms. None is met. One run on 9fa9ece, two cores, 2,000 phones of 10 messages/s,
-// 100,000 geofences, 8 s; bare is the server beside it in the same run:
+// ack 5 ms. None is met. One run on 55b7586, two cores with nothing else to do, 2,000
+// phones of 10 messages/s, 100,000 geofences, 10 s; bare is the server beside it in the
+// same run:
 //
 //	                                  gateway      bare
-//	resident bytes per connection      19,030     7,000
-//	live heap of these                  6,420     1,960
-//	CPU µs per message                   54.0      18.0
-//	ack ms, p50 and p99            4.4 and 354   0.6 and 6.1
-//	messages/s at saturation           76,000    83,100
-//	taken by the machine's host         2.7 %     1.3 %
+//	resident bytes per connection      19,930     7,020
+//	live heap of these                  6,800     1,960
+//	CPU µs per message                   49.9      16.4
+//	ack ms, p50 and p99            3.2 and 148   0.5 and 2.2
+//	messages/s at saturation           79,200    84,600
+//	taken by the machine's host         0.3 %     0.1 %
 //
 // # What to judge a run by
 //
@@ -51,8 +52,8 @@
 // then. Acks of 10 to 60 ms come in stretches of some 300 ms in which the same number of
 // messages takes two to four times as long on the clock, while no collection and no save
 // is under way in the server: something else has the cores. The generator's own
-// collections were suspected and are now done between runs; whether that is all of it is
-// not known, since no quiet run came after it. A save of states and what the runtime then
+// collections were suspected and are now done between runs: it was not that, nor the
+// host, by the table above. A save of states and what the runtime then
 // gives back to the system take a whole core for 100 ms, in which acks took up to 8 ms.
 //
 // # Where the CPU goes
