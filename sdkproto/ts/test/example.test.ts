@@ -220,6 +220,13 @@ test("the example page: consents, identify, a click in a circle, messages, inbox
     await page.picture(join(process.env.FOOTFALL_SCREENSHOTS, "sdk-example.png"));
   }
   await page.until("not all is acknowledged", `document.querySelector("#pending").textContent === "0"`);
-  const person = await s.api<{ id: string }>("GET", "/api/v1/people/user_id:ada");
+  // States are saved behind the acks: until then nobody of that name is known.
+  let person = { id: "" };
+  for (const late = Date.now() + 60_000; person.id === "" && Date.now() < late; ) {
+    person = await s.api<{ id: string }>("GET", "/api/v1/people/user_id:ada").catch(async () => {
+      await new Promise((r) => setTimeout(r, 50));
+      return { id: "" };
+    });
+  }
   assert.notEqual(person.id, "", "the proof of /proof is good");
 });
