@@ -58,6 +58,18 @@ func decided(t *testing.T, late time.Duration, then *engage.Campaign, entries fu
 	if err := p.Apply(append(all, entry(engage.KindTrigger, enters))...); err != nil {
 		t.Fatal(err)
 	}
+	for again := true; again; { // what persons send to persons
+		again = false
+		for _, o := range p.Take() {
+			if o.To != "act" {
+				continue
+			}
+			again = true
+			if err := p.Apply(o.Entry); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	if then != nil {
 		adopt([]*engage.Campaign{then})
 	}
@@ -226,6 +238,25 @@ func TestWhatDecideSaysIsToldPlainly(t *testing.T) {
 		}
 		if len(got) != 1 || got[0] != c.want {
 			t.Errorf("%s: got %q, want %q", c.reason, got, c.want)
+		}
+	}
+	// Who it is turns out while a moment waits.
+	merged := func(entry func(engage.Kind, any) engage.Entry) []engage.Entry {
+		return append(answer(map[engage.Purpose]engage.Consent{engage.ConsentMarketing: {Granted: true, At: at}})(entry),
+			entry(engage.KindTrigger, engage.Trigger{
+				Type: engage.TriggerPlace, Occasion: "v0", Install: "i-ada", OccurredAt: at, Transition: engage.Enter, Ring: engage.Inside,
+				Place: "cafe", Fence: "cafe-near", Evidence: "os_region", Cell: "851969d3fffffff", WeatherIs: engage.WeatherAbsent,
+			}),
+			entry(engage.KindMerge, engage.Merge{With: engage.PersonID("acme", "user_id:ada"), Why: "identify"}))
+	}
+	for _, d := range decided(t, 0, nil, merged, offer(func(c *engage.Campaign) { c.Context = rain })) {
+		for _, g := range d.Gates {
+			if g.Reason == engage.ReasonMerged {
+				told[g.Reason] = true
+				if words := gateWords(g); words != "It turned out who this is while the moment waited: it waits on as theirs." {
+					t.Errorf("a merge is told as %q", words)
+				}
+			}
 		}
 	}
 	// Too much at a time.
