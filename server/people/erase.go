@@ -147,7 +147,7 @@ func (s *Service) Run(ctx context.Context) error {
 	for {
 		next, err := s.work(ctx)
 		if err != nil && ctx.Err() == nil {
-			s.o.Logger.Error("erasure", "error", err)
+			s.o.Logger.Error("erase", "error", err)
 			next = s.o.Clock.Now().Add(tryAgain)
 		}
 		var again <-chan struct{}
@@ -167,29 +167,30 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 }
 
-// work does what is due, and says when there is more to be done; zero: nothing is.
+// work does what is due, and says when there is more to be done; zero: nothing is. One
+// that fails stops no other.
 func (s *Service) work(ctx context.Context) (next time.Time, err error) {
 	todo, err := s.open(ctx, "")
 	if err != nil {
 		return time.Time{}, err
 	}
+	var errs []error
 	for _, e := range todo {
-		due := time.UnixMicro(e.DueUS)
+		var err error
 		if e.State == engage.ErasureRunning {
 			err = s.erase(ctx, e)
-			due = time.UnixMicro(e.DueUS)
-		} else if !s.o.Clock.Now().Before(due) {
+		} else if !s.o.Clock.Now().Before(time.UnixMicro(e.DueUS)) {
 			err = s.trimmed(ctx, e)
-			continue
 		}
 		if err != nil {
-			return time.Time{}, err
+			errs = append(errs, fmt.Errorf("erasure %s: %w", e.ID, err))
+			continue
 		}
-		if next.IsZero() || due.Before(next) {
+		if due := time.UnixMicro(e.DueUS); e.DueUS > 0 && (next.IsZero() || due.Before(next)) {
 			next = due
 		}
 	}
-	return next, err
+	return next, errors.Join(errs...)
 }
 
 // trimmed notes that the log has lost the person's records, when it has.
