@@ -28,7 +28,8 @@ type job struct {
 const (
 	// lookAgain is after how long it is looked whether something was on its way.
 	lookAgain = 3 * time.Second
-	// maxPasses bounds how often, for a person who does not stop coming in.
+	// maxPasses bounds how often before others have their turn: a person who does not stop
+	// coming in is not erased yet.
 	maxPasses = 20
 	// portion of documents that are deleted at once.
 	portion = 500
@@ -210,8 +211,11 @@ func (s *Service) erase(ctx context.Context, e *job) error {
 		if err != nil {
 			return err
 		}
-		if pass > 0 && n == 0 || pass == maxPasses {
+		if pass > 0 && n == 0 {
 			break
+		}
+		if pass == maxPasses {
+			return fmt.Errorf("something of the person is still found after %d looks", pass+1)
 		}
 		if err := s.put(ctx, e); err != nil { // with what the pass has found that they go by
 			return err
