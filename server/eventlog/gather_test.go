@@ -40,7 +40,7 @@ func TestAppendsOfABusyWriterBeginApart(t *testing.T) {
 	}{
 		{1, 1, time.Millisecond / 10, 40, 40},   // nobody waits for others
 		{3, 1, time.Millisecond / 10, 40, 80},   // a few do not either
-		{20, 1, time.Millisecond / 10, 9, 11},   // one each 2 ms
+		{20, 1, time.Millisecond / 10, 9, 12},   // one each 2 ms, behind the first and what came during it
 		{20, 20, time.Millisecond / 10, 20, 80}, // what waits is worth an append
 		{20, 1, 4 * time.Millisecond, 5, 6},     // an append takes long enough
 	} {

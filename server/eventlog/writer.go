@@ -77,6 +77,7 @@ type Writer struct {
 	stream Stream
 	o      WriterOptions
 	wake   chan struct{} // cap 1: something waits
+	crowd  chan struct{} // cap 1: gathered entries wait
 
 	mu      sync.Mutex
 	pile    *pile
@@ -116,7 +117,7 @@ func NewWriter(stream Stream, o WriterOptions) *Writer {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Writer{stream: stream, o: o, wake: make(chan struct{}, 1), pile: newPile()}
+	return &Writer{stream: stream, o: o, wake: make(chan struct{}, 1), crowd: make(chan struct{}, 1), pile: newPile()}
 }
 
 // Append returns when the entries are durable. Those of one workspace stay
@@ -208,10 +209,18 @@ func (w *Writer) fits(c *call) bool {
 }
 
 func (w *Writer) admit(c *call) {
+	was := w.pending
 	w.pending += len(c.entries)
 	w.pile.add(c)
+	nudge(w.wake)
+	if was < gathered && w.pending >= gathered {
+		nudge(w.crowd)
+	}
+}
+
+func nudge(c chan struct{}) {
 	select {
-	case w.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -325,11 +334,25 @@ func (w *Writer) gather(ctx context.Context) bool {
 			return false
 		}
 	}
-	if w.calls < busyCalls || w.waits() >= gathered {
+	if w.calls < busyCalls {
 		return true
 	}
 	rest := gatherFor - time.Since(w.began) //nolint:forbidigo // between two appends
-	return rest <= 0 || pause(ctx, rest)
+	if rest <= 0 || w.waits() >= gathered {
+		return true
+	}
+	t := time.NewTimer(rest) //nolint:forbidigo // between two appends
+	defer t.Stop()
+	for w.waits() < gathered {
+		select {
+		case <-w.crowd: // or was, when the last append took it
+		case <-t.C:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
 }
 
 // waits is how many entries wait.
