@@ -64,6 +64,8 @@ type Revision struct {
 	// Batch are changes in their order, each with ID, Version and Body alone; ID,
 	// Version and Body of the revision are then absent. They are made all or none.
 	Batch []Change `json:"batch,omitempty"`
+
+	kept *packed // the bodies of Batch, once it is kept: it has none itself
 }
 
 // Change is one document of a Revision's Batch.
@@ -71,40 +73,6 @@ type Change struct {
 	ID      string          `json:"id"`
 	Version int64           `json:"version"`
 	Body    json.RawMessage `json:"body"`
-}
-
-// changes are the revision as revisions of one document each.
-func (r Revision) changes() []Revision {
-	if len(r.Batch) == 0 {
-		return []Revision{r}
-	}
-	out := make([]Revision, len(r.Batch))
-	for i, c := range r.Batch {
-		out[i] = Revision{V: 1, At: r.At, By: r.By, Workspace: r.Workspace, Kind: r.Kind, ID: c.ID, Version: c.Version, Body: c.Body}
-	}
-	return out
-}
-
-// pack puts the bodies of a batch into one piece of memory, and the batch into no more
-// than it takes: it is kept.
-func (r *Revision) pack() {
-	size := 0
-	for i := range r.Batch {
-		size += len(r.Batch[i].Body)
-	}
-	all := make([]byte, 0, size)
-	batch := make([]Change, len(r.Batch))
-	for i, change := range r.Batch {
-		if change.Body != nil {
-			from := len(all)
-			all = append(all, change.Body...)
-			change.Body = all[from:len(all):len(all)]
-		}
-		batch[i] = change
-	}
-	if len(batch) > 0 {
-		r.Batch = batch
-	}
 }
 
 // Options of a catalogue.
@@ -241,6 +209,9 @@ func (c *Catalog) History(workspace string, kind Kind, id string) []Revision {
 	var out []Revision
 	for _, all := range c.revisions {
 		if all.Workspace != workspace || all.Kind != kind {
+			continue
+		}
+		if len(all.Batch) > 0 && !slices.ContainsFunc(all.Batch, func(c Change) bool { return c.ID == id }) {
 			continue
 		}
 		for _, r := range all.changes() {

@@ -47,7 +47,7 @@ func (p *Partition) snapshot() *snapshot {
 }
 
 // stretch is how many states are encoded, and entries applied, at a stretch.
-const stretch = 64
+const stretch = 8
 
 // into encodes the snapshot into a batch; its last put is the position.
 func (s *snapshot) into(b *store.Batch) error {

@@ -27,6 +27,7 @@ type gatewayFlags struct {
 	bare        bool
 	dir         string
 	profile     string
+	trace       string
 }
 
 func benchGatewayCommand() *cobra.Command {
@@ -78,6 +79,7 @@ it is about the same, and the acks to be judged where it is next to nothing.`,
 	flags.IntVar(&f.fences, "fences", 100_000, "geofences")
 	flags.BoolVar(&f.bare, "bare", true, "measure the bare server too")
 	flags.StringVar(&f.dir, "dir", "", "where the run has its temporary files (default: the system's folder)")
+	flags.StringVar(&f.trace, "trace", "", "file for the server's execution trace of the telemetry (go tool trace): some 50 MB a second, and it costs")
 	flags.StringVar(&f.profile, "profile", "", "folder for the server's CPU, allocation and heap profiles; allocs-before.pprof is the base of allocs.pprof")
 	return cmd
 }
@@ -241,6 +243,12 @@ func (b *gatewayBench) measure(ctx context.Context, appKey string, args ...strin
 			return out, err
 		}
 	}
+	tracing := appKey != "" && b.trace != ""
+	if tracing {
+		if err := server.ask(ctx, serverOrder{Do: serverTrace, File: b.trace}, nil); err != nil {
+			return out, err
+		}
+	}
 	machine, err := machineNow()
 	if err != nil {
 		return out, err
@@ -259,6 +267,11 @@ func (b *gatewayBench) measure(ctx context.Context, appKey string, args ...strin
 	used, err := server.cpu()
 	if err != nil {
 		return out, err
+	}
+	if tracing {
+		if err := server.ask(ctx, serverOrder{Do: serverTraced}, nil); err != nil {
+			return out, err
+		}
 	}
 	if profiling {
 		if err := server.ask(ctx, serverOrder{Do: serverProfiled, Dir: b.profile}, nil); err != nil {

@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/pprof"
+	"runtime/trace"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,8 +38,9 @@ import (
 
 // serverOrder is what gateway-server and gateway-bare are told.
 type serverOrder struct {
-	Do  string `json:"do"`
-	Dir string `json:"dir,omitempty"` // of profiles
+	Do   string `json:"do"`
+	Dir  string `json:"dir,omitempty"`  // of profiles
+	File string `json:"file,omitempty"` // of a trace
 }
 
 // loadOrder is what gateway-load is told.
@@ -56,6 +58,8 @@ const (
 	serverHeap     = "heap"
 	serverProfile  = "profile"
 	serverProfiled = "profiled"
+	serverTrace    = "trace"
+	serverTraced   = "traced"
 
 	loadConnect   = "connect"
 	loadKeep      = "keep"
@@ -347,6 +351,15 @@ func serverDoes(order []byte) (any, error) {
 		pprof.StopCPUProfile()
 		runtime.GC()
 		return struct{}{}, keepProfile("allocs", o.Dir, "allocs")
+	case serverTrace:
+		f, err := os.Create(o.File)
+		if err != nil {
+			return nil, err
+		}
+		return struct{}{}, trace.Start(f) // the file is closed with the process
+	case serverTraced:
+		trace.Stop()
+		return struct{}{}, nil
 	}
 	return nil, fmt.Errorf("%q is not known", o.Do)
 }

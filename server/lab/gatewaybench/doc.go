@@ -47,14 +47,25 @@
 //
 // # Where an ack waits
 //
-// By an execution trace of a quiet moment, the server's own part of an ack is below
-// 5 ms while it and the generator leave something of both cores: it computes 15 of 40 ms
-// then. Acks of 10 to 60 ms come in stretches of some 300 ms in which the same number of
-// messages takes two to four times as long on the clock, while no collection and no save
-// is under way in the server: something else has the cores. The generator's own
-// collections were suspected and are now done between runs: it was not that, nor the
-// host, by the table above. A save of states and what the runtime then
-// gives back to the system take a whole core for 100 ms, in which acks took up to 8 ms.
+// By execution traces (--trace), in which a goroutine that can run waits for 0.1 ms
+// while all is well: the server takes one of the two cores at this load and the generator
+// more than half of the other, so that whatever else there is to do makes a queue.
+//
+//   - A collection, once in 10 s: 180 to 240 ms in which the sessions spend half of the
+//     server's time on mark assists and the last of 500 to 700 waits for 60 ms. Every
+//     goroutine's first allocation of a collection makes it mark 64 KB, and there are
+//     2,000 of them: they do most of the work, whenever it begins. That a collection
+//     begins earlier and has more room was tried and changed nothing in three runs in
+//     turn; that fewer are needed (GOGC=400) takes 3 KB more per phone. A session
+//     allocates 305 bytes a message and gorilla's reader 8: all of it would have to go.
+//   - A save of states, 100 ms of one core every 1.2 s: waits of 1 to 3 ms and up to 16.
+//     It yields every 8 documents now, not every 32 and 64: stretches with a mean wait
+//     above 0.6 ms went from 45 to 18 of the 500 that a trace of 10 s has.
+//   - The machine: the same binary took 41 and 50 µs per message within ten minutes
+//     (host_took 0 both times). At 55 both cores are full all the time, p50 is 5 ms and
+//     p99 68, without any collection.
+//
+// So CPU per message decides, here as well.
 //
 // # Where the CPU goes
 //

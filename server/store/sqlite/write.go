@@ -230,7 +230,7 @@ func (s *Store) run(c *conn, call *call, now int64) error {
 }
 
 // stretch is how many documents of a batch are written at a stretch.
-const stretch = 32
+const stretch = 8
 
 // breathe lets others run between the stretches of a large batch. The runtime
 // would take the processor away only every 10 ms, and whoever waits for it on few
