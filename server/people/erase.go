@@ -1,7 +1,6 @@
 package people
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
@@ -255,8 +254,7 @@ func (s *Service) finish(ctx context.Context, e *job) error {
 // pass erases what is there now and returns how many documents it deleted.
 func (s *Service) pass(ctx context.Context, e *job) (n int64, err error) {
 	sub := e.Subject
-	found, err := s.gather(ctx, sub)
-	if err != nil {
+	if _, err := s.gather(ctx, sub); err != nil {
 		return 0, err
 	}
 	// The phones first, so that nobody comes in again as whom they were.
@@ -273,6 +271,12 @@ func (s *Service) pass(ctx context.Context, e *job) (n int64, err error) {
 	}
 	if err := s.o.Engine.Forget(ctx, sub); err != nil {
 		return 0, fmt.Errorf("have the owners forget: %w", err)
+	}
+	// What the owners have written meanwhile tells of more, before it goes: the next pass
+	// has them forget that, too.
+	found, err := s.gather(ctx, sub)
+	if err != nil {
+		return 0, err
 	}
 	if err := s.remove(ctx, s.o.Hot, "deliveries", found.deliveries, deleted); err != nil {
 		return 0, err
@@ -292,50 +296,72 @@ func (s *Service) pass(ctx context.Context, e *job) (n int64, err error) {
 // gathered is what documents of a person name, before they are deleted.
 type gathered struct{ deliveries []store.Key }
 
-// gather adds to the subject every install that its history names, and finds its
-// deliveries.
+// gather adds to the subject every profile that its history says has become one with
+// it, with the identifier that said so, and every install that it names, and finds its
+// deliveries. Of profiles the state
+// does not tell: it remembers only so many of installs', and one may have come in since
+// the subject was read.
 func (s *Service) gather(ctx context.Context, sub *Subject) (g gathered, err error) {
-	installs := map[string]bool{}
-	for _, id := range sub.Installs {
-		installs[id] = true
-	}
-	note := func(id string) {
-		if id != "" && !installs[id] {
-			installs[id] = true
-			sub.Installs = append(sub.Installs, id)
+	add := func(to *[]string) func(string) {
+		is := map[string]bool{sub.Profile: true}
+		for _, id := range *to {
+			is[id] = true
+		}
+		return func(id string) {
+			if id != "" && !is[id] {
+				is[id] = true
+				*to = append(*to, id)
+			}
 		}
 	}
-	for _, profile := range sub.Profiles() {
-		for _, x := range []struct {
-			collection string
-			q          store.Query
-		}{
-			{"timeline", store.Query{IDPrefix: "p:" + profile + "/"}},
-			{"visits", store.Query{Filter: equals("profile", profile)}},
-			{"tracks", store.Query{Filter: equals("profile", profile)}},
-			{"decisions", store.Query{Filter: equals("profile", profile)}},
-		} {
-			x.q.Workspace = sub.Workspace
-			err := s.o.States.Iterate(ctx, x.collection, x.q, func(d store.Doc) error {
-				var names struct {
-					Install  string `json:"install"`
-					Delivery string `json:"delivery"`
+	install, absorbed, identifier := add(&sub.Installs), add(&sub.Absorbed), add(&sub.Identifiers)
+	read := func(collection string, q store.Query) error {
+		q.Workspace = sub.Workspace
+		err := s.o.States.Iterate(ctx, collection, q, func(d store.Doc) error {
+			var names struct {
+				Kind     engage.Kind     `json:"kind"` // of the timeline
+				Data     json.RawMessage `json:"data"`
+				Install  string          `json:"install"`
+				Delivery string          `json:"delivery"`
+			}
+			if err := json.Unmarshal(d.Body, &names); err != nil {
+				return fmt.Errorf("decode %s %s: %w", collection, d.ID, err)
+			}
+			install(names.Install)
+			if names.Delivery != "" {
+				g.deliveries = append(g.deliveries, store.Key{Workspace: store.System, ID: sub.Workspace + "/" + names.Delivery})
+			}
+			if names.Kind == engage.KindAbsorb {
+				var other struct {
+					Profile    string `json:"profile"`
+					Identifier string `json:"identifier"`
 				}
-				if err := json.Unmarshal(d.Body, &names); err != nil {
-					return fmt.Errorf("decode %s %s: %w", x.collection, d.ID, err)
+				if err := json.Unmarshal(names.Data, &other); err != nil {
+					return fmt.Errorf("decode %s %s: %w", collection, d.ID, err)
 				}
-				note(names.Install)
-				if names.Delivery != "" {
-					g.deliveries = append(g.deliveries, store.Key{Workspace: store.System, ID: sub.Workspace + "/" + names.Delivery})
-				}
-				return nil
-			})
-			if err != nil {
-				return g, fmt.Errorf("read what there is of the person: %w", err)
+				absorbed(other.Profile)
+				identifier(other.Identifier)
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("read what there is of the person: %w", err)
+		}
+		return nil
+	}
+	for i := 0; i <= len(sub.Absorbed); i++ { // it grows: who was absorbed had absorbed others
+		profile := sub.Profiles()[i]
+		if err := read("timeline", store.Query{IDPrefix: "p:" + profile + "/"}); err != nil {
+			return g, err
+		}
+		for _, collection := range []string{"visits", "tracks", "decisions"} {
+			if err := read(collection, store.Query{Filter: equals("profile", profile)}); err != nil {
+				return g, err
 			}
 		}
 	}
 	slices.Sort(sub.Installs)
+	slices.Sort(sub.Identifiers)
 	return g, nil
 }
 
@@ -394,10 +420,8 @@ func (s *Service) places(sub *Subject) []place {
 		)
 	}
 	// What has no index by person is small: lists of what went wrong or is on its way.
-	names := sub.names()
-	about := func(d store.Doc) bool {
-		return slices.ContainsFunc(names, func(name string) bool { return mentions(d.Body, name) })
-	}
+	names := namesOf(sub)
+	about := func(d store.Doc) bool { return names.in(d.Body) }
 	out = append(out,
 		place{of: s.o.States, collection: "quarantine", about: about},
 		place{of: s.o.States, collection: "dropped", about: about},
@@ -407,37 +431,6 @@ func (s *Service) places(sub *Subject) []place {
 		out[i].q.Workspace = sub.Workspace
 	}
 	return out
-}
-
-// mentions reports whether a body has the name as a whole word: not "ada" of "adam".
-// Quarantined records are bytes in base64 within JSON, which are looked through, too.
-func mentions(body []byte, name string) bool {
-	if wordIn(body, name) {
-		return true
-	}
-	var x struct {
-		Key    string `json:"key"`
-		Record []byte `json:"record"`
-	}
-	return json.Unmarshal(body, &x) == nil && (wordIn([]byte(x.Key), name) || wordIn(x.Record, name))
-}
-
-func wordIn(body []byte, name string) bool {
-	for rest := body; ; {
-		i := bytes.Index(rest, []byte(name))
-		if i < 0 {
-			return false
-		}
-		end := i + len(name)
-		if (i == 0 || !wordByte(rest[i-1])) && (end == len(rest) || !wordByte(rest[end])) {
-			return true
-		}
-		rest = rest[i+1:]
-	}
-}
-
-func wordByte(b byte) bool {
-	return b >= 0x80 || b == '_' || b == '-' || '0' <= b && b <= '9' || 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z'
 }
 
 // clear deletes what stands at a place.

@@ -31,7 +31,11 @@ type exportedTrack struct {
 // a long history takes little memory. Push tokens and credentials are withheld, since
 // they are keys to a phone and tell nothing of the person. An error in the middle
 // leaves the object unfinished, so that nobody takes it for whole.
-func (s *Service) Export(ctx context.Context, sub *Subject, w io.Writer) error {
+func (s *Service) Export(ctx context.Context, of *Subject, w io.Writer) error {
+	sub := of.clone()
+	if _, err := s.gather(ctx, sub); err != nil {
+		return err
+	}
 	x := exporter{w: bufio.NewWriterSize(w, 64<<10)}
 	x.open(map[string]any{"workspace": sub.Workspace, "exported_at": s.o.Clock.Now(), "profile": sub.Profile, "merged_profiles": sub.Absorbed})
 	x.begin("persons")

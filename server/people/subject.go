@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
-	"strings"
 )
 
 // Subject is everything that a person goes by.
@@ -17,19 +16,14 @@ type Subject struct {
 	Installs    []string // that are the person's, or once were
 }
 
+func (s *Subject) clone() *Subject {
+	c := *s
+	c.Absorbed, c.Identifiers, c.Installs = slices.Clone(s.Absorbed), slices.Clone(s.Identifiers), slices.Clone(s.Installs)
+	return &c
+}
+
 // Profiles are the profile and those that were merged into it.
 func (s *Subject) Profiles() []string { return append([]string{s.Profile}, s.Absorbed...) }
-
-// names are all texts by which somebody could find the person.
-func (s *Subject) names() []string {
-	out := s.Profiles()
-	out = append(out, s.Installs...)
-	for _, id := range s.Identifiers {
-		_, value, _ := strings.Cut(id, ":")
-		out = append(out, value)
-	}
-	return slices.DeleteFunc(out, func(name string) bool { return name == "" })
-}
 
 // Hasher makes of identifiers what the receipts and the suppression list keep of
 // them: HMAC-SHA-256, so that a list of users tells nothing without the key.
