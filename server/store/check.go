@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -99,52 +98,19 @@ func (b Batch) Check(collections map[string]Collection) error {
 }
 
 func checkBody(body []byte, opaque bool) string {
-	switch {
-	case len(body) > MaxBodyBytes:
+	if len(body) > MaxBodyBytes {
 		return fmt.Sprintf("is larger than %d bytes", MaxBodyBytes)
-	case opaque:
+	}
+	if opaque {
 		return ""
-	case !startsObject(body) || !utf8.Valid(body) || !json.Valid(body):
+	}
+	switch ok, deep := isObject(body); {
+	case !ok || !utf8.Valid(body):
 		return "is not a JSON object"
-	case opens(body) > MaxDepth && depth(body) > MaxDepth:
+	case deep:
 		return fmt.Sprintf("is nested deeper than %d", MaxDepth)
 	}
 	return ""
-}
-
-func startsObject(body []byte) bool {
-	for _, c := range body {
-		switch c {
-		case ' ', '\t', '\r', '\n':
-		default:
-			return c == '{'
-		}
-	}
-	return false
-}
-
-// opens is how many objects and arrays JSON has at most: it is no deeper. That is sooner
-// found than its depth.
-func opens(body []byte) int { return bytes.Count(body, []byte{'{'}) + bytes.Count(body, []byte{'['}) }
-
-// depth of valid JSON.
-func depth(body []byte) int {
-	deepest, now, quoted := 0, 0, false
-	for i := 0; i < len(body); i++ {
-		switch c := body[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{' || c == '[':
-			now++
-			deepest = max(deepest, now)
-		case c == '}' || c == ']':
-			now--
-		}
-	}
-	return deepest
 }
 
 // CheckCollections says whether the declarations can be: lower-case names that
