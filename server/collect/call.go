@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -29,10 +28,9 @@ type call struct {
 	typ     string // "track", "identify", ...; as the route or the item says
 	at      string // where it stands in the body: "batch[3]"; empty: it is the body
 	fields  object
-	context object
+	context surroundings
 	quiet   bool // of an import
 	// Of the batch that it came in, for a call that has none of its own.
-	shared object // context
 	sentAt json.RawMessage
 }
 
@@ -61,9 +59,9 @@ func batchOf(body object, limit *Limits, quiet bool) (calls []*call, drops []dro
 	if len(items) > limit.MaxBatch {
 		return nil, nil, engage.Errorf(engage.TooLarge, "batch", "at most %d calls, got %d", limit.MaxBatch, len(items))
 	}
-	shared := objectOf(body["context"])
+	shared := sharedOf(body["context"])
 	for i, raw := range items {
-		c := &call{at: fmt.Sprintf("batch[%d]", i), shared: shared, sentAt: body["sentAt"], quiet: quiet}
+		c := &call{at: fmt.Sprintf("batch[%d]", i), context: surroundings{shared: shared}, sentAt: body["sentAt"], quiet: quiet}
 		if len(raw) > limit.MaxCall {
 			drops = append(drops, drop{call: c, err: engage.Errorf(engage.TooLarge, "", "a call has at most %d bytes, this one %d", limit.MaxCall, len(raw))})
 			continue
@@ -81,17 +79,6 @@ func batchOf(body object, limit *Limits, quiet bool) (calls []*call, drops []dro
 		calls = append(calls, c)
 	}
 	return calls, drops, nil
-}
-
-// read fills in the context: the batch's, with the call's own over it.
-func (c *call) read() {
-	c.context = objectOf(c.fields["context"])
-	if len(c.shared) == 0 {
-		return
-	}
-	merged := maps.Clone(c.shared)
-	maps.Copy(merged, c.context)
-	c.context = merged
 }
 
 // objectOf is the object that a member is; nil when it is none.
@@ -130,6 +117,19 @@ func textOf(raw json.RawMessage, field string) (string, error) {
 		return string(raw), nil
 	}
 	return "", engage.Errorf(engage.Invalid, field, "must be text")
+}
+
+// maxHint is how long a text in a context may be, as JSON, that only describes.
+const maxHint = 1 << 10
+
+// hint is the text of such a member; empty also when it is no text or too long: a batch's
+// is read again for each of its calls.
+func hint(raw json.RawMessage) string {
+	if len(raw) > maxHint {
+		return ""
+	}
+	s, _ := textOf(raw, "")
+	return s
 }
 
 // plain reports whether what stands between the quotes of valid JSON is the text itself.
@@ -171,9 +171,9 @@ func (o object) first(names ...string) (string, json.RawMessage) {
 
 // library is what the call was made by: "analytics-node/3.1.0".
 func (c *call) library() (name, full string) {
-	lib := objectOf(c.context["library"])
-	name, _ = textOf(lib["name"], "")
-	version, _ := textOf(lib["version"], "")
+	lib := c.context.object("library")
+	name = hint(lib["name"])
+	version := hint(lib["version"])
 	full = name
 	if version != "" {
 		full += "/" + version

@@ -182,7 +182,7 @@ func (c *Collector) placeOf(workspace string, cl *call, p object) (string, error
 	for _, at := range []struct {
 		in     string
 		fields object
-	}{{"properties.", p}, {"context.", cl.context}} {
+	}{{"properties.", p}, {"context.", object{"place": cl.context.member("place"), "store_id": cl.context.member("store_id")}}} {
 		field, raw := at.fields.first("place", "store_id")
 		if raw == nil {
 			continue

@@ -40,7 +40,7 @@ type said struct {
 // understand makes touches of a call. Where a part cannot be, the rest counts; where the
 // person or what happened cannot be known, nothing does.
 func (c *Collector) understand(k *Key, cl *call, received time.Time, makeID func() string) said {
-	cl.read()
+	cl.context.own = objectOf(cl.fields["context"])
 	var out said
 	id, err := cl.text("messageId")
 	switch {
@@ -152,7 +152,7 @@ func (c *call) who(t *engage.Touch, leave func(error)) error {
 	for _, source := range []struct {
 		at     string
 		traits object
-	}{{"traits.", c.traits()}, {"context.traits.", objectOf(c.context["traits"])}} {
+	}{{"traits.", c.traits()}, {"context.traits.", c.context.object("traits")}} {
 		for _, kind := range []struct {
 			kind  string
 			names []string
@@ -193,10 +193,10 @@ func (c *call) traits() object {
 
 // device is what the context says of where the person is; nil when it says nothing.
 func (c *call) device() *engage.TouchDevice {
-	locale, _ := textOf(c.context["locale"], "")
-	zone, _ := textOf(c.context["timezone"], "")
-	version, _ := textOf(objectOf(c.context["app"])["version"], "")
-	d := engage.TouchDevice{Locale: clip(locale, 40), TimeZone: clip(zone, 64), AppVersion: clip(version, 100)}
+	d := engage.TouchDevice{
+		Locale: clip(hint(c.context.member("locale")), 40), TimeZone: clip(hint(c.context.member("timezone")), 64),
+		AppVersion: clip(hint(c.context.object("app")["version"]), 100),
+	}
 	if d == (engage.TouchDevice{}) {
 		return nil
 	}
