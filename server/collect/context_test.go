@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/footfall-engage/footfall/server/collect"
 )
 
 // A batch's context is read once: as large as a body may be, it is not held, nor gone
@@ -38,5 +40,19 @@ func TestABatchOfManyCallsDoesNotMultiplyItsContext(t *testing.T) {
 	}
 	if mb := (after.TotalAlloc - before.TotalAlloc) >> 20; mb > 60 {
 		t.Errorf("%d MB were allocated for a body of %d KB", mb, body.Len()>>10)
+	}
+}
+
+// Calls that cannot be spend a key's rate like any other: each is a line of the list of
+// what was dropped, which holds only so many.
+func TestCallsThatCannotBeSpendTheRate(t *testing.T) {
+	s := newSite(t, collect.Limits{CallRate: 1, MaxBatch: 3})
+	const bad = `{"batch":[1,{"type":"nonsense"},{}]}`
+	s.send(public, "/v1/batch", bad)
+	if a := s.do("POST", "/v1/batch", []byte(bad), "Authorization", basic(public+":")); a.status != 429 || a.header.Get("Retry-After") == "" {
+		t.Errorf("the next is answered %d %s", a.status, a.body)
+	}
+	if n := len(s.dropped()); n != 3 {
+		t.Errorf("%d lines", n)
 	}
 }

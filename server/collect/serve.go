@@ -123,7 +123,7 @@ func (c *Collector) take(w http.ResponseWriter, r *http.Request, typ string, qui
 	} else if calls, drops, err = batchOf(body, &c.o.Limits, quiet); err != nil {
 		return c.refuse(w, http.StatusBadRequest, err)
 	}
-	if wait := c.spend(&k, len(calls), now); wait > 0 {
+	if wait := c.spend(&k, len(calls)+len(drops), now); wait > 0 { // what cannot be costs lines of the list
 		return c.later(w, http.StatusTooManyRequests, wait, engage.Errorf(engage.RateLimited, "writeKey", "brings more than it may"))
 	}
 	entries, touches, more, err := c.entries(&k, calls, now)
