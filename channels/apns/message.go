@@ -69,21 +69,14 @@ func (s *Sender) notification(m channels.Message) (*apns2.Notification, error) {
 	if m.CollapseKey != "" {
 		n.CollapseID = collapseID(m.CollapseKey)
 	}
-	var err error
-	var body []byte
 	switch m.Kind {
-	case "", channels.Notification:
-		body, err = alert(m)
 	case channels.Silent:
 		n.PushType, n.Priority = apns2.PushTypeBackground, apns2.PriorityLow // 10 is an error
-		body, err = marshal(payload.NewPayload().ContentAvailable(), m)
 	case channels.LiveActivity:
 		n.PushType, n.Topic = apns2.PushTypeLiveActivity, bundle(topic)+liveSuffix
 		n.CollapseID = "" // of notifications; an activity goes by its timestamp
-		body, err = renderLive(m)
-	default:
-		return nil, bad(channels.Invalid, "kind", "APNs has no such messages")
 	}
+	body, err := render(m)
 	if err != nil {
 		return nil, err
 	}
@@ -135,6 +128,11 @@ func collapseID(key string) string {
 
 // bundle is a topic without the suffix of a push type.
 func bundle(topic string) string { return strings.TrimSuffix(topic, liveSuffix) }
+
+// background makes the payload of what wakes the app.
+func background(m channels.Message) ([]byte, error) {
+	return marshal(payload.NewPayload().ContentAvailable(), m)
+}
 
 // alert makes the payload of what is shown.
 func alert(m channels.Message) ([]byte, error) {

@@ -191,6 +191,15 @@ func (s *sizes) add(field string, n int) {
 // notification. Of Apple's payload FCM's own keys are not known beforehand; they
 // come on top.
 func checkSize(m *channels.Message, msg *messaging.Message) error {
+	s := sizeOf(m, msg)
+	if s.total <= maxPayload {
+		return nil
+	}
+	return bad(channels.TooLong, s.longest, "%d bytes of a message of %d, which may have %d", s.most, s.total, maxPayload)
+}
+
+// sizeOf adds up what checkSize judges.
+func sizeOf(m *channels.Message, msg *messaging.Message) sizes {
 	var s sizes
 	if n := msg.Notification; n != nil {
 		s.add("title", len(n.Title))
@@ -209,10 +218,15 @@ func checkSize(m *channels.Message, msg *messaging.Message) error {
 		s.add("subtitle", len(m.Subtitle))
 		s.total = applePayload(msg)
 	}
-	if s.total <= maxPayload {
-		return nil
-	}
-	return bad(channels.TooLong, s.longest, "%d bytes of a message of %d, which may have %d", s.most, s.total, maxPayload)
+	return s
+}
+
+// PayloadSize is how much room a message would take of what FCM allows, counted as
+// Send does before it refuses one that is too large. Its target need only have the
+// platform.
+func PayloadSize(m channels.Message) channels.Size {
+	s := sizeOf(&m, new(Sender).message(&m, m.ExpiresAt))
+	return channels.Size{Bytes: s.total, Limit: maxPayload, Field: s.longest, FieldBytes: s.most}
 }
 
 // fieldOf is the Message's name of what travels under a key of data.

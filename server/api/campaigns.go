@@ -30,6 +30,7 @@ func (s *server) registerCampaigns() {
 		description: "Its rules and templates must compile, its texts keep to their limits with sample values, and its places exist, also while it is a draft: what is saved can be launched. " +
 			"An image's address begins with https://, unless the operator has allowed it (media.allow_networks). " +
 			"Where the operator wants it (media.check), its images are fetched: one that is no JPEG, PNG or GIF, or too large, is refused; a host that does not answer refuses nothing. With media.host they are kept as they are at that moment, and messages name them where the server serves them; saving again fetches again. " +
+			"A push that FCM or APNs would find too large (4096 bytes) is refused with the field that takes most room; above 90 % of it, and of variables that a person may lack, the answer has warnings. " +
 			"A change names the version that it was made from, by If-Match or in the document.",
 		body: engage.Campaign{}, examples: examplesOf(RainyDay, WelcomeBack, "order-ready", "checkout-help"), errors: changes,
 	}, s.putCampaign)
@@ -108,6 +109,13 @@ type campaignBody struct {
 	Start          *time.Time             `json:"start"`
 	End            *time.Time             `json:"end"`
 	UpdatedAt      json.RawMessage        `json:"updated_at"`
+	Warnings       json.RawMessage        `json:"warnings"`
+}
+
+// savedCampaign is a campaign as it was saved.
+type savedCampaign struct {
+	*engage.Campaign
+	Warnings []FieldError `json:"warnings,omitempty"`
 }
 
 func readCampaign(who caller, id string, raw []byte) (*engage.Campaign, error) {
@@ -128,7 +136,7 @@ func readCampaign(who caller, id string, raw []byte) (*engage.Campaign, error) {
 	}, nil
 }
 
-func (s *server) putCampaign(ctx context.Context, who caller, in *putInput) (*versioned[*engage.Campaign], error) {
+func (s *server) putCampaign(ctx context.Context, who caller, in *putInput) (*versioned[*savedCampaign], error) {
 	c, err := readCampaign(who, in.ID, in.RawBody)
 	if err != nil {
 		return nil, err
@@ -141,7 +149,8 @@ func (s *server) putCampaign(ctx context.Context, who caller, in *putInput) (*ve
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.tryTexts(c); err != nil {
+	warnings, err := s.tryTexts(c)
+	if err != nil {
 		return nil, err
 	}
 	kept, err := s.looked(ctx, who, c)
@@ -152,12 +161,13 @@ func (s *server) putCampaign(ctx context.Context, who caller, in *putInput) (*ve
 		return nil, err
 	}
 	s.inUse(ctx, c, kept)
-	return versionedOf(c, c.Version, expected), nil
+	return versionedOf(&savedCampaign{c, warnings}, c.Version, expected), nil
 }
 
 // tryTexts renders every arm with sample values. The error is of a text that no
-// person would ever get, since it exceeds its limits whatever the values, or of what
-// nobody means (sound); the warnings are of what a person may lack. It stands here and
+// person would ever get, since it exceeds its limits whatever the values or makes a push
+// too large for its provider, or of what nobody means (sound); the warnings are of what a
+// person may lack, and of pushes that are nearly too large. It stands here and
 // not where campaigns compile, since it costs up to some 10 ms per text and what was
 // saved by an older version must still load, be paused and end. Texts that do not
 // compile are left to Options.Compile.
@@ -175,7 +185,11 @@ func (s *server) tryTexts(c *engage.Campaign) (warnings []FieldError, err error)
 		if err != nil {
 			return nil, engage.At(at, err)
 		}
-		for _, w := range found {
+		near, err := s.pushSizes(c, &c.Arms[i], content)
+		if err != nil {
+			return nil, engage.At(at, err)
+		}
+		for _, w := range append(found, near...) {
 			p := problemOf(engage.At(at, w))
 			warnings = append(warnings, FieldError{p.Code, p.Field, p.Reason})
 		}

@@ -24,6 +24,10 @@ type Options struct {
 	// dry run and a change of attributes ask it.
 	Compile func(c *engage.Campaign, attributes map[string]rules.Type) error
 
+	// PushSizes are the sizes of a send as a push, by each provider. Nil: they are not
+	// looked at when a campaign is saved.
+	PushSizes func(s *engage.Send) []PushSize
+
 	People     People
 	Uploads    Uploads
 	Privacy    Privacy

@@ -35,6 +35,7 @@ func newRegistry() huma.Registry {
 	})
 	for from, to := range map[reflect.Type]reflect.Type{
 		reflect.TypeFor[engage.Campaign](): reflect.TypeFor[campaignDoc](),
+		reflect.TypeFor[savedCampaign]():   reflect.TypeFor[savedCampaignDoc](),
 		reflect.TypeFor[engage.Content]():  reflect.TypeFor[contentDoc](),
 		reflect.TypeFor[engage.Place]():    reflect.TypeFor[placeDoc](),
 		reflect.TypeFor[engage.Geofence](): reflect.TypeFor[geofenceDoc](),
@@ -240,6 +241,11 @@ type limitsDoc struct {
 	Quiet          *quietHoursDoc `json:"quiet_hours,omitempty" doc:"A message that falls into them waits for their end, or expires"`
 	ExpireS        int            `json:"expire_s,omitempty" minimum:"0" maximum:"2419200" doc:"Seconds after the decision when the message is pointless; absent: 3600"`
 	RetryAmbiguous *bool          `json:"retry_ambiguous,omitempty" doc:"Whether a push is repeated, under the same id, when the connection was lost after sending; absent: true"`
+}
+
+type savedCampaignDoc struct {
+	campaignDoc
+	Warnings []FieldError `json:"warnings,omitempty" nullable:"false" doc:"What is perhaps not meant, such as a push that is nearly too long, or a variable that a person may lack; not kept"`
 }
 
 type campaignDoc struct {

@@ -196,7 +196,8 @@ func TestTheDocumentSaysWhatTheVocabularyReads(t *testing.T) {
 				}
 			}
 			for f := range got {
-				if !is[f] {
+				answered := what == "read" && f == "warnings" // of an answer to a save, which may come back
+				if !is[f] && !answered {
 					t.Errorf("%s.%s is %s and is not there", x.is, f, what)
 				}
 			}
