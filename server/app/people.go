@@ -183,7 +183,7 @@ func (r reads) addShadows(ctx context.Context, s *people.Subject) error {
 			return fmt.Errorf("decode profile: %w", err)
 		}
 		if x.Shadow.Used {
-			s.Absorbed = append(s.Absorbed, engage.ShadowID(s.Workspace, id, x.Shadow.N))
+			s.Absorbed = append(s.Absorbed, x.Shadow.ID(s.Workspace, id))
 		}
 	}
 	return nil

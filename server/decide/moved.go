@@ -25,6 +25,26 @@ type Moved struct {
 type Shadow struct {
 	N    int  `json:"n,omitempty"` // of the present one, from 0
 	Used bool `json:"used,omitempty"`
+	// V is 1 of one that is used since shadows have ids of their own; an earlier build
+	// gave them ids as of browsers, of which a person has only so many.
+	V int `json:"v,omitempty"`
+}
+
+// ID is the present one's.
+func (s Shadow) ID(workspace, profile string) string {
+	id := engage.ShadowID(workspace, profile, s.N)
+	if s.Used && s.V == 0 {
+		return "w" + id[1:]
+	}
+	return id
+}
+
+// inUse is the shadow once something is sent there.
+func (s Shadow) inUse() Shadow {
+	if !s.Used {
+		s.Used, s.V = true, 1
+	}
+	return s
 }
 
 func (m *Moved) version() int { return m.V }
@@ -80,10 +100,10 @@ func (m Machine) moved(tx engage.Tx, e engage.Entry, at *Moved, from string) err
 		if !t.Trusted {
 			if !at.Shadow.Used {
 				changed := *at
-				changed.Shadow.Used = true
+				changed.Shadow = changed.Shadow.inUse()
 				tx.Put(e.Key, &changed)
 			}
-			return toShadow(tx, e, at.ID, at.Shadow)
+			return toShadow(tx, e, at.ID, at.Shadow.inUse())
 		}
 	}
 	if from == "" {
@@ -95,7 +115,7 @@ func (m Machine) moved(tx engage.Tx, e engage.Entry, at *Moved, from string) err
 // toShadow sends what a public key says to the shadow of a profile.
 func toShadow(tx engage.Tx, e engage.Entry, profile string, shadow Shadow) error {
 	ws := engage.WorkspaceOf(e.Key)
-	key := engage.ProfileKey(ws, engage.ShadowID(ws, profile, shadow.N))
+	key := engage.ProfileKey(ws, shadow.ID(ws, profile))
 	tx.Emit("act", engage.Entry{Kind: e.Kind, Key: key, Occurred: e.Occurred, Body: e.Body})
 	return nil
 }
@@ -104,7 +124,7 @@ func toShadow(tx engage.Tx, e engage.Entry, profile string, shadow Shadow) error
 // named its anonymous id, and begins the next.
 func takeShadow(tx engage.Tx, e engage.Entry, profile string, shadow Shadow) Shadow {
 	ws := engage.WorkspaceOf(e.Key)
-	id := engage.ShadowID(ws, profile, shadow.N)
+	id := shadow.ID(ws, profile)
 	x := engage.Merge{Of: profile, And: id, With: profile, Why: "shadow"}
 	_ = emit(tx, engage.ProfileKey(ws, id), engage.KindMerge, e.Occurred, x) // strings and numbers can be encoded
 	return Shadow{N: shadow.N + 1}

@@ -13,6 +13,7 @@ import (
 	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/engage/steptest"
 	"github.com/footfall-engage/footfall/server/measure"
+	"github.com/footfall-engage/footfall/server/profile"
 )
 
 // town is several "act" partitions, and what is on its way to them: in order between
@@ -372,6 +373,62 @@ func TestAPublicKeyChangesNothingOfWhoIsKnown(t *testing.T) {
 	w.settle()
 	if w.person(engage.ShadowID(ws, node(anon), 1)) == nil {
 		t.Error("no next shadow")
+	}
+}
+
+// A website whose pages speak with a public key, and whose server says at each login whose
+// browser it is, makes a shadow per login: they do not fill up who the person is.
+func TestShadowsTakeNoIdentifiersRoom(t *testing.T) {
+	w := newWorld(t)
+	ada, anon := node("user_id:ada"), "anonymous_id:browser"
+	login := func(n int, ids ...string) {
+		t.Helper()
+		at := time.Duration(2*n) * sec
+		w.apply(
+			touched(engage.Touch{ID: fmt.Sprint("page", n), Identifiers: []string{anon}, Event: &engage.TouchEvent{Type: "page", Name: "Home"}}, at),
+			touched(engage.Touch{ID: fmt.Sprint("login", n), Trusted: true, Identifiers: append([]string{"user_id:ada", anon}, ids...)}, at+sec),
+		)
+		w.settle()
+	}
+	const logins = profile.MaxAbsorbed + 20
+	for n := range logins {
+		login(n)
+	}
+	login(logins, "loyalty:17")
+	p := w.person(ada)
+	if !slices.Contains(p.Absorbed, node("loyalty:17")) || len(w.Docs("dropped")) > 0 {
+		t.Errorf("after %d logins a card is not hers: %d dropped", logins, len(w.Docs("dropped")))
+	}
+	if n := len(p.Absorbed); n > profile.MaxSegments+2 {
+		t.Errorf("%d profiles are remembered", n)
+	}
+	if w.who(engage.ShadowID(ws, node(anon), logins-1)).ID != ada {
+		t.Error("the last shadow did not come in")
+	}
+}
+
+// A shadow that an earlier build had begun keeps its id, which was as of a browser.
+func TestAShadowOfAnEarlierBuildComesIn(t *testing.T) {
+	w := newWorld(t)
+	ada, anon := node("user_id:ada"), "anonymous_id:browser"
+	w.apply(touched(engage.Touch{ID: "1", Trusted: true, Identifiers: []string{"user_id:ada", anon}}, sec))
+	w.settle()
+	m := *w.State(person(node(anon))).(*decide.Moved)
+	m.Shadow = decide.Shadow{N: 3, Used: true}
+	w.Put(person(node(anon)), &m)
+	w.apply(touched(engage.Touch{ID: "2", Identifiers: []string{anon}, Event: &engage.TouchEvent{Type: "page", Name: "Home"}}, 2*sec))
+	w.settle()
+	old := "w" + engage.ShadowID(ws, node(anon), 3)[1:]
+	if w.person(old) == nil {
+		t.Fatal("it was left behind")
+	}
+	w.apply(touched(engage.Touch{ID: "3", Trusted: true, Identifiers: []string{"user_id:ada", anon}}, 3*sec))
+	w.settle()
+	if w.who(old).ID != ada {
+		t.Error("it did not come in")
+	}
+	if m := w.State(person(node(anon))).(*decide.Moved); m.Shadow != (decide.Shadow{N: 4}) {
+		t.Errorf("then %+v", m.Shadow)
 	}
 }
 

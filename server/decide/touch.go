@@ -91,9 +91,7 @@ func (m Machine) touch(tx engage.Tx, e engage.Entry) error {
 		s.dropped(&t, engage.IdentityInvalid, "userId", "a public key proves nobody's identity")
 		return nil
 	case s.p.known():
-		if !s.p.Shadow.Used {
-			s.p.Shadow.Used = true
-		}
+		s.p.Shadow = s.p.Shadow.inUse()
 		return toShadow(tx, e, s.p.ID, s.p.Shadow)
 	}
 	h := touchHash(t.ID)

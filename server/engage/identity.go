@@ -83,13 +83,14 @@ func Senior(a, b string) bool {
 // persons: nothing but an alias merges them.
 func MintedByUser(profile string) bool { return seniority(profile) == 0 }
 
-// MintedByInstall reports whether an install minted the profile, or a logout from it.
+// MintedByInstall reports whether an install minted the profile, or a logout from it; or
+// whether it is a shadow: of both a person gets new ones for ever.
 func MintedByInstall(profile string) bool { return seniority(profile) == 3 }
 
 // ShadowID is the n-th profile that takes what a public key says of a profile's
 // identifier, once somebody is known by it.
 func ShadowID(workspace, profile string, n int) string {
-	return "w" + hashID("shadow", workspace, profile, strconv.Itoa(n))
+	return "s" + hashID("shadow", workspace, profile, strconv.Itoa(n))
 }
 
 // TouchOccasion is the occasion of an event that a touch tells.

@@ -41,6 +41,7 @@ func TestSeniorityIsAnOrder(t *testing.T) {
 	ids := []string{
 		engage.PersonID("acme", "user_id:ada"), engage.PersonID("acme", "user_id:bob"), engage.PersonID("acme", "email:ada@example.org"),
 		engage.PersonID("acme", "loyalty:17"), engage.PersonID("acme", "anonymous_id:x"), engage.ProfileID("acme", "phone"), engage.LogoutProfileID("acme", "phone", 3),
+		engage.ShadowID("acme", "w1", 0),
 	}
 	rank := func(id string) int { return strings.IndexByte("uvw", id[0]) & 3 }
 	for i, a := range ids {
