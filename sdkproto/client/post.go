@@ -284,9 +284,9 @@ func (c *Client) post(ctx context.Context, path string, body []byte) (reply *sdk
 	return c.do(req)
 }
 
-// do sends a request with the phone's credentials and reads the answer.
-func (c *Client) do(req *http.Request) (reply *sdkpb.BatchReply, shown string, err error) {
-	req.Header.Set("Accept", c.codec.ContentType())
+// fetch sends a request with the phone's credentials. Shown is the token that it showed.
+// A status that is not 200 is an error; else the caller closes the answer's body.
+func (c *Client) fetch(req *http.Request) (resp *http.Response, shown string, err error) {
 	req.Header.Set(sdkproto.HeaderAppKey, c.opts.AppKey)
 	req.Header.Set(sdkproto.HeaderInstall, c.opts.InstallID)
 	if len(c.opts.Caps) > 0 {
@@ -298,26 +298,42 @@ func (c *Client) do(req *http.Request) (reply *sdkpb.BatchReply, shown string, e
 	if shown != "" {
 		req.Header.Set(sdkproto.HeaderAuthorization, sdkproto.BearerPrefix+shown)
 	}
-	resp, err := c.http.Do(req)
+	resp, err = c.http.Do(req)
 	if err != nil {
 		return nil, shown, fmt.Errorf("client: %w", err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp, shown, nil
+	}
+	body := resp.Body
+	defer func() { _ = body.Close() }()
+	answer, err := io.ReadAll(io.LimitReader(body, sdkproto.MaxBodyBytes+1))
+	if err != nil {
+		return nil, shown, fmt.Errorf("client: read answer: %w", err)
+	}
+	err = c.httpError(resp, answer)
+	if later, ok := errors.AsType[*RetryError](err); ok && later.After > 0 {
+		c.mu.Lock()
+		c.notBefore = c.opts.Mono() + later.After
+		c.mu.Unlock()
+	}
+	if t, ok := errors.AsType[*TerminalError](err); ok {
+		t.shown = shown
+	}
+	return nil, shown, err
+}
+
+// do sends a request with the phone's credentials and reads the answer.
+func (c *Client) do(req *http.Request) (reply *sdkpb.BatchReply, shown string, err error) {
+	req.Header.Set("Accept", c.codec.ContentType())
+	resp, shown, err := c.fetch(req)
+	if err != nil {
+		return nil, shown, err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, sdkproto.MaxBodyBytes+1))
 	if err != nil {
 		return nil, shown, fmt.Errorf("client: read answer: %w", err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		err := c.httpError(resp, answer)
-		if later, ok := errors.AsType[*RetryError](err); ok && later.After > 0 {
-			c.mu.Lock()
-			c.notBefore = c.opts.Mono() + later.After
-			c.mu.Unlock()
-		}
-		if t, ok := errors.AsType[*TerminalError](err); ok {
-			t.shown = shown
-		}
-		return nil, shown, err
 	}
 	if len(answer) > sdkproto.MaxBodyBytes {
 		return nil, shown, fmt.Errorf("client: answer of more than %d bytes", sdkproto.MaxBodyBytes)

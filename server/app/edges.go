@@ -78,7 +78,7 @@ func (a *App) gatewayOptions(places *configs[*situate.Config]) ingest.Options {
 		Catalog:     &sdkCatalog{a: a, places: places},
 		Credentials: credentials{a.hot}, Installs: installs{a.states},
 		Log:        &sdkLog{r: a.router, faulty: a.o.FaultyLog},
-		Deliveries: &phones{a: a}, Clock: a.o.Clock, Logger: a.log, Registerer: a.registry,
+		Deliveries: &phones{a: a}, People: persons{a}, Clock: a.o.Clock, Logger: a.log, Registerer: a.registry,
 		Limits: ingest.Limits{
 			MaxSessions: limits.Sessions, MaxPosts: limits.Posts,
 			RegisterRate: float64(limits.RegistrationsPerS), RegisterBurst: 100 * limits.RegistrationsPerS,

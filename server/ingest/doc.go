@@ -7,7 +7,8 @@
 // judge.go (what may enter the log), install.go (what it remembers of an
 // install), watch.go and watched.go (what its phone should watch, and why not
 // more), session.go, batch.go, outbound.go and write.go (one websocket), resume.go (what outlives
-// it), inbox.go, config.go and token.go (what else a phone asks for), post.go (the
+// it), inbox.go, config.go and token.go (what else a phone asks for), person.go (what persons see and change of
+// what is kept of them), post.go (the
 // POSTs and GETs), stall.go (when the log does not answer), limit.go and goaway.go
 // (when there are too many), sessions.go (the door for the deliver stage).
 //

@@ -20,13 +20,14 @@ import (
 	"github.com/footfall-engage/footfall/server/engage"
 )
 
-// Options of a gateway. All but Logger, Registerer and Limits are required.
+// Options of a gateway. All but People, Logger, Registerer and Limits are required.
 type Options struct {
 	Catalog     Catalog
 	Credentials Credentials
 	Installs    Installs
 	Log         Log
 	Deliveries  Deliveries
+	People      People // nil: what persons ask of what is kept of them is not served
 	Clock       clock.Clock
 	Logger      *slog.Logger          // nil discards; it never sees tokens or positions
 	Registerer  prometheus.Registerer // nil means that nobody reads the metrics
@@ -155,6 +156,7 @@ type Gateway struct {
 	complaints    *rate.Limiter // what is logged of single phones
 	upgrader      websocket.Upgrader
 	posts         chan struct{} // holds one token per POST under way
+	exports       chan struct{} // likewise, of exports
 	ready         chan struct{}
 	revision      atomic.Uint64 // grows with every change of the catalog
 	inboxes       inboxes
@@ -195,6 +197,7 @@ func New(o Options) (*Gateway, error) {
 		returns:       returns{least: o.Limits.RetryAfter, every: time.Duration(float64(time.Second) / o.Limits.ReturnRate)},
 		complaints:    rate.NewLimiter(1, 20),
 		posts:         make(chan struct{}, o.Limits.MaxPosts),
+		exports:       make(chan struct{}, maxExports),
 		hellos:        make(chan struct{}, o.Limits.MaxHellos),
 		apps:          newPaces(o.Limits.AppItemRate, o.Limits.AppItemBurst),
 		items:         allowance{float64(time.Second) / o.Limits.ItemRate, o.Limits.ItemBurst},
@@ -237,6 +240,9 @@ func (g *Gateway) Routes() http.Handler {
 	mux.HandleFunc("POST "+sdkproto.PathToken, g.serveToken)
 	mux.HandleFunc("GET "+sdkproto.PathConfig, g.serveConfig)
 	mux.HandleFunc("GET "+sdkproto.PathInbox, g.serveInbox)
+	if g.o.People != nil {
+		g.personRoutes(mux)
+	}
 	mux.HandleFunc("OPTIONS /sdk/v1/", func(w http.ResponseWriter, _ *http.Request) {
 		allowOrigins(w)
 		w.WriteHeader(http.StatusNoContent)

@@ -28,7 +28,7 @@ const (
 func allowOrigins(w http.ResponseWriter) {
 	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", "*")
-	h.Set("Access-Control-Allow-Methods", "GET, POST")
+	h.Set("Access-Control-Allow-Methods", "GET, POST, PUT")
 	h.Set("Access-Control-Allow-Headers", strings.Join([]string{
 		"Content-Type", "Content-Encoding", sdkproto.HeaderAppKey, sdkproto.HeaderInstall, sdkproto.HeaderAuthorization, sdkproto.HeaderCaps,
 	}, ", "))
@@ -75,8 +75,20 @@ func (g *Gateway) servePost(w http.ResponseWriter, r *http.Request, handle handl
 	g.serve(w, r, codec, handle)
 }
 
-// serve does what is common to POSTs and GETs: admission and time.
+// serve answers a request with a BatchReply.
 func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, codec sdkproto.Codec, handle handler) {
+	g.attend(w, r, codec, answerWithin, func(ctx context.Context) error {
+		reply, err := handle(ctx, r, codec)
+		if err == nil {
+			g.reply(w, codec, http.StatusOK, reply)
+		}
+		return err
+	})
+}
+
+// attend does what is common to all requests: admission, time, and the answer to an
+// error, with which answer has not begun one.
+func (g *Gateway) attend(w http.ResponseWriter, r *http.Request, codec sdkproto.Codec, within time.Duration, answer func(context.Context) error) {
 	life, err := g.enter()
 	if err != nil {
 		g.refuseError(r.Context(), w, codec, err, "post")
@@ -90,18 +102,15 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, codec sdkproto.C
 		g.refuseError(r.Context(), w, codec, g.busy("too many POSTs at once"), "post")
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), answerWithin)
+	ctx, cancel := context.WithTimeout(r.Context(), within)
 	defer cancel()
 	defer context.AfterFunc(life, cancel)() //nolint:contextcheck // the gateway's end ends requests too
 	// A body that trickles in does not hold its place for longer. Where the
 	// server behind w has no deadlines, its own must do.
 	_ = http.NewResponseController(w).SetReadDeadline(soon(answerWithin))
-	reply, err := handle(ctx, r, codec)
-	if err != nil {
+	if err := answer(ctx); err != nil {
 		g.refuseError(r.Context(), w, codec, err, "post")
-		return
 	}
-	g.reply(w, codec, http.StatusOK, reply)
 }
 
 // refuseError answers with the error and its status.

@@ -11,6 +11,7 @@ import (
 var methods = map[string]string{
 	sdkproto.PathWS: http.MethodGet, sdkproto.PathBatch: http.MethodPost, sdkproto.PathInstall: http.MethodPost,
 	sdkproto.PathToken: http.MethodPost, sdkproto.PathConfig: http.MethodGet, sdkproto.PathInbox: http.MethodGet,
+	sdkproto.PathPreferences: "GET, PUT", sdkproto.PathConsents: http.MethodGet, sdkproto.PathExport: http.MethodGet, sdkproto.PathErasure: http.MethodPost,
 }
 
 // serveUnknown answers what no path of the protocol is for in the protocol's words, of
