@@ -104,6 +104,22 @@ func TestABrokenClockIsCorrectedOrItsObservationsAreRefused(t *testing.T) {
 	}
 }
 
+// gauge is the value of a gauge without labels.
+func (w *world) gauge(name string) float64 {
+	w.t.Helper()
+	all, err := w.registry.Gather()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, f := range all {
+		if f.GetName() == name {
+			return f.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	w.t.Fatalf("there is no gauge %s", name)
+	return 0
+}
+
 // metric is a counter's value; label is that of its only label, if it has one.
 func (w *world) metric(name, label string) float64 {
 	w.t.Helper()

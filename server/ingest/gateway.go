@@ -407,6 +407,7 @@ func (g *Gateway) reserve() error {
 		return g.unavailable("too many connections")
 	}
 	g.reserved++
+	g.metrics.sessions.Inc()
 	return nil
 }
 
@@ -414,6 +415,7 @@ func (g *Gateway) unreserve() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.reserved--
+	g.metrics.sessions.Dec()
 }
 
 // register takes a socket that has its room, and reports whether Run goes on.
@@ -429,6 +431,7 @@ func (g *Gateway) dismiss(s *session) {
 	defer g.mu.Unlock()
 	delete(g.sockets, s)
 	g.reserved--
+	g.metrics.sessions.Dec()
 }
 
 // unavailable is the answer when there is nobody to do it.

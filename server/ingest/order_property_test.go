@@ -62,10 +62,11 @@ func (p *restless) launch() {
 }
 
 // rest ends all that is on its way, so that true time can pass without any of it
-// passing on the wire.
+// passing on the wire, or at a server that has yet to read what is in its sockets.
 func (p *restless) rest() {
 	p.c.Close()
 	p.posts.Wait()
+	until(p.t, "end of the sockets", func() bool { return p.gauge("footfall_ingest_sessions") == 0 })
 }
 
 // pass lets true time pass.

@@ -100,7 +100,6 @@ func (g *Gateway) serveSocket(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s := &session{g: g, life: life, conn: conn, codec: sdkproto.CodecFor(conn.Subprotocol()), from: addressOf(r.RemoteAddr)}
-	g.metrics.sessions.Inc()
 	g.wheel.expectHello(s)
 	if plain, ok := conn.NetConn().(syscall.Conn); ok {
 		if raw, err := plain.SyscallConn(); err == nil { // else it is closed, as the reader will find
@@ -152,7 +151,6 @@ func (s *session) end() {
 		s.g.installs.release(s.in)
 	}
 	s.g.dismiss(s)
-	s.g.metrics.sessions.Dec()
 }
 
 func (s *session) installID() string {
