@@ -24,7 +24,7 @@ import (
 func benchCommand() *cobra.Command {
 	c := &cobra.Command{Use: "bench", Short: "Measure parts of the server", Args: cobra.NoArgs}
 	c.AddCommand(benchLoopCommand(), benchFencesCommand(), benchNearbyCommand(), benchGatewayCommand(), benchGatewayServer(), benchBareServer(), benchLoad(),
-		benchPushCommand(), benchPushSim(), benchPushBare(), benchPushDeliver())
+		benchPushCommand(), benchPushSim(), benchPushBare(), benchPushDeliver(), benchPeopleCommand(), benchPeopleServer())
 	return c
 }
 
