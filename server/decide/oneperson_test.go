@@ -3,6 +3,7 @@ package decide_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -429,6 +430,28 @@ func TestAShadowOfAnEarlierBuildComesIn(t *testing.T) {
 	}
 	if m := w.State(person(node(anon))).(*decide.Moved); m.Shadow != (decide.Shadow{N: 4}) {
 		t.Errorf("then %+v", m.Shadow)
+	}
+}
+
+// What an event is about counts once, however often and in whatever case it says so.
+func TestAnEventLeansOnceToEachThing(t *testing.T) {
+	w := newWorld(t)
+	ada := node("user_id:ada")
+	w.apply(touched(engage.Touch{
+		ID: "1", Trusted: true, Identifiers: []string{"user_id:ada"},
+		Consents: map[engage.Purpose]engage.Consent{engage.ConsentProfiling: {Granted: true}},
+		Event: &engage.TouchEvent{Type: "track", Name: "Product Viewed", Properties: map[string]any{
+			"category": "Shoes", "categories": []any{"shoes ", "SHOES", "hats", ""}, "brand": "Shoes",
+		}},
+	}, sec))
+	got := map[string]int64{}
+	for key, weights := range w.person(ada).Affinities {
+		for _, x := range weights {
+			got[key] += x.W
+		}
+	}
+	if want := map[string]int64{"category:shoes": 1, "category:hats": 1, "brand:shoes": 1}; !maps.Equal(got, want) {
+		t.Errorf("leans to %v, want %v", got, want)
 	}
 }
 

@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -268,15 +269,16 @@ func (s *step) lean(event string, props json.RawMessage, order *engage.Order) {
 		return
 	}
 	type pair struct{ kind, name string }
-	found := map[pair]bool{} // each once per event
+	var found []pair
+	note := func(kind, name string) { found = append(found, pair{kind, profile.AffinityName(name)}) }
 	add := func(kind string, v any) {
 		switch v := v.(type) {
 		case string:
-			found[pair{kind, v}] = true
+			note(kind, v)
 		case []any:
 			for _, x := range v[:min(len(v), maxLeanings)] {
 				if name, is := x.(string); is {
-					found[pair{kind, name}] = true
+					note(kind, name)
 				}
 			}
 		}
@@ -301,7 +303,8 @@ func (s *step) lean(event string, props json.RawMessage, order *engage.Order) {
 			add(profile.AffinityBrand, p.Brand)
 		}
 	}
-	for p := range found {
+	slices.SortFunc(found, func(a, b pair) int { return cmp.Or(strings.Compare(a.kind, b.kind), strings.Compare(a.name, b.name)) })
+	for _, p := range slices.Compact(found) { // each once per event
 		s.p.Lean(p.kind, p.name, weight, at)
 	}
 }

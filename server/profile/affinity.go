@@ -2,7 +2,6 @@ package profile
 
 import (
 	"cmp"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -51,9 +50,13 @@ type Weight struct {
 	W    int64 `json:"w"`
 }
 
+// AffinityName is how a name is kept: two that differ by case or by the spaces around
+// them are one.
+func AffinityName(name string) string { return strings.ToLower(strings.TrimSpace(name)) }
+
 // Lean notes that the person turned to something at a time.
 func (p *Profile) Lean(kind, name string, weight int64, at time.Time) {
-	name = strings.ToLower(strings.TrimSpace(name))
+	name = AffinityName(name)
 	if name == "" || len(name) > maxAffinityName || at.Unix() < 0 {
 		return
 	}
@@ -94,15 +97,38 @@ func (a Affinities) with(b Affinities) Affinities {
 	return out
 }
 
-// score at a time: each weight halves every 30 days after the middle of its span.
+// score at a time: each weight halves every 30 days after the middle of its span, by
+// whole hours. It is reckoned in whole numbers: floating point may be rounded otherwise
+// on another processor, and a rehearsal there would decide otherwise.
 func score(ws []Weight, at time.Time) float64 {
-	var sum float64
+	var sum int64
 	for _, w := range ws {
-		middle := float64(w.Span)*affinitySpan.Seconds() + affinitySpan.Seconds()/2
-		age := max(float64(at.Unix())-middle, 0)
-		sum += float64(w.W) * math.Exp2(-age/affinityHalfLife.Seconds())
+		middle := w.Span*int64(affinitySpan/time.Second) + int64(affinitySpan/time.Second)/2
+		sum += w.W * decayed(max(at.Unix()-middle, 0)/3600)
 	}
-	return sum
+	return float64(sum) / one
+}
+
+const (
+	one           = 1 << 32 // of what decayed returns
+	halfLifeHours = int64(affinityHalfLife / time.Hour)
+)
+
+// afterHours is what is left of one, in 2⁻³², after 1, 2, 4, … 512 hours: 2^(-n/720),
+// rounded.
+var afterHours = [...]uint64{
+	4290834502, 4286705684, 4278459964, 4262016076, 4229317660, 4164671494, 4038328458, 3797024659, 3356811651, 2623578641,
+}
+
+// decayed is what is left of one after some hours, in 2⁻³².
+func decayed(hours int64) int64 {
+	left := uint64(one)
+	for i, rest := 0, hours%halfLifeHours; rest > 0; i, rest = i+1, rest>>1 {
+		if rest&1 == 1 {
+			left = left * afterHours[i] >> 32
+		}
+	}
+	return int64(left >> min(hours/halfLifeHours, 63)) //nolint:gosec // at most one
 }
 
 // ranked are the keys by score, the highest first.
