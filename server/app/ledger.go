@@ -23,8 +23,8 @@ import (
 // ledger keeps deliveries and inboxes in the hot store.
 //
 // A delivery is the document "<workspace>/<delivery>" of the system's part of
-// "deliveries", since lanes run over all workspaces; its index is (lane, due_us).
-// What is in a person's inbox is the document "<profile>" of the workspace's part of
+// "deliveries", since lanes run over all workspaces; its index is (lane, due_us), of
+// those that are in a lane. What is in a person's inbox is the document "<profile>" of the workspace's part of
 // "inbox", put on its version; what a message in it says is "<profile>/<delivery>",
 // which is written once. Builds until issue 4 wrote these alone.
 type ledger struct{ hot store.Store }

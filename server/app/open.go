@@ -34,7 +34,7 @@ import (
 func hotCollections() []store.Collection {
 	hot, _ := partition.Collections("in")
 	hot = append(hot,
-		store.Collection{Name: "deliveries", Indexes: []store.Index{{Name: "lane", Paths: []string{"lane", "due_us"}}}},
+		store.Collection{Name: "deliveries", Indexes: []store.Index{{Name: "lane", Paths: []string{"lane", "due_us"}, Sparse: true}}},
 		store.Collection{Name: "inbox"},
 		store.Collection{Name: "credentials"},
 		store.Collection{Name: "budgets"},

@@ -142,6 +142,8 @@ func CheckCollections(collections []Collection) (map[string]Collection, error) {
 				return nil, bad(field+".name", "is declared twice")
 			case len(ix.Paths) == 0 || len(ix.Paths) > 8:
 				return nil, bad(field+".paths", "has between 1 and 8 paths")
+			case ix.Sparse && ix.Unique:
+				return nil, bad(field+".sparse", "is not for a unique index")
 			}
 			seen[ix.Name] = true
 			for _, p := range ix.Paths {

@@ -57,6 +57,10 @@ type Index struct {
 	Name   string
 	Paths  []string
 	Unique bool // documents in which any of the paths is absent are not held against each other
+	// Sparse may leave out documents in which the first path is absent: where most have
+	// lost it they cost nothing. Queries that compare that path are served; what is asked
+	// of the others is found without this index. It is not for a unique one.
+	Sparse bool
 }
 
 // AnyVersion as Put.If or Delete.If: write whatever is there.

@@ -90,7 +90,8 @@
 // # Indexes
 //
 // Created at Open under names that begin with footfall_, held against the
-// declarations, and rebuilt where they differ; others are left alone.
+// declarations, and rebuilt where they differ; others are left alone. A sparse one has
+// all documents: FerretDB knows no partial indexes.
 package mongo
 
 import (

@@ -95,7 +95,7 @@ func (t *table) indexSQL() (names []string, sql map[string]string) {
 	expires := "ix." + t.Name
 	add(expires, `CREATE INDEX "`+expires+`" ON `+t.name+" (expires) WHERE expires IS NOT NULL")
 	for _, ix := range t.Indexes {
-		columns, unique := []string{"ws"}, ""
+		columns, unique, where := []string{"ws"}, "", ""
 		for _, p := range ix.Paths {
 			columns = append(columns, extract("body", p))
 		}
@@ -109,8 +109,11 @@ func (t *table) indexSQL() (names []string, sql map[string]string) {
 		} else {
 			columns = append(columns, "id") // serves a sort with its ties
 		}
+		if ix.Sparse { // any comparison of the path implies it, and so finds the index
+			where = " WHERE " + extract("body", ix.Paths[0]) + " IS NOT NULL"
+		}
 		name := "ix." + t.Name + "." + ix.Name
-		add(name, "CREATE "+unique+`INDEX "`+name+`" ON `+t.name+" ("+strings.Join(columns, ", ")+")")
+		add(name, "CREATE "+unique+`INDEX "`+name+`" ON `+t.name+" ("+strings.Join(columns, ", ")+")"+where)
 	}
 	return names, sql
 }

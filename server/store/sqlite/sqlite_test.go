@@ -98,6 +98,7 @@ func TestBadDeclarationsAreRefused(t *testing.T) {
 		"index twice":    docs(store.Index{Name: "x", Paths: []string{"x"}}, store.Index{Name: "x", Paths: []string{"y"}}),
 		"no paths":       docs(store.Index{Name: "x"}),
 		"bad path":       docs(store.Index{Name: "x", Paths: []string{"a'"}}),
+		"sparse unique":  docs(store.Index{Name: "x", Paths: []string{"x"}, Unique: true, Sparse: true}),
 		"id":             docs(store.Index{Name: "x", Paths: []string{store.IDPath}}),
 	} {
 		path := filepath.Join(t.TempDir(), "a.db")
@@ -146,6 +147,46 @@ func TestChangedIndexesAreRebuilt(t *testing.T) {
 		t.Fatal(err)
 	}
 	closing(t, s)
+}
+
+func TestSparseIndexHasOnlyWhatHasItsPath(t *testing.T) {
+	lane := store.Index{Name: "lane", Paths: []string{"lane", "due"}}
+	o := sqlite.Options{Path: filepath.Join(t.TempDir(), "a.db"), Collections: docs(lane)}
+	s := open(t, o)
+	if err := s.Apply(t.Context(), batch(put("a", `{"lane":"x","due":1}`), put("b", `{"lane":"x","due":2}`), put("c", `{}`))); err != nil {
+		t.Fatal(err)
+	}
+	closing(t, s)
+	lane.Sparse = true // of a file that an earlier build wrote
+	o.Collections = docs(lane)
+	s = open(t, o)
+	if err := s.Apply(t.Context(), batch(put("a", `{"done":true}`))); err != nil {
+		t.Fatal(err)
+	}
+	for want, filter := range map[string]store.Filter{
+		"b":   {Path: "lane", Op: store.Eq, Value: "x"},
+		"a c": {Path: "lane", Op: store.Absent},
+	} {
+		page, err := s.Find(t.Context(), "docs", store.Query{Workspace: "w", Filter: filter, Sort: "due"})
+		ids := make([]string, len(page.Docs))
+		for i, d := range page.Docs {
+			ids[i] = d.ID
+		}
+		if got := strings.Join(ids, " "); err != nil || got != want {
+			t.Errorf("%s: %s, %v; want %s", filter.Op, got, err, want)
+		}
+	}
+	closing(t, s)
+	c, err := (&sqlite3.SQLiteDriver{}).Open("file:" + o.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close() //nolint:errcheck // it was only read
+	// SQLite refuses to go by an index that does not have all that is asked for.
+	_, err = c.(*sqlite3.SQLiteConn).ExecContext(t.Context(), `SELECT count(*) FROM doc_docs INDEXED BY "ix.docs.lane" WHERE ws='w'`, nil)
+	if err == nil {
+		t.Error("the index has documents without the path")
+	}
 }
 
 func TestBodiesDoNotChangeTheirKind(t *testing.T) {
@@ -318,6 +359,7 @@ func TestIndexesAreUsed(t *testing.T) {
 		store.Index{Name: "email", Paths: []string{"email"}, Unique: true},
 		store.Index{Name: "city", Paths: []string{"address.city"}},
 		store.Index{Name: "status_due", Paths: []string{"status", "due"}},
+		store.Index{Name: "lane", Paths: []string{"lane", "due"}, Sparse: true},
 	)})
 	defer closing(t, s)
 	leaf := func(path string, op store.Op, v any) store.Filter { return store.Filter{Path: path, Op: op, Value: v} }
@@ -331,6 +373,9 @@ func TestIndexesAreUsed(t *testing.T) {
 		{store.Query{Filter: leaf("address.city", store.In, []string{"a"})}, "ix.docs.city", true},
 		{store.Query{Filter: leaf("address.city", store.Prefix, "a"), Sort: "address.city"}, "ix.docs.city", false},
 		{store.Query{Filter: store.Filter{All: []store.Filter{leaf("status", store.Eq, "on"), leaf("due", store.Le, 7)}}}, "ix.docs.status_due", true},
+		{store.Query{Filter: store.Filter{All: []store.Filter{leaf("lane", store.Eq, "a"), leaf("due", store.Ge, 7)}}, Sort: "due"}, "ix.docs.lane", false},
+		{store.Query{Filter: leaf("lane", store.Gt, ""), Sort: "lane"}, "ix.docs.lane", true},
+		{store.Query{Filter: leaf("lane", store.Prefix, "a")}, "ix.docs.lane", true},
 		{store.Query{Sort: "address.city"}, "ix.docs.city", false},
 		{store.Query{Sort: "-address.city"}, "ix.docs.city", false},
 		{store.Query{IDPrefix: "a"}, "sqlite_autoindex_doc_docs_1", false},

@@ -20,7 +20,7 @@ type Fixture func(t *testing.T, collections []store.Collection, now func() time.
 
 // The collections that the tests use.
 const (
-	people = "people" // JSON: unique (email), unique (org, number), index (city), index (age, city)
+	people = "people" // JSON: unique (email), unique (org, number), sparse index (city), index (age, city)
 	blobs  = "blobs"  // opaque
 )
 
@@ -29,7 +29,7 @@ func declarations() []store.Collection {
 		{Name: people, Indexes: []store.Index{
 			{Name: "email", Paths: []string{"email"}, Unique: true},
 			{Name: "badge", Paths: []string{"org", "card.number"}, Unique: true},
-			{Name: "city", Paths: []string{"city"}},
+			{Name: "city", Paths: []string{"city"}, Sparse: true},
 			{Name: "age_city", Paths: []string{"age", "city"}},
 		}},
 		{Name: blobs, Opaque: true},
