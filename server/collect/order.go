@@ -15,7 +15,7 @@ import (
 // Bounds of an order.
 const (
 	maxProducts = 250
-	maxAmount   = 1e12 // of money, in any currency, and of how many
+	maxAmount   = engage.MaxMoney // of money, in any currency, and of how many
 	// maxOrderText is of an order's id and of all texts of its lines, in bytes.
 	maxOrderText = 200
 )

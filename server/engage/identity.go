@@ -202,6 +202,9 @@ const (
 	OrderCancelled OrderStatus = "cancelled"
 )
 
+// MaxMoney is what an order may be worth, or a line of it cost, in units of a currency.
+const MaxMoney = 1e12
+
 // Order is a purchase, as the e-commerce events of the Segment specification tell it.
 type Order struct {
 	ID       string        `json:"id"` // required: an order counts once however often it is told

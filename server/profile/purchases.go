@@ -2,6 +2,10 @@ package profile
 
 import (
 	"cmp"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"hash/fnv"
 	"maps"
 	"math"
 	"slices"
@@ -12,13 +16,19 @@ import (
 )
 
 // MaxOrders is how many orders of a person are known one by one, the newest; of those
-// before only the sums are.
-const MaxOrders = 200
+// before only the sums are, and of maxCounted of them that they are in the sums: what is
+// told of these again, such as a refund, is of no effect.
+const (
+	MaxOrders  = 200
+	maxCounted = 1000
+)
 
 // Purchases of a person. They are replaced, never changed.
 type Purchases struct {
 	Orders  []Order `json:"orders,omitempty"` // by At, then id
 	Earlier Totals  `json:"earlier,omitzero"` // of orders that are no more in Orders
+	// Counted are orders that are in Earlier: hashes of eight bytes each, ascending.
+	Counted counted `json:"counted,omitempty"`
 }
 
 // Order is what is known of one. It counts as a purchase once it was completed and is
@@ -39,10 +49,21 @@ type Amount int64
 
 const perUnit = 10_000
 
-// AmountOf a value in units, at most about 9e14 of them.
+// AmountOf a value in units, of 0 to about 4.6e14 of them.
 func AmountOf(units float64) Amount {
 	const most = math.MaxInt64 / 2
-	return Amount(math.Round(min(max(units*perUnit, -most), most)))
+	if !(units > 0) { // nor is it a number at all
+		return 0
+	}
+	return Amount(math.Round(min(units*perUnit, most)))
+}
+
+// plus is the sum, which is no larger than can be written.
+func (a Amount) plus(b Amount) Amount {
+	if a > math.MaxInt64-max(b, 0) {
+		return math.MaxInt64
+	}
+	return a + b
 }
 
 // Units is the amount as a number of units.
@@ -60,7 +81,7 @@ func (t *Totals) add(count int64, by map[string]Amount, first, last time.Time) {
 	t.Count += count
 	t.By = cloneOf(t.By)
 	for currency, a := range by {
-		t.By[currency] += a
+		t.By[currency] = t.By[currency].plus(a)
 	}
 	if !first.IsZero() && (t.FirstAt.IsZero() || first.Before(t.FirstAt)) {
 		t.FirstAt = first
@@ -90,7 +111,7 @@ func (o Order) join(x *Order) Order {
 	if c := cmp.Or(x.ValueAt.Compare(o.ValueAt), cmp.Compare(x.Value, o.Value), strings.Compare(x.Currency, o.Currency)); c > 0 {
 		o.ValueAt, o.Value, o.Currency = x.ValueAt, x.Value, x.Currency
 	}
-	o.Refunded += x.Refunded
+	o.Refunded = o.Refunded.plus(x.Refunded)
 	o.Cancelled = o.Cancelled || x.Cancelled
 	return o
 }
@@ -122,30 +143,91 @@ func (p *Purchases) with(q *Purchases) *Purchases {
 		p = &Purchases{}
 	}
 	by := make(map[string]Order, len(p.Orders)+len(q.Orders))
-	for _, o := range p.Orders {
-		by[o.ID] = o
-	}
-	for i := range q.Orders {
-		o := &q.Orders[i]
-		if had, is := by[o.ID]; is {
-			by[o.ID] = had.join(o)
-		} else {
-			by[o.ID] = *o
+	take := func(orders []Order, counted counted) {
+		for i := range orders {
+			o := &orders[i]
+			if counted.has(o.ID) {
+				continue
+			}
+			if had, is := by[o.ID]; is {
+				by[o.ID] = had.join(o)
+			} else {
+				by[o.ID] = *o
+			}
 		}
 	}
+	take(p.Orders, q.Counted)
+	take(q.Orders, p.Counted)
 	out := &Purchases{
 		Orders:  slices.SortedFunc(maps.Values(by), func(a, b Order) int { return a.compare(&b) }),
-		Earlier: p.Earlier,
+		Earlier: p.Earlier, Counted: p.Counted.and(q.Counted),
 	}
 	if q.Earlier.Count > 0 {
 		out.Earlier.add(q.Earlier.Count, q.Earlier.By, q.Earlier.FirstAt, q.Earlier.LastAt)
 	}
 	n := max(len(out.Orders)-MaxOrders, 0)
+	var more counted
 	for i := range out.Orders[:n] {
-		out.Earlier.order(&out.Orders[i])
+		o := &out.Orders[i]
+		out.Earlier.order(o)
+		if !o.ValueAt.IsZero() || o.Cancelled { // else its worth is still to come
+			more = append(more, orderHash(o.ID))
+		}
 	}
+	out.Counted = out.Counted.and(more)
 	out.Orders = slices.Clip(out.Orders[n:])
 	return out
+}
+
+// counted are hashes of orders. They are replaced, never changed.
+type counted []uint64
+
+func orderHash(id string) uint64 {
+	f := fnv.New64a()
+	f.Write([]byte(id))
+	return f.Sum64()
+}
+
+func (c counted) has(id string) bool {
+	if len(c) == 0 {
+		return false // of nearly everybody
+	}
+	_, is := slices.BinarySearch(c, orderHash(id))
+	return is
+}
+
+// and is both together: at most maxCounted, the greatest, which are the same in whatever
+// order they come.
+func (c counted) and(more counted) counted {
+	if len(more) == 0 {
+		return c
+	}
+	all := slices.Concat(c, more)
+	slices.Sort(all)
+	all = slices.Compact(all)
+	return slices.Clip(all[max(len(all)-maxCounted, 0):])
+}
+
+// MarshalText implements encoding.TextMarshaler: base64 of big-endian numbers.
+func (c counted) MarshalText() ([]byte, error) {
+	b := make([]byte, 0, 8*len(c))
+	for _, h := range c {
+		b = binary.BigEndian.AppendUint64(b, h)
+	}
+	return base64.StdEncoding.AppendEncode(nil, b), nil
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (c *counted) UnmarshalText(text []byte) error {
+	b, err := base64.StdEncoding.AppendDecode(nil, text)
+	if err != nil || len(b)%8 != 0 {
+		return errors.New("counted: no list of hashes in base64")
+	}
+	*c = make(counted, 0, len(b)/8)
+	for ; len(b) > 0; b = b[8:] {
+		*c = append(*c, binary.BigEndian.Uint64(b))
+	}
+	return nil
 }
 
 // Totals of all purchases; zero of nobody's.

@@ -182,6 +182,7 @@ func TestARowThatIsWrongSaysWhichFieldAndStopsNoOther(t *testing.T) {
 		{uploads.Purchases, `{"user_id":"ada","order_id":"1","value":1}`, "invalid occurred_at is missing"},
 		{uploads.Purchases, `{"user_id":"ada","order_id":"1","date":"2026-01-01"}`, "invalid value is missing"},
 		{uploads.Purchases, `{"user_id":"ada","order_id":"1","date":"2026-01-01","value":-1}`, "invalid value must not be negative"},
+		{uploads.Purchases, `{"user_id":"ada","order_id":"1","date":"2026-01-01","value":1e13}`, "invalid value must be at most 1e12"},
 		{uploads.Purchases, `{"user_id":"ada","order_id":"1","date":"2026-01-01","value":1,"currency":"euro"}`, "invalid currency must be"},
 		{uploads.Purchases, `{"user_id":"ada","order_id":"1","date":"2026-01-01","value":1,"status":"lost"}`, "invalid status must be"},
 		{uploads.Purchases, `{"user_id":"ada","order_id":"1","date":"2026-01-01","value":1,"products":[{"price":"x"}]}`, "invalid products has a product whose price must be a number"},

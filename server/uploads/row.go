@@ -498,6 +498,8 @@ func (r *rowReader) what() *engage.Error {
 		return missing("value")
 	case r.touch.Order.Value < 0:
 		return at("value", "must not be negative: a refund is a row of its own with the status refunded")
+	case r.touch.Order.Value > engage.MaxMoney:
+		return at("value", "must be at most 1e12")
 	}
 	r.touch.Event.Name = eventOf(r.touch.Order.Status)
 	return nil
