@@ -49,6 +49,7 @@ func New(o Options) (http.Handler, error) {
 	s.registerPlaces()
 	s.registerCampaigns()
 	s.registerAttributes()
+	s.registerAttributeTypes()
 	s.registerLocationPolicy()
 	s.registerPeople()
 	s.registerUploads()

@@ -17,7 +17,7 @@ func (s *server) registerAttributes() {
 	register(s, operation{
 		method: http.MethodPut, path: "/attributes", id: "put-attributes", tag: tagCampaigns, role: catalog.Marketer,
 		summary:     "Declare the attributes of persons",
-		description: "The whole set: rules may ask about these. One that a campaign which has not ended asks about stays, with its type.",
+		description: "The whole set: rules may ask about these, and about those whose first values have taught their type (/attribute-types); a declared type goes before a learned one. A value of another type is dropped, alone, and listed by /dropped. One that a campaign which has not ended asks about stays, with its type.",
 		body:        attributesDoc{}, errors: []int{http.StatusConflict, http.StatusPreconditionFailed, http.StatusPreconditionRequired},
 	}, s.putAttributes)
 	register(s, operation{
@@ -76,10 +76,10 @@ func (s *server) putAttributes(ctx context.Context, who caller, in *putAttribute
 	}
 	for _, c := range now.Campaigns(who.workspace) {
 		// One that does not compile today is not the fault of this change.
-		if c.Status == engage.Ended || s.o.Compile(c, old.Attributes) != nil {
+		if c.Status == engage.Ended || s.o.Compile(c, now.AttributesWith(old)) != nil {
 			continue
 		}
-		if err := s.o.Compile(c, w.Attributes); err != nil {
+		if err := s.o.Compile(c, now.AttributesWith(&w)); err != nil {
 			return nil, engage.Errorf(engage.Conflict, "attributes", "campaign %q would not work any more: %s", c.ID, asEngage(err).Msg)
 		}
 	}
@@ -95,11 +95,11 @@ type fieldsView struct {
 }
 
 func (s *server) listFields(_ context.Context, who caller, _ *struct{}) (*answered[fieldsView], error) {
-	_, w, err := s.workspaceOf(who)
+	now, w, err := s.workspaceOf(who)
 	if err != nil {
 		return nil, err
 	}
 	return &answered[fieldsView]{fieldsView{
-		Audience: rules.PersonSchema(w.Attributes).Fields(), Context: rules.MomentSchema().Fields(),
+		Audience: rules.PersonSchema(now.AttributesWith(w)).Fields(), Context: rules.MomentSchema().Fields(),
 	}}, nil
 }

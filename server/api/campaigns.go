@@ -281,7 +281,7 @@ func (s *server) validateCampaign(ctx context.Context, who caller, in *bodyInput
 		if c.ID == "" {
 			c.ID = "new" // a draft in an editor has none yet
 		}
-		err = s.o.Compile(c, w.Attributes)
+		err = s.o.Compile(c, now.AttributesWith(w))
 	}
 	var warnings []FieldError
 	if err == nil {

@@ -194,9 +194,11 @@ var samples = map[string]string{
 	"set-campaign-status":   `{"status":"paused"}`,
 	"put-location-policy":   `{"mocked":"refuse","speed":"flag","max_speed_mps":80}`,
 	"put-attributes":        `{"attributes":{"city":"string","shoe_size":"number"}}`,
+	"put-attribute-type":    `{"type":"number","private":true}`,
 	"create-app":            `{"id":"other-app","name":"Other","platform":"ios"}`,
 	"create-key":            `{"name":"script","role":"viewer"}`,
 	"create-write-key":      `{"name":"website","kind":"public"}`,
+	"put-write-key":         `{"name":"website","origins":["https://shop.example"],"calls_per_s":5}`,
 	"put-identity":          `{"mode":"off"}`,
 	"put-sdk-config":        `{"tracking":"efficient"}`,
 	"put-app-credentials":   `{"fcm":{"project_id":"p"}}`,
@@ -218,7 +220,7 @@ var samples = map[string]string{
 func (s *site) print(ws string) string {
 	s.t.Helper()
 	now := s.catalog.Now()
-	b, err := json.Marshal([]any{now.Workspaces[ws], now.Places(ws), now.Campaigns(ws), now.Apps(ws), now.Keys(ws), now.Webhooks(ws), now.WriteKeys(ws)})
+	b, err := json.Marshal([]any{now.Workspaces[ws], now.Places(ws), now.Campaigns(ws), now.Apps(ws), now.Keys(ws), now.Webhooks(ws), now.WriteKeys(ws), now.Learned(ws)})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -91,11 +91,11 @@ func (s *server) looked(ctx context.Context, who caller, c *engage.Campaign) (ke
 	if s.o.Images == nil {
 		return nil, nil
 	}
-	_, w, err := s.workspaceOf(who)
+	now, w, err := s.workspaceOf(who)
 	if err != nil {
 		return nil, err
 	}
-	if s.o.Compile(c, w.Attributes) != nil {
+	if s.o.Compile(c, now.AttributesWith(w)) != nil {
 		return nil, nil // the catalogue says it, with the rest of what is wrong
 	}
 	look := s.o.Images.Check

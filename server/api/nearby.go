@@ -177,11 +177,11 @@ func tenth(x float64) float64 { return math.Round(x*metresDecimals) / metresDeci
 // matchRule reads a rule over the person. It travels in the address, so that it is
 // shorter than a campaign's may be.
 func (s *server) matchRule(who caller, text string) (*rules.Rule, error) {
-	_, w, err := s.workspaceOf(who)
+	now, w, err := s.workspaceOf(who)
 	if err != nil {
 		return nil, err
 	}
-	rule, err := rules.Parse(json.RawMessage(text), rules.PersonSchema(w.Attributes))
+	rule, err := rules.Parse(json.RawMessage(text), rules.PersonSchema(now.AttributesWith(w)))
 	if err != nil {
 		return nil, engage.At("match", err)
 	}

@@ -69,6 +69,7 @@ type Options struct {
 type Catalog interface {
 	Now() *catalog.Snapshot
 	PutWorkspace(ctx context.Context, by string, w *catalog.Workspace, expected int64) error
+	Learn(ctx context.Context, by, workspace string, change func(types map[string]catalog.LearnedType) bool) error
 	PutPlace(ctx context.Context, by string, p *engage.Place, expected int64) error
 	PutPlaces(ctx context.Context, by, workspace string, edits []catalog.PlaceEdit) ([]catalog.PlaceOutcome, error)
 	CheckPlaces(workspace string, edits []catalog.PlaceEdit) []catalog.PlaceOutcome

@@ -178,14 +178,14 @@ func (s *server) testContent(who caller, b *testSendBody) (*engage.Content, erro
 	case b.Campaign == "" && b.Arm != "":
 		return nil, engage.Errorf(engage.Invalid, "arm", "is of a campaign: name that, too")
 	case b.Content != nil:
-		_, w, err := s.workspaceOf(who)
+		now, w, err := s.workspaceOf(who)
 		if err != nil {
 			return nil, err
 		}
 		err = s.o.Compile(&engage.Campaign{
 			ID: "test", Workspace: who.workspace, Name: "test", Class: engage.Service, Status: engage.Draft,
 			Trigger: engage.CampaignTrigger{Type: engage.TriggerEvent, Event: "test"}, Arms: []engage.Arm{{ID: "test", Message: *b.Content}},
-		}, w.Attributes)
+		}, now.AttributesWith(w))
 		return b.Content, inContent(err)
 	}
 	c := s.o.Catalog.Now().Campaign(who.workspace, b.Campaign)

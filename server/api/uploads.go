@@ -16,7 +16,6 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/footfall-engage/footfall/server/catalog"
-	"github.com/footfall-engage/footfall/server/rules"
 	"github.com/footfall-engage/footfall/server/uploads"
 )
 
@@ -200,7 +199,7 @@ func (s *server) previewUpload(_ context.Context, who caller, in *previewInput) 
 		mapping = b.Mapping
 	}
 	p, err := uploads.Look(in.body, uploads.Previewing{
-		Kind: uploads.Kind(in.Kind), Format: uploads.Format(in.Format), Mapping: mapping, Declared: declaredOf(w), Now: s.o.Clock.Now(),
+		Kind: uploads.Kind(in.Kind), Format: uploads.Format(in.Format), Mapping: mapping, Declared: s.o.Catalog.Now().AttributesWith(w), Now: s.o.Clock.Now(),
 	})
 	if err != nil && in.body.err != nil {
 		return nil, readError(in.body.err)
@@ -210,8 +209,6 @@ func (s *server) previewUpload(_ context.Context, who caller, in *previewInput) 
 	}
 	return &answered[*uploads.Preview]{p}, nil
 }
-
-func declaredOf(w *catalog.Workspace) map[string]rules.Type { return w.Attributes }
 
 func (s *server) listUploads(_ context.Context, who caller, in *struct{ Paging }) (*answered[list[uploadView]], error) {
 	out := list[uploadView]{Items: []uploadView{}}

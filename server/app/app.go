@@ -86,6 +86,7 @@ type App struct {
 	gateway  *ingest.Gateway
 	collect  *collect.Collector
 	uploads  *uploads.Service
+	learner  *learner
 	handler  http.Handler
 	listener net.Listener
 	caughtUp atomic.Bool
@@ -201,6 +202,7 @@ func (a *App) openPartitions(ctx context.Context, places *configs[*situate.Confi
 		return err
 	}
 	a.router = &router{weather: a.feed}
+	a.learner = newLearner(a.catalog, a.o.Clock, a.log)
 	a.nearby = newNearby(a.states, a.o.Config.Live, a.o.Clock, a.log)
 	campaigns := &configs[*decide.Config]{catalog: a.catalog, compile: decideConfig(a.log)}
 	history := time.Duration(a.o.Config.HistoryDays) * 24 * time.Hour
@@ -226,7 +228,7 @@ func (a *App) openPartitions(ctx context.Context, places *configs[*situate.Confi
 		a.router.in = append(a.router.in, p)
 	}
 	for i := range n {
-		p, err := open("act", i, actMachine(), campaigns)
+		p, err := open("act", i, actMachine(a.learner), campaigns)
 		if err != nil {
 			return err
 		}
@@ -304,6 +306,7 @@ func (a *App) run(ctx context.Context) error {
 	a.life.run("purge", a.purge)
 	a.life.run("list of what was dropped", a.collect.Run)
 	a.life.run("people", a.people.Run)
+	a.life.run("attributes", a.learner.run)
 	if a.watch != nil {
 		a.life.run("event log watch", a.watchLog)
 	}

@@ -86,7 +86,7 @@ func decideConfig(log *slog.Logger) func(*catalog.Snapshot) (*decide.Config, err
 		var in []decide.Workspace
 		for ws, w := range s.Workspaces {
 			in = append(in, decide.Workspace{
-				ID: ws, Attributes: w.Attributes, Places: s.Places(ws), Campaigns: s.Campaigns(ws), Webhooks: s.WebhookRules(ws),
+				ID: ws, Attributes: s.AttributesWith(w), Doubtful: doubtful(s, w), Places: s.Places(ws), Campaigns: s.Campaigns(ws), Webhooks: s.WebhookRules(ws),
 			})
 		}
 		c, errs := decide.NewConfig(in)

@@ -82,3 +82,8 @@ func (c adopted) Announce() {
 	c.Catalog.Announce()
 	_ = c.wait(context.Background(), nil) // bounded, and no error can come of it
 }
+
+// Learn implements api.Catalog.
+func (c adopted) Learn(ctx context.Context, by, workspace string, change func(types map[string]catalog.LearnedType) bool) error {
+	return c.wait(ctx, c.Catalog.Learn(ctx, by, workspace, change))
+}

@@ -171,7 +171,7 @@ func replayPartition(ctx context.Context, name string, cat *catalog.Catalog, o R
 	if kind == "in" {
 		po.Machine, po.Configs = situate.Machine{}, frozen{&configs[*situate.Config]{catalog: cat, compile: situateConfig()}}
 	} else {
-		po.Machine, po.Configs = actMachine(), frozen{&configs[*decide.Config]{catalog: cat, compile: decideConfig(o.Logger)}}
+		po.Machine, po.Configs = actMachine(nil), frozen{&configs[*decide.Config]{catalog: cat, compile: decideConfig(o.Logger)}}
 	}
 	p, err := partition.Open(ctx, po)
 	if err != nil {
@@ -196,8 +196,8 @@ func replayPartition(ctx context.Context, name string, cat *catalog.Catalog, o R
 }
 
 // actMachine is the stage of the partitions by profile.
-func actMachine() engage.Machine {
-	return decide.Machine{Meter: measure.Meter{}, Other: measure.Meter{}}
+func actMachine(l decide.Learner) engage.Machine {
+	return decide.Machine{Meter: measure.Meter{}, Other: measure.Meter{}, Learner: l}
 }
 
 // nowhere swallows outputs.

@@ -21,12 +21,7 @@ func (a *App) openUploads() (err error) {
 		Dir: filepath.Join(a.o.Config.DataDir, "uploads"), Sync: a.o.Config.Durability == config.Power,
 		Log: &uploadLog{router: a.router, last: map[*partition.Partition]uint64{}}, Clock: a.o.Clock, Logger: a.log,
 		Suppressed: a.people.Suppressed,
-		Attributes: func(workspace string) map[string]rules.Type {
-			if w := a.catalog.Now().Workspaces[workspace]; w != nil {
-				return w.Attributes
-			}
-			return nil
-		},
+		Attributes: func(workspace string) map[string]rules.Type { return a.catalog.Now().Attributes(workspace) },
 	})
 	return err
 }

@@ -47,6 +47,7 @@ const (
 	Keys       Kind = "key"
 	Webhooks   Kind = "webhook"
 	WriteKeys  Kind = "write_key"
+	Attributes Kind = "attributes" // those that were learned
 )
 
 // Revision is one change, as it stands in the log, or several that were made
@@ -377,11 +378,12 @@ func (c *Catalog) announce() {
 // about cannot be taken away, nor be given another type that it cannot deal with.
 func (c *Catalog) PutWorkspace(ctx context.Context, by string, w *Workspace, expected int64) error {
 	return c.put(ctx, by, Workspaces, w, expected, func(s *Snapshot) error {
+		types := s.AttributesWith(w)
 		for _, cam := range s.Campaigns(w.ID) {
 			if cam.Status == engage.Ended {
 				continue
 			}
-			if err := c.o.Compile(cam, w.Attributes); err != nil {
+			if err := c.o.Compile(cam, types); err != nil {
 				return &engage.Error{Code: engage.Conflict, Field: "attributes", Msg: fmt.Sprintf("campaign %q needs them as they were", cam.ID), Err: err}
 			}
 		}
@@ -411,7 +413,7 @@ func (c *Catalog) DeletePlace(ctx context.Context, by, workspace, id string, exp
 // and its places exist, also while it is a draft: what is saved can be launched.
 func (c *Catalog) PutCampaign(ctx context.Context, by string, cam *engage.Campaign, expected int64) error {
 	return c.put(ctx, by, Campaigns, campaign{cam}, expected, func(s *Snapshot) error {
-		if err := c.o.Compile(cam, s.Workspaces[cam.Workspace].Attributes); err != nil {
+		if err := c.o.Compile(cam, s.Attributes(cam.Workspace)); err != nil {
 			return err
 		}
 		for i, id := range cam.Trigger.Places {

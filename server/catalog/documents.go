@@ -26,6 +26,8 @@ type Workspace struct {
 	Name    string `json:"name"`
 	// Attributes of persons that rules may ask about, and their types.
 	Attributes map[string]rules.Type `json:"attributes,omitempty"`
+	// PrivateAttributes are those of which nobody is shown examples, sorted.
+	PrivateAttributes []string `json:"private_attributes,omitempty"`
 	// LocationPolicy is what is made of positions that may be lies; nil: the default.
 	LocationPolicy *engage.LocationPolicy `json:"location_policy,omitempty"`
 	UpdatedAt      time.Time              `json:"updated_at"`
@@ -46,6 +48,9 @@ func (w *Workspace) Validate() error {
 		if !t.Valid() {
 			return engage.Errorf(engage.Invalid, "attributes."+name, "unknown type %q", t)
 		}
+	}
+	if len(w.PrivateAttributes) > 500 {
+		return engage.Errorf(engage.TooLarge, "private_attributes", "at most 500, got %d", len(w.PrivateAttributes))
 	}
 	return w.LocationPolicy.Validate()
 }

@@ -21,6 +21,7 @@ type Snapshot struct {
 	campaigns  map[string]map[string]*engage.Campaign
 	apps       map[string]map[string]*App
 	webhooks   map[string]map[string]*Webhook
+	learned    map[string]*LearnedAttributes // by workspace
 	keys       map[string]*Key      // by id, over all workspaces
 	writeKeys  map[string]*WriteKey // likewise
 	appByKey   map[string]*App
@@ -43,7 +44,7 @@ func emptySnapshot() *Snapshot {
 	return &Snapshot{
 		Workspaces: map[string]*Workspace{}, places: map[string]map[string]*engage.Place{},
 		campaigns: map[string]map[string]*engage.Campaign{}, apps: map[string]map[string]*App{},
-		webhooks: map[string]map[string]*Webhook{}, writeKeys: map[string]*WriteKey{},
+		webhooks: map[string]map[string]*Webhook{}, learned: map[string]*LearnedAttributes{}, writeKeys: map[string]*WriteKey{},
 		keys: map[string]*Key{}, appByKey: map[string]*App{}, fences: map[string]map[string]string{}, beacons: map[string]string{}, versions: map[string]int64{}, lists: newLists(),
 	}
 }
@@ -111,6 +112,8 @@ func (s *Snapshot) own(kind Kind) {
 		s.writeKeys = maps.Clone(s.writeKeys)
 	case Webhooks:
 		s.webhooks = maps.Clone(s.webhooks)
+	case Attributes:
+		s.learned = maps.Clone(s.learned)
 	}
 }
 
@@ -126,7 +129,7 @@ func (s *Snapshot) ownIn(kind Kind, workspace string) {
 		s.apps[workspace] = maps.Clone(s.apps[workspace])
 	case Webhooks:
 		s.webhooks[workspace] = maps.Clone(s.webhooks[workspace])
-	case Workspaces, Keys, WriteKeys: // they have no map per workspace
+	case Workspaces, Keys, WriteKeys, Attributes: // they have no map per workspace
 	}
 }
 
@@ -179,6 +182,8 @@ func (s *Snapshot) apply(r Revision) error {
 		err = set(s.writeKeys, r.ID, r.Body)
 	case Webhooks:
 		s.webhooks[r.Workspace], err = setIn(s.webhooks[r.Workspace], r)
+	case Attributes:
+		err = set(s.learned, r.Workspace, r.Body)
 	default:
 		err = fmt.Errorf("unknown kind %q", r.Kind)
 	}

@@ -18,10 +18,13 @@ type Config struct {
 // Workspace is what NewConfig compiles of one workspace.
 type Workspace struct {
 	ID         string
-	Attributes map[string]rules.Type // declared attributes of persons
-	Places     []*engage.Place
-	Campaigns  []*engage.Campaign
-	Webhooks   []*engage.WebhookRule // of the subscriptions that hear anything
+	Attributes map[string]rules.Type // of persons: declared, or learned
+	// Doubtful are the attributes of which only words that nobody can trust have taught
+	// the type: it binds no others.
+	Doubtful  map[string]bool
+	Places    []*engage.Place
+	Campaigns []*engage.Campaign
+	Webhooks  []*engage.WebhookRule // of the subscriptions that hear anything
 }
 
 type workspace struct {
@@ -32,6 +35,9 @@ type workspace struct {
 	anyPlace  []*campaign
 	byEvent   map[string][]*campaign
 	hooks     hooks // nil: nobody listens
+
+	attributes map[string]rules.Type
+	doubtful   map[string]bool
 }
 
 var noWorkspace = &workspace{}
@@ -115,7 +121,7 @@ func NewConfig(in []Workspace) (*Config, []error) {
 		x := &workspace{
 			places: map[string]*engage.Place{}, campaigns: map[string]*campaign{},
 			byPlace: map[string][]*campaign{}, byTag: map[string][]*campaign{}, byEvent: map[string][]*campaign{},
-			hooks: newHooks(w.Webhooks),
+			hooks: newHooks(w.Webhooks), attributes: w.Attributes, doubtful: w.Doubtful,
 		}
 		for _, p := range w.Places {
 			x.places[p.ID] = p

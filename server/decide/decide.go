@@ -77,7 +77,8 @@ type Meter interface {
 
 // Machine is the step.
 type Machine struct {
-	Meter Meter
+	Meter   Meter
+	Learner Learner // nil: nobody learns
 	// Other decodes and applies keys of stages that share the partition ("m:", the
 	// meter's); nil when there are none.
 	Other interface {
@@ -222,6 +223,7 @@ func (s *step) said(from string) error {
 			return err
 		}
 		left := s.p.SetPreferences(answers, profile.StampOf(e.Occurred, e.At, true))
+		s.noRoom(s.fromSDK(), "preferences.", left)
 		return folded(s, answers, left)
 	case engage.KindConsent:
 		var answers engage.ByPurpose[engage.Consent]
@@ -231,15 +233,7 @@ func (s *step) said(from string) error {
 		s.consent(from, answers)
 		return s.timeline("", answers)
 	case engage.KindTraits:
-		left, err := s.p.SetAttributes(e.Body, profile.StampOf(e.Occurred, e.At, true))
-		if err != nil {
-			return err // no object: the protocol refuses such
-		}
-		var traits map[string]json.RawMessage
-		if err := read(e, &traits); err != nil {
-			return err
-		}
-		return folded(s, traits, left)
+		return s.traits()
 	case engage.KindBound, engage.KindBindRefused:
 		var id engage.Identify
 		if err := read(e, &id); err != nil {
@@ -293,6 +287,7 @@ type step struct {
 	isNew  bool       // and not kept yet
 	config *workspace // never nil
 	rev    uint64
+	drops  int // lines of the list of what was dropped
 }
 
 // person gives the state of the person whose key the entry has, to change; a new one

@@ -303,5 +303,8 @@ func (s *step) drop(d engage.Dropped) {
 	at := s.tx.Position()
 	d.V, d.Workspace, d.At, d.AtUS = 1, s.ws, s.e.At, s.e.At.UnixMicro()
 	d.ID = fmt.Sprintf("%020d/%s.%d.%020d.%06d", s.e.At.UnixNano(), at.Partition, at.Incarnation, at.Seq, at.Index)
+	if s.drops++; s.drops > 1 {
+		d.ID += fmt.Sprintf(".%06d", s.drops)
+	}
 	s.tx.Record("dropped", s.ws, d.ID, d)
 }

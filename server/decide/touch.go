@@ -130,11 +130,18 @@ func (m Machine) touch(tx engage.Tx, e engage.Entry) error {
 }
 
 func (s *step) dropped(t *engage.Touch, code engage.Code, field, reason string) {
+	d := s.line(t)
+	d.Code, d.Field, d.Reason = code, field, reason
+	s.drop(d)
+}
+
+// line says of a touch what a line of the list of what was dropped does.
+func (s *step) line(t *engage.Touch) engage.Dropped {
 	typ := "identify"
 	if t.Event != nil {
 		typ = t.Event.Type
 	}
-	s.drop(engage.Dropped{From: t.From, Message: t.ID, Type: typ, Code: code, Field: field, Reason: reason, Profile: s.p.ID})
+	return engage.Dropped{From: t.From, Message: t.ID, Type: typ, Profile: s.p.ID}
 }
 
 // edges says of the further identifiers that they are the same person's. Of those that
@@ -193,7 +200,8 @@ func (s *step) tell(t *engage.Touch) error {
 	stamp := profile.StampOf(s.e.Occurred, s.e.At, t.Trusted)
 	var left []string
 	if len(t.Traits) > 0 {
-		body, err := json.Marshal(t.Traits)
+		traits, _ := s.typed(t.Traits, t.Trusted, s.line(t))
+		body, err := json.Marshal(traits)
 		if err != nil {
 			return fmt.Errorf("traits: %w", err)
 		}

@@ -171,7 +171,7 @@ type Touch struct {
 
 // TouchSource says where a touch came from.
 type TouchSource struct {
-	Kind string `json:"kind"`           // "web", "server", "till", "upload", "api"
+	Kind string `json:"kind"`           // "web", "server", "till", "upload", "api", "sdk"
 	Key  string `json:"key,omitempty"`  // id of the write key
 	Name string `json:"name,omitempty"` // library and version, or the upload's id
 }

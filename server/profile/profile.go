@@ -1,6 +1,21 @@
 // Package profile is a person as Footfall knows them, and the reducer that folds
 // entries into them: a pure library that decide (which owns profiles) and api
 // (which shows them) use.
+//
+// # Types of attributes
+//
+// An attribute has one type, and a value of another is dropped: alone, and listed with
+// its reason (engage.Dropped). The type is declared (catalog.Workspace) or, where nobody
+// has done that, learned: what most of the first values are. These are listened to for a
+// second beside the flow (app's learner), then the type becomes a revision of the
+// configuration (catalog.LearnedAttributes), and binds from where a partition logs that
+// it adopts this: so the same records drop the same values, in a replay too. Values that
+// came before stay as they are, and are absent to rules if they are of another type.
+//
+// What apps and public keys teach, nobody can trust: it binds only what these say, and
+// the first value of a server, a till or an upload teaches anew. An attribute whose name
+// cannot be declared (catalog.LearnableName), or that comes when 500 are learned, has no
+// type; objects and mixed lists teach none.
 package profile
 
 import (

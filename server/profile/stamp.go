@@ -122,3 +122,14 @@ func united[V any](a map[string]V, aAt map[string]Stamp, b map[string]V, bAt map
 	limitForgotten(out, at, limit)
 	return out, at
 }
+
+// Time is when it was said; zero of what an earlier build kept.
+func (s Stamp) Time() time.Time {
+	switch {
+	case s == 0:
+		return time.Time{}
+	case s < 0:
+		s += untrusted
+	}
+	return time.UnixMicro(int64(s)).UTC()
+}

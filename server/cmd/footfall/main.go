@@ -75,6 +75,7 @@ func (c *cli) root() *cobra.Command {
   footfall webhooks       makes, tests and looks after webhooks and their dead letters
   footfall write-keys     makes and revokes the keys of websites, servers and tills
   footfall dropped        says what was answered as taken and had no effect, and why
+  footfall attributes     says what persons' attributes are, and of what type
   footfall people         shows, exports and erases persons, and says who looked
   footfall explain        says why somebody did or did not get a campaign
   footfall replay         runs a recorded trace over fences, without a server
@@ -89,7 +90,7 @@ variable FOOTFALL_KEY. Exit codes: 0 done, 1 failed, 2 wrong usage or configurat
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
 	})
-	root.AddCommand(c.serve(), c.checkConfig(), c.keys(), c.places(), c.importing(), c.uploads(), c.testSend(), c.channels(), c.credentials(), c.webhooks(), c.writeKeys(), c.dropped(), c.people(), c.explain(), c.quarantine(), c.replay(), c.versionCmd())
+	root.AddCommand(c.serve(), c.checkConfig(), c.keys(), c.places(), c.importing(), c.uploads(), c.testSend(), c.channels(), c.credentials(), c.webhooks(), c.writeKeys(), c.dropped(), c.attributes(), c.people(), c.explain(), c.quarantine(), c.replay(), c.versionCmd())
 	return root
 }
 

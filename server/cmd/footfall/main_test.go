@@ -130,7 +130,7 @@ func TestWhatTheCommandLineAnswers(t *testing.T) {
 		{args: []string{"quarantine"}, out: []string{"set aside"}},
 		{args: []string{"version"}, out: []string{"footfall "}},
 
-		{args: []string{"frob"}, code: 2, errs: []string{`footfall: unknown command "frob" of "footfall"; known are channels, check-config, `, "serve"}},
+		{args: []string{"frob"}, code: 2, errs: []string{`footfall: unknown command "frob" of "footfall"; known are attributes, channels, check-config, `, "serve"}},
 		{args: []string{"serv"}, code: 2, errs: []string{`did you mean serve?`}},
 		{args: []string{"serve", "extra"}, code: 2, errs: []string{`"footfall serve" takes no arguments, has "extra"; see 'footfall serve --help'`}},
 		{args: []string{"keys", "frob"}, code: 2, errs: []string{`unknown command "frob" of "footfall keys"; known are create, list, reset-admin, revoke`}},
