@@ -30,6 +30,9 @@ type writeKey struct {
 	ID, Name, Kind, Source, Token string
 	RevokedAt                     *time.Time `json:"revoked_at"`
 	Version                       int64
+	Origins                       []string
+	RequestsPerS                  int `json:"requests_per_s"`
+	CallsPerS                     int `json:"calls_per_s"`
 }
 
 func TestWriteKeysAreMadeListedRevokedAndForgotten(t *testing.T) {
@@ -79,6 +82,37 @@ func TestWriteKeysAreMadeListedRevokedAndForgotten(t *testing.T) {
 		t.Errorf("forgotten: %+v", have)
 	}
 	s.do(revoke).wantProblem(404, engage.NotFound, "id")
+}
+
+func TestAWriteKeyIsHeldToPagesAndRates(t *testing.T) {
+	s := newSite(t)
+	admin := s.keys[alpha][catalog.Admin]
+	var k writeKey
+	s.do(request{method: "POST", path: "/api/v1/write-keys", key: admin, body: `{"name":"web","kind":"public","origins":["https://shop.example"],"calls_per_s":9}`}).want(201, &k)
+	if !slices.Equal(k.Origins, []string{"https://shop.example"}) || k.CallsPerS != 9 {
+		t.Errorf("made %+v", k)
+	}
+	token := k.Token
+	var changed writeKey
+	put := func(body, match string) answer {
+		return s.do(request{method: "PUT", path: "/api/v1/write-keys/" + k.ID, key: admin, body: body, header: map[string]string{"If-Match": match}})
+	}
+	put(`{"name":"the web","origins":["https://*.shop.example","http://localhost:3000"],"requests_per_s":4}`, `"1"`).want(200, &changed)
+	k = changed
+	if len(k.Origins) != 2 || k.CallsPerS != 0 || k.RequestsPerS != 4 || k.Version != 2 || k.Name != "the web" || k.Token != token {
+		t.Errorf("changed to %+v", k)
+	}
+	put(`{"name":"x"}`, `"1"`).want(http.StatusPreconditionFailed)
+	for body, field := range map[string]string{
+		`{"name":"x","origins":["shop.example"]}`:             "origins",
+		`{"name":"x","origins":["https://shop.example/a"]}`:   "origins",
+		`{"name":"x","calls_per_s":-1}`:                       "calls_per_s",
+		`{"name":"x","requests_per_s":1000000}`:               "requests_per_s",
+		`{"name":"x","origins":["https://shop.example:443"]}`: "origins",
+	} {
+		put(body, `"2"`).wantProblem(422, engage.Invalid, field)
+	}
+	s.do(request{method: "PUT", path: "/api/v1/write-keys/none", key: admin, body: `{"name":"x"}`, header: map[string]string{"If-Match": "*"}}).wantProblem(404, engage.NotFound, "id")
 }
 
 func TestWhatWasDroppedIsListed(t *testing.T) {

@@ -41,7 +41,14 @@ func (w writeKeys) WriteKey(token string) (collect.Key, bool) {
 	if k == nil {
 		return collect.Key{}, false
 	}
-	return collect.Key{ID: k.ID, Workspace: k.Workspace, Source: k.Source, Trusted: k.Kind == catalog.WriteServer, Revoked: k.Revoked()}, true
+	out := collect.Key{
+		ID: k.ID, Workspace: k.Workspace, Source: k.Source, Trusted: k.Kind == catalog.WriteServer, Revoked: k.Revoked(),
+		RequestRate: float64(k.RequestsPerS), CallRate: float64(k.CallsPerS),
+	}
+	if len(k.Origins) > 0 {
+		out.Allows = func(origin string) bool { return catalog.OriginAllowed(k.Origins, origin) }
+	}
+	return out, true
 }
 
 // Place implements collect.Catalog.

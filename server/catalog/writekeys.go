@@ -43,6 +43,12 @@ type WriteKey struct {
 	Source    string       `json:"source"`          // of WriteSources
 	Token     string       `json:"token,omitempty"` // of a public key
 	Hash      string       `json:"hash,omitempty"`  // of a server key: hex SHA-256 of its token
+	// Origins of a public key are those whose pages may use it, "https://shop.example" or
+	// "https://*.shop.example"; empty: all.
+	Origins []string `json:"origins,omitempty"`
+	// RequestsPerS and CallsPerS are how much the key may bring; 0: as much as any.
+	RequestsPerS int `json:"requests_per_s,omitempty"`
+	CallsPerS    int `json:"calls_per_s,omitempty"`
 	// RevokedAt: what it brings since then is dropped, and listed as such. Zero: in force.
 	RevokedAt time.Time `json:"revoked_at,omitzero"`
 	UpdatedAt time.Time `json:"updated_at"`
@@ -84,6 +90,19 @@ func (k *WriteKey) Validate() error {
 		return engage.Errorf(engage.Invalid, "hash", "a server key has the hex SHA-256 of its token, and not the token")
 	case !slices.Contains(sources, k.Source):
 		return engage.Errorf(engage.Invalid, "source", "of a %s key must be %s, is %q", k.Kind, strings.Join(sources, " or "), k.Source)
+	case len(k.Origins) > 0 && k.Kind != WritePublic:
+		return engage.Errorf(engage.Invalid, "origins", "a server's key stands in no page")
+	case len(k.Origins) > MaxOrigins:
+		return engage.Errorf(engage.TooLarge, "origins", "at most %d, got %d", MaxOrigins, len(k.Origins))
+	case k.RequestsPerS < 0 || k.RequestsPerS > MaxRequestsPerS:
+		return engage.Errorf(engage.Invalid, "requests_per_s", "must be 0 (as much as any) to %d", MaxRequestsPerS)
+	case k.CallsPerS < 0 || k.CallsPerS > MaxWriteCallsPerS:
+		return engage.Errorf(engage.Invalid, "calls_per_s", "must be 0 (as much as any) to %d", MaxWriteCallsPerS)
+	}
+	for _, o := range k.Origins {
+		if err := checkOrigin(o); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package collect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -22,6 +23,11 @@ type Key struct {
 	Source    string // engage.TouchSource.Kind
 	Trusted   bool   // a server's
 	Revoked   bool   // what it brings is dropped
+	// Allows reports whether a page of an origin, as its browser says it, may use the
+	// key; nil: all may.
+	Allows func(origin string) bool
+	// RequestRate and CallRate are the key's own, per second; 0: those of Limits.
+	RequestRate, CallRate float64
 }
 
 // Catalog knows the write keys and the places.
@@ -109,13 +115,17 @@ type Collector struct {
 	metrics *metrics
 	list    *listing
 	places  chan struct{} // one per request that is being served
+	refused *rate.Limiter // what is listed of pages that may not use a key
 
 	mu    sync.Mutex
 	rates map[string]*rates // by the id of the key
 }
 
 // rates of a key.
-type rates struct{ requests, calls *rate.Limiter }
+type rates struct {
+	requests, calls *rate.Limiter
+	of              [2]float64 // requests and calls per second, as they were configured
+}
 
 // New makes a collector; it starts nothing.
 func New(o Options) (*Collector, error) {
@@ -129,7 +139,8 @@ func New(o Options) (*Collector, error) {
 	}
 	return &Collector{
 		o: o, metrics: m, places: make(chan struct{}, o.Limits.MaxRequests), rates: map[string]*rates{},
-		list: newListing(&o, m),
+		refused: rate.NewLimiter(1, 20),
+		list:    newListing(&o, m),
 	}, nil
 }
 
@@ -149,14 +160,18 @@ func (c *Collector) spend(k *Key, calls int, now time.Time) (wait time.Duration)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := c.rates[k.ID]
-	if r == nil {
+	l := &c.o.Limits
+	of := [2]float64{cmp.Or(k.RequestRate, l.RequestRate), cmp.Or(k.CallRate, l.CallRate)}
+	if r == nil || r.of != of {
 		if len(c.rates) >= maxRates {
 			clear(c.rates)
 		}
-		l := &c.o.Limits
+		// A batch of the greatest size is taken once in a while, however little a key may
+		// bring: else it would never be.
 		r = &rates{
-			requests: rate.NewLimiter(rate.Limit(l.RequestRate), max(int(2*l.RequestRate), 1)),
-			calls:    rate.NewLimiter(rate.Limit(l.CallRate), max(int(2*l.CallRate), l.MaxBatch)),
+			requests: rate.NewLimiter(rate.Limit(of[0]), max(int(2*of[0]), 1)),
+			calls:    rate.NewLimiter(rate.Limit(of[1]), max(int(2*of[1]), l.MaxBatch)),
+			of:       of,
 		}
 		c.rates[k.ID] = r
 	}

@@ -24,8 +24,20 @@
 //	               taken as they stand
 //	/m             what libraries count of themselves; thrown away
 //
-// GET /v1/projects/{write key}/settings tells a library where to send what. All routes
-// answer pages of every origin (CORS).
+// GET /v1/projects/{write key}/settings tells a library where to send what.
+//
+// GET /v1/pixel/{track, identify, …}?data=… is one call for where no script runs, such
+// as in a mail: data is the call as JSON, with its writeKey, in base64 of either
+// alphabet, with or without padding. The answer to what is taken is a picture of one
+// pixel; else it is as anywhere.
+//
+// # Pages
+//
+// All routes answer pages of every origin (CORS), unless the public key has a list of
+// origins: then those of others are refused with 403, without leave to read the answer,
+// and it is listed as dropped (code forbidden), about once a second at most. A pixel's origin is that of its
+// page's address, where the browser says one. What says no origin is taken: a key that
+// stands in pages is no secret, and whoever is no browser can say any.
 //
 // The write key stands in Authorization (Basic, as the user, with or without the colon;
 // or Bearer) or in the body as writeKey. The media type is not looked at (pages send
@@ -43,7 +55,8 @@
 // 32 KB of a call, 500 KB and 2,500 calls of a batch. A call of a batch above 32 KB, or
 // one that is no object, is dropped alone. 401: there is no such key, so there is no
 // workspace in which anything could be listed. 429, with Retry-After in seconds and
-// X-RateLimit-Reset in Unix seconds: the key brings more than it may, or the log is
+// X-RateLimit-Reset in Unix seconds: the key brings more than it may (its own rates, or
+// 1,000 requests and 20,000 calls per second), or the log is
 // behind. 503: the server stops, or the log did not answer in time; what was sent may
 // have landed, and takes effect once all the same if it had message ids. Never 408 or
 // 410, which libraries would repeat.

@@ -73,18 +73,28 @@ func (c *Collector) route(w http.ResponseWriter, r *http.Request) (status int) {
 		}
 		return c.serveSettings(w, r, strings.TrimSuffix(project, "/settings"))
 	}
+	pixel, isPixel := strings.CutPrefix(path, "pixel/")
+	if isPixel {
+		path = pixel
+	}
 	typ, single := types[path]
+	if isPixel && !single {
+		path = "" // there are no pixels of batches
+	}
 	if !single && path != "batch" && path != "b" && path != "import" && path != "m" {
 		return c.refuse(w, http.StatusNotFound, engage.Errorf(engage.NotFound, "", "there is nothing at this address"))
 	}
-	if r.Method != http.MethodPost {
-		return c.noMethod(w, "POST")
+	if method := methodOf(isPixel); r.Method != method {
+		return c.noMethod(w, method)
 	}
 	select {
 	case c.places <- struct{}{}:
 		defer func() { <-c.places }()
 	default:
 		return c.later(w, http.StatusTooManyRequests, time.Second, engage.Errorf(engage.RateLimited, "", "too many requests at a time"))
+	}
+	if isPixel {
+		return c.servePixel(w, r, typ)
 	}
 	limit := c.o.Limits.MaxBody
 	if single {
@@ -100,11 +110,11 @@ func (c *Collector) route(w http.ResponseWriter, r *http.Request) (status int) {
 	if path == "m" {
 		return answer(w, http.StatusOK, taken)
 	}
-	return c.take(w, r, typ, path == "import", body)
+	return c.take(w, r, typ, path == "import", body, answer)
 }
 
 // take judges a body, has the log take what is in it, and answers when that is durable.
-func (c *Collector) take(w http.ResponseWriter, r *http.Request, typ string, quiet bool, raw []byte) (status int) {
+func (c *Collector) take(w http.ResponseWriter, r *http.Request, typ string, quiet bool, raw []byte, answered func(http.ResponseWriter, int, []byte) int) (status int) {
 	now := c.o.Clock.Now()
 	body, err := parseObject(raw)
 	if err != nil {
@@ -115,6 +125,9 @@ func (c *Collector) take(w http.ResponseWriter, r *http.Request, typ string, qui
 	if !ok {
 		w.Header().Set("WWW-Authenticate", `Basic realm="write key"`)
 		return c.refuse(w, http.StatusUnauthorized, engage.Errorf(engage.Unauthorized, "writeKey", "there is no such write key"))
+	}
+	if !c.admit(w, r, &k) {
+		return c.refuse(w, http.StatusForbidden, errOrigin(originOf(r)))
 	}
 	var calls []*call
 	var drops []drop
@@ -144,7 +157,7 @@ func (c *Collector) take(w http.ResponseWriter, r *http.Request, typ string, qui
 		c.metrics.calls.WithLabelValues(cl.typ).Inc()
 	}
 	c.metrics.took.Observe(max(c.o.Clock.Now().Sub(now).Seconds(), 0))
-	return answer(w, http.StatusOK, taken)
+	return answered(w, http.StatusOK, taken)
 }
 
 // entries are what calls become in the log, in their order, with the first touch of each.

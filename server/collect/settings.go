@@ -43,6 +43,9 @@ func (c *Collector) serveSettings(w http.ResponseWriter, r *http.Request, token 
 	if !ok || k.Revoked {
 		return c.refuse(w, http.StatusNotFound, engage.Errorf(engage.NotFound, "writeKey", "there is no such write key"))
 	}
+	if !c.admit(w, r, &k) {
+		return c.refuse(w, http.StatusForbidden, errOrigin(originOf(r)))
+	}
 	scheme := "http"
 	if r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https") {
 		scheme = "https"

@@ -32,6 +32,9 @@ const (
 	till    = "ffs_03_till"
 	revoked = "ffw_04_old"
 	rival   = "ffs_05_rival"
+	listed  = "ffw_06_listed"
+	slow    = "ffw_07_slow"
+	few     = "ffw_08_few"
 )
 
 // world is the catalogue, the log and the list.
@@ -56,6 +59,9 @@ func (w *world) WriteKey(token string) (collect.Key, bool) {
 		till:    {ID: "03", Workspace: "shop", Source: "till", Trusted: true},
 		revoked: {ID: "04", Workspace: "shop", Source: "web", Revoked: true},
 		rival:   {ID: "05", Workspace: "rival", Source: "server", Trusted: true},
+		listed:  {ID: "06", Workspace: "shop", Source: "web", Allows: func(origin string) bool { return origin == "https://shop.example" }},
+		slow:    {ID: "07", Workspace: "shop", Source: "web", RequestRate: 3},
+		few:     {ID: "08", Workspace: "shop", Source: "web", CallRate: 2},
 	}[token]
 	return k, ok
 }
