@@ -29,7 +29,8 @@
 // that an attempt at one that waits in its lane is about to be made, and that its outcome
 // is told. They are not written into each delivery's record but for many at once into a
 // leaf of the journal, one small record that is written anew when nothing of it holds any
-// more. The record itself is written once, with attempt, answer and outcome, when the
+// more, and emptied when there is nothing to write for some seconds, since it names
+// installs. The record itself is written once, with attempt, answer and outcome, when the
 // answer is there. What a leaf says counts where the record has not gone on since: an
 // attempt while its number is above those that the record has, an outcome to be told
 // until the process says in the next leaf, or by ending, that it was. A process that
@@ -295,6 +296,7 @@ func New(o Options) (*Deliverer, error) {
 	d := &Deliverer{
 		o: o, log: o.Logger, clock: o.Clock, metrics: newMetrics(), process: random(4),
 		gates: map[string]*gate{}, held: map[key]*hold{}, fresh: map[key]chan struct{}{}, bad: map[key]bool{},
+		journal: journal{idle: make(chan struct{}, 1)},
 	}
 	if o.Metrics != nil {
 		if err := d.metrics.register(o.Metrics); err != nil {
@@ -336,7 +338,7 @@ func (d *Deliverer) Run(ctx context.Context) error {
 	if err := d.loadBudgets(ctx); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("read what devices were sent: %w", err)
 	}
-	kept := d.keepBudgets(ctx)
+	kept, emptied := d.keepBudgets(ctx), d.keepJournal(ctx)
 	d.mu.Lock()
 	d.running = true
 	for _, g := range d.gates {
@@ -362,6 +364,7 @@ func (d *Deliverer) Run(ctx context.Context) error {
 		<-joined
 	}
 	<-kept
+	<-emptied
 	d.finallySaveBudgets(context.WithoutCancel(ctx))
 	d.closeJournal(context.WithoutCancel(ctx))
 	return d.dead()

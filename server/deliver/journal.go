@@ -59,14 +59,23 @@ type leaf struct {
 	id      string
 	version int64 // in the ledger; -1: not known
 	left    int   // deliveries of which it says something that still holds
+	says    bool  // it may say something, whether that holds or not
+	look    int   // journal.looks when nothing of it held any more
 }
+
+// leafIdle is how often the journal looks for leaves that say nothing any more that holds.
+// They name deliveries and installs, perhaps of a person who is erased: one that is not
+// soon written anew is emptied.
+const leafIdle = 2 * time.Second
 
 // journal is the leaves of this process. Their ids begin with the process's name, so
 // that nobody else writes them.
 type journal struct {
+	idle  chan struct{} // capacity 1: a leaf may have to be emptied
 	mu    sync.Mutex
 	made  []*leaf
 	spare []*leaf
+	looks int
 }
 
 // take is a leaf for n deliveries.
@@ -76,10 +85,10 @@ func (j *journal) take(process string, n int) *leaf {
 	if k := len(j.spare); k > 0 {
 		l := j.spare[k-1]
 		j.spare = j.spare[:k-1]
-		l.left = n
+		l.left, l.says = n, true
 		return l
 	}
-	l := &leaf{id: laneJournal + "-" + process + "-" + strconv.Itoa(len(j.made)), left: n}
+	l := &leaf{id: laneJournal + "-" + process + "-" + strconv.Itoa(len(j.made)), left: n, says: true}
 	j.made = append(j.made, l)
 	return l
 }
@@ -88,9 +97,99 @@ func (j *journal) take(process string, n int) *leaf {
 func (j *journal) done(l *leaf, n int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if l.left -= n; l.left == 0 {
-		j.spare = append(j.spare, l)
+	if l.left -= n; l.left != 0 {
+		return
 	}
+	l.look = j.looks
+	j.spare = append(j.spare, l)
+	select {
+	case j.idle <- struct{}{}:
+	default:
+	}
+}
+
+// stale takes the leaves that were spare when it was asked last and still say something.
+// More says that there are others which do.
+func (j *journal) stale() (out []*leaf, more bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	keep := j.spare[:0]
+	for _, l := range j.spare {
+		if l.says && l.look < j.looks {
+			out = append(out, l)
+			continue
+		}
+		more = more || l.says
+		keep = append(keep, l)
+	}
+	clear(j.spare[len(keep):])
+	j.spare = keep
+	j.looks++
+	return out, more
+}
+
+// emptied gives back what stale has taken, below those that are in use. If it was not
+// written, or nobody knows, the leaf is still to be emptied.
+func (j *journal) emptied(l *leaf, won bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if won {
+		l.version++
+		l.says = false
+	} else {
+		l.version = -1
+	}
+	j.spare = slices.Insert(j.spare, 0, l)
+}
+
+// keepJournal empties leaves until ctx ends; the channel is closed when it has ended.
+func (d *Deliverer) keepJournal(ctx context.Context) <-chan struct{} {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-d.journal.idle:
+			case <-ctx.Done():
+				return
+			}
+			for more := true; more; {
+				if !d.sleep(ctx, leafIdle) {
+					return
+				}
+				more = d.emptyLeaves(ctx)
+			}
+		}
+	}()
+	return ended
+}
+
+// emptyLeaves reports whether there is more to do later.
+func (d *Deliverer) emptyLeaves(ctx context.Context) (more bool) {
+	leaves, more := d.journal.stale()
+	for part := range slices.Chunk(leaves, page) {
+		err := d.dead()
+		writes := make([]Write, len(part))
+		for i := 0; i < len(part) && err == nil; i++ {
+			writes[i], err = d.leafWrite(ctx, part[i], leafRecord{})
+		}
+		won := make([]bool, len(part))
+		if err == nil {
+			if w, _, werr := d.write(ctx, writes, nil); werr == nil {
+				won = w
+			} else {
+				err = werr
+			}
+		}
+		for i, l := range part {
+			d.journal.emptied(l, won[i])
+			more = more || !won[i]
+		}
+		if err != nil && d.dead() == nil && ctx.Err() == nil {
+			d.log.WarnContext(ctx, "the journal is emptied later", "error", err)
+		}
+	}
+	return more
 }
 
 // leafWrite is the leaf as a write. Nobody but who has taken the leaf may ask for it.
@@ -183,8 +282,11 @@ func (d *Deliverer) leafEnd(id string, version int64) Write {
 }
 
 func (d *Deliverer) replayLeaf(ctx context.Context, l *leafRecord) (interrupted, untold int, err error) {
-	at := time.UnixMicro(l.DueUS).UTC()
 	now := d.clock.Now()
+	at := time.UnixMicro(l.DueUS).UTC()
+	if l.DueUS <= 0 || at.After(now) { // what no clock has said, no record could be written with
+		at = now
+	}
 	var changes []*change
 	for _, x := range l.Flights {
 		r, err := d.replayed(ctx, key{x.Workspace, x.Delivery})
@@ -196,7 +298,7 @@ func (d *Deliverer) replayLeaf(ctx context.Context, l *leafRecord) (interrupted,
 		}
 		r.began(attempt{
 			ID: engage.AttemptID(x.Delivery, x.Install), Install: x.Install, Provider: l.Provider,
-			Credential: l.Credential, Platform: x.Platform, Number: x.Number, At: at,
+			Credential: l.Credential, Platform: x.Platform, Number: r.Made + 1, At: at,
 		})
 		d.interrupted(r, now)
 		changes = append(changes, &change{r: r})

@@ -196,6 +196,95 @@ func TestLedgerThatFailsWhileAQueueDrainsLosesAndRepeatsNothing(t *testing.T) {
 	})
 }
 
+// leaves are the bodies of the journal's.
+func (w *world) leaves() string {
+	recs, _ := w.ledger.Due(context.Background(), "journal", deliver.Mark{}, 1000)
+	var all []string
+	for _, r := range recs {
+		all = append(all, string(r.Body))
+	}
+	return strings.Join(all, "\n")
+}
+
+// An erasure deletes a person's deliveries, not what the journal once said of them.
+func TestTheJournalForgetsWhatDoesNotHoldAnyMore(t *testing.T) {
+	bubble(t, func(w *world) {
+		w.queue(3)
+		last := make(chan struct{})
+		w.senders.saying(func(m channels.Message, _ int) (channels.Outcome, error) {
+			if m.DeliveryID == "d002" {
+				<-last
+			}
+			return channels.Outcome{Kind: channels.Accepted, Status: 200}, nil
+		})
+		w.inFlight = 1
+		w.start()
+		w.want("told", len(w.told.list()), 2)
+		for range 3 {
+			w.ledger.Fail(errors.New("disk full")) // it is emptied when the ledger is back
+			w.pass(2 * time.Second)
+		}
+		w.ledger.Fail(nil)
+		for range 2 {
+			w.pass(2 * time.Second)
+		}
+		if said := w.leaves(); strings.Contains(said, "d000") || strings.Contains(said, "d001") || !strings.Contains(said, `"d":"d002"`) {
+			t.Errorf("while one is under way the journal says %s", said)
+		}
+		w.want("under way", strings.Join(underWay(w.ledger), " "), "d002")
+		close(last)
+		w.settle()
+		w.want("told", len(w.told.list()), 3)
+		for range 2 {
+			w.pass(2 * time.Second)
+		}
+		if said := w.leaves(); strings.Contains(said, "d00") || said == "" {
+			t.Errorf("in the end the journal says %s", said)
+		}
+		writes := w.ledger.Writes()
+		w.pass(time.Minute)
+		w.want("written while nothing happens", w.ledger.Writes()-writes, 0)
+		w.accept(send("next", phone("a"))) // the leaves are good for more
+		w.settle()
+		w.want("told", len(w.told.list()), 4)
+		w.end()
+		names, err := w.ledger.Lanes(t.Context())
+		w.want("lanes after the end", fmt.Sprint(names, err), "[] <nil>")
+	})
+}
+
+// Whatever stands in a leaf, a process that finds it starts, and the push that waits
+// comes to its end once.
+func FuzzReplay(f *testing.F) {
+	for _, leaf := range []string{
+		`{"v":1,"lane":"journal","due_us":1790000000000000,"provider":"fcm","credential":"app","flights":[{"w":"shop","d":"d000","v":1,"i":"a","n":1}]}`,
+		`{"v":1,"lane":"journal","due_us":9223372036854775807,"flights":[{"w":"shop","d":"d000","v":1,"i":"a","n":9223372036854775807}]}`,
+		`{"v":1,"lane":"journal","due_us":-9223372036854775808,"flights":[{"w":"shop","d":"d000","v":-1,"i":"","n":1},{"w":"shop","d":"d000","n":2}]}`,
+		`{"v":1,"lane":"journal","tells":[{"w":"shop","d":"d000","v":1},{"w":"","d":""}]}`,
+		`{"v":2,"lane":"journal","flights":[{"w":"shop","d":"d000","v":1,"n":1}]}`,
+		`{"v":1,"lane":"journal","flights":[{"w":"sh`,
+		``, `null`, `[]`, `{}`,
+	} {
+		f.Add([]byte(leaf))
+	}
+	f.Fuzz(func(t *testing.T, leaf []byte) {
+		bubble(t, func(w *world) {
+			w.queue(1)
+			_, err := w.ledger.Write(t.Context(), []deliver.Write{{Record: deliver.Record{ID: "journal-old-0", Lane: "journal", Due: noon, Body: leaf}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.start()
+			w.pass(time.Minute)
+			if told := w.told.list(); len(told) != 1 || !strings.HasPrefix(told[0], "d000 accepted fcm a ") {
+				t.Errorf("told %q", told)
+			}
+			w.want("waiting", w.lanes(), "")
+			w.end()
+		})
+	})
+}
+
 // lateReader is a ledger that gives a lane's records after a while.
 type lateReader struct {
 	*delivertest.Ledger

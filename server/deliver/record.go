@@ -227,20 +227,22 @@ func readRecord(r Record) (*delivery, error) {
 	case d.Send.Delivery != r.ID || d.Send.Workspace != r.Workspace:
 		return nil, fmt.Errorf("%w: %s: is of another delivery or workspace", errRecord, r.ID)
 	}
+	switch {
+	case d.Lane == laneTell && d.Outcome == nil:
+		return nil, fmt.Errorf("%w: %s: nothing to tell", errRecord, r.ID)
+	case d.Lane == laneInFlight && d.State != sending:
+		return nil, fmt.Errorf("%w: %s: %s in the lane of attempts", errRecord, r.ID, d.State)
+	}
 	switch d.State {
 	case offered:
 		if d.Offer == nil {
 			return nil, fmt.Errorf("%w: %s: offered to nobody", errRecord, r.ID)
 		}
-	case granted, inboxed, done:
-		if d.Lane == laneTell && d.Outcome == nil {
-			return nil, fmt.Errorf("%w: %s: nothing to tell", errRecord, r.ID)
-		}
 	case sending:
 		if d.last() == nil {
 			return nil, fmt.Errorf("%w: %s: sending without an attempt", errRecord, r.ID)
 		}
-	case waiting:
+	case granted, inboxed, done, waiting:
 	default:
 		return nil, fmt.Errorf("%w: %s: unknown state %q", errRecord, r.ID, d.State)
 	}

@@ -124,6 +124,8 @@ func TestRecordsThatCannotBeReadAreRefused(t *testing.T) {
 		"offered to nobody":          func(d *delivery) { d.State, d.Offer = offered, nil },
 		"sending without an attempt": func(d *delivery) { d.State, d.Attempts = sending, nil },
 		"nothing to tell":            func(d *delivery) { d.State, d.Lane, d.Outcome = done, laneTell, nil },
+		"waits with nothing to tell": func(d *delivery) { d.State, d.Lane, d.Outcome = waiting, laneTell, nil },
+		"under way and waiting":      func(d *delivery) { d.State, d.Lane, d.Attempts = waiting, laneInFlight, nil },
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := example()
@@ -159,6 +161,8 @@ func FuzzReadRecord(f *testing.F) {
 	f.Add(rec.Body)
 	f.Add([]byte(`{"v":1,"state":"retry","send":{"delivery":"d1","workspace":"shop"}}`))
 	f.Add([]byte(`{"v":1,"state":"sending","attempts":[{}],"send":{"delivery":"d1","workspace":"shop","devices":[{}]}}`))
+	f.Add([]byte(`{"v":1,"lane":"inflight","state":"sending","attempts":[{}],"send":{"delivery":"d1","workspace":"shop","devices":[{}]}}`))
+	f.Add([]byte(`{"v":1,"lane":"tell","state":"retry","outcome":{},"send":{"delivery":"d1","workspace":"shop"}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		d, err := readRecord(Record{Workspace: "shop", ID: "d1", Body: body})
 		if err != nil {
@@ -174,6 +178,12 @@ func FuzzReadRecord(f *testing.F) {
 		}
 		if d.last() != nil {
 			d.pushLane(d.last())
+		}
+		switch d.Lane { // as a process does that finds it there
+		case laneTell:
+			_ = d.Outcome.State
+		case laneInFlight:
+			new(Deliverer).interrupted(d, time.Unix(1_800_000_000, 0).UTC())
 		}
 		rec, err := d.record()
 		if err != nil {
