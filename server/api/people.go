@@ -136,15 +136,27 @@ func viewPerson(raw json.RawMessage) (*personView, error) {
 
 // find resolves what a caller calls a person to the profile's id.
 func (s *server) find(ctx context.Context, who caller, id string) (string, error) {
-	_, rest, named := strings.Cut(id, ":")
+	nobody := engage.Errorf(engage.NotFound, "id", "there is no person %q", clip(id))
+	kind, rest, named := strings.Cut(id, ":")
 	switch {
 	case !named:
+		if !engage.ValidID(id) {
+			return "", nobody
+		}
 		return id, nil
 	case rest == "":
 		return "", engage.Errorf(engage.Invalid, "id", "must be a profile id, user_id:… or install:…")
-	default: // an install's, too, which may have had several persons
-		return s.o.People.ProfileOf(ctx, who.workspace, id)
+	case kind == "install": // which may have had several persons
+		if !engage.ValidID(rest) {
+			return "", nobody
+		}
+	default: // as it is kept: an e-mail address is, in lower case
+		var err error
+		if id, err = engage.Identifier(kind, rest); err != nil {
+			return "", nobody
+		}
 	}
+	return s.o.People.ProfileOf(ctx, who.workspace, id)
 }
 
 func (s *server) person(ctx context.Context, who caller, id string) (*personView, error) {

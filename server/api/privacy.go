@@ -151,7 +151,11 @@ type erasuresInput struct {
 }
 
 func (s *server) listErasures(ctx context.Context, who caller, in *erasuresInput) (*answered[list[engage.Erasure]], error) {
-	page, err := s.o.Privacy.Erasures(ctx, who.workspace, in.Identifier, in.Cursor, in.Limit)
+	asked := in.Identifier
+	if id, err := identifier("identifier", asked); err == nil {
+		asked = id // as it was kept
+	}
+	page, err := s.o.Privacy.Erasures(ctx, who.workspace, asked, in.Cursor, in.Limit)
 	if err != nil {
 		return nil, err
 	}
@@ -163,6 +167,9 @@ type erasureInput struct {
 }
 
 func (s *server) getErasure(ctx context.Context, who caller, in *erasureInput) (*answered[*engage.Erasure], error) {
+	if !engage.ValidID(in.ID) {
+		return nil, engage.Errorf(engage.NotFound, "id", "there is no such erasure")
+	}
 	e, err := s.o.Privacy.Erasure(ctx, who.workspace, in.ID)
 	if err != nil {
 		return nil, err

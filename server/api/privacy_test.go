@@ -62,9 +62,12 @@ func (p *askings) Erasure(_ context.Context, ws, id string) (*engage.Erasure, er
 	return nil, engage.Errorf(engage.NotFound, "id", "there is no such erasure")
 }
 
-func (p *askings) Erasures(_ context.Context, ws, _, _ string, _ int) (api.Page[engage.Erasure], error) {
+func (p *askings) Erasures(_ context.Context, ws, identifier, _ string, _ int) (api.Page[engage.Erasure], error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	p.w.asked = append(p.w.asked, identifier)
 	return api.Page[engage.Erasure]{Items: slices.Clone(p.erasures[ws])}, nil
 }
 
@@ -187,4 +190,21 @@ func TestSomebodyWhoIsKnownIsErasedNotSuppressed(t *testing.T) {
 	}
 	s.do(request{method: "GET", path: "/api/v1/erasures/" + e.ID, role: catalog.Admin}).want(200)
 	s.do(request{method: "DELETE", path: "/api/v1/people/user_id:ada", role: catalog.Marketer}).wantProblem(403, engage.Forbidden, "")
+}
+
+// Somebody who asks to be erased writes their address as they please.
+func TestAPersonIsFoundHoweverTheirAddressIsWritten(t *testing.T) {
+	s := newSite(t)
+	s.furnish(alpha)
+	s.world.bindings[alpha]["email:ada@example.org"] = engage.ProfileID(alpha, "phone-1")
+	for _, id := range []string{"email:ada@example.org", "email:Ada@Example.ORG", "email: ada@example.org "} {
+		s.do(request{method: "GET", path: "/api/v1/people/" + url.PathEscape(id), role: catalog.Viewer}).want(200)
+		s.do(request{method: "GET", path: "/api/v1/decisions?profile=" + url.QueryEscape(id), role: catalog.Viewer}).want(200)
+		s.do(request{method: "GET", path: "/api/v1/erasures?identifier=" + url.QueryEscape(id), role: catalog.Admin}).want(200)
+	}
+	s.do(request{method: "GET", path: "/api/v1/erasures?identifier=u0123", role: catalog.Admin}).want(200)
+	if want := []string{"email:ada@example.org", "email:ada@example.org", "email:ada@example.org", "u0123"}; !slices.Equal(s.world.asked, want) {
+		t.Errorf("asked for %q, want %q", s.world.asked, want)
+	}
+	s.do(request{method: "GET", path: "/api/v1/people/user_id:ADA", role: catalog.Viewer}).wantProblem(404, engage.NotFound, "id")
 }

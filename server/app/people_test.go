@@ -147,6 +147,16 @@ func TestAnErasedPersonIsNowhere(t *testing.T) {
 	}
 }
 
+// An id that nobody can have is nobody's: it is no fault of the server's.
+func TestAnIDThatNobodyCanHaveIsNobodys(t *testing.T) {
+	s := newStory(t)
+	for _, path := range []string{"people/%00", "people/%ff", "people/user_id:%00", "people/user_id:%ff", "people/install:%00", "people/install:%ff/timeline", "erasures/%00", "decisions?profile=%00"} {
+		if code := s.call("GET", "/api/v1/"+path, nil, nil); code != 404 {
+			t.Errorf("%s is answered %d", path, code)
+		}
+	}
+}
+
 // A phone whose app lives on is a stranger afterwards: what it sent under its old
 // token is refused, and nothing of before comes back.
 func TestAPhoneOfAnErasedPersonIsAStranger(t *testing.T) {
