@@ -225,7 +225,6 @@ func (s *Sender) attempt(ctx, limited context.Context, pool *h2conn.Pool, n *apn
 			Path:   "/3/device/" + n.DeviceToken,
 			Header: header(n, bearer),
 			Body:   n.Payload.([]byte),
-			Once:   onceHeaders,
 			Again:  goingAway,
 		})
 		if res.Status == 0 {

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/sideshow/apns2/payload"
 
 	"github.com/footfall-engage/footfall/channels"
+	"github.com/footfall-engage/footfall/channels/internal/h2conn"
 )
 
 const (
@@ -343,26 +343,22 @@ func longest(m channels.Message) (field string, most int) {
 	return field, most
 }
 
-// onceHeaders are those that are another for each push.
-var onceHeaders = []string{"Apns-Id", "Apns-Collapse-Id", "Apns-Expiration"}
-
-// header makes the request's headers; keys are in Go's canonical form and go out
-// in lower case.
-func header(n *apns2.Notification, bearer string) http.Header {
-	h := http.Header{
-		"Authorization":  {"bearer " + bearer},
-		"Content-Type":   {"application/json"},
-		"User-Agent":     {"footfall"},
-		"Apns-Id":        {n.ApnsID},
-		"Apns-Topic":     {n.Topic},
-		"Apns-Push-Type": {string(n.PushType)},
-		"Apns-Priority":  {strconv.Itoa(n.Priority)},
-	}
+// header makes the request's headers.
+func header(n *apns2.Notification, bearer string) []h2conn.Field {
+	h := append(make([]h2conn.Field, 0, 9),
+		h2conn.Field{Name: "authorization", Value: "bearer " + bearer},
+		h2conn.Field{Name: "content-type", Value: "application/json"},
+		h2conn.Field{Name: "user-agent", Value: "footfall"},
+		h2conn.Field{Name: "apns-id", Value: n.ApnsID, Once: true},
+		h2conn.Field{Name: "apns-topic", Value: n.Topic},
+		h2conn.Field{Name: "apns-push-type", Value: string(n.PushType)},
+		h2conn.Field{Name: "apns-priority", Value: strconv.Itoa(n.Priority)},
+	)
 	if n.CollapseID != "" {
-		h["Apns-Collapse-Id"] = []string{n.CollapseID}
+		h = append(h, h2conn.Field{Name: "apns-collapse-id", Value: n.CollapseID, Once: true})
 	}
 	if !n.Expiration.IsZero() {
-		h["Apns-Expiration"] = []string{strconv.FormatInt(n.Expiration.Unix(), 10)}
+		h = append(h, h2conn.Field{Name: "apns-expiration", Value: strconv.FormatInt(n.Expiration.Unix(), 10), Once: true})
 	}
 	return h
 }

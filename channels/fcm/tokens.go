@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/jwt"
+
+	"github.com/footfall-engage/footfall/channels/internal/h2conn"
 )
 
 const (
@@ -55,15 +57,15 @@ type tokens struct {
 // requests share them: nobody may change them.
 type bearer struct {
 	token  string
-	header http.Header
+	header []h2conn.Field
 }
 
 func newBearer(token string) *bearer {
-	return &bearer{token, http.Header{
-		"Authorization":             {"Bearer " + token},
-		"Content-Type":              {"application/json"},
-		"User-Agent":                {"footfall"},
-		"X-Goog-Api-Format-Version": {"2"}, // as the SDK says; errors come with FcmError
+	return &bearer{token, []h2conn.Field{
+		{Name: "authorization", Value: "Bearer " + token},
+		{Name: "content-type", Value: "application/json"},
+		{Name: "user-agent", Value: "footfall"},
+		{Name: "x-goog-api-format-version", Value: "2"}, // as the SDK says; errors come with FcmError
 	}}
 }
 

@@ -139,12 +139,18 @@ func New(o Options) *Pool {
 	}
 }
 
+// Field is one of a request's header. A list of them costs a third of an http.Header.
+type Field struct {
+	Name  string // in lower case
+	Value string
+	Once  bool // the value is another for each request
+}
+
 // Request is one POST.
 type Request struct {
-	Path   string // unescaped, with its leading slash
-	Header http.Header
-	Body   []byte   // must not be changed until Do has returned, or after
-	Once   []string // the keys of Header whose values differ from request to request
+	Path   string  // unescaped, with its leading slash
+	Header []Field // may be shared among requests
+	Body   []byte  // must not be changed until Do has returned, or after
 	// Accept says of an answer's status whether the peer accepted the request,
 	// which ends a connection's warm-up. Nil means 200.
 	Accept func(status int) bool
@@ -169,9 +175,9 @@ type Result struct {
 // Do sends one request and waits for its answer. The peer processes it at most
 // once, unless Result.Sent says that nobody knows and the caller repeats it.
 func (p *Pool) Do(ctx context.Context, r Request) Result {
-	for k, values := range r.Header {
-		if !httpguts.ValidHeaderFieldName(k) || slices.ContainsFunc(values, func(v string) bool { return !httpguts.ValidHeaderFieldValue(v) }) {
-			return Result{Err: fmt.Errorf("header %q is not one", k)} // the value may be a secret
+	for i := range r.Header {
+		if f := &r.Header[i]; !isName(f.Name) || !httpguts.ValidHeaderFieldValue(f.Value) {
+			return Result{Err: fmt.Errorf("header %q is not one", f.Name)} // the value may be a secret
 		}
 	}
 	if !plainPath(r.Path) {
@@ -204,6 +210,17 @@ func (p *Pool) Do(ctx context.Context, r Request) Result {
 		}
 		try++
 	}
+}
+
+// isName reports whether a header may be named so: HTTP/2 knows lower case alone (RFC 9113
+// §8.2.1).
+func isName(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; c >= 'A' && c <= 'Z' {
+			return false
+		}
+	}
+	return httpguts.ValidHeaderFieldName(name)
 }
 
 // plainPath tells whether a path has nothing that could have to be escaped.

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"runtime"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -187,27 +186,10 @@ func (w *wire) encode(r *Request) {
 	field(":authority", w.host, false)
 	field(":path", r.Path, true)
 	field("content-length", strconv.Itoa(len(r.Body)), true)
-	for k, values := range r.Header {
-		name, once := lower(k), false
-		for _, o := range r.Once {
-			once = once || o == k
-		}
-		for _, v := range values {
-			field(name, v, once)
-		}
+	for i := range r.Header {
+		f := &r.Header[i]
+		field(f.Name, f.Value, f.Once)
 	}
-}
-
-// lowered keeps the names of headers in lower case; there are few.
-var lowered sync.Map
-
-func lower(k string) string {
-	if v, ok := lowered.Load(k); ok {
-		return v.(string)
-	}
-	v := strings.ToLower(k)
-	lowered.Store(k, v)
-	return v
 }
 
 // feed writes as much of a body as the windows allow; true when all of it is out.

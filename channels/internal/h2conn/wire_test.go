@@ -138,7 +138,7 @@ func (p *peer) head(id uint32, status string, end bool, fields ...string) {
 func (p *peer) gone() { _, _ = io.Copy(io.Discard, p.nc) }
 
 func req(body string) Request {
-	return Request{Path: "/push", Header: http.Header{"Authorization": {"bearer x"}}, Body: []byte(body)}
+	return Request{Path: "/push", Header: []Field{{Name: "authorization", Value: "bearer x"}}, Body: []byte(body)}
 }
 
 func TestAnswersOfAllForms(t *testing.T) {
@@ -202,8 +202,7 @@ func TestAnswersOfAllForms(t *testing.T) {
 	r.Path = "/a b/ø"
 	ok("empty", r, 200, "POST /a%20b/%C3%B8 "+s.ln.Addr().String()+" http 0")
 	r = req(strings.Repeat("x", 60_000)) // three frames
-	r.Header["X-Long"] = []string{strings.Repeat("h", 40_000)}
-	r.Once = []string{"X-Long"}
+	r.Header = append(r.Header, Field{Name: "x-long", Value: strings.Repeat("h", 40_000), Once: true})
 	ok("continuations", r, 200, "POST /push "+s.ln.Addr().String()+" http 60000")
 	if res := p.Do(t.Context(), req("cut")); res.Status != 410 || string(res.Body) != "part" || !res.Cut {
 		t.Errorf("%+v", res)
@@ -214,8 +213,10 @@ func TestAnswersOfAllForms(t *testing.T) {
 		}
 	}
 	ok("after all that", req("plain"), 200, "")
-	if res := p.Do(t.Context(), Request{Path: "/", Header: http.Header{"A": {"x\r\nb: c"}}}); res.Err == nil || res.Sent || strings.Contains(res.Err.Error(), "b: c") {
-		t.Errorf("%+v", res)
+	for _, f := range []Field{{Name: "a", Value: "x\r\nb: c"}, {Name: "A", Value: "x"}, {Name: ":path", Value: "x"}, {Name: "", Value: "x"}} {
+		if res := p.Do(t.Context(), Request{Path: "/", Header: []Field{f}}); res.Err == nil || res.Sent || strings.Contains(res.Err.Error(), "b: c") {
+			t.Errorf("%q: %+v", f.Name, res)
+		}
 	}
 	if n := s.conns.Load(); n != 1 {
 		t.Errorf("%d connections", n)
@@ -507,7 +508,7 @@ func TestNetHTTPServersAgree(t *testing.T) {
 		wg.Go(func() {
 			body := strings.Repeat(fmt.Sprint(i), 1+i*500)
 			r := req(body)
-			r.Header = http.Header{"X-A": {"1"}}
+			r.Header = []Field{{Name: "x-a", Value: "1"}}
 			if res := p.Do(t.Context(), r); res.Status != 200 || string(res.Body) != body[:min(len(body), maxAnswer)] {
 				t.Errorf("%d: %d %v", i, res.Status, res.Err)
 			}
