@@ -19,7 +19,7 @@ import (
 func (a *App) openUploads() (err error) {
 	a.uploads, err = uploads.New(uploads.Options{
 		Dir: filepath.Join(a.o.Config.DataDir, "uploads"), Sync: a.o.Config.Durability == config.Power,
-		Log: &uploadLog{router: a.router, last: map[*partition.Partition]uint64{}}, Clock: a.o.Clock, Logger: a.log,
+		Log: &uploadLog{router: a.router, last: map[*partition.Partition][inFlight]uint64{}}, Clock: a.o.Clock, Logger: a.log,
 		Suppressed: a.people.Suppressed,
 		Attributes: func(workspace string) map[string]rules.Type { return a.catalog.Now().Attributes(workspace) },
 	})
@@ -27,6 +27,9 @@ func (a *App) openUploads() (err error) {
 }
 
 const (
+	// inFlight is how many portions of uploads may be in a partition's log and not applied
+	// yet: with one the partition would stand idle until the next has come.
+	inFlight = 2
 	// An upload goes on while a partition has so many records to apply, at most.
 	mostBehind = 4
 	// behindPoll is how often that is looked at; a batch takes some milliseconds.
@@ -39,7 +42,7 @@ type uploadLog struct {
 	router *router
 
 	mu   sync.Mutex
-	last map[*partition.Partition]uint64 // where the newest rows of an upload stand
+	last map[*partition.Partition][inFlight]uint64 // where the newest portions stand, the newest first
 }
 
 // Append implements uploads.Log.
@@ -60,18 +63,22 @@ func (l *uploadLog) Append(ctx context.Context, entries []engage.Entry) error {
 			}
 			l.mu.Lock()
 			defer l.mu.Unlock()
-			l.last[p] = p.Stats().Landed
+			last := l.last[p]
+			copy(last[1:], last[:])
+			last[0] = p.Stats().Landed
+			l.last[p] = last
 			return nil
 		})
 	}
 	return g.Wait()
 }
 
-// wait returns when the partition has applied what was appended before and is not far
-// behind with what else there is.
+// wait returns when the partition has applied what was appended before, but for the newest
+// portions, of which one less than inFlight may be under way, and is not far behind with
+// what else there is.
 func (l *uploadLog) wait(ctx context.Context, p *partition.Partition) error {
 	l.mu.Lock()
-	last := l.last[p]
+	last := l.last[p][inFlight-1]
 	l.mu.Unlock()
 	for {
 		s := p.Stats()

@@ -34,8 +34,9 @@
 //
 // # Beside live traffic
 //
-// Rows go into the log in small batches, one after the other (Log): a live record never
-// waits for more than one of them. Workspaces take turns.
+// Rows go into the log in small portions, one after the other; while one is on its way, the
+// next is read. A partition has at most two that it has not applied (Log): that is what a
+// live record may have to wait for. Workspaces take turns.
 //
 // # Columns
 //

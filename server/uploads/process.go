@@ -2,7 +2,6 @@ package uploads
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -21,9 +20,6 @@ import (
 )
 
 const (
-	// A batch is what a live record may have to wait for.
-	batchRows  = 200
-	batchBytes = 256 << 10
 	// turnRows are read before another workspace has its turn.
 	turnRows = 5000
 	// saveEvery is how often the position is saved. What a restart reads again has no
@@ -43,6 +39,8 @@ type job struct {
 	r      *reader
 	report *os.File
 	saved  time.Time
+	listed int64    // refused rows in the report, and of the portions that are to come into it
+	ahead  *portion // that is on its way into the log; nil: none
 	// safe is the upload as it was behind the last batch behind which a restart can go
 	// on: with the place, and with what had been counted there.
 	safe Upload
@@ -68,7 +66,7 @@ func (j *job) close() error {
 	return errors.Join(j.file.Close(), j.report.Close())
 }
 
-// Run processes uploads, one batch after the other, until ctx ends.
+// Run processes uploads, one portion after the other, until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
 	defer s.closeJobs()
 	swept := s.o.Clock.Now().Add(-sweepEvery)
@@ -157,12 +155,15 @@ func earlier(a, b *kept) bool {
 	return a.u.ID < b.u.ID
 }
 
-// process is one turn of an upload. An error is one after which it is tried again.
+// process is one turn of an upload: while a portion of its rows is on its way into the
+// log, the next one is read. An error is one after which it is tried again.
 func (s *Service) process(ctx context.Context, k *kept) (err error) {
 	defer func() {
 		if v := recover(); v != nil { // one file stops nobody
 			s.o.Logger.Error("an upload panicked", "upload", k.u.ID, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-			err = s.end(k, Failed, &Problem{engage.Internal, "file", "cannot be processed: the server's log says why"})
+			if err = s.arrive(k); err == nil {
+				err = s.end(k, Failed, &Problem{engage.Internal, "file", "cannot be processed: the server's log says why"})
+			}
 		}
 	}()
 	if k.job == nil {
@@ -177,37 +178,41 @@ func (s *Service) process(ctx context.Context, k *kept) (err error) {
 			return s.fail(k, err)
 		}
 	}
-	for rows := 0; rows < turnRows; {
+	for rows := 0; ; {
 		s.mu.Lock()
 		cancelled := k.cancel
 		s.mu.Unlock()
-		if cancelled {
-			return s.end(k, Cancelled, nil)
+		var next *portion
+		var err error
+		if !cancelled && rows < turnRows {
+			next, err = s.read(k)
 		}
-		n, err := s.batch(ctx, k)
-		rows += n
-		var ended *fileEnd
+		if wrong := s.arrive(k); wrong != nil {
+			return wrong
+		}
 		switch {
-		case errors.As(err, &ended) && errors.Is(ended.err, io.EOF):
-			return s.end(k, Done, nil)
-		case errors.As(err, &ended):
-			return s.fail(k, ended.err)
-		case err != nil: // the log, or the disk: the rows are read again
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			k.u = k.job.safe
-			err = errors.Join(err, k.job.close())
-			k.job = nil
+		case err != nil:
+			return s.again(k, err)
+		case cancelled:
+			return s.end(k, Cancelled, nil)
+		case next == nil:
+			return nil // the turn of another
+		}
+		rows += next.rows
+		s.depart(ctx, k, next)
+		if next.end == nil {
+			continue
+		}
+		switch err := s.arrive(k); {
+		case err != nil:
 			return err
+		case errors.Is(next.end, io.EOF):
+			return s.end(k, Done, nil)
+		default:
+			return s.fail(k, next.end)
 		}
 	}
-	return nil
 }
-
-// fileEnd is why no more rows come: io.EOF, or what is wrong with the file.
-type fileEnd struct{ err error }
-
-func (e *fileEnd) Error() string { return e.err.Error() }
 
 // sameFile says that an upload has taken the same file already.
 type sameFile struct{ id string }
@@ -242,7 +247,7 @@ func (s *Service) begin(ctx context.Context, k *kept) error {
 	for name, t := range u.Declared {
 		declared[name] = rules.Type(t)
 	}
-	j := &job{file: f, used: &counted{from: f}, saved: s.o.Clock.Now()}
+	j := &job{file: f, used: &counted{from: f}, saved: s.o.Clock.Now(), listed: u.Listed}
 	if j.r, err = openReader(j.used, readerOptions{
 		Kind: u.Kind, Format: u.Format, Mapping: u.Decided, Declared: declared, Now: u.StartedAt, AsOf: u.CreatedAt,
 	}); err == nil && u.Offset > 0 {
@@ -322,75 +327,6 @@ func (p *patient) Read(b []byte) (int, error) {
 		return 0, err
 	}
 	return p.from.Read(b)
-}
-
-// batch reads rows and appends them; it returns how many. The error is a fileEnd, or that
-// of the log, after which nothing is counted.
-func (s *Service) batch(ctx context.Context, k *kept) (int, error) {
-	j := k.job
-	var entries []engage.Entry
-	var report bytes.Buffer
-	var end error
-	read, refused, listed, size := 0, 0, 0, 0
-	s.mu.Lock()
-	u := k.u
-	s.mu.Unlock()
-	for read < batchRows && size < batchBytes {
-		row, err := j.r.next()
-		if err != nil {
-			end = &fileEnd{err}
-			break
-		}
-		read++
-		if row.Err == nil {
-			row.Err = s.leftAlone(u.Workspace, row.Touch.Identifiers)
-		}
-		if row.Err != nil {
-			refused++
-			if u.Listed+int64(listed) < MaxListed {
-				listed++
-				line, err := json.Marshal(Refused{row.Number, *problemOf(row.Err)})
-				if err != nil {
-					return 0, err
-				}
-				report.Write(append(line, '\n'))
-			}
-			continue
-		}
-		e, err := entryOf(&u, row)
-		if err != nil {
-			return 0, err
-		}
-		size += len(e.Body)
-		entries = append(entries, e)
-	}
-	if len(entries) > 0 {
-		if err := s.o.Log.Append(ctx, entries); err != nil {
-			return 0, err
-		}
-	}
-	if _, err := j.report.Write(report.Bytes()); err != nil {
-		return 0, fmt.Errorf("report of an upload: %w", err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	k.u.Read += int64(read)
-	k.u.Taken += int64(len(entries))
-	k.u.Refused += int64(refused)
-	k.u.Listed += int64(listed)
-	k.u.Report += int64(report.Len())
-	k.u.Used = min(j.used.n, k.u.Received)
-	if offset, row, ok := j.r.position(); ok {
-		k.u.Offset, k.u.Row = offset, row
-		j.safe = k.u
-	}
-	if now := s.o.Clock.Now(); end == nil && now.Sub(j.saved) >= saveEvery {
-		if err := s.saveLocked(k); err != nil {
-			return read, err
-		}
-		j.saved = now
-	}
-	return read, end
 }
 
 // saveLocked saves the position of an upload under way.

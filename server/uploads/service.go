@@ -54,8 +54,8 @@ type Options struct {
 // Log takes rows on their way to the persons' partitions.
 type Log interface {
 	// Append returns when the entries are durable. Before it begins it waits until the
-	// partitions have applied what it has appended before, and are not far behind with
-	// what others append: live traffic goes first.
+	// partitions have applied nearly all that it has appended before, and are not far
+	// behind with what others append: live traffic goes first. One call at a time.
 	Append(ctx context.Context, entries []engage.Entry) error
 }
 

@@ -15,8 +15,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -314,6 +316,74 @@ func TestARestartGoesOnWhereItWas(t *testing.T) {
 	}
 }
 
+// flaky is a log that takes one portion at a time, and of which every fifth answer is lost:
+// what was appended is there, half of it at times.
+type flaky struct {
+	memoryLog
+	calls, under int
+	wrong        atomic.Pointer[string]
+}
+
+func (l *flaky) Append(ctx context.Context, entries []engage.Entry) error {
+	l.mu.Lock()
+	l.calls++
+	l.under++
+	if l.under > 1 {
+		l.wrong.Store(new("two portions at a time"))
+	}
+	lost, n := l.calls%5 == 0, len(entries)
+	if lost && l.calls%2 == 0 {
+		n /= 2
+	}
+	l.mu.Unlock()
+	runtime.Gosched()
+	err := l.memoryLog.Append(ctx, entries[:n])
+	l.mu.Lock()
+	l.under--
+	l.mu.Unlock()
+	if lost {
+		return errors.Join(err, errFull)
+	}
+	return err
+}
+
+// While one portion is on its way the next is read: when the answer to the first is lost,
+// both come again, in the order of the file, and the figures are those of one run.
+func TestRowsThatWereReadAheadComeAgainWhenThoseBeforeThemAreLost(t *testing.T) {
+	log := &flaky{}
+	d := newDesk(t, func(o *uploads.Options) { o.Log = log })
+	id := d.give(uploads.Making{Kind: uploads.People}, customers(6000))
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- d.Run(ctx) }()
+	d.wait(func() bool {
+		d.clock.Advance(300 * time.Millisecond)
+		return d.get(id).State.Ended()
+	})
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if u := d.get(id); u.State != uploads.Done || u.Read != 6000 || u.Taken != 5940 || u.Refused != 60 || u.Listed != 60 || strings.Count(d.report(id), "\n") != 60 {
+		t.Errorf("%+v", u)
+	}
+	all, again := log.touches(t)
+	if len(all) != 5940 || again == 0 {
+		t.Errorf("%d touches, %d again", len(all), again)
+	}
+	last := -1.0
+	for _, e := range all {
+		at, _ := touchOf(t, e).Traits["points"].(float64)
+		if at <= last {
+			t.Fatalf("row %v came behind row %v", at, last)
+		}
+		last = at
+	}
+	if wrong := log.wrong.Load(); wrong != nil {
+		t.Error(*wrong)
+	}
+}
+
 func jsonLines(n int) string {
 	var b strings.Builder
 	for i := range n {
@@ -460,6 +530,7 @@ type weighed struct {
 func (l *weighed) Append(_ context.Context, entries []engage.Entry) error {
 	l.rows += len(entries)
 	if l.batches++; l.batches%20 == 0 {
+		synctest.Wait() // the portion behind this one has been read
 		var m runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&m)
@@ -470,7 +541,7 @@ func (l *weighed) Append(_ context.Context, entries []engage.Entry) error {
 
 // An upload takes the memory of some rows, whatever its size.
 func TestMemoryIsThatOfAFewRows(t *testing.T) {
-	peak := func(rows int) uint64 {
+	peak := func(t *testing.T, rows int) uint64 {
 		log := &weighed{}
 		d := newDesk(t, func(o *uploads.Options) { o.Log = log })
 		u := d.create(uploads.Making{Kind: uploads.People})
@@ -483,7 +554,8 @@ func TestMemoryIsThatOfAFewRows(t *testing.T) {
 		}
 		return log.most
 	}
-	small, large := peak(4_000), peak(30_000)
+	var small, large uint64
+	synctest.Test(t, func(t *testing.T) { small, large = peak(t, 4_000), peak(t, 30_000) })
 	if t.Logf("heap %d kB, then %d kB", small>>10, large>>10); large > small+1<<20 {
 		t.Errorf("the heap has %d kB with 4,000 rows, %d kB with 30,000", small>>10, large>>10)
 	}

@@ -1,0 +1,143 @@
+package uploads
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/footfall-engage/footfall/server/engage"
+)
+
+const (
+	// A portion is what a live record may have to wait for.
+	portionRows  = 200
+	portionBytes = 256 << 10
+)
+
+// portion is some rows that follow each other, on their way into the log.
+type portion struct {
+	rows, refused, listed int // listed: of those refused, in the report
+	entries               []engage.Entry
+	report                bytes.Buffer
+	end                   error // why nothing comes behind it: io.EOF, or what is wrong with the file; nil: more comes
+
+	// Where the reader stood behind it, and whether a restart can go on there.
+	used    int64
+	offset  int64
+	row     int
+	settled bool
+
+	landed chan error // from the log
+}
+
+// read reads the next portion. An error is the server's own, after which the rows are to
+// be read again.
+func (s *Service) read(k *kept) (*portion, error) {
+	j := k.job
+	p := &portion{}
+	s.mu.Lock()
+	u := k.u
+	s.mu.Unlock()
+	for size := 0; p.rows < portionRows && size < portionBytes; {
+		row, err := j.r.next()
+		if err != nil {
+			p.end = err
+			break
+		}
+		p.rows++
+		if row.Err == nil {
+			row.Err = s.leftAlone(u.Workspace, row.Touch.Identifiers)
+		}
+		if row.Err != nil {
+			p.refused++
+			if j.listed < MaxListed {
+				j.listed++
+				p.listed++
+				line, err := json.Marshal(Refused{row.Number, *problemOf(row.Err)})
+				if err != nil {
+					return nil, err
+				}
+				p.report.Write(append(line, '\n'))
+			}
+			continue
+		}
+		e, err := entryOf(&u, row)
+		if err != nil {
+			return nil, err
+		}
+		size += len(e.Body)
+		p.entries = append(p.entries, e)
+	}
+	p.used = j.used.n
+	p.offset, p.row, p.settled = j.r.position()
+	return p, nil
+}
+
+// depart sends a portion into the log; the one before it has arrived.
+func (s *Service) depart(ctx context.Context, k *kept, p *portion) {
+	p.landed = make(chan error, 1)
+	k.job.ahead = p
+	if len(p.entries) == 0 {
+		p.landed <- nil
+		return
+	}
+	go func() { p.landed <- s.o.Log.Append(ctx, p.entries) }() // arrive waits for it
+}
+
+// arrive waits until the portion under way, if there is one, is in the log, and counts it.
+func (s *Service) arrive(k *kept) error {
+	j := k.job
+	if j == nil || j.ahead == nil {
+		return nil
+	}
+	p := j.ahead
+	j.ahead = nil
+	err := <-p.landed
+	if err == nil {
+		err = s.count(k, p)
+	}
+	if err == nil {
+		return nil
+	}
+	return s.again(k, err)
+}
+
+// again has the rows behind the last place that is certain read again, after an error,
+// which it returns.
+func (s *Service) again(k *kept, err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k.u = k.job.safe
+	err = errors.Join(err, k.job.close())
+	k.job = nil
+	return err
+}
+
+// count counts a portion that is in the log.
+func (s *Service) count(k *kept, p *portion) error {
+	j := k.job
+	if _, err := j.report.Write(p.report.Bytes()); err != nil {
+		return fmt.Errorf("report of an upload: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k.u.Read += int64(p.rows)
+	k.u.Taken += int64(len(p.entries))
+	k.u.Refused += int64(p.refused)
+	k.u.Listed += int64(p.listed)
+	k.u.Report += int64(p.report.Len())
+	k.u.Used = min(p.used, k.u.Received)
+	if p.settled {
+		k.u.Offset, k.u.Row = p.offset, p.row
+		j.safe = k.u
+	}
+	if now := s.o.Clock.Now(); p.end == nil && now.Sub(j.saved) >= saveEvery {
+		if err := s.saveLocked(k); err != nil {
+			return err
+		}
+		j.saved = now
+	}
+	return nil
+}
