@@ -19,6 +19,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/footfall-engage/footfall/server/catalog"
 	"github.com/footfall-engage/footfall/server/clock"
@@ -440,12 +441,11 @@ func (a *App) idle() bool {
 
 // Flush saves the states of all partitions, so that readers of the store see them.
 func (a *App) Flush(ctx context.Context) error {
+	var g errgroup.Group
 	for _, p := range a.partitions() {
-		if err := p.Flush(ctx); err != nil {
-			return err
-		}
+		g.Go(func() error { return p.Flush(ctx) })
 	}
-	return nil
+	return g.Wait()
 }
 
 // ready reports whether the server takes everything, and if not, why.

@@ -10,7 +10,7 @@ import (
 type partitionMetrics struct {
 	r                                               *router
 	applied, dropped, quarantined, lag, outstanding *prometheus.Desc
-	outages, troubled                               *prometheus.Desc
+	outages, troubled, states, stateBytes           *prometheus.Desc
 }
 
 func newPartitionMetrics(r *router) *partitionMetrics {
@@ -25,13 +25,15 @@ func newPartitionMetrics(r *router) *partitionMetrics {
 		lag:         desc("lag_records", "Records in the log that are not applied yet."),
 		outstanding: desc("outputs_outstanding", "Outputs that have not been taken over yet."),
 		outages:     desc("outages_total", "Times that the store or the log did not answer and was waited for."),
+		states:      desc("states_in_memory", "States that the partition keeps in memory."),
+		stateBytes:  desc("states_in_memory_bytes", "What these states take when they are encoded, about."),
 		troubled:    desc("waits_for_store_or_log", "1 while the partition waits for the store or the log to answer."),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (m *partitionMetrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.applied, m.dropped, m.quarantined, m.lag, m.outstanding, m.outages, m.troubled} {
+	for _, d := range []*prometheus.Desc{m.applied, m.dropped, m.quarantined, m.lag, m.outstanding, m.outages, m.troubled, m.states, m.stateBytes} {
 		ch <- d
 	}
 }
@@ -53,6 +55,8 @@ func (m *partitionMetrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(m.troubled, prometheus.GaugeValue, troubled, p.name)
 		lag := float64(p.Landed) - float64(p.Position)
 		ch <- prometheus.MustNewConstMetric(m.lag, prometheus.GaugeValue, max(lag, 0), p.name)
+		ch <- prometheus.MustNewConstMetric(m.states, prometheus.GaugeValue, float64(p.States), p.name)
+		ch <- prometheus.MustNewConstMetric(m.stateBytes, prometheus.GaugeValue, float64(p.StateBytes), p.name)
 		ch <- prometheus.MustNewConstMetric(m.outstanding, prometheus.GaugeValue, float64(p.Outstanding), p.name)
 	}
 }

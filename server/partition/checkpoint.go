@@ -24,23 +24,27 @@ type snapshot struct {
 	states map[string]engage.State
 	writes map[writeKey]write
 	timers map[timerKey]*timer
+	sizes  sizes
 }
+
+// sizes are the bytes of encoded states, by key.
+type sizes map[string]int
 
 // snapshot takes the changes over; p.flight keeps the states from eviction until
 // they are committed.
 func (p *Partition) snapshot() *snapshot {
 	s := &snapshot{
-		p: p, over: p.statesVersion, states: p.dirty, writes: p.writes, timers: p.timers.dirty,
+		p: p, over: p.statesVersion, states: p.dirty, writes: p.writes, timers: p.timers.dirty, sizes: make(sizes, len(p.dirty)),
 		pos: statePosition{
 			V: 1, position: position{p.inc, p.next - 1}, Marks: maps.Clone(p.marks),
 			Adopted: p.adopted, Build: p.o.Build, Hours: append([]hourMark(nil), p.hours...), Sealed: append([]sealed(nil), p.sealed...),
 		},
 	}
-	p.flight = p.dirty
+	p.flight, p.sizes = p.dirty, s.sizes
 	p.saving = s.pos.position
 	p.saves = len(s.states) + len(s.writes)
 	p.dirty = map[string]engage.State{}
-	p.writes = map[writeKey]write{}
+	p.writes, p.pending = map[writeKey]write{}, 0
 	p.timers.dirty = map[timerKey]*timer{}
 	p.dirtyPos = false
 	return s
@@ -66,6 +70,7 @@ func (s *snapshot) into(b *store.Batch) error {
 		if err != nil {
 			return fmt.Errorf("encode state: %w", err)
 		}
+		s.sizes[key] = len(body)
 		b.Puts = append(b.Puts, store.Put{Collection: "state_" + p.o.Kind, Key: stateKey(key), Body: body, If: store.AnyVersion})
 	}
 	for k, w := range s.writes {
@@ -198,19 +203,6 @@ func (p *Partition) forgetRows(ctx context.Context) error {
 		p.outbox.keepGone(gone)
 	}
 	return nil
-}
-
-// evict forgets clean states when there are too many. Which ones does not
-// matter to any result.
-func (p *Partition) evict() {
-	for key := range p.states {
-		if len(p.states) <= p.o.MaxStates {
-			return
-		}
-		if _, ok := p.dirty[key]; !ok {
-			delete(p.states, key)
-		}
-	}
 }
 
 // trim lets go of records that are older than the retention, by log time, and in

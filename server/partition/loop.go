@@ -317,6 +317,7 @@ func (p *Partition) commitOutputs(ctx context.Context, seq uint64, rows []row) e
 		}
 		p.flight = nil
 		p.savedPos = p.saving
+		p.evict()
 		if err := p.o.Fault(FaultStatesBefore); err != nil {
 			return err
 		}
@@ -542,7 +543,7 @@ var errUnreadable = errors.New("state cannot be read")
 
 // load reads a state, from memory if it is there.
 func (p *Partition) load(key string) (engage.State, error) {
-	if s, ok := p.states[key]; ok {
+	if s, ok := p.states.get(key); ok {
 		return s, nil
 	}
 	var doc store.Doc
@@ -558,14 +559,14 @@ func (p *Partition) load(key string) (engage.State, error) {
 		return nil, fmt.Errorf("load state: %w", err)
 	}
 	if !known {
-		p.states[key] = nil
+		p.states.put(key, nil, 0)
 		return nil, nil
 	}
 	s, err := p.o.Machine.Decode(key, doc.Body)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errUnreadable, err)
 	}
-	p.states[key] = s
+	p.states.put(key, s, len(doc.Body))
 	return s, nil
 }
 
@@ -580,8 +581,10 @@ func (p *Partition) waitForRoom(ctx context.Context) error {
 		full := p.outbox.outstanding() > p.o.MaxOutstanding
 		if full {
 			p.outbox.openGate()
-		} else if p.flight == nil || len(p.dirty)+len(p.writes) <= p.o.MaxStates {
+		} else if !p.muchPending() {
 			return nil
+		} else if p.flight == nil {
+			return p.checkpoint(ctx) // the states are not saved often enough
 		}
 		select {
 		case <-p.outbox.space:

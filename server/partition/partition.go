@@ -146,7 +146,10 @@ type Options struct {
 	MaxAttempts     int // before quarantine; 0 means 3
 	MaxOutstanding  int // outputs under way before the loop waits; 0 means 20000
 	MaxStates       int // states kept in memory when clean; 0 means 50000
-	MaxBatch        int // records applied per commit; 0 means 256
+	// MaxStateBytes bounds these, too, by what they take when encoded, about; 0 means 64 MB.
+	// What has changed and waits for its save is held to a quarter of it.
+	MaxStateBytes int64
+	MaxBatch      int // records applied per commit; 0 means 256
 	// StopWithin is how long a partition that is asked to stop still waits for a log
 	// or a store that does not answer; 0 means 5 s. What it cannot save then is
 	// applied again at the next start.
@@ -217,10 +220,11 @@ type Partition struct {
 	asked    uint64 // revision whose adoption has been appended
 	config   any
 	hours    []hourMark
-	states   map[string]engage.State
+	states   cache
 	dirty    map[string]engage.State // nil value: deleted
 	flight   map[string]engage.State // being committed
 	writes   map[writeKey]write
+	pending  int64 // bytes of dirty and writes, about
 	timers   timers
 	tx       Tx
 	index    uint32 // of the next output of the record being applied
@@ -229,6 +233,7 @@ type Partition struct {
 	dirtyPos bool
 	saving   position // of the save under way
 	saves    int      // states and documents in the newest save
+	sizes    sizes    // of the states in it, once it has ended
 	// Versions of the position documents, by which a commit is fenced.
 	outVersion, statesVersion int64
 	savedPos                  position // of the last one that succeeded
@@ -268,7 +273,7 @@ func Open(ctx context.Context, o Options) (*Partition, error) {
 	defaults(&o)
 	p := &Partition{
 		o: o, name: fmt.Sprintf("%s/%d", o.Kind, o.Index),
-		marks: map[string]engage.Source{}, states: map[string]engage.State{}, dirty: map[string]engage.State{},
+		marks: map[string]engage.Source{}, states: newCache(), dirty: map[string]engage.State{},
 		writes: map[writeKey]write{}, ready: make(chan struct{}), done: make(chan struct{}),
 		flushes: make(chan chan error), saved: make(chan error, 1),
 	}
@@ -335,6 +340,9 @@ func defaults(o *Options) {
 	if o.MaxStates == 0 {
 		o.MaxStates = 50000
 	}
+	if o.MaxStateBytes == 0 {
+		o.MaxStateBytes = 64 << 20
+	}
 	if o.MaxBatch == 0 {
 		o.MaxBatch = 256
 	}
@@ -372,6 +380,8 @@ type Stats struct {
 	Landed      uint64 // last sequence known to be in the log
 	Outstanding int    // outputs under way
 	Firings     uint64
+	States      int64   // kept in memory
+	StateBytes  int64   // of these, encoded, about
 	Trouble     Trouble // what it waits for longest; zero when the log, the store and its neighbours answer
 	Outages     uint64  // how often something did not answer, since the start
 }
@@ -383,7 +393,7 @@ func (p *Partition) Stats() Stats {
 		Trouble: trouble, Outages: outages,
 		Applied: p.applied.Load(), Dropped: p.dropped.Load(), Quarantined: p.quarantined.Load(),
 		Position: p.position.Load(), Landed: p.inbox.last(), Outstanding: p.outbox.outstanding(),
-		Firings: p.firings.Load(),
+		Firings: p.firings.Load(), States: p.states.count.Load(), StateBytes: p.states.size.Load(),
 	}
 }
 

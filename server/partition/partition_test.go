@@ -135,6 +135,9 @@ func TestCrashAtEveryStepChangesNothing(t *testing.T) {
 					if mode == partition.Fast && n%2 == 0 {
 						o.CheckpointEvery = time.Hour // nothing saved between: long replays
 					}
+					if n%3 == 0 {
+						o.MaxStateBytes = 1 // everything is saved at once, and read again
+					}
 					p := w.open(o)
 					if p.settle() {
 						err := p.end() // the last commit may crash too

@@ -147,9 +147,13 @@ func (tx *Tx) Position() engage.Source { return tx.source }
 func (tx *Tx) commit() []output {
 	p := tx.p
 	for _, e := range tx.edits {
-		tx.retire(e.key, p.states[e.key], e.state)
+		was, _ := p.states.get(e.key)
+		tx.retire(e.key, was, e.state)
+		n := p.states.change(e.key, e.state)
+		if _, is := p.dirty[e.key]; !is {
+			p.pending += n
+		}
 		p.dirty[e.key] = e.state
-		p.states[e.key] = e.state
 		if p.o.Observe != nil {
 			p.o.Observe(e.key, e.state)
 		}
@@ -159,6 +163,7 @@ func (tx *Tx) commit() []output {
 	}
 	for _, w := range tx.writes {
 		p.writes[w.key] = write{w.doc, p.expiry(w.key.collection, tx.at)}
+		p.pending += bytesOf(w.doc)
 	}
 	for i := range tx.outs {
 		tx.outs[i].entry.From = engage.Source{
