@@ -59,6 +59,7 @@ type personView struct {
 	LastVisitAt time.Time                         `json:"last_visit_at,omitzero"`
 	Affinities  []string                          `json:"affinities,omitempty" doc:"Categories and topics that the person turns to, as of when they were last seen, by their behaviour; needs the profiling consent"`
 	Brands      []string                          `json:"favourite_brands,omitempty" doc:"Likewise"`
+	Places      []string                          `json:"favourite_places,omitempty" doc:"Ids of the places that the person visited most in the 90 days before they were last seen, the favourite first, at most 5; needs the consent to profiling and to location"`
 	Purchases   *purchasesView                    `json:"purchases,omitempty" doc:"Absent: none are known"`
 	FirstSeen   time.Time                         `json:"first_seen"`
 	LastSeen    time.Time                         `json:"last_seen"`
@@ -109,6 +110,7 @@ func viewPerson(raw json.RawMessage) (*personView, error) {
 		ID: p.ID, Identifiers: p.Identifiers, Claimed: p.Claimed, Attributes: p.Attributes, Preferences: p.Preferences, Consents: p.Consents.Map(),
 		Devices: []deviceView{}, Arms: p.Arms, Visits: p.Visits, LastVisitAt: p.LastVisitAt, FirstSeen: p.FirstSeen, LastSeen: p.LastSeen,
 	}
+	v.Places = p.FavouritePlaces(p.LastSeen)
 	v.Absorbed, v.Affinities, v.Brands = p.Absorbed, p.Likings(p.LastSeen), p.Brands(p.LastSeen)
 	if t := p.Purchases.Totals(); t.Count > 0 {
 		v.Purchases = &purchasesView{Count: t.Count, Value: map[string]float64{}, FirstAt: t.FirstAt, LastAt: t.LastAt}

@@ -377,6 +377,7 @@ func (s *step) onTrigger() error {
 		r.Counted, r.CountedAt, r.LastBefore = t.Occasion, t.OccurredAt, s.p.LastVisitAt
 		s.p.setRecent(t.Place, r)
 		s.p.Visited(t.OccurredAt)
+		s.p.VisitedPlace(t.Place, t.OccurredAt)
 	}
 	if t.Type == engage.TriggerEvent {
 		s.lean(t.Event, t.Properties, nil)

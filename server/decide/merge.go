@@ -292,11 +292,7 @@ func (s *step) wakeKnown() error {
 }
 
 // unprofiled forgets what behaviour has shown of somebody who does not agree to that.
-func (s *step) unprofiled() {
-	if !s.p.Consented(engage.ConsentProfiling) {
-		s.p.Affinities = nil
-	}
-}
+func (s *step) unprofiled() { s.p.Unprofiled() }
 
 // drop lists something that had no effect.
 func (s *step) drop(d engage.Dropped) {

@@ -149,6 +149,9 @@ func (m *moment) vars(c *campaign, before Before) map[string]any {
 		"affinities": p.Likings(m.s.e.At), "favourite_brands": p.Brands(m.s.e.At),
 		"purchases_count": bought.Count, "purchases_total": total, "purchases_currency": currency,
 	}
+	if places := m.s.favourites(); len(places) > 0 {
+		person["favourite_place"], person["favourite_places"] = places[0], places
+	}
 	if !bought.LastAt.IsZero() {
 		person["last_purchase_at"] = bought.LastAt
 	}
@@ -169,4 +172,16 @@ func (m *moment) vars(c *campaign, before Before) map[string]any {
 		v["weather"] = weatherFields(m.t.Weather)
 	}
 	return v
+}
+
+// favourites are the person's favourite places that there still are, as templates see
+// them.
+func (s *step) favourites() []map[string]any {
+	var out []map[string]any
+	for _, id := range s.p.FavouritePlaces(s.e.At) {
+		if place := s.config.places[id]; place != nil {
+			out = append(out, map[string]any{"id": place.ID, "name": place.Name})
+		}
+	}
+	return out
 }

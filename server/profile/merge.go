@@ -57,11 +57,10 @@ func (p *Profile) Absorb(q *Profile, link Link) {
 	}
 	p.Purchases = p.Purchases.with(q.Purchases)
 	p.Affinities = p.Affinities.with(q.Affinities)
+	p.Places = p.Places.with(q.Places)
 	p.limitSegments()
 	p.settle()
-	if !p.Consented(engage.ConsentProfiling) {
-		p.Affinities = nil
-	}
+	p.Unprofiled()
 }
 
 func union(a, b []string) []string {

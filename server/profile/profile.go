@@ -73,7 +73,8 @@ type Profile struct {
 	WebAt       Stamp               `json:"web_at,omitempty"`
 	Purchases   *Purchases          `json:"purchases,omitempty"`
 	Affinities  Affinities          `json:"affinities,omitempty"`
-	FirstSeen   time.Time           `json:"first_seen"` // log time
+	Places      Affinities          `json:"places,omitempty"` // visits by place, for the favourite ones
+	FirstSeen   time.Time           `json:"first_seen"`       // log time
 	LastSeen    time.Time           `json:"last_seen"`
 	LastVisitAt time.Time           `json:"last_visit_at,omitzero"` // begin of the newest visit to the inside of a place
 	Visits      int64               `json:"visits"`                 // to the inside of places
@@ -329,8 +330,8 @@ func (p *Profile) Value(path string) (any, bool) {
 		return p.Visits, true
 	case "affinities": // as of when something was last heard; ValueAt knows the time
 		return p.Likings(p.LastSeen), true
-	case "favourite_brands":
-		return p.Brands(p.LastSeen), true
+	case "favourite_brands", "favourite_place", "favourite_places":
+		return p.ValueAt(path, p.LastSeen)
 	case "purchases_count":
 		return p.Purchases.Totals().Count, true
 	case "purchases_total":
@@ -351,6 +352,13 @@ func (p *Profile) ValueAt(path string, now time.Time) (any, bool) {
 		return p.Likings(now), true
 	case "favourite_brands":
 		return p.Brands(now), true
+	case "favourite_places":
+		return p.FavouritePlaces(now), true
+	case "favourite_place":
+		if places := p.FavouritePlaces(now); len(places) > 0 {
+			return places[0], true
+		}
+		return nil, false
 	}
 	return p.Value(path)
 }

@@ -35,6 +35,7 @@ func ada(t *testing.T) *profile.Profile {
 	p.Bought(&engage.Order{ID: "o1", Status: engage.OrderCompleted, Value: 12.5, Currency: "EUR"}, t0.Add(time.Minute))
 	p.Lean(profile.AffinityCategory, "Shoes", profile.WeightBought, t0)
 	p.Lean(profile.AffinityBrand, "Acme", profile.WeightBought, t0)
+	p.Places = profile.Affinities{"cafe": {{Span: t0.Unix() / 864000, W: 2}}}
 	p.Bind("user_id:ada")
 	p.SetConsents("", engage.ByPurposeOf(map[engage.Purpose]engage.Consent{
 		engage.ConsentMarketing: {Granted: true, At: t0}, engage.ConsentProfiling: {At: t0}, engage.ConsentLocationPrecise: {Granted: true, At: t0},
@@ -64,6 +65,8 @@ func TestEveryFieldOfTheSchemaHasAValueOfItsType(t *testing.T) {
 		"last_seen":         `"op":"within_last","value":"1h"`,
 		"affinities":        `"op":"contains","value":"shoes"`,
 		"favourite_brands":  `"op":"contains","value":"acme"`,
+		"favourite_place":   `"op":"eq","value":"cafe"`,
+		"favourite_places":  `"op":"contains","value":"cafe"`,
 		"purchases_count":   `"op":"eq","value":1`,
 		"purchases_total":   `"op":"between","value":[12.5,12.5]`,
 		"last_purchase_at":  `"op":"within_last","value":"1h"`,

@@ -201,6 +201,8 @@ func PersonSchema(attributes map[string]Type) *Schema {
 		{Path: "visits", Type: Number, Description: "Visits to places in total"},
 		{Path: "affinities", Type: Strings, Description: "Categories and topics that the person turns to, as events and orders of the last months show; in lower case, at most 10. Needs the profiling consent"},
 		{Path: "favourite_brands", Type: Strings, Description: "Brands that the person turns to, likewise"},
+		{Path: "favourite_place", Type: String, Description: "Id of the place that the person visited most lately. Needs the consent to profiling and to location"},
+		{Path: "favourite_places", Type: Strings, Description: "Ids of the places that they visited most in the last 90 days, at most 5, likewise"},
 		{Path: "purchases_count", Type: Number, Description: "Orders that were completed and not cancelled, in total"},
 		{Path: "purchases_total", Type: Number, Description: "What these were worth, less refunds, in the currency in which most was spent"},
 		{Path: "last_purchase_at", Type: Time, Description: "When the last of these was made"},
