@@ -125,12 +125,17 @@ func (x *town) persons() (map[string]*decide.Person, map[string]string) {
 func (x *town) canonical() string {
 	x.Helper()
 	persons, _ := x.persons()
+	return canonical(x.T, persons)
+}
+
+func canonical(t *testing.T, persons map[string]*decide.Person) string {
+	t.Helper()
 	var out []string
 	for _, id := range sortedKeys(persons) {
-		b := mustJSON(x.T, persons[id])
+		b := mustJSON(t, persons[id])
 		var m map[string]any
 		if err := json.Unmarshal([]byte(b), &m); err != nil {
-			x.Fatal(err)
+			t.Fatal(err)
 		}
 		for _, logged := range []string{"first_seen", "last_seen", "touched"} {
 			delete(m, logged)
@@ -158,7 +163,7 @@ func (x *town) canonical() string {
 		}
 		slices.Sort(hashes)
 		m["touched"] = hashes
-		out = append(out, mustJSON(x.T, m))
+		out = append(out, mustJSON(t, m))
 	}
 	return strings.Join(out, "\n")
 }
