@@ -243,8 +243,8 @@ func (s *step) absorbWaiting(q *Person) error {
 	return s.wakeKnown()
 }
 
-// takeOver has a moment wait here that waited at another profile. Its decision ends
-// there; this one makes its own.
+// takeOver has a moment wait here that waited at another profile, if there is room. Its
+// decision ends there; this one makes its own.
 func (s *step) takeOver(w Waiting) error {
 	old := w.Decision
 	old.State, old.Reason, old.Delivery, old.DueAt, old.UpdatedAt = engage.Suppressed, engage.ReasonMerged, "", nil, s.e.At
@@ -259,7 +259,7 @@ func (s *step) takeOver(w Waiting) error {
 	d := &w.Decision
 	d.Profile, d.Delivery = s.p.ID, engage.DeliveryID(s.ws, d.Campaign, s.p.ID, w.Trigger.Occasion)
 	d.ID, d.UpdatedAt = engage.DecisionID(d.Delivery, &w.Trigger), s.e.At
-	if _, is := s.p.Waiting[d.ID]; is || d.DueAt == nil {
+	if _, is := s.p.Waiting[d.ID]; is || d.DueAt == nil || len(s.p.Waiting) >= maxWaiting {
 		return nil
 	}
 	s.p.setWaiting(d.ID, &w)

@@ -252,6 +252,31 @@ func TestWhatWaitsGoesOnWaiting(t *testing.T) {
 	w.checkCounts()
 }
 
+// However many phones of one person have moments that wait, the person has no more of
+// them than one phone may.
+func TestWhatWaitsDoesNotAddUpBeyondTheLimit(t *testing.T) {
+	w := newWorld(t, offer("late", quiet("10:00", "12:00", 4*time.Hour)))
+	for _, phone := range []string{"phone", "tablet", "watch"} {
+		w.meet(phone)
+		for i := range 40 {
+			w.apply(enters(phone, "cafe", fmt.Sprint(phone, i), time.Duration(i+1)*sec))
+		}
+		w.apply(identify(phone, "ada", time.Minute, true))
+	}
+	w.settle()
+	if n := len(w.person(node("user_id:ada")).Waiting); n != 50 {
+		t.Errorf("%d wait", n)
+	}
+	w.fireUntil(3 * time.Hour)
+	if n := len(w.person(node("user_id:ada")).Waiting); n != 0 {
+		t.Errorf("%d wait still", n)
+	}
+	if n := strings.Count(w.verdicts(), "pending"); n > 50 {
+		t.Errorf("%d are pending", n)
+	}
+	w.checkCounts()
+}
+
 func TestTwoUsersAreTwoPersonsUnlessAServerSaysOtherwise(t *testing.T) {
 	w := newWorld(t)
 	w.meet("tablet")
