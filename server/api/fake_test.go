@@ -58,6 +58,7 @@ type world struct {
 	dropped    map[string][]engage.Dropped
 	touched    []string // keys of persons, by uploads
 	broken     error    // what reads answer, if set
+	breaks     bool     // an export
 	asked      []string // identifiers whose erasures were asked for
 }
 

@@ -41,7 +41,7 @@ func (s *server) registerPrivacy() {
 		method: http.MethodGet, path: "/people/{id}/export", id: "export-person", tag: tagPrivacy, role: catalog.Admin,
 		summary: "Export everything that is kept of a person",
 		description: "One JSON object, written as it is read: what is known of the person, their installs, timeline, visits, positions, decisions, inbox, and who looked at them. " +
-			"Push tokens are withheld. An answer that ends before its last brace is not whole. " + personHelp,
+			"Push tokens are withheld. Where it cannot be read to its end the connection breaks off. " + personHelp,
 		content: map[string]any{jsonType: map[string]any{}},
 	}, s.exportPerson)
 	register(s, operation{
@@ -104,8 +104,9 @@ func (s *server) exportPerson(ctx context.Context, who caller, in *personInput) 
 	}
 	return &streamed{jsonType, func(hc huma.Context) {
 		hc.SetHeader("Content-Disposition", `attachment; filename="person.json"`)
-		if err := write(ctx, hc.BodyWriter()); err != nil { // the object is not finished, by which it is seen
+		if err := write(ctx, hc.BodyWriter()); err != nil {
 			s.logProblem(ctx, "export-person", problemOf(err))
+			panic(http.ErrAbortHandler) // the connection breaks, so that nobody takes what there is for whole
 		}
 	}}, nil
 }

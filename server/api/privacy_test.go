@@ -3,8 +3,10 @@ package api_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -38,6 +40,10 @@ func (p *askings) Export(ctx context.Context, ws, profile string) (func(context.
 		return nil, err
 	}
 	return func(_ context.Context, w io.Writer) error {
+		if p.w.breaks {
+			_, err := io.WriteString(w, strings.Repeat(`{"a":"}`, 10_000)+`{"persons":[{}`)
+			return errors.Join(err, errors.New("the store is away"))
+		}
 		_, err := fmt.Fprintf(w, `{"persons":[%s]}`, strings.ReplaceAll(string(raw), "push-token", "withheld"))
 		return err
 	}, nil
@@ -190,6 +196,30 @@ func TestSomebodyWhoIsKnownIsErasedNotSuppressed(t *testing.T) {
 	}
 	s.do(request{method: "GET", path: "/api/v1/erasures/" + e.ID, role: catalog.Admin}).want(200)
 	s.do(request{method: "DELETE", path: "/api/v1/people/user_id:ada", role: catalog.Marketer}).wantProblem(403, engage.Forbidden, "")
+}
+
+// An export that cannot be read to its end is no answer: nobody takes it for whole,
+// wherever it ends.
+func TestAnExportThatBreaksOffIsNoAnswer(t *testing.T) {
+	s := newSite(t)
+	s.furnish(alpha)
+	s.world.breaks = true
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+"/api/v1/people/user_id:ada/export", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+s.keys[alpha][catalog.Admin])
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }() // it is broken
+	if b, err := io.ReadAll(resp.Body); err == nil {
+		t.Errorf("%d bytes are taken for whole", len(b))
+	}
+	if !strings.Contains(s.log.String(), "the store is away") {
+		t.Error("the log does not say why")
+	}
 }
 
 // Somebody who asks to be erased writes their address as they please.
