@@ -3,8 +3,8 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -47,20 +47,13 @@ func (c *cli) deadLettersList() *cobra.Command {
 				return err
 			})
 		}
-		w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "EVENT\tTYPE\tHAPPENED\tDIED\tWHY\tATTEMPTS\tLAST ANSWER")
-		err = pages(cmd.Context(), r, path, func(l deadLetter) error {
+		return list(cmd, c, r, path, "EVENT\tTYPE\tHAPPENED\tDIED\tWHY\tATTEMPTS\tLAST ANSWER", func(w io.Writer, l deadLetter) {
 			last := "-"
 			if l.Last != nil {
 				last = l.Last.String()
 			}
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", l.Event, l.Type, dateTime(l.Time), dateTime(l.DiedAt), l.Why, l.Attempts, last)
-			return nil
 		})
-		if err != nil {
-			return err
-		}
-		return w.Flush()
 	}
 	return cmd
 }

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -136,9 +135,9 @@ type erasure struct {
 	ID           string           `json:"id"`
 	State        string           `json:"state"`
 	At           time.Time        `json:"at"`
-	DoneAt       time.Time        `json:"done_at"`
+	DoneAt       time.Time        `json:"done_at,omitzero"`
 	LogUntil     time.Time        `json:"log_until"`
-	LogRemovedAt time.Time        `json:"log_removed_at"`
+	LogRemovedAt time.Time        `json:"log_removed_at,omitzero"`
 	Suppressed   bool             `json:"suppressed"`
 	Reason       string           `json:"reason"`
 	Deleted      map[string]int64 `json:"deleted"`
@@ -209,20 +208,13 @@ func (c *cli) erasures() *cobra.Command {
 		if *of != "" {
 			path += "?identifier=" + url.QueryEscape(*of)
 		}
-		w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "RECEIPT\tSTATE\tASKED\tLOG FREE\tREASON")
-		err = pages(cmd.Context(), r, path, func(e erasure) error {
+		return list(cmd, c, r, path, "RECEIPT\tSTATE\tASKED\tLOG FREE\tREASON", func(w io.Writer, e erasure) {
 			free := "until " + e.LogUntil.Format(time.DateTime)
 			if !e.LogRemovedAt.IsZero() {
 				free = e.LogRemovedAt.Format(time.DateTime)
 			}
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", e.ID, e.State, e.At.Format(time.DateTime), free, e.Reason)
-			return nil
 		})
-		if err != nil {
-			return err
-		}
-		return w.Flush()
 	}
 	return cmd
 }
@@ -235,20 +227,13 @@ func (c *cli) accesses() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "AT\tKEY\tNAME\tROLE\tWHAT")
-		err = pages(cmd.Context(), r, personPath(args[0])+"/accesses", func(a struct {
+		type access struct {
 			At                         time.Time
 			Key, Name, Role, Operation string
-		},
-		) error {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", a.At.Format(time.DateTime), a.Key, a.Name, a.Role, a.Operation)
-			return nil
-		})
-		if err != nil {
-			return err
 		}
-		return w.Flush()
+		return list(cmd, c, r, personPath(args[0])+"/accesses", "AT\tKEY\tNAME\tROLE\tWHAT", func(w io.Writer, a access) {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", a.At.Format(time.DateTime), a.Key, a.Name, a.Role, a.Operation)
+		})
 	}
 	return cmd
 }

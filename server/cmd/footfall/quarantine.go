@@ -2,7 +2,7 @@ package main
 
 import (
 	"fmt"
-	"text/tabwriter"
+	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,23 +22,16 @@ func (c *cli) quarantine() *cobra.Command {
 When the cause is mended, retry appends it again.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	list := &cobra.Command{Use: "list", Short: "List what is set aside, with reasons", Args: nothing}
-	remoteOfList := c.remoteFlags(list)
-	list.RunE = func(cmd *cobra.Command, _ []string) error {
+	shown := &cobra.Command{Use: "list", Short: "List what is set aside, with reasons", Args: nothing}
+	remoteOfList := c.remoteFlags(shown)
+	shown.RunE = func(cmd *cobra.Command, _ []string) error {
 		r, err := remoteOfList()
 		if err != nil {
 			return err
 		}
-		w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "ID\tKIND\tAT\tREASON")
-		err = pages(cmd.Context(), r, "/api/v1/quarantine", func(q quarantined) error {
+		return list(cmd, c, r, "/api/v1/quarantine", "ID\tKIND\tAT\tREASON", func(w io.Writer, q quarantined) {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", q.ID, q.Kind, q.At.Format(time.DateTime), q.Reason)
-			return nil
 		})
-		if err != nil {
-			return err
-		}
-		return w.Flush()
 	}
 	retry := &cobra.Command{Use: "retry ID", Short: "Append an entry again", Args: exactly(1, "the entry's id")}
 	remoteOfRetry := c.remoteFlags(retry)
@@ -53,6 +46,6 @@ When the cause is mended, retry appends it again.`,
 		fmt.Fprintln(c.errs, "appended again:", args[0])
 		return nil
 	}
-	cmd.AddCommand(list, retry)
+	cmd.AddCommand(shown, retry)
 	return cmd
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"io"
 	"net/url"
 	"slices"
 	"strconv"
@@ -90,9 +91,7 @@ func (c *cli) writeKeysList() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "ID\tKIND\tSOURCE\tNAME\tSINCE\tKEY")
-		err = pages(cmd.Context(), r, "/api/v1/write-keys", func(k writeKey) error {
+		return list(cmd, c, r, "/api/v1/write-keys", "ID\tKIND\tSOURCE\tNAME\tSINCE\tKEY", func(w io.Writer, k writeKey) {
 			state := cmp.Or(k.Token, "(secret)")
 			if k.RevokedAt != nil {
 				state = "revoked " + k.RevokedAt.Format(time.DateTime)
@@ -104,12 +103,7 @@ func (c *cli) writeKeysList() *cobra.Command {
 				state += fmt.Sprintf("  at most %s requests/s, %s calls/s", bound(k.RequestsPerS), bound(k.CallsPerS))
 			}
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, k.Kind, k.Source, k.Name, k.UpdatedAt.Format(time.DateTime), state)
-			return nil
 		})
-		if err != nil {
-			return err
-		}
-		return w.Flush()
 	}
 	return cmd
 }
