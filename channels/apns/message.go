@@ -369,8 +369,11 @@ func apnsID(attemptID string) string {
 	h := sha256.Sum256([]byte(attemptID))
 	h[6] = h[6]&0x0f | 0x80
 	h[8] = h[8]&0x3f | 0x80
-	x := hex.EncodeToString(h[:16])
-	return x[:8] + "-" + x[8:12] + "-" + x[12:16] + "-" + x[16:20] + "-" + x[20:]
+	out := hex.AppendEncode(make([]byte, 0, 36), h[:4])
+	for _, part := range [...][]byte{h[4:6], h[6:8], h[8:10], h[10:16]} {
+		out = hex.AppendEncode(append(out, '-'), part)
+	}
+	return string(out)
 }
 
 func isHex(s string) bool {

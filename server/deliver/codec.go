@@ -442,6 +442,46 @@ func (a *attempt) encode(b []byte) []byte {
 	return append(b, '}')
 }
 
+// encode is the leaf as encoding/json would have it.
+func (l *leafRecord) encode() []byte {
+	b := make([]byte, 0, 192+192*len(l.Flights)+96*len(l.Tells))
+	b = strconv.AppendInt(append(b, `{"v":`...), int64(l.V), 10)
+	b = quote(append(b, `,"lane":`...), l.Lane)
+	b = strconv.AppendInt(append(b, `,"due_us":`...), l.DueUS, 10)
+	b = some(b, `,"provider":`, string(l.Provider))
+	b = some(b, `,"credential":`, l.Credential)
+	note := func(i int, list, workspace, delivery string, version int64) {
+		if i == 0 {
+			b = append(b, list...)
+		} else {
+			b = append(b, ',')
+		}
+		b = quote(append(b, `{"w":`...), workspace)
+		b = quote(append(b, `,"d":`...), delivery)
+		b = strconv.AppendInt(append(b, `,"v":`...), version, 10)
+	}
+	for i := range l.Flights {
+		x := &l.Flights[i]
+		note(i, `,"flights":[`, x.Workspace, x.Delivery, x.Version)
+		b = quote(append(b, `,"i":`...), x.Install)
+		b = some(b, `,"p":`, x.Platform)
+		b = strconv.AppendInt(append(b, `,"n":`...), int64(x.Number), 10)
+		b = append(b, '}')
+	}
+	if len(l.Flights) > 0 {
+		b = append(b, ']')
+	}
+	for i := range l.Tells {
+		x := &l.Tells[i]
+		note(i, `,"tells":[`, x.Workspace, x.Delivery, x.Version)
+		b = append(b, '}')
+	}
+	if len(l.Tells) > 0 {
+		b = append(b, ']')
+	}
+	return append(b, '}')
+}
+
 // count adds a number unless it is 0, some a string unless it is empty, yes a member if
 // it is true.
 func count(b []byte, name string, n int) []byte {

@@ -129,6 +129,22 @@ func TestCodecReadsAndWritesWhatEncodingJSONDoes(t *testing.T) {
 	}
 }
 
+func TestLeavesAreWrittenAsEncodingJSONWouldDo(t *testing.T) {
+	var full leafRecord
+	n := 0
+	filled(reflect.ValueOf(&full).Elem(), &n)
+	tells := full
+	tells.Flights, tells.Provider, tells.Credential = nil, "", ""
+	short := full
+	short.Tells, short.Flights = nil, []flightNote{{}}
+	for _, l := range []leafRecord{full, tells, short, {}} {
+		want, err := json.Marshal(l)
+		if got := l.encode(); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("written\n%s, want\n%s, %v", got, want, err)
+		}
+	}
+}
+
 func TestCodecLeavesTheRareToEncodingJSON(t *testing.T) {
 	for _, name := range []string{"Offer", "Gone", "Legs", "Boxed", "Dismissed", "Claimed", "BoxedUntil"} {
 		d := common()

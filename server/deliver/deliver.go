@@ -40,21 +40,30 @@
 //
 // # What a push costs
 //
-// `footfall-lab bench push --pushes 15000` on a virtual machine of 2 cores which other
-// machines share (the same build varies by a half from run to run: compare within a line),
-// pushes/s and user and system time per push, beside a bare HTTP/2 loop:
+// `footfall-lab bench push --pushes 7000` on a virtual machine of 2 cores which other
+// machines share (the same build varies by a factor of two from run to run: compare within
+// a line): user and system time per push, and the ratio to a bare HTTP/2 loop in the same
+// run. Builds of 22 November 2026, before and after documents were looked at more quickly
+// (store), the index of lanes became sparse, and headers and leaves were encoded by hand:
+// medians of three runs in turn.
 //
-//	             deliver            bare               ratio   wanted
-//	APNs   0 ms  8,700/s  140 us    17,100/s   57 us   0.51    0.85
-//	APNs  50 ms  7,600/s  161 us    15,900/s   66 us   0.48    0.85
-//	FCM    0 ms  5,600/s  170 us    11,300/s   58 us   0.50    0.7
-//	FCM   50 ms  4,400/s  174 us     5,700/s   77 us   0.76    0.7
+//	             before         after          wanted
+//	APNs   0 ms  144 us  0.44   116 us  0.53   0.85
+//	APNs  50 ms  113 us  0.58   136 us  0.60   0.85
+//	FCM    0 ms  150 us  0.38   131 us  0.53   0.7
+//	FCM   50 ms  147 us  0.75   160 us  0.75   0.7
 //
-// Before the journal, the codec and the senders' own encoding APNs at 0 ms had a ratio of
-// 0.32. Of the CPU at APNs and 0 ms SQLite has 46 % (19 % the one put of each record with
-// its two indexes, 11 % transactions, which are small, 10 % reading the lane, the rest
-// starting and checkpoints), checking in store that bodies are JSON 6 %, the codec 8 %,
-// the sender 20 % (HTTP/2 9 %, payload and headers 7 %), garbage collection 5 %.
+// In those runs the bare loop's own time per push rose with deliver's at 50 ms. On a quiet
+// machine one run of 15,000 pushes gave 99 us and 0.58, 141 us and 0.59, 113 us and 0.88,
+// 145 us and 0.83. Before the journal, the codec and the senders' own encoding APNs at
+// 0 ms had a ratio of 0.32.
+//
+// Of the CPU at APNs and 0 ms SQLite has 35 % (19 % the one put of each record with its
+// indexes, 8 % transactions, 7 % reading the lane), the sender 16 % (HTTP/2 6 %, payload
+// 6 %), the codec 11 %, garbage collection 10 %, checking in store that bodies are JSON
+// 2 % (it was 5). Groups of 90 records, as at 50 ms, cost no less than those of 15. What
+// SQLite's secure_delete costs cannot be told from noise: ON, FAST and OFF in turn, medians
+// of three: 150, 127 and 139 us.
 //
 // # What survives a crash
 //

@@ -203,11 +203,7 @@ func (d *Deliverer) leafWrite(ctx context.Context, l *leaf, r leafRecord) (Write
 	}
 	now := d.clock.Now()
 	r.V, r.Lane, r.DueUS = journalV1, laneJournal, ceilMicro(now)
-	body, err := json.Marshal(r)
-	if err != nil {
-		return Write{}, fmt.Errorf("encode journal: %w", err)
-	}
-	return Write{Record: Record{ID: l.id, Lane: laneJournal, Due: time.UnixMicro(r.DueUS).UTC(), Body: body}, If: l.version}, nil
+	return Write{Record: Record{ID: l.id, Lane: laneJournal, Due: time.UnixMicro(r.DueUS).UTC(), Body: r.encode()}, If: l.version}, nil
 }
 
 // leafFor writes to a leaf that attempts are about to be made; nil when there are none.
