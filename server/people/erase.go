@@ -430,6 +430,15 @@ func (s *Service) places(sub *Subject) []place {
 	for i := range out {
 		out[i].q.Workspace = sub.Workspace
 	}
+	// A record that cannot be read is nobody's workspace's: it is found by the keys in it.
+	keys := namesOf(&Subject{})
+	act, in := sub.Keys()
+	for _, key := range append(act, in...) {
+		keys.add(key)
+	}
+	out = append(out, place{
+		of: s.o.States, collection: "quarantine", q: store.Query{Workspace: store.System}, about: func(d store.Doc) bool { return keys.in(d.Body) },
+	})
 	return out
 }
 

@@ -116,13 +116,14 @@ func TestAnErasureFindsProfilesThatTheStateDoesNotName(t *testing.T) {
 	engine := &forgetful{forgotten: map[string]bool{}}
 	p, s := service(t, c, engine)
 	n := 0
+	workspace := "acme"
 	put := func(collection, id string, body any) {
 		t.Helper()
 		b, err := json.Marshal(body)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Apply(t.Context(), store.Batch{Puts: []store.Put{{Collection: collection, Key: store.Key{Workspace: "acme", ID: id}, Body: b}}}); err != nil {
+		if err := s.Apply(t.Context(), store.Batch{Puts: []store.Put{{Collection: collection, Key: store.Key{Workspace: workspace, ID: id}, Body: b}}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -139,6 +140,12 @@ func TestAnErasureFindsProfilesThatTheStateDoesNotName(t *testing.T) {
 	put("visits", "1", map[string]any{"v": 1, "profile": "older"})
 	put("visits", "2", map[string]any{"v": 1, "profile": "bens"})
 	put("visits", "3", map[string]any{"v": 1, "profile": "late"})
+	// Records that cannot be read, of this workspace and of another.
+	workspace = store.System
+	for i, key := range []string{engage.ProfileKey("acme", "old"), engage.ProfileKey("acme", "bens"), engage.ProfileKey("rival", "old")} {
+		put("quarantine", fmt.Sprint(i), map[string]any{"v": 1, "record": []byte(`[{"key":"` + key + `","body":`)})
+	}
+	workspace = "acme"
 	engine.meanwhile = func() {
 		entry("ada", engage.KindAbsorb, `{"profile":"late"}`)
 		entry("late", engage.KindTouch, `{}`)
@@ -174,15 +181,15 @@ func TestAnErasureFindsProfilesThatTheStateDoesNotName(t *testing.T) {
 		}
 	}
 	var left []string
-	for _, collection := range []string{"timeline", "visits"} {
-		if err := s.Iterate(t.Context(), collection, store.Query{Workspace: "acme"}, func(d store.Doc) error {
+	for _, collection := range []string{"timeline", "visits", "quarantine"} {
+		if err := s.Iterate(t.Context(), collection, store.Query{}, func(d store.Doc) error {
 			left = append(left, collection+" "+d.ID)
 			return nil
 		}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if want := []string{"timeline p:ben/4", "timeline p:bens/5", "visits 2"}; !slices.Equal(left, want) {
+	if want := []string{"timeline p:ben/4", "timeline p:bens/5", "visits 2", "quarantine 1", "quarantine 2"}; !slices.Equal(left, want) {
 		t.Errorf("left: %q, want %q", left, want)
 	}
 	cancel()
