@@ -197,6 +197,11 @@ func (a *App) openWeather() error {
 	return nil
 }
 
+// personBytes are the persons that a partition keeps in memory, as encoded: some 14,000 of
+// 20 attributes. A phone's state is wanted with every message and has more room; a
+// person's is read again in a tenth of a millisecond.
+const personBytes = 32 << 20
+
 func (a *App) openPartitions(ctx context.Context, places *configs[*situate.Config]) error {
 	n, err := a.partitionCount(ctx)
 	if err != nil {
@@ -218,6 +223,7 @@ func (a *App) openPartitions(ctx context.Context, places *configs[*situate.Confi
 			o.Observe = a.nearby.observe
 		} else {
 			o.Observe = a.router.moves.observe
+			o.MaxStateBytes = personBytes
 		}
 		return partition.Open(ctx, o)
 	}

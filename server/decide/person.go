@@ -91,9 +91,6 @@ func (p *Person) Clone() engage.State {
 	return &c
 }
 
-// Encode implements engage.State.
-func (p *Person) Encode() ([]byte, error) { return json.Marshal(p) }
-
 func replaced[V any](m map[string]V, k string, v V) map[string]V {
 	c := make(map[string]V, len(m)+1)
 	maps.Copy(c, m)
