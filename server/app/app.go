@@ -211,13 +211,12 @@ func (a *App) openPartitions(ctx context.Context, places *configs[*situate.Confi
 	a.learner = newLearner(a.catalog, a.o.Clock, a.log)
 	a.nearby = newNearby(a.states, a.o.Config.Live, a.o.Clock, a.log)
 	campaigns := &configs[*decide.Config]{catalog: a.catalog, compile: decideConfig(a.log)}
-	history := time.Duration(a.o.Config.HistoryDays) * 24 * time.Hour
 	open := func(kind string, i int, m engage.Machine, c partition.Configs) (*partition.Partition, error) {
 		o := partition.Options{
 			Kind: kind, Index: i, Mode: a.o.Mode, Log: a.eventlog, Hot: a.hot, States: a.states,
 			Machine: m, Configs: c, Router: a.router, Clock: a.o.Clock, Build: a.o.Version, Logger: a.log,
 			Retention: time.Duration(a.o.Config.RetentionDays) * 24 * time.Hour,
-			Keep:      map[string]time.Duration{"decisions": history, "timeline": history, "visits": history, "tracks": history, "dropped": collect.DroppedFor},
+			Keep:      historyKept(&a.o.Config),
 		}
 		if kind == "in" {
 			o.Observe = a.nearby.observe

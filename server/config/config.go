@@ -44,6 +44,15 @@ const (
 	NoWeather = "none"
 )
 
+// History is for how long what happened to people is kept, by class; 0 means
+// Config.HistoryDays.
+type History struct {
+	EventsDays   int // timelines: events, purchases, what people said, receipts
+	VisitsDays   int
+	TracksDays   int // positions
+	MessagesDays int // decisions with their traces
+}
+
 // Log formats.
 const (
 	Text = "text"
@@ -76,8 +85,9 @@ type Config struct {
 	Workspace string
 	// RetentionDays that the event log keeps its records.
 	RetentionDays int
-	// HistoryDays that decisions with their traces, and people's timelines, are kept.
+	// HistoryDays that what happened to people is kept, but for the classes of History.
 	HistoryDays int
+	History     History
 	Log         Log
 	EventLog    EventLog
 	Store       Store

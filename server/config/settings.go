@@ -45,6 +45,10 @@ func (c *Config) bindings() []binding {
 		{"workspace", &c.Workspace, "Id of the workspace that is made on the first start."},
 		{"retention_days", &c.RetentionDays, "Days that the event log keeps its records, 1 to 365. Longer explains and rehearses further back and takes more disk."},
 		{"history_days", &c.HistoryDays, "Days that decisions with their traces, and people's timelines, are kept, 1 to 3650. What is older cannot be explained."},
+		{"history.events_days", &c.History.EventsDays, "Days that people's timelines are kept: events, purchases, what they said, receipts. 0 means history_days, here and below. A change is for what comes from then on."},
+		{"history.visits_days", &c.History.VisitsDays, "Days that visits to places are kept."},
+		{"history.tracks_days", &c.History.TracksDays, "Days that positions are kept, one chunk per phone and hour."},
+		{"history.messages_days", &c.History.MessagesDays, "Days that decisions are kept, with their traces and what became of each message."},
 
 		{"log.level", &c.Log.Level, `"debug", "info", "warn" or "error".`},
 		{"log.format", &c.Log.Format, `"text" for people, "json" for collectors.`},

@@ -65,6 +65,10 @@ func (c *Config) Validate() error {
 	}
 	between("retention_days", c.RetentionDays, 1, 365)
 	between("history_days", c.HistoryDays, 1, 3650)
+	between("history.events_days", c.History.EventsDays, 0, 3650)
+	between("history.visits_days", c.History.VisitsDays, 0, 3650)
+	between("history.tracks_days", c.History.TracksDays, 0, 3650)
+	between("history.messages_days", c.History.MessagesDays, 0, 3650)
 	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf("log.format", c.Log.Format, Text, JSON)
 

@@ -1,0 +1,29 @@
+package app
+
+import (
+	"testing"
+	"time"
+
+	"github.com/footfall-engage/footfall/server/collect"
+	"github.com/footfall-engage/footfall/server/config"
+)
+
+func TestEachClassOfHistoryIsKeptAsLongAsItIsConfigured(t *testing.T) {
+	const day = 24 * time.Hour
+	c := config.Default()
+	c.HistoryDays = 90
+	c.History = config.History{TracksDays: 7, MessagesDays: 365}
+	for collection, want := range map[string]time.Duration{
+		"timeline": 90 * day, "visits": 90 * day, "tracks": 7 * day, "decisions": 365 * day, "dropped": collect.DroppedFor,
+	} {
+		if got := historyKept(&c)[collection]; got != want {
+			t.Errorf("%s are kept for %v, not %v", collection, got, want)
+		}
+	}
+	c.History = config.History{EventsDays: 1, VisitsDays: 2, TracksDays: 3, MessagesDays: 4}
+	for collection, days := range map[string]time.Duration{"timeline": 1, "visits": 2, "tracks": 3, "decisions": 4} {
+		if got := historyKept(&c)[collection]; got != days*day {
+			t.Errorf("%s are kept for %v, not %d days", collection, got, days)
+		}
+	}
+}
