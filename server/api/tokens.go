@@ -195,7 +195,7 @@ func (x *importingTokens) tell(row *tokens.Row) error {
 	return nil
 }
 
-// flush saves the batch, each token for whom its user is known to be.
+// flush saves the batch. Who its users are the owners of the installs find.
 func (x *importingTokens) flush(ctx context.Context) error {
 	defer func() {
 		clear(x.batch)
@@ -203,17 +203,6 @@ func (x *importingTokens) flush(ctx context.Context) error {
 	}()
 	if x.dryRun || len(x.batch) == 0 {
 		return nil
-	}
-	for i := range x.batch {
-		t := &x.batch[i]
-		if t.Identifier == "" {
-			continue
-		}
-		profile, err := x.s.o.People.ProfileOf(ctx, x.who.workspace, t.Identifier)
-		if err != nil && engage.CodeOf(err) != engage.NotFound {
-			return err
-		}
-		t.Profile = profile
 	}
 	return x.s.o.Push.ImportTokens(ctx, x.who.workspace, x.batch)
 }

@@ -52,7 +52,6 @@ type TokenImport struct {
 	Platform   string     `json:"platform"`             // android, ios, web
 	Push       PushTarget `json:"push"`                 // At is when it was registered or last seen there
 	Identifier string     `json:"identifier,omitempty"` // "user_id:ada"; empty: nobody is known to have it
-	Profile    string     `json:"profile,omitempty"`    // of earlier builds; not heeded
 	// Notifications is the OS's permission as Device has it.
 	Notifications string `json:"notification_permission"`
 }
