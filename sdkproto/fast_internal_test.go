@@ -240,7 +240,7 @@ func TestAPositionBesideAnotherBodyIsNoPosition(t *testing.T) {
 			t.Errorf("with %s it takes %d bytes, not %d", fd.Name(), proto.Size(item), n)
 		}
 	}
-	if bodies != 12 {
+	if bodies != 13 {
 		t.Errorf("%d bodies: does onlyLocation know all?", bodies)
 	}
 	large := fixFrame().Batch.Items[0]

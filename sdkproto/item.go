@@ -32,6 +32,7 @@ const (
 	KindPermissions Kind = "permissions"
 	KindBeacon      Kind = "beacon"
 	KindLogout      Kind = "logout"
+	KindLive        Kind = "live_activity"
 )
 
 // Observation reports whether the kind says that something happened at a time,
@@ -65,6 +66,7 @@ func ItemBody(item *sdkpb.Item) (Kind, *sdkpb.Reject) {
 		{KindPermissions, item.GetPermissions() != nil},
 		{KindBeacon, item.GetBeacon() != nil},
 		{KindLogout, item.GetLogout() != nil},
+		{KindLive, item.GetLiveActivity() != nil},
 	} {
 		if b.set {
 			kind = b.kind
@@ -85,7 +87,7 @@ func ItemBody(item *sdkpb.Item) (Kind, *sdkpb.Reject) {
 func onlyLocation(i *sdkpb.Item) bool {
 	return i != nil && i.Location != nil && i.RegionEvent == nil && i.Event == nil && i.Identify == nil &&
 		i.Preferences == nil && i.Consent == nil && i.PushToken == nil && i.Lifecycle == nil && i.Receipt == nil &&
-		i.Permissions == nil && i.Beacon == nil && i.Logout == nil
+		i.Permissions == nil && i.Beacon == nil && i.Logout == nil && i.LiveActivity == nil
 }
 
 // NewReject refuses an item.
@@ -202,6 +204,8 @@ func (v *itemCheck) body(kind Kind) {
 		v.permissions("permissions", i.Permissions)
 	case KindBeacon:
 		v.beacon(i.Beacon)
+	case KindLive:
+		v.liveActivity(i.LiveActivity)
 	}
 }
 

@@ -70,29 +70,32 @@ const BubbleID = "~bubble"
 // Default limits. A server may state others in hello_ok; it never states more
 // than its decoder takes.
 const (
-	MaxFrameBytes      = 64 << 10   // one websocket message, which may hold several frames
-	MaxFramesPerWSMsg  = 256        // frames in one websocket message
-	MaxBodyBytes       = 500_000    // of an HTTP body, after gunzip
-	MaxGzipRatio       = 20         // decompressed to compressed, beyond GzipRatioFloor
-	GzipRatioFloor     = 16 << 10   // a body that is not larger than this may be as repetitive as it likes
-	MaxItemBytes       = 32 << 10   // one item, as protobuf
-	MaxBatchItems      = 500        //
-	MaxIDChars         = 100        // item_id, install_id, region ids, message ids, event names, topics
-	MinInstallIDChars  = 8          //
-	MaxZoneChars       = 64         // the name of a time zone
-	MaxPropertiesBytes = 16 << 10   // properties_json, traits_json
-	MaxPropertiesDepth = 10         // nesting of objects and arrays, the outermost included
-	MaxTopics          = 100        // of one preferences item
-	MaxCaps            = 20         // of one hello
-	MaxCursorChars     = 200        // of the inbox
-	MaxUnackedFrames   = 500        // numbered frames that the server holds for a phone
-	MaxUnackedBytes    = 64 << 10   // of them, as protobuf
-	MaxPushTokenChars  = 4096       //
-	MaxJWTChars        = 4096       // of identify.jwt
-	DefaultCredit      = 500        // items in flight per session
-	MaxQueueItems      = 10_000     // kept on the phone while it is offline
-	MaxInboxMessages   = 100        // kept for a person, the newest
-	MaxQueueBytes      = 10_000_000 // likewise, of items as protobuf
+	MaxFrameBytes      = 64 << 10 // one websocket message, which may hold several frames
+	MaxFramesPerWSMsg  = 256      // frames in one websocket message
+	MaxBodyBytes       = 500_000  // of an HTTP body, after gunzip
+	MaxGzipRatio       = 20       // decompressed to compressed, beyond GzipRatioFloor
+	GzipRatioFloor     = 16 << 10 // a body that is not larger than this may be as repetitive as it likes
+	MaxItemBytes       = 32 << 10 // one item, as protobuf
+	MaxBatchItems      = 500      //
+	MaxIDChars         = 100      // item_id, install_id, region ids, message ids, event names, topics
+	MinInstallIDChars  = 8        //
+	MaxZoneChars       = 64       // the name of a time zone
+	MaxPropertiesBytes = 16 << 10 // properties_json, traits_json
+	MaxPropertiesDepth = 10       // nesting of objects and arrays, the outermost included
+	MaxTopics          = 100      // of one preferences item
+	MaxCaps            = 20       // of one hello
+	MaxCursorChars     = 200      // of the inbox
+	MaxUnackedFrames   = 500      // numbered frames that the server holds for a phone
+	MaxUnackedBytes    = 64 << 10 // of them, as protobuf
+	MaxPushTokenChars  = 4096     //
+	// MaxActivityTokenChars is how long the token of a Live Activity may be; those seen
+	// have 160.
+	MaxActivityTokenChars = 400
+	MaxJWTChars           = 4096       // of identify.jwt
+	DefaultCredit         = 500        // items in flight per session
+	MaxQueueItems         = 10_000     // kept on the phone while it is offline
+	MaxInboxMessages      = 100        // kept for a person, the newest
+	MaxQueueBytes         = 10_000_000 // likewise, of items as protobuf
 )
 
 // Default times.

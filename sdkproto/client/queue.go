@@ -554,6 +554,13 @@ func (c *Client) SetPushTarget(t *sdkpb.PushTarget) uint64 {
 	return c.Enqueue(&sdkpb.Item{PushToken: t})
 }
 
+// SetLiveActivity enqueues what the app has learned of a Live Activity (iOS): the token
+// that starts those of a type, that of a running one, or that one is over. It must not
+// be nil.
+func (c *Client) SetLiveActivity(l *sdkpb.LiveActivity) uint64 {
+	return c.Enqueue(&sdkpb.Item{LiveActivity: l})
+}
+
 // SetLifecycle enqueues a change of the app's state.
 func (c *Client) SetLifecycle(s sdkpb.Lifecycle_State) uint64 {
 	return c.Enqueue(&sdkpb.Item{Lifecycle: &sdkpb.Lifecycle{State: s}})

@@ -388,7 +388,7 @@ func (x RegionEvent_Transition) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RegionEvent_Transition.Descriptor instead.
 func (RegionEvent_Transition) EnumDescriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{10, 0}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{11, 0}
 }
 
 type Beacon_Proximity int32
@@ -440,7 +440,7 @@ func (x Beacon_Proximity) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Beacon_Proximity.Descriptor instead.
 func (Beacon_Proximity) EnumDescriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{11, 0}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{12, 0}
 }
 
 type Preferences_Attitude int32
@@ -489,7 +489,7 @@ func (x Preferences_Attitude) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Preferences_Attitude.Descriptor instead.
 func (Preferences_Attitude) EnumDescriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{17, 0}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{18, 0}
 }
 
 type Consent_Purpose int32
@@ -547,7 +547,7 @@ func (x Consent_Purpose) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Consent_Purpose.Descriptor instead.
 func (Consent_Purpose) EnumDescriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{18, 0}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{19, 0}
 }
 
 type Lifecycle_State int32
@@ -596,7 +596,7 @@ func (x Lifecycle_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Lifecycle_State.Descriptor instead.
 func (Lifecycle_State) EnumDescriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{19, 0}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{20, 0}
 }
 
 type Receipt_State int32
@@ -660,7 +660,7 @@ func (x Receipt_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Receipt_State.Descriptor instead.
 func (Receipt_State) EnumDescriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{20, 0}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{21, 0}
 }
 
 type Message_Kind int32
@@ -709,7 +709,7 @@ func (x Message_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Message_Kind.Descriptor instead.
 func (Message_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{27, 0}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{28, 0}
 }
 
 type Display_Style int32
@@ -761,7 +761,7 @@ func (x Display_Style) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Display_Style.Descriptor instead.
 func (Display_Style) EnumDescriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{30, 0}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{31, 0}
 }
 
 type Tracking_Preset int32
@@ -816,7 +816,7 @@ func (x Tracking_Preset) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Tracking_Preset.Descriptor instead.
 func (Tracking_Preset) EnumDescriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{35, 0}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{36, 0}
 }
 
 type Tracking_Accuracy int32
@@ -868,7 +868,7 @@ func (x Tracking_Accuracy) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Tracking_Accuracy.Descriptor instead.
 func (Tracking_Accuracy) EnumDescriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{35, 1}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{36, 1}
 }
 
 // Frame is one message on the socket, in either direction. Exactly one body is
@@ -1539,6 +1539,98 @@ func (x *PushTarget) GetTopic() string {
 	return ""
 }
 
+// LiveActivity is what the app knows of the Live Activities of iOS (ActivityKit): where
+// a push that starts one goes, where the pushes of a running one go, or that one is over.
+type LiveActivity struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// attributes_type is the name of the app's type of activities; required.
+	AttributesType string `protobuf:"bytes,1,opt,name=attributes_type,json=attributesType,proto3" json:"attributes_type,omitempty"`
+	// activity_id names a running activity: "footfall_activity_id" of its attributes
+	// when a push has started it, else an id of the app's own. Empty: the token is the
+	// one by which activities of the type are started (push-to-start, iOS 17.2).
+	ActivityId  string `protobuf:"bytes,2,opt,name=activity_id,json=activityId,proto3" json:"activity_id,omitempty"`
+	Token       string `protobuf:"bytes,3,opt,name=token,proto3" json:"token,omitempty"`             // hexadecimal; secret: never logged; required unless ended
+	Environment string `protobuf:"bytes,4,opt,name=environment,proto3" json:"environment,omitempty"` // "production" (also when empty) or "sandbox"
+	Topic       string `protobuf:"bytes,5,opt,name=topic,proto3" json:"topic,omitempty"`             // the bundle id; empty means the app's
+	// ended: the activity is over; without activity_id: none of the type may be started
+	// any more.
+	Ended         bool `protobuf:"varint,6,opt,name=ended,proto3" json:"ended,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LiveActivity) Reset() {
+	*x = LiveActivity{}
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LiveActivity) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LiveActivity) ProtoMessage() {}
+
+func (x *LiveActivity) ProtoReflect() protoreflect.Message {
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LiveActivity.ProtoReflect.Descriptor instead.
+func (*LiveActivity) Descriptor() ([]byte, []int) {
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *LiveActivity) GetAttributesType() string {
+	if x != nil {
+		return x.AttributesType
+	}
+	return ""
+}
+
+func (x *LiveActivity) GetActivityId() string {
+	if x != nil {
+		return x.ActivityId
+	}
+	return ""
+}
+
+func (x *LiveActivity) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *LiveActivity) GetEnvironment() string {
+	if x != nil {
+		return x.Environment
+	}
+	return ""
+}
+
+func (x *LiveActivity) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *LiveActivity) GetEnded() bool {
+	if x != nil {
+		return x.Ended
+	}
+	return false
+}
+
 // HelloOk answers hello.
 type HelloOk struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -1570,7 +1662,7 @@ type HelloOk struct {
 
 func (x *HelloOk) Reset() {
 	*x = HelloOk{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[5]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1582,7 +1674,7 @@ func (x *HelloOk) String() string {
 func (*HelloOk) ProtoMessage() {}
 
 func (x *HelloOk) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[5]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1595,7 +1687,7 @@ func (x *HelloOk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloOk.ProtoReflect.Descriptor instead.
 func (*HelloOk) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{5}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *HelloOk) GetSession() string {
@@ -1689,7 +1781,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[6]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1701,7 +1793,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[6]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1714,7 +1806,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{6}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Limits) GetFrameBytes() uint32 {
@@ -1768,7 +1860,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[7]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1780,7 +1872,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[7]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1793,7 +1885,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{7}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Batch) GetBatchId() string {
@@ -1879,14 +1971,15 @@ type Item struct {
 	Receipt       *Receipt               `protobuf:"bytes,18,opt,name=receipt,proto3,oneof" json:"receipt,omitempty"`
 	Permissions   *Permissions           `protobuf:"bytes,19,opt,name=permissions,proto3,oneof" json:"permissions,omitempty"`
 	Beacon        *Beacon                `protobuf:"bytes,20,opt,name=beacon,proto3,oneof" json:"beacon,omitempty"`
-	Logout        *Logout                `protobuf:"bytes,21,opt,name=logout,proto3,oneof" json:"logout,omitempty"` // 6..9 are kept for what concerns every item; 22..39 for wifi, screen, diag.
+	Logout        *Logout                `protobuf:"bytes,21,opt,name=logout,proto3,oneof" json:"logout,omitempty"`
+	LiveActivity  *LiveActivity          `protobuf:"bytes,22,opt,name=live_activity,json=liveActivity,proto3,oneof" json:"live_activity,omitempty"` // 6..9 are kept for what concerns every item; 23..39 for wifi, screen, diag.
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Item) Reset() {
 	*x = Item{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[8]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1898,7 +1991,7 @@ func (x *Item) String() string {
 func (*Item) ProtoMessage() {}
 
 func (x *Item) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[8]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1911,7 +2004,7 @@ func (x *Item) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Item.ProtoReflect.Descriptor instead.
 func (*Item) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{8}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Item) GetItemId() string {
@@ -2033,6 +2126,13 @@ func (x *Item) GetLogout() *Logout {
 	return nil
 }
 
+func (x *Item) GetLiveActivity() *LiveActivity {
+	if x != nil {
+		return x.LiveActivity
+	}
+	return nil
+}
+
 // Location is one fix.
 type Location struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2049,7 +2149,7 @@ type Location struct {
 
 func (x *Location) Reset() {
 	*x = Location{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[9]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2061,7 +2161,7 @@ func (x *Location) String() string {
 func (*Location) ProtoMessage() {}
 
 func (x *Location) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[9]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2074,7 +2174,7 @@ func (x *Location) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Location.ProtoReflect.Descriptor instead.
 func (*Location) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{9}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Location) GetLat() float64 {
@@ -2140,7 +2240,7 @@ type RegionEvent struct {
 
 func (x *RegionEvent) Reset() {
 	*x = RegionEvent{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[10]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2152,7 +2252,7 @@ func (x *RegionEvent) String() string {
 func (*RegionEvent) ProtoMessage() {}
 
 func (x *RegionEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[10]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2165,7 +2265,7 @@ func (x *RegionEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegionEvent.ProtoReflect.Descriptor instead.
 func (*RegionEvent) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{10}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RegionEvent) GetRegionId() string {
@@ -2208,7 +2308,7 @@ type Beacon struct {
 
 func (x *Beacon) Reset() {
 	*x = Beacon{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[11]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2220,7 +2320,7 @@ func (x *Beacon) String() string {
 func (*Beacon) ProtoMessage() {}
 
 func (x *Beacon) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[11]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2233,7 +2333,7 @@ func (x *Beacon) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Beacon.ProtoReflect.Descriptor instead.
 func (*Beacon) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{11}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Beacon) GetIbeacon() *IBeacon {
@@ -2299,7 +2399,7 @@ type IBeacon struct {
 
 func (x *IBeacon) Reset() {
 	*x = IBeacon{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[12]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2311,7 +2411,7 @@ func (x *IBeacon) String() string {
 func (*IBeacon) ProtoMessage() {}
 
 func (x *IBeacon) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[12]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2324,7 +2424,7 @@ func (x *IBeacon) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IBeacon.ProtoReflect.Descriptor instead.
 func (*IBeacon) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{12}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *IBeacon) GetUuid() string {
@@ -2359,7 +2459,7 @@ type EddystoneUid struct {
 
 func (x *EddystoneUid) Reset() {
 	*x = EddystoneUid{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[13]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2371,7 +2471,7 @@ func (x *EddystoneUid) String() string {
 func (*EddystoneUid) ProtoMessage() {}
 
 func (x *EddystoneUid) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[13]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2384,7 +2484,7 @@ func (x *EddystoneUid) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EddystoneUid.ProtoReflect.Descriptor instead.
 func (*EddystoneUid) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{13}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *EddystoneUid) GetNamespace() string {
@@ -2413,7 +2513,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[14]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2425,7 +2525,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[14]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2438,7 +2538,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{14}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Event) GetName() string {
@@ -2473,7 +2573,7 @@ type Identify struct {
 
 func (x *Identify) Reset() {
 	*x = Identify{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[15]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2485,7 +2585,7 @@ func (x *Identify) String() string {
 func (*Identify) ProtoMessage() {}
 
 func (x *Identify) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[15]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2498,7 +2598,7 @@ func (x *Identify) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Identify.ProtoReflect.Descriptor instead.
 func (*Identify) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{15}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Identify) GetUserId() string {
@@ -2540,7 +2640,7 @@ type Logout struct {
 
 func (x *Logout) Reset() {
 	*x = Logout{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[16]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2552,7 +2652,7 @@ func (x *Logout) String() string {
 func (*Logout) ProtoMessage() {}
 
 func (x *Logout) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[16]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2565,7 +2665,7 @@ func (x *Logout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Logout.ProtoReflect.Descriptor instead.
 func (*Logout) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{16}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{17}
 }
 
 // Preferences that the person set in the app. Each entry replaces the earlier
@@ -2579,7 +2679,7 @@ type Preferences struct {
 
 func (x *Preferences) Reset() {
 	*x = Preferences{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[17]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2591,7 +2691,7 @@ func (x *Preferences) String() string {
 func (*Preferences) ProtoMessage() {}
 
 func (x *Preferences) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[17]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2604,7 +2704,7 @@ func (x *Preferences) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Preferences.ProtoReflect.Descriptor instead.
 func (*Preferences) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{17}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Preferences) GetTopics() map[string]Preferences_Attitude {
@@ -2627,7 +2727,7 @@ type Consent struct {
 
 func (x *Consent) Reset() {
 	*x = Consent{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[18]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2639,7 +2739,7 @@ func (x *Consent) String() string {
 func (*Consent) ProtoMessage() {}
 
 func (x *Consent) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[18]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2652,7 +2752,7 @@ func (x *Consent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Consent.ProtoReflect.Descriptor instead.
 func (*Consent) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{18}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Consent) GetPurpose() Consent_Purpose {
@@ -2693,7 +2793,7 @@ type Lifecycle struct {
 
 func (x *Lifecycle) Reset() {
 	*x = Lifecycle{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[19]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2705,7 +2805,7 @@ func (x *Lifecycle) String() string {
 func (*Lifecycle) ProtoMessage() {}
 
 func (x *Lifecycle) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[19]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2718,7 +2818,7 @@ func (x *Lifecycle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lifecycle.ProtoReflect.Descriptor instead.
 func (*Lifecycle) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{19}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Lifecycle) GetState() Lifecycle_State {
@@ -2741,7 +2841,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[20]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2753,7 +2853,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[20]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2766,7 +2866,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{20}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Receipt) GetMessageId() string {
@@ -2816,7 +2916,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[21]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2828,7 +2928,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[21]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2841,7 +2941,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{21}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Ack) GetBatchId() string {
@@ -2901,7 +3001,7 @@ type Reject struct {
 
 func (x *Reject) Reset() {
 	*x = Reject{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[22]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2913,7 +3013,7 @@ func (x *Reject) String() string {
 func (*Reject) ProtoMessage() {}
 
 func (x *Reject) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[22]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2926,7 +3026,7 @@ func (x *Reject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reject.ProtoReflect.Descriptor instead.
 func (*Reject) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{22}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Reject) GetItemId() string {
@@ -2987,7 +3087,7 @@ type Regions struct {
 
 func (x *Regions) Reset() {
 	*x = Regions{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[23]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2999,7 +3099,7 @@ func (x *Regions) String() string {
 func (*Regions) ProtoMessage() {}
 
 func (x *Regions) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[23]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3012,7 +3112,7 @@ func (x *Regions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Regions.ProtoReflect.Descriptor instead.
 func (*Regions) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{23}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Regions) GetEtag() string {
@@ -3058,7 +3158,7 @@ type Region struct {
 
 func (x *Region) Reset() {
 	*x = Region{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[24]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3070,7 +3170,7 @@ func (x *Region) String() string {
 func (*Region) ProtoMessage() {}
 
 func (x *Region) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[24]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3083,7 +3183,7 @@ func (x *Region) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Region.ProtoReflect.Descriptor instead.
 func (*Region) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{24}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Region) GetId() string {
@@ -3154,7 +3254,7 @@ type RegionsAck struct {
 
 func (x *RegionsAck) Reset() {
 	*x = RegionsAck{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[25]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3166,7 +3266,7 @@ func (x *RegionsAck) String() string {
 func (*RegionsAck) ProtoMessage() {}
 
 func (x *RegionsAck) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[25]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3179,7 +3279,7 @@ func (x *RegionsAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegionsAck.ProtoReflect.Descriptor instead.
 func (*RegionsAck) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{25}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RegionsAck) GetEtag() string {
@@ -3214,7 +3314,7 @@ type RegionFailure struct {
 
 func (x *RegionFailure) Reset() {
 	*x = RegionFailure{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[26]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3226,7 +3326,7 @@ func (x *RegionFailure) String() string {
 func (*RegionFailure) ProtoMessage() {}
 
 func (x *RegionFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[26]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3239,7 +3339,7 @@ func (x *RegionFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegionFailure.ProtoReflect.Descriptor instead.
 func (*RegionFailure) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{26}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RegionFailure) GetId() string {
@@ -3283,7 +3383,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[27]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3295,7 +3395,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[27]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3308,7 +3408,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{27}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Message) GetMessageId() string {
@@ -3429,7 +3529,7 @@ type Trigger struct {
 
 func (x *Trigger) Reset() {
 	*x = Trigger{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[28]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3441,7 +3541,7 @@ func (x *Trigger) String() string {
 func (*Trigger) ProtoMessage() {}
 
 func (x *Trigger) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[28]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3454,7 +3554,7 @@ func (x *Trigger) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trigger.ProtoReflect.Descriptor instead.
 func (*Trigger) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{28}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Trigger) GetEvent() string {
@@ -3491,7 +3591,7 @@ type Frequency struct {
 
 func (x *Frequency) Reset() {
 	*x = Frequency{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[29]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3503,7 +3603,7 @@ func (x *Frequency) String() string {
 func (*Frequency) ProtoMessage() {}
 
 func (x *Frequency) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[29]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3516,7 +3616,7 @@ func (x *Frequency) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Frequency.ProtoReflect.Descriptor instead.
 func (*Frequency) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{29}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Frequency) GetTimes() uint32 {
@@ -3552,7 +3652,7 @@ type Display struct {
 
 func (x *Display) Reset() {
 	*x = Display{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[30]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3564,7 +3664,7 @@ func (x *Display) String() string {
 func (*Display) ProtoMessage() {}
 
 func (x *Display) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[30]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3577,7 +3677,7 @@ func (x *Display) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Display.ProtoReflect.Descriptor instead.
 func (*Display) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{30}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Display) GetStyle() Display_Style {
@@ -3613,7 +3713,7 @@ type Action struct {
 
 func (x *Action) Reset() {
 	*x = Action{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[31]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3625,7 +3725,7 @@ func (x *Action) String() string {
 func (*Action) ProtoMessage() {}
 
 func (x *Action) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[31]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3638,7 +3738,7 @@ func (x *Action) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Action.ProtoReflect.Descriptor instead.
 func (*Action) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{31}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Action) GetId() string {
@@ -3672,7 +3772,7 @@ type InboxSync struct {
 
 func (x *InboxSync) Reset() {
 	*x = InboxSync{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[32]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3684,7 +3784,7 @@ func (x *InboxSync) String() string {
 func (*InboxSync) ProtoMessage() {}
 
 func (x *InboxSync) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[32]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3697,7 +3797,7 @@ func (x *InboxSync) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InboxSync.ProtoReflect.Descriptor instead.
 func (*InboxSync) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{32}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *InboxSync) GetCursor() string {
@@ -3723,7 +3823,7 @@ type Inbox struct {
 
 func (x *Inbox) Reset() {
 	*x = Inbox{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[33]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3735,7 +3835,7 @@ func (x *Inbox) String() string {
 func (*Inbox) ProtoMessage() {}
 
 func (x *Inbox) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[33]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3748,7 +3848,7 @@ func (x *Inbox) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inbox.ProtoReflect.Descriptor instead.
 func (*Inbox) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{33}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Inbox) GetFull() bool {
@@ -3803,7 +3903,7 @@ type Config struct {
 
 func (x *Config) Reset() {
 	*x = Config{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[34]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3815,7 +3915,7 @@ func (x *Config) String() string {
 func (*Config) ProtoMessage() {}
 
 func (x *Config) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[34]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3828,7 +3928,7 @@ func (x *Config) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Config.ProtoReflect.Descriptor instead.
 func (*Config) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{34}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Config) GetEtag() string {
@@ -3879,7 +3979,7 @@ type Tracking struct {
 
 func (x *Tracking) Reset() {
 	*x = Tracking{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[35]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3891,7 +3991,7 @@ func (x *Tracking) String() string {
 func (*Tracking) ProtoMessage() {}
 
 func (x *Tracking) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[35]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3904,7 +4004,7 @@ func (x *Tracking) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tracking.ProtoReflect.Descriptor instead.
 func (*Tracking) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{35}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Tracking) GetPreset() Tracking_Preset {
@@ -3986,7 +4086,7 @@ type TokenRefresh struct {
 
 func (x *TokenRefresh) Reset() {
 	*x = TokenRefresh{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[36]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3998,7 +4098,7 @@ func (x *TokenRefresh) String() string {
 func (*TokenRefresh) ProtoMessage() {}
 
 func (x *TokenRefresh) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[36]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4011,7 +4111,7 @@ func (x *TokenRefresh) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenRefresh.ProtoReflect.Descriptor instead.
 func (*TokenRefresh) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{36}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{37}
 }
 
 // NewToken is the token that replaces the one in use. The SDK keeps it, then shows it
@@ -4025,7 +4125,7 @@ type NewToken struct {
 
 func (x *NewToken) Reset() {
 	*x = NewToken{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[37]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4037,7 +4137,7 @@ func (x *NewToken) String() string {
 func (*NewToken) ProtoMessage() {}
 
 func (x *NewToken) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[37]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4050,7 +4150,7 @@ func (x *NewToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NewToken.ProtoReflect.Descriptor instead.
 func (*NewToken) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{37}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *NewToken) GetDeviceToken() string {
@@ -4072,7 +4172,7 @@ type Goaway struct {
 
 func (x *Goaway) Reset() {
 	*x = Goaway{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[38]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4084,7 +4184,7 @@ func (x *Goaway) String() string {
 func (*Goaway) ProtoMessage() {}
 
 func (x *Goaway) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[38]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4097,7 +4197,7 @@ func (x *Goaway) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Goaway.ProtoReflect.Descriptor instead.
 func (*Goaway) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{38}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Goaway) GetReason() string {
@@ -4124,7 +4224,7 @@ type Claim struct {
 
 func (x *Claim) Reset() {
 	*x = Claim{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[39]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4136,7 +4236,7 @@ func (x *Claim) String() string {
 func (*Claim) ProtoMessage() {}
 
 func (x *Claim) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[39]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4149,7 +4249,7 @@ func (x *Claim) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Claim.ProtoReflect.Descriptor instead.
 func (*Claim) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{39}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Claim) GetMessageId() string {
@@ -4171,7 +4271,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[40]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4183,7 +4283,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[40]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4196,7 +4296,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{40}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Grant) GetMessageId() string {
@@ -4235,7 +4335,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[41]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4247,7 +4347,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[41]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4260,7 +4360,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{41}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Error) GetCode() uint32 {
@@ -4315,7 +4415,7 @@ type Ping struct {
 
 func (x *Ping) Reset() {
 	*x = Ping{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[42]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4327,7 +4427,7 @@ func (x *Ping) String() string {
 func (*Ping) ProtoMessage() {}
 
 func (x *Ping) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[42]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4340,7 +4440,7 @@ func (x *Ping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ping.ProtoReflect.Descriptor instead.
 func (*Ping) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{42}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Ping) GetServerMs() int64 {
@@ -4359,7 +4459,7 @@ type Pong struct {
 
 func (x *Pong) Reset() {
 	*x = Pong{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[43]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4371,7 +4471,7 @@ func (x *Pong) String() string {
 func (*Pong) ProtoMessage() {}
 
 func (x *Pong) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[43]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4384,7 +4484,7 @@ func (x *Pong) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pong.ProtoReflect.Descriptor instead.
 func (*Pong) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{43}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{44}
 }
 
 // BatchReply is the body of the answer to every POST and GET below /sdk/v1/ but the
@@ -4406,7 +4506,7 @@ type BatchReply struct {
 
 func (x *BatchReply) Reset() {
 	*x = BatchReply{}
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[44]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4418,7 +4518,7 @@ func (x *BatchReply) String() string {
 func (*BatchReply) ProtoMessage() {}
 
 func (x *BatchReply) ProtoReflect() protoreflect.Message {
-	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[44]
+	mi := &file_footfall_sdk_v1_sdk_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4431,7 +4531,7 @@ func (x *BatchReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchReply.ProtoReflect.Descriptor instead.
 func (*BatchReply) Descriptor() ([]byte, []int) {
-	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{44}
+	return file_footfall_sdk_v1_sdk_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *BatchReply) GetAck() *Ack {
@@ -4618,7 +4718,15 @@ const file_footfall_sdk_v1_sdk_proto_rawDesc = "" +
 	"\bProvider\x12\x18\n" +
 	"\x14PROVIDER_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fPROVIDER_FCM\x10\x01\x12\x11\n" +
-	"\rPROVIDER_APNS\x10\x02\"\xc7\x02\n" +
+	"\rPROVIDER_APNS\x10\x02\"\xbc\x01\n" +
+	"\fLiveActivity\x12'\n" +
+	"\x0fattributes_type\x18\x01 \x01(\tR\x0eattributesType\x12\x1f\n" +
+	"\vactivity_id\x18\x02 \x01(\tR\n" +
+	"activityId\x12\x14\n" +
+	"\x05token\x18\x03 \x01(\tR\x05token\x12 \n" +
+	"\venvironment\x18\x04 \x01(\tR\venvironment\x12\x14\n" +
+	"\x05topic\x18\x05 \x01(\tR\x05topic\x12\x14\n" +
+	"\x05ended\x18\x06 \x01(\bR\x05ended\"\xc7\x02\n" +
 	"\aHelloOk\x12\x18\n" +
 	"\asession\x18\x01 \x01(\tR\asession\x12(\n" +
 	"\x10new_device_token\x18\x02 \x01(\tR\x0enewDeviceToken\x12\x1b\n" +
@@ -4657,7 +4765,7 @@ const file_footfall_sdk_v1_sdk_proto_rawDesc = "" +
 	"\finbox_cursor\x18\t \x01(\tH\x02R\vinboxCursor\x88\x01\x01B\x0e\n" +
 	"\f_regions_ackB\x0e\n" +
 	"\f_config_etagB\x0f\n" +
-	"\r_inbox_cursor\"\xfd\a\n" +
+	"\r_inbox_cursor\"\xd8\b\n" +
 	"\x04Item\x12\x17\n" +
 	"\aitem_id\x18\x01 \x01(\tR\x06itemId\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x1f\n" +
@@ -4679,7 +4787,8 @@ const file_footfall_sdk_v1_sdk_proto_rawDesc = "" +
 	"\vpermissions\x18\x13 \x01(\v2\x1c.footfall.sdk.v1.PermissionsH\tR\vpermissions\x88\x01\x01\x124\n" +
 	"\x06beacon\x18\x14 \x01(\v2\x17.footfall.sdk.v1.BeaconH\n" +
 	"R\x06beacon\x88\x01\x01\x124\n" +
-	"\x06logout\x18\x15 \x01(\v2\x17.footfall.sdk.v1.LogoutH\vR\x06logout\x88\x01\x01B\v\n" +
+	"\x06logout\x18\x15 \x01(\v2\x17.footfall.sdk.v1.LogoutH\vR\x06logout\x88\x01\x01\x12G\n" +
+	"\rlive_activity\x18\x16 \x01(\v2\x1d.footfall.sdk.v1.LiveActivityH\fR\fliveActivity\x88\x01\x01B\v\n" +
 	"\t_locationB\x0f\n" +
 	"\r_region_eventB\b\n" +
 	"\x06_eventB\v\n" +
@@ -4694,7 +4803,8 @@ const file_footfall_sdk_v1_sdk_proto_rawDesc = "" +
 	"\b_receiptB\x0e\n" +
 	"\f_permissionsB\t\n" +
 	"\a_beaconB\t\n" +
-	"\a_logout\"\xfe\x01\n" +
+	"\a_logoutB\x10\n" +
+	"\x0e_live_activity\"\xfe\x01\n" +
 	"\bLocation\x12\x10\n" +
 	"\x03lat\x18\x01 \x01(\x01R\x03lat\x12\x10\n" +
 	"\x03lng\x18\x02 \x01(\x01R\x03lng\x12\x1d\n" +
@@ -5005,7 +5115,7 @@ func file_footfall_sdk_v1_sdk_proto_rawDescGZIP() []byte {
 }
 
 var file_footfall_sdk_v1_sdk_proto_enumTypes = make([]protoimpl.EnumInfo, 16)
-var file_footfall_sdk_v1_sdk_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
+var file_footfall_sdk_v1_sdk_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_footfall_sdk_v1_sdk_proto_goTypes = []any{
 	(Platform)(0),                  // 0: footfall.sdk.v1.Platform
 	(Permissions_Location)(0),      // 1: footfall.sdk.v1.Permissions.Location
@@ -5028,68 +5138,69 @@ var file_footfall_sdk_v1_sdk_proto_goTypes = []any{
 	(*Resume)(nil),                 // 18: footfall.sdk.v1.Resume
 	(*Permissions)(nil),            // 19: footfall.sdk.v1.Permissions
 	(*PushTarget)(nil),             // 20: footfall.sdk.v1.PushTarget
-	(*HelloOk)(nil),                // 21: footfall.sdk.v1.HelloOk
-	(*Limits)(nil),                 // 22: footfall.sdk.v1.Limits
-	(*Batch)(nil),                  // 23: footfall.sdk.v1.Batch
-	(*Item)(nil),                   // 24: footfall.sdk.v1.Item
-	(*Location)(nil),               // 25: footfall.sdk.v1.Location
-	(*RegionEvent)(nil),            // 26: footfall.sdk.v1.RegionEvent
-	(*Beacon)(nil),                 // 27: footfall.sdk.v1.Beacon
-	(*IBeacon)(nil),                // 28: footfall.sdk.v1.IBeacon
-	(*EddystoneUid)(nil),           // 29: footfall.sdk.v1.EddystoneUid
-	(*Event)(nil),                  // 30: footfall.sdk.v1.Event
-	(*Identify)(nil),               // 31: footfall.sdk.v1.Identify
-	(*Logout)(nil),                 // 32: footfall.sdk.v1.Logout
-	(*Preferences)(nil),            // 33: footfall.sdk.v1.Preferences
-	(*Consent)(nil),                // 34: footfall.sdk.v1.Consent
-	(*Lifecycle)(nil),              // 35: footfall.sdk.v1.Lifecycle
-	(*Receipt)(nil),                // 36: footfall.sdk.v1.Receipt
-	(*Ack)(nil),                    // 37: footfall.sdk.v1.Ack
-	(*Reject)(nil),                 // 38: footfall.sdk.v1.Reject
-	(*Regions)(nil),                // 39: footfall.sdk.v1.Regions
-	(*Region)(nil),                 // 40: footfall.sdk.v1.Region
-	(*RegionsAck)(nil),             // 41: footfall.sdk.v1.RegionsAck
-	(*RegionFailure)(nil),          // 42: footfall.sdk.v1.RegionFailure
-	(*Message)(nil),                // 43: footfall.sdk.v1.Message
-	(*Trigger)(nil),                // 44: footfall.sdk.v1.Trigger
-	(*Frequency)(nil),              // 45: footfall.sdk.v1.Frequency
-	(*Display)(nil),                // 46: footfall.sdk.v1.Display
-	(*Action)(nil),                 // 47: footfall.sdk.v1.Action
-	(*InboxSync)(nil),              // 48: footfall.sdk.v1.InboxSync
-	(*Inbox)(nil),                  // 49: footfall.sdk.v1.Inbox
-	(*Config)(nil),                 // 50: footfall.sdk.v1.Config
-	(*Tracking)(nil),               // 51: footfall.sdk.v1.Tracking
-	(*TokenRefresh)(nil),           // 52: footfall.sdk.v1.TokenRefresh
-	(*NewToken)(nil),               // 53: footfall.sdk.v1.NewToken
-	(*Goaway)(nil),                 // 54: footfall.sdk.v1.Goaway
-	(*Claim)(nil),                  // 55: footfall.sdk.v1.Claim
-	(*Grant)(nil),                  // 56: footfall.sdk.v1.Grant
-	(*Error)(nil),                  // 57: footfall.sdk.v1.Error
-	(*Ping)(nil),                   // 58: footfall.sdk.v1.Ping
-	(*Pong)(nil),                   // 59: footfall.sdk.v1.Pong
-	(*BatchReply)(nil),             // 60: footfall.sdk.v1.BatchReply
-	nil,                            // 61: footfall.sdk.v1.Preferences.TopicsEntry
-	nil,                            // 62: footfall.sdk.v1.Message.DataEntry
+	(*LiveActivity)(nil),           // 21: footfall.sdk.v1.LiveActivity
+	(*HelloOk)(nil),                // 22: footfall.sdk.v1.HelloOk
+	(*Limits)(nil),                 // 23: footfall.sdk.v1.Limits
+	(*Batch)(nil),                  // 24: footfall.sdk.v1.Batch
+	(*Item)(nil),                   // 25: footfall.sdk.v1.Item
+	(*Location)(nil),               // 26: footfall.sdk.v1.Location
+	(*RegionEvent)(nil),            // 27: footfall.sdk.v1.RegionEvent
+	(*Beacon)(nil),                 // 28: footfall.sdk.v1.Beacon
+	(*IBeacon)(nil),                // 29: footfall.sdk.v1.IBeacon
+	(*EddystoneUid)(nil),           // 30: footfall.sdk.v1.EddystoneUid
+	(*Event)(nil),                  // 31: footfall.sdk.v1.Event
+	(*Identify)(nil),               // 32: footfall.sdk.v1.Identify
+	(*Logout)(nil),                 // 33: footfall.sdk.v1.Logout
+	(*Preferences)(nil),            // 34: footfall.sdk.v1.Preferences
+	(*Consent)(nil),                // 35: footfall.sdk.v1.Consent
+	(*Lifecycle)(nil),              // 36: footfall.sdk.v1.Lifecycle
+	(*Receipt)(nil),                // 37: footfall.sdk.v1.Receipt
+	(*Ack)(nil),                    // 38: footfall.sdk.v1.Ack
+	(*Reject)(nil),                 // 39: footfall.sdk.v1.Reject
+	(*Regions)(nil),                // 40: footfall.sdk.v1.Regions
+	(*Region)(nil),                 // 41: footfall.sdk.v1.Region
+	(*RegionsAck)(nil),             // 42: footfall.sdk.v1.RegionsAck
+	(*RegionFailure)(nil),          // 43: footfall.sdk.v1.RegionFailure
+	(*Message)(nil),                // 44: footfall.sdk.v1.Message
+	(*Trigger)(nil),                // 45: footfall.sdk.v1.Trigger
+	(*Frequency)(nil),              // 46: footfall.sdk.v1.Frequency
+	(*Display)(nil),                // 47: footfall.sdk.v1.Display
+	(*Action)(nil),                 // 48: footfall.sdk.v1.Action
+	(*InboxSync)(nil),              // 49: footfall.sdk.v1.InboxSync
+	(*Inbox)(nil),                  // 50: footfall.sdk.v1.Inbox
+	(*Config)(nil),                 // 51: footfall.sdk.v1.Config
+	(*Tracking)(nil),               // 52: footfall.sdk.v1.Tracking
+	(*TokenRefresh)(nil),           // 53: footfall.sdk.v1.TokenRefresh
+	(*NewToken)(nil),               // 54: footfall.sdk.v1.NewToken
+	(*Goaway)(nil),                 // 55: footfall.sdk.v1.Goaway
+	(*Claim)(nil),                  // 56: footfall.sdk.v1.Claim
+	(*Grant)(nil),                  // 57: footfall.sdk.v1.Grant
+	(*Error)(nil),                  // 58: footfall.sdk.v1.Error
+	(*Ping)(nil),                   // 59: footfall.sdk.v1.Ping
+	(*Pong)(nil),                   // 60: footfall.sdk.v1.Pong
+	(*BatchReply)(nil),             // 61: footfall.sdk.v1.BatchReply
+	nil,                            // 62: footfall.sdk.v1.Preferences.TopicsEntry
+	nil,                            // 63: footfall.sdk.v1.Message.DataEntry
 }
 var file_footfall_sdk_v1_sdk_proto_depIdxs = []int32{
 	17, // 0: footfall.sdk.v1.Frame.hello:type_name -> footfall.sdk.v1.Hello
-	21, // 1: footfall.sdk.v1.Frame.hello_ok:type_name -> footfall.sdk.v1.HelloOk
-	23, // 2: footfall.sdk.v1.Frame.batch:type_name -> footfall.sdk.v1.Batch
-	37, // 3: footfall.sdk.v1.Frame.ack:type_name -> footfall.sdk.v1.Ack
-	39, // 4: footfall.sdk.v1.Frame.regions:type_name -> footfall.sdk.v1.Regions
-	41, // 5: footfall.sdk.v1.Frame.regions_ack:type_name -> footfall.sdk.v1.RegionsAck
-	43, // 6: footfall.sdk.v1.Frame.message:type_name -> footfall.sdk.v1.Message
-	55, // 7: footfall.sdk.v1.Frame.claim:type_name -> footfall.sdk.v1.Claim
-	56, // 8: footfall.sdk.v1.Frame.grant:type_name -> footfall.sdk.v1.Grant
-	57, // 9: footfall.sdk.v1.Frame.error:type_name -> footfall.sdk.v1.Error
-	58, // 10: footfall.sdk.v1.Frame.ping:type_name -> footfall.sdk.v1.Ping
-	59, // 11: footfall.sdk.v1.Frame.pong:type_name -> footfall.sdk.v1.Pong
-	48, // 12: footfall.sdk.v1.Frame.inbox_sync:type_name -> footfall.sdk.v1.InboxSync
-	49, // 13: footfall.sdk.v1.Frame.inbox:type_name -> footfall.sdk.v1.Inbox
-	50, // 14: footfall.sdk.v1.Frame.config:type_name -> footfall.sdk.v1.Config
-	52, // 15: footfall.sdk.v1.Frame.token_refresh:type_name -> footfall.sdk.v1.TokenRefresh
-	53, // 16: footfall.sdk.v1.Frame.new_token:type_name -> footfall.sdk.v1.NewToken
-	54, // 17: footfall.sdk.v1.Frame.goaway:type_name -> footfall.sdk.v1.Goaway
+	22, // 1: footfall.sdk.v1.Frame.hello_ok:type_name -> footfall.sdk.v1.HelloOk
+	24, // 2: footfall.sdk.v1.Frame.batch:type_name -> footfall.sdk.v1.Batch
+	38, // 3: footfall.sdk.v1.Frame.ack:type_name -> footfall.sdk.v1.Ack
+	40, // 4: footfall.sdk.v1.Frame.regions:type_name -> footfall.sdk.v1.Regions
+	42, // 5: footfall.sdk.v1.Frame.regions_ack:type_name -> footfall.sdk.v1.RegionsAck
+	44, // 6: footfall.sdk.v1.Frame.message:type_name -> footfall.sdk.v1.Message
+	56, // 7: footfall.sdk.v1.Frame.claim:type_name -> footfall.sdk.v1.Claim
+	57, // 8: footfall.sdk.v1.Frame.grant:type_name -> footfall.sdk.v1.Grant
+	58, // 9: footfall.sdk.v1.Frame.error:type_name -> footfall.sdk.v1.Error
+	59, // 10: footfall.sdk.v1.Frame.ping:type_name -> footfall.sdk.v1.Ping
+	60, // 11: footfall.sdk.v1.Frame.pong:type_name -> footfall.sdk.v1.Pong
+	49, // 12: footfall.sdk.v1.Frame.inbox_sync:type_name -> footfall.sdk.v1.InboxSync
+	50, // 13: footfall.sdk.v1.Frame.inbox:type_name -> footfall.sdk.v1.Inbox
+	51, // 14: footfall.sdk.v1.Frame.config:type_name -> footfall.sdk.v1.Config
+	53, // 15: footfall.sdk.v1.Frame.token_refresh:type_name -> footfall.sdk.v1.TokenRefresh
+	54, // 16: footfall.sdk.v1.Frame.new_token:type_name -> footfall.sdk.v1.NewToken
+	55, // 17: footfall.sdk.v1.Frame.goaway:type_name -> footfall.sdk.v1.Goaway
 	0,  // 18: footfall.sdk.v1.Hello.platform:type_name -> footfall.sdk.v1.Platform
 	19, // 19: footfall.sdk.v1.Hello.permissions:type_name -> footfall.sdk.v1.Permissions
 	20, // 20: footfall.sdk.v1.Hello.push_target:type_name -> footfall.sdk.v1.PushTarget
@@ -5102,61 +5213,62 @@ var file_footfall_sdk_v1_sdk_proto_depIdxs = []int32{
 	4,  // 27: footfall.sdk.v1.Permissions.background_refresh:type_name -> footfall.sdk.v1.Permissions.Setting
 	4,  // 28: footfall.sdk.v1.Permissions.battery_optimised:type_name -> footfall.sdk.v1.Permissions.Setting
 	5,  // 29: footfall.sdk.v1.PushTarget.provider:type_name -> footfall.sdk.v1.PushTarget.Provider
-	22, // 30: footfall.sdk.v1.HelloOk.limits:type_name -> footfall.sdk.v1.Limits
-	24, // 31: footfall.sdk.v1.Batch.items:type_name -> footfall.sdk.v1.Item
-	41, // 32: footfall.sdk.v1.Batch.regions_ack:type_name -> footfall.sdk.v1.RegionsAck
-	25, // 33: footfall.sdk.v1.Item.location:type_name -> footfall.sdk.v1.Location
-	26, // 34: footfall.sdk.v1.Item.region_event:type_name -> footfall.sdk.v1.RegionEvent
-	30, // 35: footfall.sdk.v1.Item.event:type_name -> footfall.sdk.v1.Event
-	31, // 36: footfall.sdk.v1.Item.identify:type_name -> footfall.sdk.v1.Identify
-	33, // 37: footfall.sdk.v1.Item.preferences:type_name -> footfall.sdk.v1.Preferences
-	34, // 38: footfall.sdk.v1.Item.consent:type_name -> footfall.sdk.v1.Consent
+	23, // 30: footfall.sdk.v1.HelloOk.limits:type_name -> footfall.sdk.v1.Limits
+	25, // 31: footfall.sdk.v1.Batch.items:type_name -> footfall.sdk.v1.Item
+	42, // 32: footfall.sdk.v1.Batch.regions_ack:type_name -> footfall.sdk.v1.RegionsAck
+	26, // 33: footfall.sdk.v1.Item.location:type_name -> footfall.sdk.v1.Location
+	27, // 34: footfall.sdk.v1.Item.region_event:type_name -> footfall.sdk.v1.RegionEvent
+	31, // 35: footfall.sdk.v1.Item.event:type_name -> footfall.sdk.v1.Event
+	32, // 36: footfall.sdk.v1.Item.identify:type_name -> footfall.sdk.v1.Identify
+	34, // 37: footfall.sdk.v1.Item.preferences:type_name -> footfall.sdk.v1.Preferences
+	35, // 38: footfall.sdk.v1.Item.consent:type_name -> footfall.sdk.v1.Consent
 	20, // 39: footfall.sdk.v1.Item.push_token:type_name -> footfall.sdk.v1.PushTarget
-	35, // 40: footfall.sdk.v1.Item.lifecycle:type_name -> footfall.sdk.v1.Lifecycle
-	36, // 41: footfall.sdk.v1.Item.receipt:type_name -> footfall.sdk.v1.Receipt
+	36, // 40: footfall.sdk.v1.Item.lifecycle:type_name -> footfall.sdk.v1.Lifecycle
+	37, // 41: footfall.sdk.v1.Item.receipt:type_name -> footfall.sdk.v1.Receipt
 	19, // 42: footfall.sdk.v1.Item.permissions:type_name -> footfall.sdk.v1.Permissions
-	27, // 43: footfall.sdk.v1.Item.beacon:type_name -> footfall.sdk.v1.Beacon
-	32, // 44: footfall.sdk.v1.Item.logout:type_name -> footfall.sdk.v1.Logout
-	6,  // 45: footfall.sdk.v1.RegionEvent.transition:type_name -> footfall.sdk.v1.RegionEvent.Transition
-	25, // 46: footfall.sdk.v1.RegionEvent.location:type_name -> footfall.sdk.v1.Location
-	28, // 47: footfall.sdk.v1.Beacon.ibeacon:type_name -> footfall.sdk.v1.IBeacon
-	29, // 48: footfall.sdk.v1.Beacon.eddystone_uid:type_name -> footfall.sdk.v1.EddystoneUid
-	7,  // 49: footfall.sdk.v1.Beacon.proximity:type_name -> footfall.sdk.v1.Beacon.Proximity
-	25, // 50: footfall.sdk.v1.Beacon.location:type_name -> footfall.sdk.v1.Location
-	61, // 51: footfall.sdk.v1.Preferences.topics:type_name -> footfall.sdk.v1.Preferences.TopicsEntry
-	9,  // 52: footfall.sdk.v1.Consent.purpose:type_name -> footfall.sdk.v1.Consent.Purpose
-	10, // 53: footfall.sdk.v1.Lifecycle.state:type_name -> footfall.sdk.v1.Lifecycle.State
-	11, // 54: footfall.sdk.v1.Receipt.state:type_name -> footfall.sdk.v1.Receipt.State
-	38, // 55: footfall.sdk.v1.Ack.rejects:type_name -> footfall.sdk.v1.Reject
-	40, // 56: footfall.sdk.v1.Regions.regions:type_name -> footfall.sdk.v1.Region
-	40, // 57: footfall.sdk.v1.Regions.bubble:type_name -> footfall.sdk.v1.Region
-	42, // 58: footfall.sdk.v1.RegionsAck.failed:type_name -> footfall.sdk.v1.RegionFailure
-	12, // 59: footfall.sdk.v1.Message.kind:type_name -> footfall.sdk.v1.Message.Kind
-	62, // 60: footfall.sdk.v1.Message.data:type_name -> footfall.sdk.v1.Message.DataEntry
-	46, // 61: footfall.sdk.v1.Message.display:type_name -> footfall.sdk.v1.Display
-	44, // 62: footfall.sdk.v1.Message.trigger:type_name -> footfall.sdk.v1.Trigger
-	45, // 63: footfall.sdk.v1.Message.frequency:type_name -> footfall.sdk.v1.Frequency
-	13, // 64: footfall.sdk.v1.Display.style:type_name -> footfall.sdk.v1.Display.Style
-	47, // 65: footfall.sdk.v1.Display.actions:type_name -> footfall.sdk.v1.Action
-	43, // 66: footfall.sdk.v1.Inbox.messages:type_name -> footfall.sdk.v1.Message
-	14, // 67: footfall.sdk.v1.Config.tracking:type_name -> footfall.sdk.v1.Tracking.Preset
-	51, // 68: footfall.sdk.v1.Config.presets:type_name -> footfall.sdk.v1.Tracking
-	14, // 69: footfall.sdk.v1.Tracking.preset:type_name -> footfall.sdk.v1.Tracking.Preset
-	15, // 70: footfall.sdk.v1.Tracking.accuracy:type_name -> footfall.sdk.v1.Tracking.Accuracy
-	37, // 71: footfall.sdk.v1.BatchReply.ack:type_name -> footfall.sdk.v1.Ack
-	21, // 72: footfall.sdk.v1.BatchReply.hello_ok:type_name -> footfall.sdk.v1.HelloOk
-	57, // 73: footfall.sdk.v1.BatchReply.error:type_name -> footfall.sdk.v1.Error
-	39, // 74: footfall.sdk.v1.BatchReply.regions:type_name -> footfall.sdk.v1.Regions
-	43, // 75: footfall.sdk.v1.BatchReply.messages:type_name -> footfall.sdk.v1.Message
-	50, // 76: footfall.sdk.v1.BatchReply.config:type_name -> footfall.sdk.v1.Config
-	49, // 77: footfall.sdk.v1.BatchReply.inbox:type_name -> footfall.sdk.v1.Inbox
-	53, // 78: footfall.sdk.v1.BatchReply.new_token:type_name -> footfall.sdk.v1.NewToken
-	8,  // 79: footfall.sdk.v1.Preferences.TopicsEntry.value:type_name -> footfall.sdk.v1.Preferences.Attitude
-	80, // [80:80] is the sub-list for method output_type
-	80, // [80:80] is the sub-list for method input_type
-	80, // [80:80] is the sub-list for extension type_name
-	80, // [80:80] is the sub-list for extension extendee
-	0,  // [0:80] is the sub-list for field type_name
+	28, // 43: footfall.sdk.v1.Item.beacon:type_name -> footfall.sdk.v1.Beacon
+	33, // 44: footfall.sdk.v1.Item.logout:type_name -> footfall.sdk.v1.Logout
+	21, // 45: footfall.sdk.v1.Item.live_activity:type_name -> footfall.sdk.v1.LiveActivity
+	6,  // 46: footfall.sdk.v1.RegionEvent.transition:type_name -> footfall.sdk.v1.RegionEvent.Transition
+	26, // 47: footfall.sdk.v1.RegionEvent.location:type_name -> footfall.sdk.v1.Location
+	29, // 48: footfall.sdk.v1.Beacon.ibeacon:type_name -> footfall.sdk.v1.IBeacon
+	30, // 49: footfall.sdk.v1.Beacon.eddystone_uid:type_name -> footfall.sdk.v1.EddystoneUid
+	7,  // 50: footfall.sdk.v1.Beacon.proximity:type_name -> footfall.sdk.v1.Beacon.Proximity
+	26, // 51: footfall.sdk.v1.Beacon.location:type_name -> footfall.sdk.v1.Location
+	62, // 52: footfall.sdk.v1.Preferences.topics:type_name -> footfall.sdk.v1.Preferences.TopicsEntry
+	9,  // 53: footfall.sdk.v1.Consent.purpose:type_name -> footfall.sdk.v1.Consent.Purpose
+	10, // 54: footfall.sdk.v1.Lifecycle.state:type_name -> footfall.sdk.v1.Lifecycle.State
+	11, // 55: footfall.sdk.v1.Receipt.state:type_name -> footfall.sdk.v1.Receipt.State
+	39, // 56: footfall.sdk.v1.Ack.rejects:type_name -> footfall.sdk.v1.Reject
+	41, // 57: footfall.sdk.v1.Regions.regions:type_name -> footfall.sdk.v1.Region
+	41, // 58: footfall.sdk.v1.Regions.bubble:type_name -> footfall.sdk.v1.Region
+	43, // 59: footfall.sdk.v1.RegionsAck.failed:type_name -> footfall.sdk.v1.RegionFailure
+	12, // 60: footfall.sdk.v1.Message.kind:type_name -> footfall.sdk.v1.Message.Kind
+	63, // 61: footfall.sdk.v1.Message.data:type_name -> footfall.sdk.v1.Message.DataEntry
+	47, // 62: footfall.sdk.v1.Message.display:type_name -> footfall.sdk.v1.Display
+	45, // 63: footfall.sdk.v1.Message.trigger:type_name -> footfall.sdk.v1.Trigger
+	46, // 64: footfall.sdk.v1.Message.frequency:type_name -> footfall.sdk.v1.Frequency
+	13, // 65: footfall.sdk.v1.Display.style:type_name -> footfall.sdk.v1.Display.Style
+	48, // 66: footfall.sdk.v1.Display.actions:type_name -> footfall.sdk.v1.Action
+	44, // 67: footfall.sdk.v1.Inbox.messages:type_name -> footfall.sdk.v1.Message
+	14, // 68: footfall.sdk.v1.Config.tracking:type_name -> footfall.sdk.v1.Tracking.Preset
+	52, // 69: footfall.sdk.v1.Config.presets:type_name -> footfall.sdk.v1.Tracking
+	14, // 70: footfall.sdk.v1.Tracking.preset:type_name -> footfall.sdk.v1.Tracking.Preset
+	15, // 71: footfall.sdk.v1.Tracking.accuracy:type_name -> footfall.sdk.v1.Tracking.Accuracy
+	38, // 72: footfall.sdk.v1.BatchReply.ack:type_name -> footfall.sdk.v1.Ack
+	22, // 73: footfall.sdk.v1.BatchReply.hello_ok:type_name -> footfall.sdk.v1.HelloOk
+	58, // 74: footfall.sdk.v1.BatchReply.error:type_name -> footfall.sdk.v1.Error
+	40, // 75: footfall.sdk.v1.BatchReply.regions:type_name -> footfall.sdk.v1.Regions
+	44, // 76: footfall.sdk.v1.BatchReply.messages:type_name -> footfall.sdk.v1.Message
+	51, // 77: footfall.sdk.v1.BatchReply.config:type_name -> footfall.sdk.v1.Config
+	50, // 78: footfall.sdk.v1.BatchReply.inbox:type_name -> footfall.sdk.v1.Inbox
+	54, // 79: footfall.sdk.v1.BatchReply.new_token:type_name -> footfall.sdk.v1.NewToken
+	8,  // 80: footfall.sdk.v1.Preferences.TopicsEntry.value:type_name -> footfall.sdk.v1.Preferences.Attitude
+	81, // [81:81] is the sub-list for method output_type
+	81, // [81:81] is the sub-list for method input_type
+	81, // [81:81] is the sub-list for extension type_name
+	81, // [81:81] is the sub-list for extension extendee
+	0,  // [0:81] is the sub-list for field type_name
 }
 
 func init() { file_footfall_sdk_v1_sdk_proto_init() }
@@ -5166,24 +5278,24 @@ func file_footfall_sdk_v1_sdk_proto_init() {
 	}
 	file_footfall_sdk_v1_sdk_proto_msgTypes[0].OneofWrappers = []any{}
 	file_footfall_sdk_v1_sdk_proto_msgTypes[1].OneofWrappers = []any{}
-	file_footfall_sdk_v1_sdk_proto_msgTypes[7].OneofWrappers = []any{}
 	file_footfall_sdk_v1_sdk_proto_msgTypes[8].OneofWrappers = []any{}
 	file_footfall_sdk_v1_sdk_proto_msgTypes[9].OneofWrappers = []any{}
 	file_footfall_sdk_v1_sdk_proto_msgTypes[10].OneofWrappers = []any{}
 	file_footfall_sdk_v1_sdk_proto_msgTypes[11].OneofWrappers = []any{}
 	file_footfall_sdk_v1_sdk_proto_msgTypes[12].OneofWrappers = []any{}
-	file_footfall_sdk_v1_sdk_proto_msgTypes[21].OneofWrappers = []any{}
-	file_footfall_sdk_v1_sdk_proto_msgTypes[23].OneofWrappers = []any{}
-	file_footfall_sdk_v1_sdk_proto_msgTypes[27].OneofWrappers = []any{}
-	file_footfall_sdk_v1_sdk_proto_msgTypes[35].OneofWrappers = []any{}
-	file_footfall_sdk_v1_sdk_proto_msgTypes[44].OneofWrappers = []any{}
+	file_footfall_sdk_v1_sdk_proto_msgTypes[13].OneofWrappers = []any{}
+	file_footfall_sdk_v1_sdk_proto_msgTypes[22].OneofWrappers = []any{}
+	file_footfall_sdk_v1_sdk_proto_msgTypes[24].OneofWrappers = []any{}
+	file_footfall_sdk_v1_sdk_proto_msgTypes[28].OneofWrappers = []any{}
+	file_footfall_sdk_v1_sdk_proto_msgTypes[36].OneofWrappers = []any{}
+	file_footfall_sdk_v1_sdk_proto_msgTypes[45].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_footfall_sdk_v1_sdk_proto_rawDesc), len(file_footfall_sdk_v1_sdk_proto_rawDesc)),
 			NumEnums:      16,
-			NumMessages:   47,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

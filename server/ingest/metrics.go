@@ -79,7 +79,7 @@ func newMetrics(reg prometheus.Registerer, health func() LogHealth, unacked func
 	for _, k := range []sdkproto.Kind{
 		sdkproto.KindLocation, sdkproto.KindRegionEvent, sdkproto.KindEvent, sdkproto.KindIdentify,
 		sdkproto.KindPreferences, sdkproto.KindConsent, sdkproto.KindPushToken, sdkproto.KindLifecycle,
-		sdkproto.KindReceipt, sdkproto.KindPermissions, sdkproto.KindBeacon, sdkproto.KindLogout,
+		sdkproto.KindReceipt, sdkproto.KindPermissions, sdkproto.KindBeacon, sdkproto.KindLogout, sdkproto.KindLive,
 	} {
 		m.byKind[k] = m.items.WithLabelValues(string(k))
 	}

@@ -38,6 +38,7 @@ type (
 		Orphans  uint64                   `json:"orphans,omitempty"`
 		Refused  uint64                   `json:"refused,omitempty"`
 		Doubted  uint64                   `json:"doubted,omitempty"`
+		Live     []engage.LiveToken       `json:"live,omitempty"`
 		User
 	}
 )
@@ -93,7 +94,7 @@ func (in *Install) appendJSON(b []byte) ([]byte, error) {
 		b = append(t.Head.Track.AppendJSON(append(b, `,"track":`...)), "}}"...)
 	}
 	if b, err = appendMembers(b, &installTail{
-		in.Due, in.Session, in.Claimed, in.Imported, in.Said, in.Since, in.Orphans, in.Refused, in.Doubted, in.User,
+		in.Due, in.Session, in.Claimed, in.Imported, in.Said, in.Since, in.Orphans, in.Refused, in.Doubted, in.Live, in.User,
 	}); err != nil {
 		return nil, err
 	}

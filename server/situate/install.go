@@ -34,6 +34,7 @@ type Install struct {
 	Orphans  uint64                           `json:"orphans,omitempty"`  // items of so early a person that nobody remembers whose they are; dropped
 	Refused  uint64                           `json:"refused,omitempty"`  // positions dropped for want of consent
 	Doubted  uint64                           `json:"doubted,omitempty"`  // entered regions whose own fix was clearly elsewhere, or did not say that an outline was entered; dropped
+	Live     []engage.LiveToken               `json:"live,omitempty"`     // of Live Activities; replaced, never changed
 	User                                      // who has proven to be Profile's, since From
 
 	fix Fix // what Fix points to, once it was set here

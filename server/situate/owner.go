@@ -182,6 +182,7 @@ func (s *step) logout() error {
 	}
 	s.endBy(in.Tracker.End(s.e.At), engage.EndedByLogout)
 	in.Fix, in.Coarse, in.Tracker = nil, 0, geo.Tracker{}
+	in.leaveLive()
 	if err := s.forward(engage.KindDeviceGone, engage.DeviceGone{Install: in.Install, Reason: "logout"}); err != nil {
 		return err
 	}

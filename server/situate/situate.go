@@ -47,7 +47,8 @@
 // A token that a provider calls dead stays, marked, and lives again when the app gives
 // it again; what the provider says of a time before that is too late to count. Where a
 // token was found to live (APNs' production or sandbox) stands until the app has
-// another. One that another install of the app registers is dead to this one
+// another. The tokens of Live Activities live and die alike (live.go), and go with the
+// person or the phone. One that another install of the app registers is dead to this one
 // (tokens.go): each token has an owner, a state of its own that knows the newest
 // registration. Tokens may come from a file, for installs that no app speaks for yet.
 //
@@ -338,6 +339,9 @@ func (s *step) item() error {
 	case sdkproto.KindLifecycle:
 		s.in.Device.Lifecycle = enumName(item.GetLifecycle().GetState().String(), "STATE_")
 		return nil // presence is the gateway's to know; it changes no decision
+	case sdkproto.KindLive:
+		s.liveActivity(item.GetLiveActivity())
+		return nil
 	case sdkproto.KindReceipt:
 		r := item.GetReceipt()
 		return s.forward(engage.KindReceipt, engage.ReceiptItem{

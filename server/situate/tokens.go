@@ -186,6 +186,9 @@ func (s *step) setTargets(all []engage.PushTarget) {
 // changeApp gives tokens back before the install is another app's, whose they are not.
 func (s *step) changeApp(app string) error {
 	d := &s.in.Device
+	if d.App != app {
+		s.in.Live = nil
+	}
 	if d.App != app && s.in.Claimed {
 		for _, p := range d.Targets() {
 			if err := s.claim(&p, true); err != nil {
@@ -202,6 +205,9 @@ func (s *step) tokenDead() error {
 	var dead engage.TokenDead
 	if err := json.Unmarshal(s.e.Body, &dead); err != nil {
 		return fmt.Errorf("token_dead: %w", err)
+	}
+	if s.liveDead(&dead) {
+		return nil
 	}
 	all := s.in.Device.Targets()
 	i := slices.IndexFunc(all, func(p engage.PushTarget) bool { return p.Token == dead.Token })
@@ -230,6 +236,9 @@ func (s *step) tokenEnvironment() error {
 	var found engage.TokenEnvironment
 	if err := json.Unmarshal(s.e.Body, &found); err != nil {
 		return fmt.Errorf("token_env: %w", err)
+	}
+	if s.liveFound(&found) {
+		return nil
 	}
 	all := s.in.Device.Targets()
 	i := slices.IndexFunc(all, func(p engage.PushTarget) bool { return p.Token == found.Token })

@@ -99,6 +99,8 @@ test("clock.json", async (t) => {
 
 test("items.json", async (t) => {
   for (const v of load<ItemVector>("items.json")) {
+    // Of iOS' native code alone: this SDK has no call that makes one.
+    if (JSON.stringify(v.item).includes('"liveActivity"')) continue;
     await t.test(v.name, () => {
       const { item, batch } = parse(v);
       const got = validateItem(item);

@@ -21,7 +21,7 @@ import { compactFile } from "../../../../descriptor.js";
  * Describes the file footfall/sdk/v1/sdk.proto.
  */
 export const file_footfall_sdk_v1_sdk: GenFile = /*@__PURE__*/
-  compactFile(["footfall/sdk/v1/sdk.proto","footfall.sdk.v1",[["Frame,id 4,re 4,seq 4,down_ack 4,hello10 11? Hello,hello_ok 11? HelloOk,batch 11? Batch,ack 11? Ack,regions 11? Regions,regions_ack 11? RegionsAck,message 11? Message,claim 11? Claim,grant 11? Grant,error 11? Error,ping 11? Ping,pong 11? Pong,inbox_sync 11? InboxSync,inbox 11? Inbox,config 11? Config,token_refresh 11? TokenRefresh,new_token 11? NewToken,goaway 11? Goaway"],["Hello,app_key 9,install_id 9,device_token 9,proto_min 13,proto_max 13,sdk 9,platform 14 Platform,os_version 9,app_version 9,boot_id 9,wall_ms 3,mono_ms 3,time_zone 9,locale 9,permissions 11? Permissions,push_target 11? PushTarget,lifecycle 14 Lifecycle.State,caps 9*,resume 11? Resume,config_etag 9,regions_etag 9,inbox_cursor 9?,former_install 9"],["Resume,session 9,epoch 9,last_seq 4"],["Permissions,location 14 Permissions.Location,precision 14 Permissions.Precision,notifications 14 Permissions.Notifications,bluetooth 14 Permissions.Setting,background_refresh 14 Permissions.Setting,battery_optimised 14 Permissions.Setting",[],["Location UNSPECIFIED NONE WHEN_IN_USE ALWAYS","Precision UNSPECIFIED PRECISE REDUCED","Notifications UNSPECIFIED UNDETERMINED PROVISIONAL GRANTED DENIED","Setting UNSPECIFIED OFF ON"]],["PushTarget,provider 14 PushTarget.Provider,token 9,environment 9,topic 9",[],["Provider UNSPECIFIED FCM APNS"]],["HelloOk,session 9,new_device_token 9,server_ms 3,ping_ms 13,limits 11 Limits,credit 13,proto 13,through_seq 4,caps 9*,epoch 9,resumed 8"],["Limits,frame_bytes 13,item_bytes 13,batch_items 13,body_bytes 13"],["Batch,batch_id 9,attempt 13,sent_ms 3,sent_mono_ms 3,items 11* Item,boot_id 9,regions_ack 11? RegionsAck,config_etag 9?,inbox_cursor 9?"],["Item,item_id 9,seq 4,occurred_ms 3,mono_ms 3,boot_id 9,location10 11? Location,region_event 11? RegionEvent,event 11? Event,identify 11? Identify,preferences 11? Preferences,consent 11? Consent,push_token 11? PushTarget,lifecycle 11? Lifecycle,receipt 11? Receipt,permissions 11? Permissions,beacon 11? Beacon,logout 11? Logout"],["Location,lat 1,lng 1,accuracy_m 1,speed_mps 1?,bearing_deg 1?,altitude_m 1?,mocked 8"],["RegionEvent,region_id 9,transition 14 RegionEvent.Transition,location 11? Location",[],["Transition UNSPECIFIED ENTER EXIT DWELL"]],["Beacon,ibeacon 11? IBeacon,eddystone_uid 11? EddystoneUid,proximity 14 Beacon.Proximity,rssi_dbm 17?,distance_m 1?,lost 8,location 11? Location",[],["Proximity UNSPECIFIED IMMEDIATE NEAR FAR"]],["IBeacon,uuid 9,major 13?,minor 13?"],["EddystoneUid,namespace 9,instance 9"],["Event,name 9,properties_json 9"],["Identify,user_id 9,hmac 9,traits_json 9,jwt 9"],["Logout"],["Preferences,topics 11* Preferences.TopicsEntry",[["TopicsEntry,key 9,value 14 Preferences.Attitude"]],["Attitude UNSPECIFIED LIKE DISLIKE"]],["Consent,purpose 14 Consent.Purpose,granted 8,text_version 9,source 9",[],["Purpose UNSPECIFIED MARKETING LOCATION_FOREGROUND LOCATION_BACKGROUND LOCATION_PRECISE PROFILING"]],["Lifecycle,state 14 Lifecycle.State",[],["State UNSPECIFIED FOREGROUND BACKGROUND"]],["Receipt,message_id 9,state 14 Receipt.State,via 9,action_id 9",[],["State UNSPECIFIED DELIVERED DISPLAYED OPENED ACTION DISMISSED CONVERTED FAILED"]],["Ack,batch_id 9,through_seq 4,rejects 11* Reject,credit 13?,server_ms 3,retry_after_ms 13"],["Reject,item_id 9,seq 4,code 9,field 9,reason 9,retryable 8"],["Regions,etag 9,regions 11* Region,bubble 11? Region"],["Region,id 9,lat 1,lng 1,radius_m 1,on_enter 8,on_exit 8,dwell_s9 13,exact11 8"],["RegionsAck,etag 9,installed 9*,failed 11* RegionFailure"],["RegionFailure,id 9,os_code 9"],["Message,message_id 9,kind 14 Message.Kind,title 9,body 9,deep_link 9,image_url 9,data 11* Message.DataEntry,expires_ms 3,campaign_id 9,display 11? Display,sent_ms 3,read 8,trigger 11 Trigger,frequency 11 Frequency,pinned 8",[["DataEntry,key 9,value 9"]],["Kind UNSPECIFIED IN_APP INBOX"]],["Trigger,event 9,screen 9,delay_ms 13"],["Frequency,times 13,min_gap_ms 13,per_session 8"],["Display,style 14 Display.Style,actions 11* Action,dismiss_after_ms 13",[],["Style UNSPECIFIED BANNER MODAL FULL_SCREEN"]],["Action,id 9,label 9,deep_link 9"],["InboxSync,cursor 9"],["Inbox,full 8,messages 11* Message,gone 9*,cursor 9,more 8"],["Config,etag 9,tracking 14 Tracking.Preset,presets 11* Tracking,in_app_gap_ms 13"],["Tracking,preset 14 Tracking.Preset,moving_interval_s 13?,stopped_interval_s 13?,sync_interval_s 13?,accuracy 14? Tracking.Accuracy,stop_after_s 13?,stop_radius_m 13?,visits 8?,significant_changes 8?,foreground_service 8?",[],["Preset UNSPECIFIED OFF EFFICIENT RESPONSIVE CONTINUOUS","Accuracy UNSPECIFIED LOW MEDIUM HIGH"]],["TokenRefresh"],["NewToken,device_token 9"],["Goaway,reason 9,reconnect_after_ms 13"],["Claim,message_id 9"],["Grant,message_id 9,granted 8,reason 9"],["Error,code 13,name 9,field 9,reason 9,retryable 8,retry_after_ms 13"],["Ping,server_ms 3"],["Pong"],["BatchReply,ack 11? Ack,hello_ok 11? HelloOk,error 11? Error,regions 11? Regions,messages 11* Message,config 11? Config,inbox 11? Inbox,new_token 11? NewToken"]],["Platform UNSPECIFIED ANDROID IOS WEB"]]);
+  compactFile(["footfall/sdk/v1/sdk.proto","footfall.sdk.v1",[["Frame,id 4,re 4,seq 4,down_ack 4,hello10 11? Hello,hello_ok 11? HelloOk,batch 11? Batch,ack 11? Ack,regions 11? Regions,regions_ack 11? RegionsAck,message 11? Message,claim 11? Claim,grant 11? Grant,error 11? Error,ping 11? Ping,pong 11? Pong,inbox_sync 11? InboxSync,inbox 11? Inbox,config 11? Config,token_refresh 11? TokenRefresh,new_token 11? NewToken,goaway 11? Goaway"],["Hello,app_key 9,install_id 9,device_token 9,proto_min 13,proto_max 13,sdk 9,platform 14 Platform,os_version 9,app_version 9,boot_id 9,wall_ms 3,mono_ms 3,time_zone 9,locale 9,permissions 11? Permissions,push_target 11? PushTarget,lifecycle 14 Lifecycle.State,caps 9*,resume 11? Resume,config_etag 9,regions_etag 9,inbox_cursor 9?,former_install 9"],["Resume,session 9,epoch 9,last_seq 4"],["Permissions,location 14 Permissions.Location,precision 14 Permissions.Precision,notifications 14 Permissions.Notifications,bluetooth 14 Permissions.Setting,background_refresh 14 Permissions.Setting,battery_optimised 14 Permissions.Setting",[],["Location UNSPECIFIED NONE WHEN_IN_USE ALWAYS","Precision UNSPECIFIED PRECISE REDUCED","Notifications UNSPECIFIED UNDETERMINED PROVISIONAL GRANTED DENIED","Setting UNSPECIFIED OFF ON"]],["PushTarget,provider 14 PushTarget.Provider,token 9,environment 9,topic 9",[],["Provider UNSPECIFIED FCM APNS"]],["LiveActivity,attributes_type 9,activity_id 9,token 9,environment 9,topic 9,ended 8"],["HelloOk,session 9,new_device_token 9,server_ms 3,ping_ms 13,limits 11 Limits,credit 13,proto 13,through_seq 4,caps 9*,epoch 9,resumed 8"],["Limits,frame_bytes 13,item_bytes 13,batch_items 13,body_bytes 13"],["Batch,batch_id 9,attempt 13,sent_ms 3,sent_mono_ms 3,items 11* Item,boot_id 9,regions_ack 11? RegionsAck,config_etag 9?,inbox_cursor 9?"],["Item,item_id 9,seq 4,occurred_ms 3,mono_ms 3,boot_id 9,location10 11? Location,region_event 11? RegionEvent,event 11? Event,identify 11? Identify,preferences 11? Preferences,consent 11? Consent,push_token 11? PushTarget,lifecycle 11? Lifecycle,receipt 11? Receipt,permissions 11? Permissions,beacon 11? Beacon,logout 11? Logout,live_activity 11? LiveActivity"],["Location,lat 1,lng 1,accuracy_m 1,speed_mps 1?,bearing_deg 1?,altitude_m 1?,mocked 8"],["RegionEvent,region_id 9,transition 14 RegionEvent.Transition,location 11? Location",[],["Transition UNSPECIFIED ENTER EXIT DWELL"]],["Beacon,ibeacon 11? IBeacon,eddystone_uid 11? EddystoneUid,proximity 14 Beacon.Proximity,rssi_dbm 17?,distance_m 1?,lost 8,location 11? Location",[],["Proximity UNSPECIFIED IMMEDIATE NEAR FAR"]],["IBeacon,uuid 9,major 13?,minor 13?"],["EddystoneUid,namespace 9,instance 9"],["Event,name 9,properties_json 9"],["Identify,user_id 9,hmac 9,traits_json 9,jwt 9"],["Logout"],["Preferences,topics 11* Preferences.TopicsEntry",[["TopicsEntry,key 9,value 14 Preferences.Attitude"]],["Attitude UNSPECIFIED LIKE DISLIKE"]],["Consent,purpose 14 Consent.Purpose,granted 8,text_version 9,source 9",[],["Purpose UNSPECIFIED MARKETING LOCATION_FOREGROUND LOCATION_BACKGROUND LOCATION_PRECISE PROFILING"]],["Lifecycle,state 14 Lifecycle.State",[],["State UNSPECIFIED FOREGROUND BACKGROUND"]],["Receipt,message_id 9,state 14 Receipt.State,via 9,action_id 9",[],["State UNSPECIFIED DELIVERED DISPLAYED OPENED ACTION DISMISSED CONVERTED FAILED"]],["Ack,batch_id 9,through_seq 4,rejects 11* Reject,credit 13?,server_ms 3,retry_after_ms 13"],["Reject,item_id 9,seq 4,code 9,field 9,reason 9,retryable 8"],["Regions,etag 9,regions 11* Region,bubble 11? Region"],["Region,id 9,lat 1,lng 1,radius_m 1,on_enter 8,on_exit 8,dwell_s9 13,exact11 8"],["RegionsAck,etag 9,installed 9*,failed 11* RegionFailure"],["RegionFailure,id 9,os_code 9"],["Message,message_id 9,kind 14 Message.Kind,title 9,body 9,deep_link 9,image_url 9,data 11* Message.DataEntry,expires_ms 3,campaign_id 9,display 11? Display,sent_ms 3,read 8,trigger 11 Trigger,frequency 11 Frequency,pinned 8",[["DataEntry,key 9,value 9"]],["Kind UNSPECIFIED IN_APP INBOX"]],["Trigger,event 9,screen 9,delay_ms 13"],["Frequency,times 13,min_gap_ms 13,per_session 8"],["Display,style 14 Display.Style,actions 11* Action,dismiss_after_ms 13",[],["Style UNSPECIFIED BANNER MODAL FULL_SCREEN"]],["Action,id 9,label 9,deep_link 9"],["InboxSync,cursor 9"],["Inbox,full 8,messages 11* Message,gone 9*,cursor 9,more 8"],["Config,etag 9,tracking 14 Tracking.Preset,presets 11* Tracking,in_app_gap_ms 13"],["Tracking,preset 14 Tracking.Preset,moving_interval_s 13?,stopped_interval_s 13?,sync_interval_s 13?,accuracy 14? Tracking.Accuracy,stop_after_s 13?,stop_radius_m 13?,visits 8?,significant_changes 8?,foreground_service 8?",[],["Preset UNSPECIFIED OFF EFFICIENT RESPONSIVE CONTINUOUS","Accuracy UNSPECIFIED LOW MEDIUM HIGH"]],["TokenRefresh"],["NewToken,device_token 9"],["Goaway,reason 9,reconnect_after_ms 13"],["Claim,message_id 9"],["Grant,message_id 9,granted 8,reason 9"],["Error,code 13,name 9,field 9,reason 9,retryable 8,retry_after_ms 13"],["Ping,server_ms 3"],["Pong"],["BatchReply,ack 11? Ack,hello_ok 11? HelloOk,error 11? Error,regions 11? Regions,messages 11* Message,config 11? Config,inbox 11? Inbox,new_token 11? NewToken"]],["Platform UNSPECIFIED ANDROID IOS WEB"]]);
 
 /**
  * Frame is one message on the socket, in either direction. Exactly one body is
@@ -643,6 +643,66 @@ export const PushTarget_ProviderSchema: GenEnum<PushTarget_Provider> = /*@__PURE
   enumDesc(file_footfall_sdk_v1_sdk, 4, 0);
 
 /**
+ * LiveActivity is what the app knows of the Live Activities of iOS (ActivityKit): where
+ * a push that starts one goes, where the pushes of a running one go, or that one is over.
+ *
+ * @generated from message footfall.sdk.v1.LiveActivity
+ */
+export type LiveActivity = Message$1<"footfall.sdk.v1.LiveActivity"> & {
+  /**
+   * attributes_type is the name of the app's type of activities; required.
+   *
+   * @generated from field: string attributes_type = 1;
+   */
+  attributesType: string;
+
+  /**
+   * activity_id names a running activity: "footfall_activity_id" of its attributes
+   * when a push has started it, else an id of the app's own. Empty: the token is the
+   * one by which activities of the type are started (push-to-start, iOS 17.2).
+   *
+   * @generated from field: string activity_id = 2;
+   */
+  activityId: string;
+
+  /**
+   * hexadecimal; secret: never logged; required unless ended
+   *
+   * @generated from field: string token = 3;
+   */
+  token: string;
+
+  /**
+   * "production" (also when empty) or "sandbox"
+   *
+   * @generated from field: string environment = 4;
+   */
+  environment: string;
+
+  /**
+   * the bundle id; empty means the app's
+   *
+   * @generated from field: string topic = 5;
+   */
+  topic: string;
+
+  /**
+   * ended: the activity is over; without activity_id: none of the type may be started
+   * any more.
+   *
+   * @generated from field: bool ended = 6;
+   */
+  ended: boolean;
+};
+
+/**
+ * Describes the message footfall.sdk.v1.LiveActivity.
+ * Use `create(LiveActivitySchema)` to create a new message.
+ */
+export const LiveActivitySchema: GenMessage<LiveActivity> = /*@__PURE__*/
+  messageDesc(file_footfall_sdk_v1_sdk, 5);
+
+/**
  * HelloOk answers hello.
  *
  * @generated from message footfall.sdk.v1.HelloOk
@@ -736,7 +796,7 @@ export type HelloOk = Message$1<"footfall.sdk.v1.HelloOk"> & {
  * Use `create(HelloOkSchema)` to create a new message.
  */
 export const HelloOkSchema: GenMessage<HelloOk> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 5);
+  messageDesc(file_footfall_sdk_v1_sdk, 6);
 
 /**
  * Limits in force for this session. A client that keeps them is never refused
@@ -773,7 +833,7 @@ export type Limits = Message$1<"footfall.sdk.v1.Limits"> & {
  * Use `create(LimitsSchema)` to create a new message.
  */
 export const LimitsSchema: GenMessage<Limits> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 6);
+  messageDesc(file_footfall_sdk_v1_sdk, 7);
 
 /**
  * Batch carries items upward. The same message is the body of POST
@@ -847,7 +907,7 @@ export type Batch = Message$1<"footfall.sdk.v1.Batch"> & {
  * Use `create(BatchSchema)` to create a new message.
  */
 export const BatchSchema: GenMessage<Batch> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 7);
+  messageDesc(file_footfall_sdk_v1_sdk, 8);
 
 /**
  * Item is one thing that happened on the phone. (install, seq) is its key: an
@@ -947,11 +1007,16 @@ export type Item = Message$1<"footfall.sdk.v1.Item"> & {
   beacon?: Beacon | undefined;
 
   /**
-   * 6..9 are kept for what concerns every item; 22..39 for wifi, screen, diag.
-   *
    * @generated from field: optional footfall.sdk.v1.Logout logout = 21;
    */
   logout?: Logout | undefined;
+
+  /**
+   * 6..9 are kept for what concerns every item; 23..39 for wifi, screen, diag.
+   *
+   * @generated from field: optional footfall.sdk.v1.LiveActivity live_activity = 22;
+   */
+  liveActivity?: LiveActivity | undefined;
 };
 
 /**
@@ -959,7 +1024,7 @@ export type Item = Message$1<"footfall.sdk.v1.Item"> & {
  * Use `create(ItemSchema)` to create a new message.
  */
 export const ItemSchema: GenMessage<Item> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 8);
+  messageDesc(file_footfall_sdk_v1_sdk, 9);
 
 /**
  * Location is one fix.
@@ -1022,7 +1087,7 @@ export type Location = Message$1<"footfall.sdk.v1.Location"> & {
  * Use `create(LocationSchema)` to create a new message.
  */
 export const LocationSchema: GenMessage<Location> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 9);
+  messageDesc(file_footfall_sdk_v1_sdk, 10);
 
 /**
  * RegionEvent is what the OS reported about a registered region.
@@ -1058,7 +1123,7 @@ export type RegionEvent = Message$1<"footfall.sdk.v1.RegionEvent"> & {
  * Use `create(RegionEventSchema)` to create a new message.
  */
 export const RegionEventSchema: GenMessage<RegionEvent> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 10);
+  messageDesc(file_footfall_sdk_v1_sdk, 11);
 
 /**
  * @generated from enum footfall.sdk.v1.RegionEvent.Transition
@@ -1089,7 +1154,7 @@ export enum RegionEvent_Transition {
  * Describes the enum footfall.sdk.v1.RegionEvent.Transition.
  */
 export const RegionEvent_TransitionSchema: GenEnum<RegionEvent_Transition> = /*@__PURE__*/
-  enumDesc(file_footfall_sdk_v1_sdk, 10, 0);
+  enumDesc(file_footfall_sdk_v1_sdk, 11, 0);
 
 /**
  * Beacon is that the phone hears a Bluetooth beacon, or no more. Exactly one of
@@ -1150,7 +1215,7 @@ export type Beacon = Message$1<"footfall.sdk.v1.Beacon"> & {
  * Use `create(BeaconSchema)` to create a new message.
  */
 export const BeaconSchema: GenMessage<Beacon> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 11);
+  messageDesc(file_footfall_sdk_v1_sdk, 12);
 
 /**
  * @generated from enum footfall.sdk.v1.Beacon.Proximity
@@ -1185,7 +1250,7 @@ export enum Beacon_Proximity {
  * Describes the enum footfall.sdk.v1.Beacon.Proximity.
  */
 export const Beacon_ProximitySchema: GenEnum<Beacon_Proximity> = /*@__PURE__*/
-  enumDesc(file_footfall_sdk_v1_sdk, 11, 0);
+  enumDesc(file_footfall_sdk_v1_sdk, 12, 0);
 
 /**
  * IBeacon is the id of an iBeacon.
@@ -1219,7 +1284,7 @@ export type IBeacon = Message$1<"footfall.sdk.v1.IBeacon"> & {
  * Use `create(IBeaconSchema)` to create a new message.
  */
 export const IBeaconSchema: GenMessage<IBeacon> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 12);
+  messageDesc(file_footfall_sdk_v1_sdk, 13);
 
 /**
  * EddystoneUid is the id in an Eddystone-UID frame.
@@ -1247,7 +1312,7 @@ export type EddystoneUid = Message$1<"footfall.sdk.v1.EddystoneUid"> & {
  * Use `create(EddystoneUidSchema)` to create a new message.
  */
 export const EddystoneUidSchema: GenMessage<EddystoneUid> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 13);
+  messageDesc(file_footfall_sdk_v1_sdk, 14);
 
 /**
  * Event is something that the app tracks: "product_viewed", "order_completed".
@@ -1275,7 +1340,7 @@ export type Event = Message$1<"footfall.sdk.v1.Event"> & {
  * Use `create(EventSchema)` to create a new message.
  */
 export const EventSchema: GenMessage<Event> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 14);
+  messageDesc(file_footfall_sdk_v1_sdk, 15);
 
 /**
  * Identify says who uses the install.
@@ -1320,7 +1385,7 @@ export type Identify = Message$1<"footfall.sdk.v1.Identify"> & {
  * Use `create(IdentifySchema)` to create a new message.
  */
 export const IdentifySchema: GenMessage<Identify> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 15);
+  messageDesc(file_footfall_sdk_v1_sdk, 16);
 
 /**
  * Logout says that the person has left the app: what follows, pushes and inbox
@@ -1337,7 +1402,7 @@ export type Logout = Message$1<"footfall.sdk.v1.Logout"> & {
  * Use `create(LogoutSchema)` to create a new message.
  */
 export const LogoutSchema: GenMessage<Logout> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 16);
+  messageDesc(file_footfall_sdk_v1_sdk, 17);
 
 /**
  * Preferences that the person set in the app. Each entry replaces the earlier
@@ -1357,7 +1422,7 @@ export type Preferences = Message$1<"footfall.sdk.v1.Preferences"> & {
  * Use `create(PreferencesSchema)` to create a new message.
  */
 export const PreferencesSchema: GenMessage<Preferences> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 17);
+  messageDesc(file_footfall_sdk_v1_sdk, 18);
 
 /**
  * @generated from enum footfall.sdk.v1.Preferences.Attitude
@@ -1385,7 +1450,7 @@ export enum Preferences_Attitude {
  * Describes the enum footfall.sdk.v1.Preferences.Attitude.
  */
 export const Preferences_AttitudeSchema: GenEnum<Preferences_Attitude> = /*@__PURE__*/
-  enumDesc(file_footfall_sdk_v1_sdk, 17, 0);
+  enumDesc(file_footfall_sdk_v1_sdk, 18, 0);
 
 /**
  * Consent is one answer of the person to one purpose.
@@ -1423,7 +1488,7 @@ export type Consent = Message$1<"footfall.sdk.v1.Consent"> & {
  * Use `create(ConsentSchema)` to create a new message.
  */
 export const ConsentSchema: GenMessage<Consent> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 18);
+  messageDesc(file_footfall_sdk_v1_sdk, 19);
 
 /**
  * @generated from enum footfall.sdk.v1.Consent.Purpose
@@ -1474,7 +1539,7 @@ export enum Consent_Purpose {
  * Describes the enum footfall.sdk.v1.Consent.Purpose.
  */
 export const Consent_PurposeSchema: GenEnum<Consent_Purpose> = /*@__PURE__*/
-  enumDesc(file_footfall_sdk_v1_sdk, 18, 0);
+  enumDesc(file_footfall_sdk_v1_sdk, 19, 0);
 
 /**
  * Lifecycle of the app.
@@ -1493,7 +1558,7 @@ export type Lifecycle = Message$1<"footfall.sdk.v1.Lifecycle"> & {
  * Use `create(LifecycleSchema)` to create a new message.
  */
 export const LifecycleSchema: GenMessage<Lifecycle> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 19);
+  messageDesc(file_footfall_sdk_v1_sdk, 20);
 
 /**
  * @generated from enum footfall.sdk.v1.Lifecycle.State
@@ -1519,7 +1584,7 @@ export enum Lifecycle_State {
  * Describes the enum footfall.sdk.v1.Lifecycle.State.
  */
 export const Lifecycle_StateSchema: GenEnum<Lifecycle_State> = /*@__PURE__*/
-  enumDesc(file_footfall_sdk_v1_sdk, 19, 0);
+  enumDesc(file_footfall_sdk_v1_sdk, 20, 0);
 
 /**
  * Receipt says what became of a message on the phone.
@@ -1561,7 +1626,7 @@ export type Receipt = Message$1<"footfall.sdk.v1.Receipt"> & {
  * Use `create(ReceiptSchema)` to create a new message.
  */
 export const ReceiptSchema: GenMessage<Receipt> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 20);
+  messageDesc(file_footfall_sdk_v1_sdk, 21);
 
 /**
  * @generated from enum footfall.sdk.v1.Receipt.State
@@ -1616,7 +1681,7 @@ export enum Receipt_State {
  * Describes the enum footfall.sdk.v1.Receipt.State.
  */
 export const Receipt_StateSchema: GenEnum<Receipt_State> = /*@__PURE__*/
-  enumDesc(file_footfall_sdk_v1_sdk, 20, 0);
+  enumDesc(file_footfall_sdk_v1_sdk, 21, 0);
 
 /**
  * Ack answers a batch. All items of the batch are durable, apart from the
@@ -1669,7 +1734,7 @@ export type Ack = Message$1<"footfall.sdk.v1.Ack"> & {
  * Use `create(AckSchema)` to create a new message.
  */
 export const AckSchema: GenMessage<Ack> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 21);
+  messageDesc(file_footfall_sdk_v1_sdk, 22);
 
 /**
  * Reject of one item; the others of its batch are not affected.
@@ -1719,7 +1784,7 @@ export type Reject = Message$1<"footfall.sdk.v1.Reject"> & {
  * Use `create(RejectSchema)` to create a new message.
  */
 export const RejectSchema: GenMessage<Reject> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 22);
+  messageDesc(file_footfall_sdk_v1_sdk, 23);
 
 /**
  * Regions is the whole set of circles that the phone should watch; what is not
@@ -1755,7 +1820,7 @@ export type Regions = Message$1<"footfall.sdk.v1.Regions"> & {
  * Use `create(RegionsSchema)` to create a new message.
  */
 export const RegionsSchema: GenMessage<Regions> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 23);
+  messageDesc(file_footfall_sdk_v1_sdk, 24);
 
 /**
  * Region is one circle to register with the OS.
@@ -1818,7 +1883,7 @@ export type Region = Message$1<"footfall.sdk.v1.Region"> & {
  * Use `create(RegionSchema)` to create a new message.
  */
 export const RegionSchema: GenMessage<Region> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 24);
+  messageDesc(file_footfall_sdk_v1_sdk, 25);
 
 /**
  * RegionsAck says which of them the OS took, the bubble included.
@@ -1847,7 +1912,7 @@ export type RegionsAck = Message$1<"footfall.sdk.v1.RegionsAck"> & {
  * Use `create(RegionsAckSchema)` to create a new message.
  */
 export const RegionsAckSchema: GenMessage<RegionsAck> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 25);
+  messageDesc(file_footfall_sdk_v1_sdk, 26);
 
 /**
  * RegionFailure of one region. Each takes one slot from what the server plans with.
@@ -1873,7 +1938,7 @@ export type RegionFailure = Message$1<"footfall.sdk.v1.RegionFailure"> & {
  * Use `create(RegionFailureSchema)` to create a new message.
  */
 export const RegionFailureSchema: GenMessage<RegionFailure> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 26);
+  messageDesc(file_footfall_sdk_v1_sdk, 27);
 
 /**
  * Message to the person. An in-app message is shown only after a grant.
@@ -1979,7 +2044,7 @@ export type Message = Message$1<"footfall.sdk.v1.Message"> & {
  * Use `create(MessageSchema)` to create a new message.
  */
 export const MessageSchema: GenMessage<Message> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 27);
+  messageDesc(file_footfall_sdk_v1_sdk, 28);
 
 /**
  * @generated from enum footfall.sdk.v1.Message.Kind
@@ -2005,7 +2070,7 @@ export enum Message_Kind {
  * Describes the enum footfall.sdk.v1.Message.Kind.
  */
 export const Message_KindSchema: GenEnum<Message_Kind> = /*@__PURE__*/
-  enumDesc(file_footfall_sdk_v1_sdk, 27, 0);
+  enumDesc(file_footfall_sdk_v1_sdk, 28, 0);
 
 /**
  * Trigger is the moment at which the phone shows a message that it keeps: an event, or a
@@ -2041,7 +2106,7 @@ export type Trigger = Message$1<"footfall.sdk.v1.Trigger"> & {
  * Use `create(TriggerSchema)` to create a new message.
  */
 export const TriggerSchema: GenMessage<Trigger> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 28);
+  messageDesc(file_footfall_sdk_v1_sdk, 29);
 
 /**
  * Frequency bounds how often a phone shows one in-app message, until the person opens it,
@@ -2077,7 +2142,7 @@ export type Frequency = Message$1<"footfall.sdk.v1.Frequency"> & {
  * Use `create(FrequencySchema)` to create a new message.
  */
 export const FrequencySchema: GenMessage<Frequency> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 29);
+  messageDesc(file_footfall_sdk_v1_sdk, 30);
 
 /**
  * Display of a message. Of an inbox message without trigger, only the actions count.
@@ -2110,7 +2175,7 @@ export type Display = Message$1<"footfall.sdk.v1.Display"> & {
  * Use `create(DisplaySchema)` to create a new message.
  */
 export const DisplaySchema: GenMessage<Display> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 30);
+  messageDesc(file_footfall_sdk_v1_sdk, 31);
 
 /**
  * @generated from enum footfall.sdk.v1.Display.Style
@@ -2147,7 +2212,7 @@ export enum Display_Style {
  * Describes the enum footfall.sdk.v1.Display.Style.
  */
 export const Display_StyleSchema: GenEnum<Display_Style> = /*@__PURE__*/
-  enumDesc(file_footfall_sdk_v1_sdk, 30, 0);
+  enumDesc(file_footfall_sdk_v1_sdk, 31, 0);
 
 /**
  * Action is one button.
@@ -2182,7 +2247,7 @@ export type Action = Message$1<"footfall.sdk.v1.Action"> & {
  * Use `create(ActionSchema)` to create a new message.
  */
 export const ActionSchema: GenMessage<Action> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 31);
+  messageDesc(file_footfall_sdk_v1_sdk, 32);
 
 /**
  * InboxSync asks for what has changed in the person's inbox.
@@ -2203,7 +2268,7 @@ export type InboxSync = Message$1<"footfall.sdk.v1.InboxSync"> & {
  * Use `create(InboxSyncSchema)` to create a new message.
  */
 export const InboxSyncSchema: GenMessage<InboxSync> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 32);
+  messageDesc(file_footfall_sdk_v1_sdk, 33);
 
 /**
  * Inbox is what has changed in the person's inbox since a cursor.
@@ -2253,7 +2318,7 @@ export type Inbox = Message$1<"footfall.sdk.v1.Inbox"> & {
  * Use `create(InboxSchema)` to create a new message.
  */
 export const InboxSchema: GenMessage<Inbox> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 33);
+  messageDesc(file_footfall_sdk_v1_sdk, 34);
 
 /**
  * Config is what the server wants of the SDK.
@@ -2295,7 +2360,7 @@ export type Config = Message$1<"footfall.sdk.v1.Config"> & {
  * Use `create(ConfigSchema)` to create a new message.
  */
 export const ConfigSchema: GenMessage<Config> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 34);
+  messageDesc(file_footfall_sdk_v1_sdk, 35);
 
 /**
  * Tracking is how an SDK follows the phone: when it asks the OS for positions and when
@@ -2376,7 +2441,7 @@ export type Tracking = Message$1<"footfall.sdk.v1.Tracking"> & {
  * Use `create(TrackingSchema)` to create a new message.
  */
 export const TrackingSchema: GenMessage<Tracking> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 35);
+  messageDesc(file_footfall_sdk_v1_sdk, 36);
 
 /**
  * @generated from enum footfall.sdk.v1.Tracking.Preset
@@ -2420,7 +2485,7 @@ export enum Tracking_Preset {
  * Describes the enum footfall.sdk.v1.Tracking.Preset.
  */
 export const Tracking_PresetSchema: GenEnum<Tracking_Preset> = /*@__PURE__*/
-  enumDesc(file_footfall_sdk_v1_sdk, 35, 0);
+  enumDesc(file_footfall_sdk_v1_sdk, 36, 0);
 
 /**
  * @generated from enum footfall.sdk.v1.Tracking.Accuracy
@@ -2457,7 +2522,7 @@ export enum Tracking_Accuracy {
  * Describes the enum footfall.sdk.v1.Tracking.Accuracy.
  */
 export const Tracking_AccuracySchema: GenEnum<Tracking_Accuracy> = /*@__PURE__*/
-  enumDesc(file_footfall_sdk_v1_sdk, 35, 1);
+  enumDesc(file_footfall_sdk_v1_sdk, 36, 1);
 
 /**
  * TokenRefresh asks for another device token.
@@ -2472,7 +2537,7 @@ export type TokenRefresh = Message$1<"footfall.sdk.v1.TokenRefresh"> & {
  * Use `create(TokenRefreshSchema)` to create a new message.
  */
 export const TokenRefreshSchema: GenMessage<TokenRefresh> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 36);
+  messageDesc(file_footfall_sdk_v1_sdk, 37);
 
 /**
  * NewToken is the token that replaces the one in use. The SDK keeps it, then shows it
@@ -2494,7 +2559,7 @@ export type NewToken = Message$1<"footfall.sdk.v1.NewToken"> & {
  * Use `create(NewTokenSchema)` to create a new message.
  */
 export const NewTokenSchema: GenMessage<NewToken> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 37);
+  messageDesc(file_footfall_sdk_v1_sdk, 38);
 
 /**
  * Goaway says that the server will end this session soon: the phone waits for the acks
@@ -2523,7 +2588,7 @@ export type Goaway = Message$1<"footfall.sdk.v1.Goaway"> & {
  * Use `create(GoawaySchema)` to create a new message.
  */
 export const GoawaySchema: GenMessage<Goaway> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 38);
+  messageDesc(file_footfall_sdk_v1_sdk, 39);
 
 /**
  * Claim asks whether this phone may show the in-app message now.
@@ -2542,7 +2607,7 @@ export type Claim = Message$1<"footfall.sdk.v1.Claim"> & {
  * Use `create(ClaimSchema)` to create a new message.
  */
 export const ClaimSchema: GenMessage<Claim> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 39);
+  messageDesc(file_footfall_sdk_v1_sdk, 40);
 
 /**
  * Grant answers a claim. Not granted: the SDK must not show it in-app.
@@ -2573,7 +2638,7 @@ export type Grant = Message$1<"footfall.sdk.v1.Grant"> & {
  * Use `create(GrantSchema)` to create a new message.
  */
 export const GrantSchema: GenMessage<Grant> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 40);
+  messageDesc(file_footfall_sdk_v1_sdk, 41);
 
 /**
  * Error about a frame or the session.
@@ -2623,7 +2688,7 @@ export type Error = Message$1<"footfall.sdk.v1.Error"> & {
  * Use `create(ErrorSchema)` to create a new message.
  */
 export const ErrorSchema: GenMessage<Error> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 41);
+  messageDesc(file_footfall_sdk_v1_sdk, 42);
 
 /**
  * Ping keeps the session alive.
@@ -2642,7 +2707,7 @@ export type Ping = Message$1<"footfall.sdk.v1.Ping"> & {
  * Use `create(PingSchema)` to create a new message.
  */
 export const PingSchema: GenMessage<Ping> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 42);
+  messageDesc(file_footfall_sdk_v1_sdk, 43);
 
 /**
  * Pong answers a ping.
@@ -2657,7 +2722,7 @@ export type Pong = Message$1<"footfall.sdk.v1.Pong"> & {
  * Use `create(PongSchema)` to create a new message.
  */
 export const PongSchema: GenMessage<Pong> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 43);
+  messageDesc(file_footfall_sdk_v1_sdk, 44);
 
 /**
  * BatchReply is the body of the answer to every POST and GET below /sdk/v1/ but the
@@ -2724,7 +2789,7 @@ export type BatchReply = Message$1<"footfall.sdk.v1.BatchReply"> & {
  * Use `create(BatchReplySchema)` to create a new message.
  */
 export const BatchReplySchema: GenMessage<BatchReply> = /*@__PURE__*/
-  messageDesc(file_footfall_sdk_v1_sdk, 44);
+  messageDesc(file_footfall_sdk_v1_sdk, 45);
 
 /**
  * Platform of the app that embeds the SDK.
