@@ -59,6 +59,7 @@ func New(o Options) (http.Handler, error) {
 	s.registerNearby()
 	s.registerApps()
 	s.registerTestSend()
+	s.registerLiveActivities()
 	s.registerCollect()
 	s.registerTokens()
 	s.registerChannels()
@@ -109,6 +110,7 @@ func (o *Options) check() error {
 		{"Operations", o.Operations == nil},
 		{"Webhooks", o.Webhooks == nil},
 		{"Push", o.Push == nil},
+		{"LiveActivities", o.LiveActivities == nil},
 		{"Dropped", o.Dropped == nil},
 		{"Ready", o.Ready == nil},
 		{"Clock", o.Clock == nil},
@@ -140,6 +142,7 @@ func humaConfig(version string) huma.Config {
 			{Name: tagPrivacy, Description: "What persons may ask for: a copy, to be forgotten, to be left alone, who looked"},
 			{Name: tagResults, Description: "What became of a campaign's messages"},
 			{Name: tagApps, Description: "Shopping apps that embed the SDK"},
+			{Name: tagLiveActivities, Description: "What stands on the lock screen of iPhones, and changes there"},
 			{Name: tagCollect, Description: "What websites, servers and tills bring by the tracking API"},
 			{Name: tagWebhooks, Description: "Events for your own systems: visits, messages, conversions"},
 			{Name: tagOperations, Description: "For those who run the server"},
@@ -159,13 +162,16 @@ func humaConfig(version string) huma.Config {
 
 // Tags of the document.
 const (
-	tagPlaces     = "places"
-	tagCampaigns  = "campaigns"
-	tagPeople     = "people"
-	tagPrivacy    = "privacy"
-	tagResults    = "results"
-	tagApps       = "apps"
-	tagCollect    = "collect"
+	tagPlaces    = "places"
+	tagCampaigns = "campaigns"
+	tagPeople    = "people"
+	tagPrivacy   = "privacy"
+	tagResults   = "results"
+	tagApps      = "apps"
+	tagCollect   = "collect"
+
+	tagLiveActivities = "live activities"
+
 	tagWebhooks   = "webhooks"
 	tagOperations = "operations"
 )

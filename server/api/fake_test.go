@@ -249,7 +249,7 @@ func newSite(t testing.TB) *site {
 func (s *site) options(logger *slog.Logger) api.Options {
 	return api.Options{
 		Catalog: s.catalog, Sealer: s.sealer, Compile: decide.Compile,
-		People: s.world, Privacy: newAskings(s.world), Uploads: s.uploads, Decisions: s.world, Positions: s.world, Nearby: s.world, Operations: s.world, Webhooks: s.hooks, Push: s.world, Dropped: s.world, Watching: s.world.watching,
+		People: s.world, Privacy: newAskings(s.world), Uploads: s.uploads, Decisions: s.world, Positions: s.world, Nearby: s.world, Operations: s.world, Webhooks: s.hooks, Push: s.world, LiveActivities: noActivities{}, Dropped: s.world, Watching: s.world.watching,
 		Weather: func() weather.Status { return weather.Status{Enabled: true, Provider: "met.no", Fresh: 3, Now: start} },
 		SDK: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = fmt.Fprint(w, "sdk "+r.URL.Path)

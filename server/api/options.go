@@ -37,9 +37,12 @@ type Options struct {
 	Operations Operations
 	Webhooks   Webhooks
 	Push       Push
-	Dropped    Dropped
-	Images     Images  // nil: images are not looked at
-	Hosting    Hosting // nil: images are not hosted; with Images
+
+	LiveActivities LiveActivities
+
+	Dropped Dropped
+	Images  Images  // nil: images are not looked at
+	Hosting Hosting // nil: images are not hosted; with Images
 	// Watching says what an install's phone watches; of one that is not known, that
 	// it watches nothing.
 	Watching func(ctx context.Context, workspace, install string) (*Watched, error)

@@ -81,6 +81,7 @@ type App struct {
 	router   *router
 	senders  *senders
 	deliver  *deliver.Deliverer
+	lives    *deliver.Lives
 	webhooks *webhook.Dispatcher
 	library  *media.Library // nil: images are not hosted
 	people   *people.Service
@@ -306,6 +307,7 @@ func (a *App) run(ctx context.Context) error {
 		a.life.run(p.Name(), p.Run)
 	}
 	a.life.run("deliver", a.deliver.Run)
+	a.life.run("live activities", a.lives.Run)
 	for _, p := range a.router.in {
 		a.life.run(p.Name(), p.Run)
 	}

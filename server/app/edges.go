@@ -33,6 +33,7 @@ func (a *App) openEdges(ctx context.Context, places *configs[*situate.Config]) e
 	}); err != nil {
 		return fmt.Errorf("deliver: %w", err)
 	}
+	a.lives = a.newLives()
 	a.router.accept, a.router.receipt = a.withHostedImages(a.deliver.Accept), a.deliver.Receipt
 	if err := a.openWebhooks(); err != nil {
 		return err
@@ -53,7 +54,7 @@ func (a *App) openEdges(ctx context.Context, places *configs[*situate.Config]) e
 	r := reads{a}
 	if a.handler, err = api.New(api.Options{
 		Catalog: adopted{a.catalog, a}, Sealer: a.sealer, Compile: decide.Compile, PushSizes: pushSizes,
-		People: r, Privacy: privacy{a}, Uploads: a.uploads, Decisions: r, Positions: r, Nearby: a.nearby, Operations: r, Webhooks: hooks{a}, Push: pushes{a}, Images: images, Hosting: a.hosting(), Watching: a.watching, Weather: a.weather.Status,
+		People: r, Privacy: privacy{a}, Uploads: a.uploads, Decisions: r, Positions: r, Nearby: a.nearby, Operations: r, Webhooks: hooks{a}, Push: pushes{a}, LiveActivities: lives{a}, Images: images, Hosting: a.hosting(), Watching: a.watching, Weather: a.weather.Status,
 		SDK: a.gateway.Routes(), Collect: a.collect.Handler(), Dropped: dropped{a.states, a.catalog}, Metrics: promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}),
 		Ready: a.ready, Clock: a.o.Clock, Logger: a.log, Version: a.o.Version,
 		PlainImages: a.plainImages,

@@ -38,6 +38,7 @@ func hotCollections() []store.Collection {
 		store.Collection{Name: "inbox"},
 		store.Collection{Name: "credentials"},
 		store.Collection{Name: "budgets"},
+		liveCollection(),
 		hookCollection(),
 		store.Collection{Name: "meta"},
 	)

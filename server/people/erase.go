@@ -417,6 +417,7 @@ func (s *Service) places(sub *Subject) []place {
 			place{of: s.o.Hot, collection: "inbox", q: store.Query{Filter: store.Filter{Path: "_id", Op: store.Eq, Value: profile}}},
 			place{of: s.o.Hot, collection: "inbox", q: store.Query{IDPrefix: profile + "/"}},
 			place{of: s.o.Hot, collection: "accesses", q: store.Query{IDPrefix: profile + "/"}},
+			place{of: s.o.Hot, collection: "live_activities", q: store.Query{Workspace: store.System, Filter: equals("profile", profile)}},
 		)
 	}
 	// What has no index by person is small: lists of what went wrong or is on its way.
@@ -428,7 +429,9 @@ func (s *Service) places(sub *Subject) []place {
 		place{of: s.o.Hot, collection: "webhooks", about: about},
 	)
 	for i := range out {
-		out[i].q.Workspace = sub.Workspace
+		if out[i].q.Workspace == "" {
+			out[i].q.Workspace = sub.Workspace
+		}
 	}
 	// A record that cannot be read is nobody's workspace's: it is found by the keys in it.
 	keys := namesOf(&Subject{})

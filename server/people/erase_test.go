@@ -36,7 +36,7 @@ func (owners) Disconnect(string, string)  {}
 func service(t *testing.T, c clock.Clock, engine people.Engine) (*people.Service, store.Store) {
 	t.Helper()
 	all := people.Collections()
-	for _, name := range []string{"state_in", "state_act", "timeline", "visits", "tracks", "decisions", "quarantine", "credentials", "deliveries", "inbox", "webhooks", "dropped"} {
+	for _, name := range []string{"state_in", "state_act", "timeline", "visits", "tracks", "decisions", "quarantine", "credentials", "deliveries", "inbox", "webhooks", "dropped", "live_activities"} {
 		all = append(all, store.Collection{Name: name})
 	}
 	s, err := sqlite.Open(t.Context(), sqlite.Options{Path: filepath.Join(t.TempDir(), "x.db"), Collections: all, Now: c.Now})

@@ -192,6 +192,7 @@ type Server struct {
 	bearers    map[string]*bearer      // provider tokens that verified
 	tokens     int                     // that were ever in bearers
 	activities map[string]*Activity    // by the token of their updates
+	starters   map[string]bool         // push-to-start tokens, once a start has gone there
 	started    int                     // activities, by pushes
 	channels   map[string]*channel
 	made       int // channels

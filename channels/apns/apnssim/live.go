@@ -12,7 +12,8 @@ import (
 //
 // A start goes to a push-to-start token and gives the activity a token of its own,
 // which Activities tells; an update or an end goes to that. An update of a token
-// that nobody started is taken for an activity that the app itself began.
+// that nobody started is taken for an activity that the app itself began. What goes to a
+// token of the other kind is ignored.
 func (s *Server) live(d Delivered) (ignored string) {
 	var doc struct {
 		APS struct {
@@ -44,7 +45,16 @@ func (s *Server) live(d Delivered) (ignored string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := s.activities[d.Token]
+	switch start := aps.Event == "start"; {
+	case start && a != nil:
+		return "its token is an activity's"
+	case !start && s.starters[d.Token]:
+		return "its token only starts activities"
+	case start && s.starters == nil:
+		s.starters = make(map[string]bool)
+	}
 	if aps.Event == "start" {
+		s.starters[d.Token] = true
 		s.started++
 		a = &Activity{
 			Token: Token("activity", strconv.Itoa(s.started)+"."+d.Token[:8]), Topic: d.Topic, StartedAt: now,
