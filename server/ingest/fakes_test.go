@@ -454,7 +454,7 @@ func newWorldOn(t testing.TB, limits ingest.Limits, log ingest.Log) *world {
 	var err error
 	w.gateway, err = ingest.New(ingest.Options{
 		Catalog: w.catalog, Credentials: w.creds, Installs: w.installs, Log: log, Deliveries: w.deliveries,
-		Clock: w.ticks, Registerer: w.registry, Limits: limits,
+		Clock: w.ticks, Registerer: w.registry, Limits: limits, People: breaking{},
 		Logger: slog.New(slog.NewTextHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	if err != nil {

@@ -348,8 +348,7 @@ func receipt(e *engage.Erasure) sdkproto.Erasure {
 	}
 }
 
-// serveExport answers GET /sdk/v1/export. An answer that ends before its last brace is
-// not whole.
+// serveExport answers GET /sdk/v1/export.
 func (g *Gateway) serveExport(w http.ResponseWriter, r *http.Request) {
 	g.admitPerson(w, r, exportWithin, func(ctx context.Context) error {
 		who, in, p, err := g.self(ctx, r, exportCost, "export")
@@ -374,8 +373,9 @@ func (g *Gateway) serveExport(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Type", sdkproto.ContentTypeJSON)
 		h.Set("Content-Disposition", `attachment; filename="person.json"`)
-		if err := write(ctx, w); err != nil { // the object is not finished, by which it is seen
+		if err := write(ctx, w); err != nil {
 			_ = g.answer(ctx, err, "export")
+			panic(http.ErrAbortHandler) // the connection breaks, so that nobody takes what there is for whole
 		}
 		return nil
 	})
