@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -42,9 +43,7 @@ func order(change map[string]any) map[string]any {
 		"app": "ios", "activity": "order-7", "attributes_type": "OrderAttributes", "attributes": map[string]any{"order": "7"},
 		"content_state": map[string]any{"step": "packed", "minutes": 25}, "alert": map[string]any{"title": "Your order"}, "to": []string{"user_id:ada"},
 	}
-	for k, v := range change {
-		b[k] = v
-	}
+	maps.Copy(b, change)
 	return b
 }
 

@@ -153,7 +153,7 @@ func NewLives(o LiveOptions) *Lives {
 }
 
 const (
-	liveV1       = 1
+	liveV1           = 1
 	keepLiveAttempts = 20
 	// liveAnswer bounds an attempt; after it, one without an answer is looked at.
 	liveAnswer = 30 * time.Second

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"time"
 
@@ -111,7 +112,7 @@ func (l *Lives) try(ctx context.Context, r *LiveRecord, phone *LivePhone) (LiveR
 	if len(r.Attempts) >= keepLiveAttempts {
 		r.Attempts = r.Attempts[len(r.Attempts)-keepLiveAttempts+1:]
 	}
-	r.Attempts = append(r.Attempts[:len(r.Attempts):len(r.Attempts)], a)
+	r.Attempts = append(slices.Clip(r.Attempts), a)
 	r.Tries++
 	r.DueUS = now.Add(2 * liveAnswer).UnixMicro()
 	kept, err := l.o.Ledger.Put(ctx, r) // before it is made
