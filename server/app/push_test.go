@@ -176,6 +176,36 @@ func (s *story) importTokens(table string) (r importedTokens) {
 	return r
 }
 
+// Who knows the id of an install that a file has given to somebody is not them for
+// that: what they say is about nobody, and the inbox that they see is not the person's.
+func TestAnInstallsIDIsNoProofOfWhoseItIs(t *testing.T) {
+	s := newStory(t)
+	file := "user_id,install,token,last_seen\nada,install-thief," + fcmsim.Token("", "ada") + "," + s.clock.Now().Add(-48*time.Hour).Format(time.RFC3339) + "\n"
+	if r := s.importTokens(file); r.Taken != 1 {
+		t.Fatalf("report %+v", r)
+	}
+	type person struct{ Devices []pushDevice }
+	ada := func() (p person) {
+		t.Helper()
+		s.settle()
+		if err := s.app.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.call("GET", "/api/v1/people/user_id:ada", nil, &p)
+		return p
+	}
+	s.eventually("Ada has a phone", func() bool { return len(ada().Devices) == 1 })
+	thief := s.phone("thief", "android", nil).agree().background()
+	s.eventually("Ada has it no more", func() bool { return len(ada().Devices) == 0 })
+	var consents struct{ Consents map[string]struct{ Granted bool } }
+	if s.must("GET", "/api/v1/people/user_id:ada", nil, &consents); len(consents.Consents) != 0 {
+		t.Errorf("what the thief agreed to is Ada's: %v", consents.Consents)
+	}
+	thief.profile = engage.LogoutProfileID("default", thief.install, 0)
+	thief.identify("ada").post() // proven, in this story
+	s.eventually("who proves who she is has her phone back", func() bool { return len(ada().Devices) == 1 })
+}
+
 // A token that was collected elsewhere is its user's until the app speaks for itself.
 func TestAnImportedTokenIsItsUsersUntilTheAppSpeaks(t *testing.T) {
 	s := newStory(t)

@@ -168,6 +168,9 @@ func (i installs) Install(ctx context.Context, workspace, install string) (inges
 		Location:  sdkpb.Permissions_Location(sdkpb.Permissions_Location_value["LOCATION_"+strings.ToUpper(in.Device.Location)]),
 		Precision: sdkpb.Permissions_Precision(sdkpb.Permissions_Precision_value["PRECISION_"+strings.ToUpper(in.Device.Precision)]),
 	}
+	if in.Imported {
+		out.Spoken = situate.SpokenProfile(workspace, install, in.Profile)
+	}
 	for p, c := range in.Consents.All() {
 		out.Consents[p] = c.Granted
 		seq, since := in.Answered(p)

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"container/list"
 	"context"
 	"fmt"
@@ -337,7 +338,7 @@ func (in *install) load(ctx context.Context, source Installs) error {
 	}
 	in.loaded = true
 	in.lastSeq.Store(known.LastSeq)
-	in.view.profile, in.view.from = known.profileOf(in.key.workspace, in.key.install), known.From
+	in.view.profile, in.view.from = cmp.Or(known.Spoken, known.profileOf(in.key.workspace, in.key.install)), known.From
 	if known.User != "" {
 		in.view.proof = &proof{known.User, known.UserTo}
 	}

@@ -96,6 +96,9 @@ type Install struct {
 	Platform   string                      // as in App; empty means not known
 	Location   sdkpb.Permissions_Location
 	Precision  sdkpb.Permissions_Precision
+	// Spoken is whose it is from its app's first word on, if only a file of push tokens
+	// knows it by now: whoever says its id is not whom the file says. Else it is empty.
+	Spoken string
 }
 
 // Answered says which items a person answered with to a purpose.

@@ -228,10 +228,12 @@ func (s *step) session() error {
 	if body.Session != "" {
 		s.in.Session = body.Session
 	}
+	if err := s.speaks(); err != nil {
+		return err
+	}
 	if err := s.changeApp(body.App); err != nil {
 		return err
 	}
-	s.in.Imported = false
 	d := &s.in.Device
 	d.Platform = enumName(h.GetPlatform().String(), "PLATFORM_")
 	d.OSVersion, d.AppVersion = h.GetOsVersion(), h.GetAppVersion()

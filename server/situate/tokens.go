@@ -329,6 +329,35 @@ func (s *step) belong(t *engage.TokenImport) error {
 	})
 }
 
+// speaks notes that an app is heard of. An install that a file has given to somebody is
+// a stranger's from then on until it proves who it is: whoever knows an install's id
+// could say it, and the person's inbox is not theirs for that (ingest.Install.Spoken).
+func (s *step) speaks() error {
+	in := s.in
+	if !in.Imported {
+		return nil
+	}
+	in.Imported = false
+	own := SpokenProfile(s.ws, in.Install, in.Profile)
+	if in.Profile == own {
+		return nil
+	}
+	if err := s.forward(engage.KindDeviceGone, engage.DeviceGone{Install: in.Install, Reason: "imported"}); err != nil {
+		return err
+	}
+	in.Profile, s.profile = own, own
+	return nil
+}
+
+// SpokenProfile is whose an install that came from a file is once its app is heard of,
+// if it was had's before: its own, where the file did not say another's.
+func SpokenProfile(workspace, install, had string) string {
+	if had == engage.ProfileID(workspace, install) {
+		return had
+	}
+	return engage.LogoutProfileID(workspace, install, 0)
+}
+
 // given notes that a profile has become one with another: what comes goes straight
 // there. The person has the phone already; but for one that only a file knows, of whom
 // an earlier build may not have said so.

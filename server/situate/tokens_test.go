@@ -371,6 +371,19 @@ func TestImportedTokens(t *testing.T) {
 		f.want(made, "gone")
 		f.want("a", "fcm:t")
 	})
+	t.Run("is a stranger's once an app says its id", func(t *testing.T) {
+		f := newFamily(t)
+		f.says(engage.KindTokenImport, "phone-of-ada", import1("phone-of-ada", "t", 10, "ada"))
+		f.settle()
+		f.hello("phone-of-ada", nil)
+		f.settle()
+		if got := profiles(f, engage.KindDeviceGone); fmt.Sprint(got) != "[ada]" {
+			t.Errorf("gone from %v", got)
+		}
+		if got := profiles(f, engage.KindDevice); fmt.Sprint(got) != "[ada another]" {
+			t.Errorf("device to %v", got)
+		}
+	})
 	t.Run("takes nothing from an app", func(t *testing.T) {
 		f := newFamily(t)
 		f.hello("a", fcmToken("t"))
