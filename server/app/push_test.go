@@ -197,7 +197,9 @@ func TestAnInstallsIDIsNoProofOfWhoseItIs(t *testing.T) {
 	s.eventually("Ada has a phone", func() bool { return len(ada().Devices) == 1 })
 	thief := s.phone("thief", "android", nil).agree().background()
 	s.eventually("Ada has it no more", func() bool { return len(ada().Devices) == 0 })
-	var consents struct{ Consents map[string]struct{ Granted bool } }
+	var consents struct {
+		Consents map[string]struct{ Granted bool }
+	}
 	if s.must("GET", "/api/v1/people/user_id:ada", nil, &consents); len(consents.Consents) != 0 {
 		t.Errorf("what the thief agreed to is Ada's: %v", consents.Consents)
 	}

@@ -22,8 +22,8 @@ type Snapshot struct {
 	apps       map[string]map[string]*App
 	webhooks   map[string]map[string]*Webhook
 	learned    map[string]*LearnedAttributes // by workspace
-	keys       map[string]*Key      // by id, over all workspaces
-	writeKeys  map[string]*WriteKey // likewise
+	keys       map[string]*Key               // by id, over all workspaces
+	writeKeys  map[string]*WriteKey          // likewise
 	appByKey   map[string]*App
 	fences     map[string]map[string]string // workspace -> geofence -> place
 	beacons    map[string]string            // "<workspace>/<beacon id>" and "<workspace>/<beacon key>" -> place
