@@ -197,13 +197,17 @@ func (s *server) tryTexts(c *engage.Campaign) (warnings []FieldError, err error)
 	return warnings, nil
 }
 
-// sound refuses channels that stand twice, and an image by plain http, which phones do
-// not load (iOS by its transport security, Android by its default for clear text).
+// sound refuses channels that stand twice, a Live Activity, which no phone would show of
+// a campaign, and an image by plain http, which phones do not load (iOS by its transport
+// security, Android by its default for clear text).
 func (s *server) sound(m *engage.Content) error {
 	for i, ch := range m.Channels {
 		if slices.Contains(m.Channels[:i], ch) {
 			return engage.Errorf(engage.Invalid, fmt.Sprintf("channels[%d]", i), "stands twice: %q", ch)
 		}
+	}
+	if m.Push != nil && m.Push.IOS != nil && m.Push.IOS.Live != nil {
+		return engage.Errorf(engage.Unsupported, "push.ios.live_activity", "iOS starts and changes one by tokens of its own, to which campaigns do not send: see POST /api/v1/live-activities")
 	}
 	const plain = "http://"
 	address := strings.TrimSpace(m.ImageURL)

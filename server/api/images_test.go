@@ -114,6 +114,9 @@ func TestImagesAreLookedAtWhenACampaignIsSaved(t *testing.T) {
 			a.wantProblem(422, engage.Invalid, "arms[1].message.image_url")
 		}
 	}
+	live := strings.Replace(arms(good), `"title"`, `"push":{"ios":{"live_activity":{"event":"update","content_state":{}}}},"title"`, 1)
+	s.do(request{method: "PUT", path: "/api/v1/campaigns/plain", body: live, header: map[string]string{"If-Match": "*"}}).
+		wantProblem(422, engage.Unsupported, "arms[0].message.push.ios.live_activity")
 	// One that an older version has saved can be paused, but not made live.
 	old := *s.catalog.Now().Campaign(alpha, "plain")
 	old.Arms = slices.Clone(old.Arms)

@@ -170,7 +170,7 @@ type iosPushDoc struct {
 	Relevance      float64          `json:"relevance_score,omitempty" minimum:"0" maximum:"1" doc:"Which of the app's notifications a summary shows first"`
 	MutableContent bool             `json:"mutable_content,omitempty" doc:"The app's service extension may change it; implied by an image"`
 	CriticalVolume float64          `json:"critical_volume,omitempty" minimum:"0" maximum:"1" doc:"Of the sound, with interruption_level critical; absent: 1"`
-	Live           *liveActivityDoc `json:"live_activity,omitempty" doc:"Starts, changes or ends a Live Activity instead of a notification. A start needs a title or a body, as does any that may also go to the inbox"`
+	Live           *liveActivityDoc `json:"live_activity,omitempty" doc:"Starts, changes or ends a Live Activity instead of a notification: of a test send to a token of one. A campaign cannot have it: see POST /api/v1/live-activities. A start needs a title or a body, as does any that may also go to the inbox"`
 }
 
 type pushContentDoc struct {
