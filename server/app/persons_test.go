@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"reflect"
 	"strings"
@@ -46,6 +47,27 @@ func (s *story) flushed() {
 	s.settle()
 	if err := s.app.Flush(s.t.Context()); err != nil {
 		s.t.Fatal(err)
+	}
+}
+
+// What was tapped without a network comes in one POST: of each topic the last word counts.
+func TestTheLastOfManyWordsInOneBatchCounts(t *testing.T) {
+	s := newStory(t)
+	p := s.phone("ada", "android", nil).agree()
+	for topic, attitudes := range map[string][]sdkpb.Preferences_Attitude{
+		"a": {2, 0, 1}, "b": {1, 2}, "c": {1, 0}, "d": {2, 1},
+	} {
+		for _, attitude := range attitudes {
+			p.SetPreferences(map[string]sdkpb.Preferences_Attitude{topic: attitude})
+		}
+	}
+	p.background()
+	s.flushed()
+	var is struct{ Preferences map[string]string }
+	s.must("GET", "/api/v1/people/"+p.profile, nil, &is)
+	want := map[string]string{"a": "like", "b": "dislike", "d": "like"}
+	if !maps.Equal(is.Preferences, want) {
+		t.Errorf("preferences %v, want %v", is.Preferences, want)
 	}
 }
 

@@ -15,9 +15,13 @@ import (
 // is known.
 type Stamp int64
 
+// apart is how far what one record of the log says is spread, so that its order is kept
+// (situate): a person's partition may hear of it within less.
+const apart = 10 * time.Millisecond
+
 // StampOf a time: when it was said, and no later than when it was heard.
 func StampOf(said, heard time.Time, trusted bool) Stamp {
-	if said.IsZero() || said.After(heard) {
+	if said.IsZero() || said.After(heard.Add(apart)) {
 		said = heard
 	}
 	s := Stamp(max(said.UnixMicro(), 1))

@@ -510,11 +510,12 @@ func (s *step) send(key string, kind engage.Kind, v any) error {
 }
 
 // inOrder is when the entry happened. What a phone says of the person has no time of its
-// own but the log's: of items in one record each is a nanosecond later than the one
-// before, since an answer before an identification and one after it are not the same.
+// own but the log's: of items in one record each is a microsecond later than the one
+// before, since an answer before an identification and one after it are not the same,
+// nor is a topic that is liked and then forgotten (profile.Stamp counts microseconds).
 func (s *step) inOrder() time.Time {
-	if n := s.tx.Position().Index; n > 0 && s.e.Occurred.IsZero() {
-		return s.e.At.Add(time.Duration(n))
+	if s.e.Occurred.IsZero() {
+		return s.e.At.Add(time.Duration(s.tx.Position().Index) * time.Microsecond)
 	}
 	return s.e.Occurred
 }
