@@ -43,10 +43,10 @@
 // footfall-lab bench people, on two cores shared with the load, rows until they are in the
 // profiles: of 100,000 people with 20 attributes and two ids 2,754 a second, then of events
 // 5,975 a second, with at most 823 MB resident; with 40,000 people, all of whom the server
-// had in memory, about 3,000 and 10,000. An event of a person who is not in memory costs
-// reading and writing the whole person: by the tracking API 13,280 events a second reached
-// 40,000 profiles, 7,289 reached 100,000, and 6,438 reached 200,000, one run each. A
-// profile by any of its ids took 1.6 to 1.8 ms (p99) with 100,000 and 200,000.
+// had in memory, 2,783 to 3,700 and 8,382 to 10,799 in three runs. An event of a person who
+// is not in memory costs reading and writing the whole person: by the tracking API 10,107
+// and 13,280 events a second reached 40,000 profiles, 7,289 reached 100,000, and 6,438
+// reached 200,000. A profile by any of its ids took 1.5 to 3.6 ms (p99).
 //
 // # Columns
 //
