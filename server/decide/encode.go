@@ -42,22 +42,32 @@ func (p *Person) Encode() ([]byte, error) {
 	}
 	out := make([]byte, 0, len(b)+64*len(p.Attributes)+40*len(p.AttributeAt))
 	if len(p.Attributes) > 0 {
-		before, after, _ := bytes.Cut(b, []byte(attributesHere))
-		out = append(append(out, before...), `"attributes":`...)
-		if out, err = appendMap(out, p.Attributes, appendAttribute); err != nil {
+		if out, b, err = appendUntil(out, b, attributesHere); err != nil {
+			return nil, err
+		}
+		if out, err = appendMap(append(out, `"attributes":`...), p.Attributes, appendAttribute); err != nil {
 			return nil, fmt.Errorf("attributes: %w", err)
 		}
-		b = after
 	}
 	if len(p.AttributeAt) > 0 {
-		before, after, _ := bytes.Cut(b, []byte(stampsHere))
-		out = append(append(out, before...), `"attribute_at":`...)
-		if out, err = appendMap(out, p.AttributeAt, appendStamp); err != nil {
+		if out, b, err = appendUntil(out, b, stampsHere); err != nil {
+			return nil, err
+		}
+		if out, err = appendMap(append(out, `"attribute_at":`...), p.AttributeAt, appendStamp); err != nil {
 			return nil, fmt.Errorf("attribute_at: %w", err)
 		}
-		b = after
 	}
 	return append(out, b...), nil
+}
+
+// appendUntil appends what stands before a mark and gives what stands behind it. A state
+// that were written without would be lost: a mark that is not there is an error.
+func appendUntil(out, b []byte, mark string) (_, after []byte, err error) {
+	before, after, found := bytes.Cut(b, []byte(mark))
+	if !found {
+		return nil, nil, fmt.Errorf("encode a person: %s is not where encoding/json should have written it", mark)
+	}
+	return append(out, before...), after, nil
 }
 
 // appendMap appends an object whose members stand in the order of their names.
