@@ -258,7 +258,7 @@ func (s *step) consent(at string, answers engage.ByPurpose[engage.Consent]) {
 		given = given.With(purpose, c)
 	}
 	s.p.SetConsents(at, given)
-	s.unprofiled()
+	s.p.Unprofiled()
 }
 
 // occurred is when it happened, in UTC, and not after it was heard of.

@@ -32,7 +32,7 @@ func (s *step) merge(x engage.Merge) error {
 		if s.p.is(x.Of) && s.p.is(x.And) && x.Of != x.And {
 			s.keepPerson()
 			s.p.Link(x.Of, x.And, s.occurred())
-			s.unprofiled()
+			s.p.Unprofiled()
 		}
 		return nil
 	}
@@ -290,9 +290,6 @@ func (s *step) wakeKnown() error {
 		}
 	}
 }
-
-// unprofiled forgets what behaviour has shown of somebody who does not agree to that.
-func (s *step) unprofiled() { s.p.Unprofiled() }
 
 // drop lists something that had no effect.
 func (s *step) drop(d engage.Dropped) {

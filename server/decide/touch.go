@@ -153,7 +153,7 @@ func (s *step) edges(t *engage.Touch, origin string) error {
 		if s.p.is(x.And) && s.p.is(origin) {
 			s.p.Bind(identifier)
 			s.p.Link(x.Of, x.And, s.occurred())
-			s.unprofiled()
+			s.p.Unprofiled()
 			if t.Event != nil || kindOf(identifier) != engage.IDAnonymous || x.And == s.p.ID {
 				return nil
 			}
