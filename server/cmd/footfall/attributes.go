@@ -25,23 +25,7 @@ somebody is, or that looks like an e-mail address or a telephone number.`,
   footfall attributes declare points number
   footfall attributes forget points`,
 	}
-	asJSON := cmd.Flags().Bool("json", false, "print the server's answer as it is")
-	remote := c.remoteFlags(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		r, err := remote()
-		if err != nil {
-			return err
-		}
-		var raw json.RawMessage
-		if err := r.call(cmd.Context(), "GET", "/api/v1/attribute-types", nil, &raw); err != nil {
-			return err
-		}
-		if *asJSON {
-			fmt.Fprintf(c.out, "%s\n", raw)
-			return nil
-		}
-		return c.printAttributes(raw)
-	}
+	c.shows(cmd, func([]string) string { return "/api/v1/attribute-types" }, c.printAttributes)
 	cmd.AddCommand(c.attributesDeclare(), c.attributesForget())
 	return cmd
 }

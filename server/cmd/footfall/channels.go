@@ -18,23 +18,7 @@ unknown means that no push has been answered since the server started. What some
 that a script can watch it.`,
 		Example: "  footfall channels",
 	}
-	asJSON := cmd.Flags().Bool("json", false, "print the server's answer as it is")
-	remote := c.remoteFlags(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		r, err := remote()
-		if err != nil {
-			return err
-		}
-		var raw json.RawMessage
-		if err := r.call(cmd.Context(), "GET", "/api/v1/channels", nil, &raw); err != nil {
-			return err
-		}
-		if *asJSON {
-			fmt.Fprintf(c.out, "%s\n", raw)
-			return nil
-		}
-		return c.printChannels(raw)
-	}
+	c.shows(cmd, func([]string) string { return "/api/v1/channels" }, c.printChannels)
 	return cmd
 }
 

@@ -17,24 +17,9 @@ func (c *cli) explain() *cobra.Command {
 PERSON is a profile id, an identifier such as user_id:ada, or install:ID.`,
 		Example: "  footfall explain user_id:ada rainy-day",
 	}
-	asJSON := cmd.Flags().Bool("json", false, "print the server's answer as it is")
-	remote := c.remoteFlags(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		r, err := remote()
-		if err != nil {
-			return err
-		}
-		var raw json.RawMessage
-		path := "/api/v1/people/" + url.PathEscape(args[0]) + "/explain?campaign=" + url.QueryEscape(args[1])
-		if err := r.call(cmd.Context(), "GET", path, nil, &raw); err != nil {
-			return err
-		}
-		if *asJSON {
-			fmt.Fprintf(c.out, "%s\n", raw)
-			return nil
-		}
-		return c.printExplanation(raw)
-	}
+	c.shows(cmd, func(args []string) string {
+		return "/api/v1/people/" + url.PathEscape(args[0]) + "/explain?campaign=" + url.QueryEscape(args[1])
+	}, c.printExplanation)
 	return cmd
 }
 

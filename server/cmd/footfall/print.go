@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"text/tabwriter"
 
@@ -87,4 +88,26 @@ func list[T any](cmd *cobra.Command, c *cli, r *remote, path, head string, row f
 		return err
 	}
 	return w.Flush()
+}
+
+// shows makes a command that asks the server for one thing, by the path that its
+// arguments make, and prints it: for a person, or with --json for a program.
+func (c *cli) shows(cmd *cobra.Command, path func(args []string) string, tell func(json.RawMessage) error) {
+	asJSON := cmd.Flags().Bool("json", false, "print the server's answer as it is")
+	remote := c.remoteFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		r, err := remote()
+		if err != nil {
+			return err
+		}
+		var raw json.RawMessage
+		if err := r.call(cmd.Context(), http.MethodGet, path(args), nil, &raw); err != nil {
+			return err
+		}
+		if *asJSON {
+			fmt.Fprintf(c.out, "%s\n", raw)
+			return nil
+		}
+		return tell(raw)
+	}
 }

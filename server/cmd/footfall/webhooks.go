@@ -108,23 +108,7 @@ func (c *cli) webhooksList() *cobra.Command {
 
 func (c *cli) webhooksShow() *cobra.Command {
 	cmd := &cobra.Command{Use: "show ID", Short: "Show a webhook, its secrets' ids, and how it does", Args: exactly(1, "a webhook's id")}
-	asJSON := cmd.Flags().Bool("json", false, "print the server's answer as it is")
-	remote := c.remoteFlags(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		r, err := remote()
-		if err != nil {
-			return err
-		}
-		var raw json.RawMessage
-		if err := r.call(cmd.Context(), http.MethodGet, webhookPath(args[0]), nil, &raw); err != nil {
-			return err
-		}
-		if *asJSON {
-			fmt.Fprintf(c.out, "%s\n", raw)
-			return nil
-		}
-		return c.printWebhook(raw)
-	}
+	c.shows(cmd, func(args []string) string { return webhookPath(args[0]) }, c.printWebhook)
 	return cmd
 }
 
