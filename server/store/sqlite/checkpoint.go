@@ -11,10 +11,16 @@ const (
 	pageBytes = 4096
 	// checkpointBytes in the WAL that are not yet in the file start a checkpoint.
 	checkpointBytes = 4 << 20
-	// walHighWater is where a checkpoint stops the writer for its last part. A
-	// WAL is reused from its start only when all of it has been moved, which a
-	// writer without pauses would never let happen.
+	// walHighWater is where a checkpoint stops the writer for its last part, if that is
+	// less than checkpointBytes, and walTop where it does whatever is left. A WAL is reused
+	// from its start only when all of it has been moved, which a writer without pauses
+	// would never let happen. To move what a large commit has written takes as long as
+	// the commit: walTop is so many of them that it is seldom waited for.
 	walHighWater = 32 << 20
+	walTop       = 128 << 20
+	// readersWaitMS is how long the writer is held up for readers, in milliseconds; a
+	// reader that takes longer keeps the WAL from being reused until the next time.
+	readersWaitMS = 20
 )
 
 // checkpointer moves the WAL into the file beside the writer.
@@ -62,12 +68,20 @@ func (s *Store) runCheckpoint() error {
 		k.written.Add(due)
 		return nil
 	}
-	if w, err = k.conn.walCheckpoint("PASSIVE"); err != nil || w.size == w.moved || w.size < walHighWater {
+	if w, err = k.conn.walCheckpoint("PASSIVE"); err != nil || w.size < walHighWater {
+		return err
+	}
+	// What was written since it began is not in those figures.
+	if w, err = k.conn.walCheckpoint("NOOP"); err != nil || w.size < walTop && w.size-w.moved >= checkpointBytes {
+		k.written.Add(w.size - w.moved) // the next commit begins the next one
 		return err
 	}
 	s.writer.turn.Lock()
 	defer s.writer.turn.Unlock()
-	_, err = k.conn.walCheckpoint("PASSIVE")
+	// RESTART also waits, for readersWait, until nobody reads from the WAL: under readers
+	// that come one after the other a PASSIVE one leaves it to chance whether the writer
+	// may begin it anew, and it grows without end.
+	_, err = k.conn.walCheckpoint("RESTART")
 	return err
 }
 

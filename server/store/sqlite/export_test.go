@@ -1,8 +1,6 @@
 package sqlite
 
 import (
-	"database/sql/driver"
-	"strings"
 	"testing"
 
 	"github.com/footfall-engage/footfall/server/store"
@@ -15,32 +13,12 @@ func (s *Store) Waiting() int {
 	return len(s.writer.queue)
 }
 
-// Plans returns SQLite's plan for each statement that Find runs for the query.
+// Plans is Explain for tests.
 func (s *Store) Plans(t *testing.T, collection string, q store.Query) []string {
 	t.Helper()
-	tb, err := s.table(collection)
+	plans, err := s.Explain(t.Context(), collection, q)
 	if err != nil {
 		t.Fatal(err)
-	}
-	path, descending := q.SortPath()
-	var plans []string
-	for _, seg := range segments(path, descending, nil) {
-		sql, err := s.findSQL(tb, q, path, seg, 10)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var plan []string
-		err = s.read(t.Context(), func(c *conn) error {
-			return c.query(t.Context(), "EXPLAIN QUERY PLAN "+sql.String(), sql.args, func(v []driver.Value) bool {
-				line, _ := v[3].(string)
-				plan = append(plan, line)
-				return true
-			})
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		plans = append(plans, strings.Join(plan, "; "))
 	}
 	return plans
 }

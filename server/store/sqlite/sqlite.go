@@ -10,9 +10,10 @@
 // cut (the WAL is synced, one sync per group; at Open also what a killed process
 // has left in it). Commits do not pay for
 // checkpoints: those run beside them on a connection of their own, in a goroutine
-// that a commit starts when enough has been written and that Close joins. Only
-// when the WAL has grown past 32 MiB does the rest of one hold the writer up, so
-// that the WAL can be reused.
+// that a commit starts when enough has been written and that Close joins. When
+// the WAL has grown past 32 MiB and little of it is left to move, or past 128 MiB
+// whatever is left, the rest of one holds the writer up, and waits up to 20 ms for
+// readers, so that the WAL can be reused from its start.
 //
 // # Reading
 //
@@ -78,6 +79,15 @@ const (
 // takes a few microseconds of one core.
 const readers = 4
 
+// Pages that a connection keeps, in KiB. The writer's stay from one commit to the next;
+// SQLite's own 2 MiB would write the pages of a large batch several times. A reader's
+// go with the next commit, which a store of a million documents of 2 KB bears: the inner
+// pages of its trees take 10 MB, and of each document only the last two are read then.
+const (
+	writerCacheKiB = 64 << 10
+	readerCacheKiB = 16 << 10
+)
+
 // Options of Open.
 type Options struct {
 	// Path of the file; its folder must be there. Beside it appear Path-wal and
@@ -109,7 +119,7 @@ type Store struct {
 
 	writer     writer
 	checkpoint checkpointer
-	readers    chan *conn
+	readers    pool
 
 	mu     sync.Mutex // guards closed against begin
 	closed bool
@@ -143,7 +153,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	}
 	s := &Store{
 		path: o.Path, log: o.Logger, now: o.Now, fault: o.Fault,
-		declared: declared, tables: map[string]*table{}, readers: make(chan *conn, readers),
+		declared: declared, tables: map[string]*table{}, readers: newPool(),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -172,21 +182,21 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	// The WAL is reused from its start after a checkpoint; the limit only gives
 	// back what an exceptional burst took.
 	common := []string{"synchronous=" + synchronous, "wal_autocheckpoint=0", "temp_store=MEMORY", "journal_size_limit=67108864"}
-	if s.writer.conn, err = connect(o.Path, append([]string{"journal_mode=WAL", "secure_delete=ON"}, common...)...); err != nil {
+	if s.writer.conn, err = connect(o.Path, append([]string{"journal_mode=WAL", "secure_delete=ON", cacheSize(writerCacheKiB)}, common...)...); err != nil {
 		return nil, err
 	}
 	if err := s.migrate(s.writer.conn); err != nil {
 		return nil, err
 	}
-	if s.checkpoint.conn, err = connect(o.Path, common...); err != nil {
+	if s.checkpoint.conn, err = connect(o.Path, append(common, fmt.Sprintf("busy_timeout=%d", readersWaitMS))...); err != nil {
 		return nil, err
 	}
 	for range readers {
-		c, err := connect(o.Path, append([]string{"query_only=1"}, common...)...)
+		c, err := connect(o.Path, append([]string{"query_only=1", cacheSize(readerCacheKiB)}, common...)...)
 		if err != nil {
 			return nil, err
 		}
-		s.readers <- c
+		s.readers.give(c)
 	}
 	return s, nil
 }
@@ -244,8 +254,9 @@ func (s *Store) disconnect() error {
 			errs = append(errs, c.close())
 		}
 	}
-	for len(s.readers) > 0 {
-		errs = append(errs, (<-s.readers).close())
+	for _, c := range s.readers.idle {
+		errs = append(errs, c.close())
 	}
+	s.readers.idle = nil
 	return errors.Join(errs...)
 }

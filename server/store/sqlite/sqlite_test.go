@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -352,6 +353,52 @@ func TestTheWALStaysBounded(t *testing.T) {
 	if info, err := os.Stat(o.Path + "-wal"); err == nil && info.Size() > 0 {
 		t.Errorf("%d bytes of WAL are left after Close", info.Size())
 	}
+}
+
+// Nor must large batches without pauses, of which there is always one more by the time the
+// last is moved, with a reader who always reads.
+func TestTheWALStaysBoundedUnderLargeBatchesAndAReader(t *testing.T) {
+	o := sqlite.Options{Path: filepath.Join(t.TempDir(), "a.db"), Collections: []store.Collection{{Name: "docs", Opaque: true}}}
+	s := open(t, o)
+	const writers, each, docs, kb = 2, 20, 2000, 4
+	body := strings.Repeat("x", kb<<10)
+	var over atomic.Bool
+	var reader, wg sync.WaitGroup
+	reader.Go(func() {
+		for i := 0; !over.Load(); i++ {
+			if _, err := s.Get(t.Context(), "docs", store.Key{Workspace: "w", ID: fmt.Sprint(i%docs, 0, 0)}); err != nil && !errors.Is(err, store.ErrNotFound) {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	for w := range writers {
+		wg.Go(func() {
+			for n := range each {
+				var b store.Batch
+				for i := range docs {
+					b.Puts = append(b.Puts, put(fmt.Sprint(i*7919%docs, w, n), body))
+				}
+				if err := s.Apply(t.Context(), b); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	over.Store(true)
+	reader.Wait()
+	info, err := os.Stat(o.Path + "-wal") // it does not shrink before Close
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := int64(writers * each * docs * kb << 10)
+	t.Logf("%d MiB written, WAL of %d MiB", written>>20, info.Size()>>20)
+	if info.Size() > 200<<20 {
+		t.Errorf("of %d bytes written the WAL has %d", written, info.Size())
+	}
+	closing(t, s)
 }
 
 func TestIndexesAreUsed(t *testing.T) {
