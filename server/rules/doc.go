@@ -12,16 +12,19 @@
 //
 // # Operators
 //
-//	eq ne                       string, number, bool, scalar
+//	eq ne                       string, number, bool, scalar, version
 //	in not_in                   string, number, scalar; value is a list
 //	prefix                      string, scalar
-//	lt le gt ge between         number, time, scalar; between is [low, high], both included
+//	lt le gt ge between         number, time, scalar, version, time_of_day; between is
+//	                            [low, high], both included
 //	contains not_contains       strings (a list that has the value)
 //	within_last not_within_last time; value is a duration
 //	exists absent               every type; no value
 //
 // A time in a rule is RFC 3339 ("2026-03-01T00:00:00Z"). A duration is a whole
 // number with a unit: "45s", "30m", "24h", "7d", "2w"; a day is 24 hours.
+// A version ("3.10.2") is compared number by number; a time_of_day is "HH:MM", and its
+// between goes over midnight where the first is the later one.
 // "within_last 7d" holds for at-7d < value <= at: the future is not the past.
 //
 // # Two values, never three

@@ -22,6 +22,9 @@ type Explanation struct {
 	path string
 }
 
+// Path is where in the rule it stands: "all[1].not"; empty at its root.
+func (e *Explanation) Path() string { return e.path }
+
 // Clause is one clause that made a rule not hold.
 type Clause struct {
 	Path  string `json:"path"` // in the rule: "all[1].not"; empty if the rule is one clause
@@ -41,6 +44,37 @@ func (e *Explanation) Failed() []Clause {
 		return nil
 	}
 	return e.blame(true, nil)
+}
+
+// Verdict is one clause with what became of it.
+type Verdict struct {
+	Path  string `json:"path"`
+	Field string `json:"field"`
+	Op    Op     `json:"op"`
+	Want  any    `json:"want,omitempty"`
+	Got   any    `json:"got"` // nil means absent
+	OK    bool   `json:"ok"`  // of the clause itself, whatever stands above it
+}
+
+// Clauses lists every clause, in the order of the rule.
+func (e *Explanation) Clauses() []Verdict { return e.clauses(nil) }
+
+func (e *Explanation) clauses(out []Verdict) []Verdict {
+	switch {
+	case e == nil:
+	case e.Not != nil:
+		out = e.Not.clauses(out)
+	case e.Field != "":
+		out = append(out, Verdict{e.path, e.Field, e.Op, e.Want, e.Got, e.OK})
+	default:
+		for _, c := range e.All {
+			out = c.clauses(out)
+		}
+		for _, c := range e.Any {
+			out = c.clauses(out)
+		}
+	}
+	return out
 }
 
 // FirstFailed is the first of Failed; false if the rule holds.

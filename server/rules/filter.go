@@ -34,7 +34,7 @@ type Filter struct {
 // field; false means that documents do not have it there.
 //
 // ok is false when that cannot be done exactly: a field without a path; times,
-// which documents hold as text that does not sort by time; exists and absent of
+// which documents hold as text that does not sort by time; versions and times of day; exists and absent of
 // a list, where an empty one counts as absent; scalars, whose type varies.
 // Then the caller must iterate and Match.
 func (r *Rule) Filter(path func(field string) (string, bool)) (f Filter, ok bool) {
@@ -68,7 +68,7 @@ func (n *node) filter(path func(string) (string, bool)) (Filter, bool) {
 
 func (c *clause) clauseFilter(path func(string) (string, bool)) (Filter, bool) {
 	p, ok := path(c.field)
-	if !ok || c.typ == Time || c.typ == Scalar || c.typ == Strings && c.test == Exists {
+	if !ok || c.typ == Time || c.typ == Scalar || c.typ == Version || c.typ == TimeOfDay || c.typ == Strings && c.test == Exists {
 		return Filter{}, false
 	}
 	f := Filter{Path: p}

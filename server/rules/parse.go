@@ -96,13 +96,17 @@ func (p *parser) node(raw json.RawMessage, path string, depth int) (node, error)
 		}
 	}
 	switch form {
-	case "all":
-		return p.list(all, object["all"], below(path, "all"), depth)
-	case "any":
-		return p.list(anyOf, object["any"], below(path, "any"), depth)
+	case "all", "any":
+		k := all
+		if form == "any" {
+			k = anyOf
+		}
+		n, err := p.list(k, object[form], below(path, form), depth)
+		n.path = path
+		return n, err
 	case "not":
 		n, err := p.node(object["not"], below(path, "not"), depth+1)
-		return node{kind: not, of: []node{n}}, err
+		return node{kind: not, of: []node{n}, clause: clause{path: path}}, err
 	case "field":
 		c, err := p.clause(object, path)
 		return node{kind: leaf, clause: c}, err
@@ -219,7 +223,7 @@ func (c *clause) value(raw json.RawMessage, f Field, path string) error {
 		if !same || c.low.typ == Bool {
 			return engage.Errorf(engage.Invalid, path, "must be two numbers, times or texts")
 		}
-		if order > 0 {
+		if order > 0 && f.Type != TimeOfDay {
 			return engage.Errorf(engage.Invalid, path, `must be [low, high]; for a span over midnight use {"any": [… ge %v …, … le %v …]}`, c.low.plain(), c.high.plain())
 		}
 		c.want = []any{c.low.plain(), c.high.plain()}
@@ -286,6 +290,14 @@ func read(raw json.RawMessage, f Field, path string) (operand, error) {
 				return operand{}, engage.Errorf(engage.Invalid, path, `must be a time such as "2026-03-01T00:00:00Z", is %s`, quote(v))
 			}
 			return operand{typ: Time, t: t.UTC()}, nil
+		}
+		if want == Version || want == TimeOfDay {
+			x, ok := scalar(want, v)
+			if !ok {
+				example := map[Type]string{Version: `a version such as "3.10.2"`, TimeOfDay: `a time of day such as "09:30"`}[want]
+				return operand{}, engage.Errorf(engage.Invalid, path, "must be %s, is %s", example, quote(v))
+			}
+			return x, nil
 		}
 		if want != String && want != Scalar {
 			return operand{}, wrong()

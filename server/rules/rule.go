@@ -105,8 +105,9 @@ type clause struct {
 
 // operand is a value of a known type.
 type operand struct {
-	typ Type // String, Number, Bool, Time
+	typ Type // String, Number, Bool, Time, Version, TimeOfDay
 	s   string
+	v   uint64 // of a Version, a TimeOfDay: what they are compared by
 	n   float64
 	b   bool
 	t   time.Time

@@ -20,8 +20,8 @@ const (
 	Scalar  Type = "scalar"  // a string, number or bool: known only when it comes
 )
 
-// Valid reports whether t is one of the types.
-func (t Type) Valid() bool { return t.Ops() != nil }
+// Valid reports whether t is one of the types that attributes have.
+func (t Type) Valid() bool { return t.Ops() != nil && t != Version && t != TimeOfDay }
 
 // Ops are the operators that a field of the type allows, nil for an unknown type.
 func (t Type) Ops() []Op {
@@ -36,6 +36,10 @@ func (t Type) Ops() []Op {
 		return []Op{Lt, Le, Gt, Ge, Between, WithinLast, NotWithinLast, Exists, Absent}
 	case Strings:
 		return []Op{Contains, NotContains, Exists, Absent}
+	case Version:
+		return []Op{Eq, Ne, Lt, Le, Gt, Ge, Between, Exists, Absent}
+	case TimeOfDay:
+		return []Op{Lt, Le, Gt, Ge, Between, Exists, Absent}
 	case Scalar:
 		return []Op{Eq, Ne, Lt, Le, Gt, Ge, Between, In, NotIn, Prefix, Exists, Absent}
 	default:
@@ -45,8 +49,9 @@ func (t Type) Ops() []Op {
 
 // Field is what a rule may ask about, described for documents and the console.
 type Field struct {
-	// Path is the name in a rule, "weather.temperature_c". A path that ends in
-	// ".*" stands for every path that begins so ("trigger.properties.*").
+	// Path is the name in a rule, "weather.temperature_c". A path with a "*" stands for
+	// every path that has something in its place ("trigger.properties.*",
+	// "visited.*.visits").
 	Path        string   `json:"path"`
 	Type        Type     `json:"type"`
 	Description string   `json:"description"`
@@ -61,7 +66,7 @@ type Field struct {
 type Schema struct {
 	fields   []Field // in order of declaration
 	byPath   map[string]int
-	families []int             // indexes of the fields whose path ends in ".*"
+	families []int             // indexes of the fields whose path has a "*"
 	hints    map[string]string // unknown path, or prefix ending in ".", -> where it belongs
 }
 
@@ -76,7 +81,7 @@ func NewSchema(fields ...Field) *Schema {
 			i = len(s.fields)
 			s.fields = append(s.fields, f)
 			s.byPath[f.Path] = i
-			if strings.HasSuffix(f.Path, ".*") {
+			if strings.Contains(f.Path, "*") {
 				s.families = append(s.families, i)
 			}
 		}
@@ -87,12 +92,13 @@ func NewSchema(fields ...Field) *Schema {
 
 // Field looks a path up. The Path of a family's member is the path asked for.
 func (s *Schema) Field(path string) (Field, bool) {
-	if i, ok := s.byPath[path]; ok && !strings.HasSuffix(path, "*") {
+	if i, ok := s.byPath[path]; ok && !strings.Contains(path, "*") {
 		return s.fields[i], true
 	}
 	for _, i := range s.families {
-		prefix := strings.TrimSuffix(s.fields[i].Path, "*")
-		if rest, ok := strings.CutPrefix(path, prefix); ok && rest != "" && len(rest) <= 100 {
+		prefix, suffix, _ := strings.Cut(s.fields[i].Path, "*")
+		if rest, ok := strings.CutPrefix(path, prefix); ok && strings.HasSuffix(rest, suffix) &&
+			len(rest) > len(suffix) && len(rest) <= len(suffix)+100 {
 			f := s.fields[i]
 			f.Path = path
 			return f, true
@@ -202,11 +208,13 @@ func PersonSchema(attributes map[string]Type) *Schema {
 		{Path: "affinities", Type: Strings, Description: "Categories and topics that the person turns to, as events and orders of the last months show; in lower case, at most 10. Needs the profiling consent"},
 		{Path: "favourite_brands", Type: Strings, Description: "Brands that the person turns to, likewise"},
 		{Path: "favourite_place", Type: String, Description: "Id of the place that the person visited most lately. Needs the consent to profiling and to location"},
+		{Path: "home_place", Type: String, Description: "Id of the person's home store: the place that they visited most in the last 110 to 120 days, three times at least and not all within ten days. Likewise"},
 		{Path: "favourite_places", Type: Strings, Description: "Ids of the places that they visited most in the last 90 days, at most 5, likewise"},
 		{Path: "purchases_count", Type: Number, Description: "Orders that were completed and not cancelled, in total"},
 		{Path: "purchases_total", Type: Number, Description: "What these were worth, less refunds, in the currency in which most was spent"},
 		{Path: "last_purchase_at", Type: Time, Description: "When the last of these was made"},
 	}
+	fields = append(fields, personFields...)
 	names := make([]string, 0, len(attributes))
 	for name, t := range attributes {
 		if name != "" && t.Valid() {
@@ -257,6 +265,8 @@ func MomentSchema() *Schema {
 		Field{Path: "trigger.event", Type: String, Description: "Name of the event that fired the campaign"},
 		Field{Path: "trigger.properties.*", Type: Scalar, Description: "A property of that event"},
 		Field{Path: "local.hour", Type: Number, Max: 23, Description: "Hour of the day in local time, 0 to 23"},
+		Field{Path: "place.open_for_min", Type: Number, Description: "For how many whole minutes more the place is open, by its opening hours; 0 where it is closed, at most a week; absent when they are not known"},
+		Field{Path: "local.time", Type: TimeOfDay, Description: `Time of day in local time, "HH:MM"; between goes over midnight when the first is the later one`},
 		Field{Path: "local.minute", Type: Number, Max: 59, Description: "Minute of the hour in local time, 0 to 59"},
 		Field{
 			Path: "local.weekday", Type: String, Description: "Day of the week in local time",
@@ -276,7 +286,8 @@ func MomentSchema() *Schema {
 	const audience = "it belongs to the person: put it into the audience rule"
 	s.hints["attributes."] = audience
 	for _, f := range PersonSchema(nil).fields {
-		s.hints[f.Path] = audience
+		prefix, _, _ := strings.Cut(f.Path, "*")
+		s.hints[prefix] = audience
 	}
 	return s
 }

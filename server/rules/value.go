@@ -47,9 +47,7 @@ func (c *clause) positive(v any, at time.Time) bool {
 		d, same := x.compare(c.low)
 		return same && d >= 0
 	case Between:
-		d, same := x.compare(c.low)
-		e, _ := x.compare(c.high)
-		return same && d >= 0 && e <= 0
+		return c.within(x)
 	case In:
 		if c.lookup != nil && x.typ == String {
 			_, has := c.lookup[x.s]
@@ -89,6 +87,8 @@ func (x operand) compare(y operand) (order int, same bool) {
 		default:
 			return 1, true
 		}
+	case Version, TimeOfDay:
+		return cmp.Compare(x.v, y.v), true
 	default:
 		return x.t.Compare(y.t), true
 	}
@@ -110,6 +110,12 @@ func scalar(t Type, v any) (_ operand, ok bool) {
 	case Time:
 		x, ok := moment(v)
 		return operand{typ: Time, t: x}, ok
+	case Version:
+		s, _ := text(v)
+		return version(s)
+	case TimeOfDay:
+		s, _ := text(v)
+		return timeOfDay(s)
 	default: // Scalar
 		if b, ok := v.(bool); ok {
 			return operand{typ: Bool, b: b}, true
@@ -244,7 +250,7 @@ func snapshot(t Type, v any, ok bool) any {
 
 func (x operand) plain() any {
 	switch x.typ {
-	case String:
+	case String, Version, TimeOfDay:
 		return clip(x.s)
 	case Number:
 		return x.n
