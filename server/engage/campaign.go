@@ -21,17 +21,6 @@ const (
 	Service   Class = "service"   // a service that the person asked for ("order ready"): no marketing consent, no caps, no quiet hours
 )
 
-// Status of a campaign.
-type Status string
-
-// The states of a campaign.
-const (
-	Draft  Status = "draft"
-	Live   Status = "live"
-	Paused Status = "paused"
-	Ended  Status = "ended"
-)
-
 // Lane says whose pushes go first where those of one credential have to wait.
 type Lane string
 
@@ -49,52 +38,26 @@ type Campaign struct {
 	Version   int64           `json:"version"`
 	Name      string          `json:"name"`
 	Class     Class           `json:"class"`
+	Programme Programme       `json:"programme,omitempty"`
 	Status    Status          `json:"status"`
-	Priority  int             `json:"priority,omitempty"` // among campaigns that want the same moment the highest wins; ties go to the smaller id
+	Review    *Review         `json:"review,omitempty"`
+	Tags      []string        `json:"tags,omitempty"`     // by which the workspace's LimitPolicy caps it
+	Priority  int             `json:"priority,omitempty"` // among campaigns that want the same moment the highest wins; ties go to the higher Value, then to the smaller id
+	Value     float64         `json:"value,omitempty"`    // what a message is expected to be worth: any unit, the same in all campaigns
 	Lane      Lane            `json:"lane,omitempty"`     // empty means LiveLane
 	Trigger   CampaignTrigger `json:"trigger"`
 	Audience  json.RawMessage `json:"audience,omitempty"` // a rule over the person; empty means everybody
 	Context   json.RawMessage `json:"context,omitempty"`  // a rule over the moment; empty means always
-	Arms      []Arm           `json:"arms"`
+	// Offer is the id of the offer that the message brings; its texts have it as "offer".
+	Offer string `json:"offer,omitempty"`
+	Arms  []Arm  `json:"arms"`
 	// HoldoutPercent of the eligible persons get nothing and are measured: 0..50.
 	HoldoutPercent float64    `json:"holdout_percent"`
 	Limits         Limits     `json:"limits"`
-	Start          *time.Time `json:"start,omitempty"` // not before
-	End            *time.Time `json:"end,omitempty"`   // not after
+	Start          *time.Time `json:"start,omitempty"`     // not before
+	End            *time.Time `json:"end,omitempty"`       // not after
+	TimeZone       string     `json:"time_zone,omitempty"` // in which its makers think of start and end
 	UpdatedAt      time.Time  `json:"updated_at"`
-}
-
-// TriggerType says what fires a campaign.
-type TriggerType string
-
-// The triggers of this version. Beacon, segment, weather, schedule and API come
-// with their issues; the type is a string so that they only add.
-const (
-	TriggerPlace TriggerType = "place" // a transition at a place
-	TriggerEvent TriggerType = "event" // an event that the app or a server tracked
-)
-
-// CampaignTrigger says what fires the campaign.
-type CampaignTrigger struct {
-	Type TriggerType `json:"type"`
-	// Of a place trigger:
-	Transition Transition `json:"transition,omitempty"` // one of Transitions
-	Rings      []Ring     `json:"rings,omitempty"`      // which rings count; empty means inside only
-	Places     []string   `json:"places,omitempty"`     // ids; empty, with no tags, means every place
-	Tags       []string   `json:"tags,omitempty"`       // places that carry one of these
-	// Of an event trigger:
-	Event string `json:"event,omitempty"`
-	// MaxAge: evidence that is older when it reaches us sends nothing. Seconds;
-	// 0 means 900.
-	MaxAgeS int `json:"max_age_s,omitempty"`
-}
-
-// MaxAge is how old the evidence may be.
-func (t CampaignTrigger) MaxAge() time.Duration {
-	if t.MaxAgeS == 0 {
-		return 15 * time.Minute
-	}
-	return time.Duration(t.MaxAgeS) * time.Second
 }
 
 // Arm is one variant of the message.
@@ -120,6 +83,11 @@ type Content struct {
 	// Actions are buttons, at most 3: of an in-app message, and of a push where the
 	// phone's SDK or OS shows them.
 	Actions []Action `json:"actions,omitempty"`
+	// Locale is the language of these texts; empty means that it is not said. Locales
+	// are the texts in others, by language: "nl", "pt-BR". A phone gets that of its own
+	// locale, else of its language, else the message's own.
+	Locale  string                  `json:"locale,omitempty"`
+	Locales map[string]LocalContent `json:"locales,omitempty"`
 }
 
 // Channel by which a message reaches the person.
@@ -140,36 +108,6 @@ func (c Content) Allows(ch Channel) bool {
 	return slices.Contains(c.Channels, ch)
 }
 
-// Limits of a campaign.
-type Limits struct {
-	// Cap is how many messages of this campaign a person gets within CapWindow.
-	Cap        int `json:"cap,omitempty"`          // 0 means no cap
-	CapWindowS int `json:"cap_window_s,omitempty"` // seconds; required with cap
-	// Quiet hours in the person's local time; a message that falls into them
-	// waits for their end or expires.
-	Quiet *QuietHours `json:"quiet_hours,omitempty"`
-	// ExpireS after the decision the message is pointless. Seconds; 0 means 3600.
-	ExpireS int `json:"expire_s,omitempty"`
-	// RetryAmbiguous permits a push to be repeated, under the same id, when the
-	// connection was lost after sending. Absent means true.
-	RetryAmbiguous *bool `json:"retry_ambiguous,omitempty"`
-}
-
-// Expire is how long after the decision the message still makes sense.
-func (l Limits) Expire() time.Duration {
-	if l.ExpireS == 0 {
-		return time.Hour
-	}
-	return time.Duration(l.ExpireS) * time.Second
-}
-
-// QuietHours from Start to End, "22:00" to "08:00", over midnight if End is not
-// after Start; they must differ.
-type QuietHours struct {
-	Start string `json:"start"` // "HH:MM"
-	End   string `json:"end"`
-}
-
 // Validate checks the shape; the rules and templates are checked by catalog,
 // which can parse them.
 func (c *Campaign) Validate() error {
@@ -180,8 +118,6 @@ func (c *Campaign) Validate() error {
 		return Errorf(Invalid, "name", "must have 1 to 200 bytes, has %d", len(c.Name))
 	case c.Class != Marketing && c.Class != Service:
 		return Errorf(Invalid, "class", `must be "marketing" or "service", is %q`, c.Class)
-	case c.Status != Draft && c.Status != Live && c.Status != Paused && c.Status != Ended:
-		return Errorf(Invalid, "status", `must be "draft", "live", "paused" or "ended", is %q`, c.Status)
 	case c.Lane != "" && c.Lane != LiveLane && c.Lane != BulkLane:
 		return Errorf(Invalid, "lane", `must be "live" or "bulk", is %q`, c.Lane)
 	case !(c.HoldoutPercent >= 0 && c.HoldoutPercent <= 50):
@@ -190,6 +126,15 @@ func (c *Campaign) Validate() error {
 		return Errorf(Invalid, "end", "must be after start")
 	case len(c.Arms) == 0 || len(c.Arms) > 10:
 		return Errorf(Invalid, "arms", "1 to 10, got %d", len(c.Arms))
+	}
+	if err := validateTags(c.Tags); err != nil {
+		return err
+	}
+	if !(c.Value >= 0 && c.Value <= MaxValue) {
+		return Errorf(Invalid, "value", "must be 0 to %v, is %v", MaxValue, c.Value)
+	}
+	if err := c.validateLife(); err != nil {
+		return err
 	}
 	if err := c.Trigger.validate(); err != nil {
 		return At("trigger", err)
@@ -212,51 +157,4 @@ func (c *Campaign) Validate() error {
 		seen[a.ID] = true
 	}
 	return At("limits", c.Limits.validate())
-}
-
-func (t CampaignTrigger) validate() error {
-	if t.MaxAgeS < 0 {
-		return Errorf(Invalid, "max_age_s", "must not be negative, is %d", t.MaxAgeS)
-	}
-	switch t.Type {
-	case TriggerPlace:
-		if !slices.Contains(Transitions, t.Transition) {
-			return Errorf(Invalid, "transition", "must be one of %q, is %q", Transitions, t.Transition)
-		}
-		for i, r := range t.Rings {
-			if r != Inside && r != Near {
-				return Errorf(Invalid, fmt.Sprintf("rings[%d]", i), `must be "inside" or "near", is %q`, r)
-			}
-		}
-	case TriggerEvent:
-		if t.Event == "" {
-			return Errorf(Invalid, "event", "is required for an event trigger")
-		}
-	default:
-		return Errorf(Invalid, "type", `must be "place" or "event", is %q`, t.Type)
-	}
-	return nil
-}
-
-func (l Limits) validate() error {
-	switch {
-	case l.Cap < 0:
-		return Errorf(Invalid, "cap", "must not be negative, is %d", l.Cap)
-	case l.Cap > 0 && l.CapWindowS <= 0:
-		return Errorf(Invalid, "cap_window_s", "is required with cap")
-	case l.ExpireS < 0 || l.ExpireS > 28*24*3600:
-		return Errorf(Invalid, "expire_s", "must be 0 to 2419200 (28 days), is %d", l.ExpireS)
-	}
-	if q := l.Quiet; q != nil {
-		if _, err := time.Parse("15:04", q.Start); err != nil {
-			return Errorf(Invalid, "quiet_hours.start", `must be "HH:MM", is %q`, q.Start)
-		}
-		if _, err := time.Parse("15:04", q.End); err != nil {
-			return Errorf(Invalid, "quiet_hours.end", `must be "HH:MM", is %q`, q.End)
-		}
-		if q.Start == q.End {
-			return Errorf(Invalid, "quiet_hours.end", "must differ from start")
-		}
-	}
-	return nil
 }

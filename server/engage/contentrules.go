@@ -61,6 +61,9 @@ func (c *Content) validate() error {
 			return Errorf(Invalid, Index("actions", i, "label"), "stands twice: %q", a.Label)
 		}
 	}
+	if err := c.validateLocales(); err != nil {
+		return err
+	}
 	if err := At("push", c.Push.validate()); err != nil {
 		return err
 	}

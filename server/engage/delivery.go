@@ -105,17 +105,30 @@ const (
 	ReasonQuiet          Reason = "quiet"            // deferred to the end of quiet hours
 	ReasonQuietExpired   Reason = "quiet_expired"
 	ReasonQuietTooMany   Reason = "quiet_too_many" // too many moments of the person wait already
-	ReasonCap            Reason = "cap"
+	ReasonQuietDropped   Reason = "quiet_dropped"  // the campaign's message is not to wait for their end
+	ReasonCap            Reason = "cap"            // of the campaign
+	ReasonCapGlobal      Reason = "cap_global"     // of all marketing messages of the workspace (LimitPolicy), as the next four
+	ReasonCapTag         Reason = "cap_tag"
+	ReasonCapChannel     Reason = "cap_channel"
+	ReasonCapGap         Reason = "cap_gap" // too soon after the one before
+	ReasonCapAttention   Reason = "cap_attention"
+	ReasonCapAsks        Reason = "cap_asks"   // waits for the answer of the owner of a budget or a rate
+	ReasonCapBudget      Reason = "cap_budget" // the campaign's, of all persons, as the next
+	ReasonCapRate        Reason = "cap_rate"
 	ReasonArbitration    Reason = "arbitration"
 	ReasonRender         Reason = "render"
 	ReasonPaused         Reason = "eligibility_paused"
-	ReasonMerged         Reason = "eligibility_merged" // the profile became another while the moment waited: it waits on there
+	ReasonRunaway        Reason = "eligibility_runaway" // the campaign has spoken to the person so often that it seems to answer itself
+	ReasonStopped        Reason = "eligibility_stopped" // by the kill switch
+	ReasonMerged         Reason = "eligibility_merged"  // the profile became another while the moment waited: it waits on there
 	ReasonRejected       Reason = "send_rejected"
 	ReasonMisconfigured  Reason = "send_misconfigured"
 	ReasonAmbiguous      Reason = "send_ambiguous"
 	ReasonExhausted      Reason = "send_exhausted"
 	ReasonNotDisplayed   Reason = "not_displayed"
 	ReasonSendExpired    Reason = "send_expired"
+	ReasonSendStopped    Reason = "send_stopped" // by the kill switch, after the decision
+	ReasonSendPaused     Reason = "send_paused"  // the campaign was paused, ended or deleted after the decision
 )
 
 // GateResult is what one gate said, and what it saw.
@@ -149,6 +162,7 @@ type Decision struct {
 	DueAt     *time.Time    `json:"due_at,omitempty"`   // while pending: when it is decided at the latest
 	UpdatedAt time.Time     `json:"updated_at"`         // log time
 	Receipts  []string      `json:"receipts,omitempty"` // delivered, displayed, …, each once, in order of arrival
+	Offer     *Reserved     `json:"offer,omitempty"`    // that the message brings; of who is treated
 }
 
 // Send is decide's order to deliver one message.

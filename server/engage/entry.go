@@ -40,6 +40,7 @@ const (
 	KindDeviceGone  Kind = "device_gone"  // JSON DeviceGone
 	KindTraits      Kind = "traits"       // JSON object of attributes
 	KindOutcome     Kind = "outcome"      // JSON DeliveryOutcome
+	KindCall        Kind = "call"         // JSON Trigger that names its campaign; at the profile's key
 	KindTouch       Kind = "touch"        // JSON Touch; at the profile's key
 	KindMerge       Kind = "merge"        // JSON Merge; at the key of either profile
 	KindAbsorb      Kind = "absorb"       // a frozen person, as package decide writes it; at the survivor's key

@@ -37,6 +37,8 @@ type Error struct {
 	Field string // path in the document, "message.push.title"; empty means the whole
 	Msg   string
 	Err   error // cause, for logs; may be nil
+	// Missing are the variables of a text that had no value, where that is the error.
+	Missing []string
 }
 
 // Error implements error.

@@ -108,6 +108,12 @@ func (d *Device) Notifiable() bool {
 	return d.Notifications == "granted" || d.Notifications == "provisional"
 }
 
+// TakesPushes reports whether a push would reach the phone and be shown: the OS lets the
+// app, and a token lives.
+func (d *Device) TakesPushes() bool {
+	return d.Notifiable() && d.Push != nil && d.Push.Dead == ""
+}
+
 // Weather at a cell for about now, as a provider forecast it.
 type Weather struct {
 	Cell          geo.Cell  `json:"cell"`

@@ -54,6 +54,13 @@ type Trigger struct {
 	WeatherIs  WeatherState `json:"weather_is,omitempty"`
 
 	// Of an event:
-	Event      string          `json:"event,omitempty"`
+	Event string `json:"event,omitempty"`
+	// Of an event, and of what was called for by the API: a JSON object.
 	Properties json.RawMessage `json:"properties,omitempty"`
+
+	// Campaign that it is for, of what the server itself was asked for or has made out
+	// (KindCall); empty: for all that listen.
+	Campaign string `json:"campaign,omitempty"`
+	Local    string `json:"local,omitempty"` // of a schedule: the time of the wall clock that has come
+	Bulk     bool   `json:"bulk,omitempty"`  // one of very many: it takes the bulk lane, whatever the campaign's is
 }

@@ -1,0 +1,109 @@
+package engage
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// TriggerType says what fires a campaign.
+type TriggerType string
+
+// The triggers of this version. Entering and leaving a segment comes with its issue; the
+// type is a string so that they only add.
+const (
+	TriggerPlace TriggerType = "place" // a transition at a place
+	TriggerEvent TriggerType = "event" // an event that the app or a server tracked
+	TriggerAPI   TriggerType = "api"   // a call of the API that names the persons
+
+	TriggerSchedule TriggerType = "schedule" // a time of the wall clock
+
+	// What the phone's system says of a place's region that it watches, before any fix
+	// confirms it.
+	TriggerRegion TriggerType = "region"
+)
+
+// TriggerTypes are all of them.
+var TriggerTypes = []TriggerType{TriggerPlace, TriggerEvent, TriggerAPI, TriggerSchedule, TriggerRegion}
+
+// HasProperties reports whether such a trigger carries values of its own, which texts and
+// rules see as trigger.properties.
+func (t TriggerType) HasProperties() bool { return t == TriggerEvent || t == TriggerAPI }
+
+// ComeNear is, of a campaign, to enter a near ring of a place, whatever its size.
+const ComeNear Transition = "near"
+
+// CampaignTrigger says what fires the campaign.
+type CampaignTrigger struct {
+	Type TriggerType `json:"type"`
+	// Of a place trigger, and of a region trigger:
+	Transition Transition `json:"transition,omitempty"` // one of Transitions, of a region Enter or Exit; or ComeNear
+	Rings      []Ring     `json:"rings,omitempty"`      // which rings count; empty means inside only
+	Places     []string   `json:"places,omitempty"`     // ids; empty, with no tags, means every place
+	Tags       []string   `json:"tags,omitempty"`       // places that carry one of these
+	// Of an event trigger:
+	Event string `json:"event,omitempty"`
+	// Where is a rule over the event's "properties.*"; one that does not hold fires
+	// nothing. Empty means always.
+	Where json.RawMessage `json:"where,omitempty"`
+	// Of a schedule trigger:
+	Schedule *Schedule `json:"schedule,omitempty"`
+	// MaxAge: evidence that is older when it reaches us sends nothing. Seconds;
+	// 0 means 900; of a schedule, 21600.
+	MaxAgeS int `json:"max_age_s,omitempty"`
+}
+
+// MaxAge is how old the evidence may be.
+func (t CampaignTrigger) MaxAge() time.Duration {
+	if t.MaxAgeS == 0 && t.Type == TriggerSchedule { // the last of a million persons come late
+		return 6 * time.Hour
+	}
+	if t.MaxAgeS == 0 {
+		return 15 * time.Minute
+	}
+	return time.Duration(t.MaxAgeS) * time.Second
+}
+
+func (t CampaignTrigger) validate() error {
+	if t.MaxAgeS < 0 {
+		return Errorf(Invalid, "max_age_s", "must not be negative, is %d", t.MaxAgeS)
+	}
+	if t.Type != TriggerEvent && len(t.Where) > 0 && string(t.Where) != "null" {
+		return Errorf(Invalid, "where", "belongs to an event trigger; what else must hold stands in context")
+	}
+	if t.Type != TriggerSchedule && t.Schedule != nil {
+		return Errorf(Invalid, "schedule", "belongs to a schedule trigger")
+	}
+	switch t.Type {
+	case TriggerPlace, TriggerRegion:
+		allowed := append(slices.Clone(Transitions), ComeNear)
+		if t.Type == TriggerRegion {
+			allowed = []Transition{Enter, Exit, ComeNear}
+		}
+		if !slices.Contains(allowed, t.Transition) {
+			return Errorf(Invalid, "transition", "must be one of %q, is %q", allowed, t.Transition)
+		}
+		if t.Transition == ComeNear && len(t.Rings) > 0 {
+			return Errorf(Invalid, "rings", "to come near is to enter a near ring: leave them out")
+		}
+		for i, r := range t.Rings {
+			if r != Inside && r != Near {
+				return Errorf(Invalid, fmt.Sprintf("rings[%d]", i), `must be "inside" or "near", is %q`, r)
+			}
+		}
+	case TriggerEvent:
+		if t.Event == "" {
+			return Errorf(Invalid, "event", "is required for an event trigger")
+		}
+	case TriggerAPI:
+	case TriggerSchedule:
+		if t.Schedule == nil {
+			return Errorf(Invalid, "schedule", "is required for a schedule trigger")
+		}
+		return At("schedule", t.Schedule.validate())
+	default:
+		return Errorf(Invalid, "type", "must be one of %q, is %q", TriggerTypes, t.Type)
+	}
+	return nil
+}
