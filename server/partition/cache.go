@@ -79,7 +79,7 @@ func (c *cache) drop(key string) {
 
 // muchPending reports whether so much has changed that the loop should wait for a save.
 func (p *Partition) muchPending() bool {
-	return p.pending > p.o.MaxStateBytes/4 || len(p.dirty)+len(p.writes) > p.o.MaxStates
+	return p.pending > p.o.MaxStateBytes/2 || len(p.dirty)+len(p.writes) > p.o.MaxStates
 }
 
 // evict forgets clean states when there are too many, after a save. Which ones does not

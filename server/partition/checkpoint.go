@@ -11,6 +11,7 @@ import (
 
 	"github.com/footfall-engage/footfall/server/clock"
 	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/fastjson"
 	"github.com/footfall-engage/footfall/server/store"
 )
 
@@ -79,7 +80,7 @@ func (s *snapshot) into(b *store.Batch) error {
 			b.Deletes = append(b.Deletes, store.Delete{Collection: k.collection, Key: key})
 			continue
 		}
-		body, err := json.Marshal(w.doc)
+		body, err := encodeDoc(w.doc)
 		if err != nil {
 			return fmt.Errorf("encode %s: %w", k.collection, err)
 		}
@@ -103,6 +104,20 @@ func (s *snapshot) into(b *store.Batch) error {
 	}
 	b.Puts = append(b.Puts, p.positionPut("states", body, s.over))
 	return nil
+}
+
+// Most documents are entries of a timeline.
+var entryJSON = fastjson.Of[engage.TimelineEntry]()
+
+// encodeDoc is what is stored of a recorded document: JSON, unless it knows better.
+func encodeDoc(doc any) ([]byte, error) {
+	switch x := doc.(type) {
+	case engage.TimelineEntry:
+		return entryJSON.Append(make([]byte, 0, 320+len(x.Data)), &x)
+	case interface{ Encode() ([]byte, error) }:
+		return x.Encode()
+	}
+	return json.Marshal(doc)
 }
 
 func (s *snapshot) commit(ctx context.Context) error {
@@ -270,13 +285,18 @@ func (p *Partition) trimSealed(ctx context.Context, horizon time.Time) error {
 	return nil
 }
 
-// expiry of a recorded document.
-func (p *Partition) expiry(collection string, at time.Time) time.Time {
-	keep, ok := p.o.Keep[collection]
-	if !ok {
-		return time.Time{}
+// expiry of a recorded document; wanted is false of those that are not kept at all.
+func (p *Partition) expiry(k writeKey, at time.Time) (expires time.Time, wanted bool) {
+	keep, ok := p.o.Keep[k.collection]
+	if k.collection == engage.KeptTimeline {
+		if own, has := p.o.Keep[engage.TimelineKept(k.id)]; has {
+			keep, ok = own, true
+		}
 	}
-	return at.Add(keep)
+	if !ok {
+		return time.Time{}, true
+	}
+	return at.Add(keep), keep > 0
 }
 
 // dueChannel keeps one wake-up of the clock.

@@ -27,8 +27,13 @@ type Quarantined struct {
 	Record    []byte      `json:"record"` // of the one entry, or what could not be read
 }
 
-// maxOutputs ends a batch of records early, so that a commit stays small.
-const maxOutputs = 4000
+// A batch of records ends early, after so many outputs, that a commit stays small, or
+// after so many entries: between batches the loop looks whether states must be saved, and
+// a record of a busy partition has hundreds.
+const (
+	maxOutputs = 4000
+	maxEntries = 1000
+)
 
 // Run applies records until ctx ends, then commits the states and returns nil.
 // Another error means that the partition has stopped where a crash would have
@@ -101,14 +106,18 @@ func (p *Partition) loop(stop, ctx context.Context, g *errgroup.Group) error {
 	var due dueChannel
 	defer due.drop()
 
+	var msgs []record
 	for both.Err() == nil {
-		msgs, err := p.take(both)
-		if err != nil {
-			return p.unlessStopped(stop, err)
+		var err error
+		if len(msgs) == 0 {
+			if msgs, err = p.take(both); err != nil {
+				return p.unlessStopped(stop, err)
+			}
 		}
-		if len(msgs) > 0 {
+		busy := len(msgs) > 0
+		if busy {
 			// A stop does not interrupt a batch: what is half applied must not be saved.
-			if err := p.process(context.WithoutCancel(both), msgs); err != nil {
+			if msgs, err = p.process(context.WithoutCancel(both), msgs); err != nil {
 				return err
 			}
 		}
@@ -124,7 +133,7 @@ func (p *Partition) loop(stop, ctx context.Context, g *errgroup.Group) error {
 			return p.unlessStopped(stop, err)
 		}
 		// With work at hand only look at what is due; otherwise wait.
-		if len(msgs) > 0 {
+		if busy {
 			select {
 			case <-tick.C:
 				tick.Reset(p.saveAfter())
@@ -261,30 +270,30 @@ func (p *Partition) readFrom(ctx context.Context, s eventlog.Stream) ([]record, 
 	}
 }
 
-// process applies records and commits what they put out.
-func (p *Partition) process(ctx context.Context, msgs []record) error {
+// process applies a batch of records and commits what they put out. It returns those
+// that are left for the next batch.
+func (p *Partition) process(ctx context.Context, msgs []record) (rest []record, err error) {
 	if err := p.o.Fault(FaultRead); err != nil {
-		return err
+		return nil, err
 	}
 	dests := map[string][]engage.Entry{}
-	outs := 0
-	for _, m := range msgs {
+	outs, before := 0, p.steps
+	for len(msgs) > 0 && outs < maxOutputs && p.steps-before < maxEntries {
+		m := msgs[0]
 		n, err := p.applyRecord(ctx, m, dests)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		outs += n
 		p.next = m.Seq + 1
 		if m.size > 0 { // it is the writer's memory
 			p.writer.Release(m.entries)
 		}
-		if outs >= maxOutputs {
-			break // the rest is read again
-		}
+		msgs = msgs[1:]
 	}
 	p.dirtyPos = true
 	if err := p.o.Fault(FaultApplied); err != nil {
-		return err
+		return nil, err
 	}
 	seq := p.next - 1
 	rows := make([]row, 0, len(dests))
@@ -292,13 +301,13 @@ func (p *Partition) process(ctx context.Context, msgs []record) error {
 		rows = append(rows, row{rowID(p.name, p.inc, seq, dest), dest, entries})
 	}
 	if err := p.commitOutputs(ctx, seq, rows); err != nil {
-		return err
+		return nil, err
 	}
 	for _, r := range rows {
 		p.outbox.add(r)
 	}
 	p.position.Store(seq) // after the rows: who sees it sees them
-	return nil
+	return msgs, nil
 }
 
 // commitOutputs makes rows durable; in Reference mode the states with them.

@@ -137,7 +137,9 @@ type Options struct {
 	Logger    *slog.Logger
 	Retention time.Duration // records are kept at least this long; 0 means 7 days
 	// Keep says how long documents that steps record live, from the log time of
-	// the entry on, by collection; those of others live until they are deleted.
+	// the entry on, by collection, and by engage.TimelineKept for classes of timelines
+	// that have their own; those of others live until they are deleted. 0: they are not
+	// recorded at all.
 	Keep map[string]time.Duration
 
 	// CheckpointEvery is how often the states are saved, if something changed; 0 means

@@ -222,8 +222,10 @@ func (p *Partition) finishOld(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := p.process(context.WithoutCancel(ctx), msgs); err != nil {
-			return err
+		for len(msgs) > 0 {
+			if msgs, err = p.process(context.WithoutCancel(ctx), msgs); err != nil {
+				return err
+			}
 		}
 	}
 	p.old = nil

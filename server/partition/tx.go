@@ -162,7 +162,11 @@ func (tx *Tx) commit() []output {
 		p.timers.apply(op)
 	}
 	for _, w := range tx.writes {
-		p.writes[w.key] = write{w.doc, p.expiry(w.key.collection, tx.at)}
+		expires, wanted := p.expiry(w.key, tx.at)
+		if !wanted {
+			continue
+		}
+		p.writes[w.key] = write{w.doc, expires}
 		p.pending += bytesOf(w.doc)
 	}
 	for i := range tx.outs {
