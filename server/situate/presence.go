@@ -173,7 +173,11 @@ func (s *step) region(r *sdkpb.RegionEvent) error {
 		return nil
 	}
 	s.locate(&ev, r.GetLocation())
-	return s.word(ev)
+	done, err := s.word(ev)
+	if err != nil {
+		return err
+	}
+	return s.said(r, &ev, &done)
 }
 
 // locate puts the fix that came with evidence on it, if the person agreed to precise
@@ -186,12 +190,12 @@ func (s *step) locate(ev *geo.Evidence, l *sdkpb.Location) {
 }
 
 // word applies evidence that speaks of a geofence, and counts what is not believed.
-func (s *step) word(ev geo.Evidence) error {
+func (s *step) word(ev geo.Evidence) (geo.Step, error) {
 	done, err := s.observe(ev)
 	if err == nil && done.Outcome == geo.Denied {
 		s.in.Doubted++
 	}
-	return err
+	return done, err
 }
 
 // beacon applies the sighting of one, if it stands at a place.
@@ -203,7 +207,7 @@ func (s *step) beacon(b *sdkpb.Beacon) error {
 	for _, fence := range s.config.beaconFences(b) {
 		ev := geo.Evidence{Source: geo.ByBeacon, At: s.occurred(), Fence: fence, Inside: !b.GetLost()}
 		s.locate(&ev, b.GetLocation())
-		if err := s.word(ev); err != nil {
+		if _, err := s.word(ev); err != nil {
 			return err
 		}
 	}

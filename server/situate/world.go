@@ -16,6 +16,8 @@ type Workspace struct {
 	ID     string
 	Places []*engage.Place // never changed
 	Doubts geo.Doubts      // the zero value means geo.DefaultDoubts
+	// HearsRegions: some campaign wants to know what phones' systems say of regions.
+	HearsRegions bool
 }
 
 // Config is what situate needs of a configuration revision: the places of every
@@ -32,6 +34,8 @@ type workspace struct {
 	beacons map[string]string // by engage.Beacon.Key: the fence that it is evidence for
 	doubts  geo.Doubts
 	edition uint64 // of the places: another one where any differs
+
+	hearsRegions bool
 }
 
 // site is a place with its opening hours; nil hours are not known.
@@ -88,7 +92,7 @@ func NewConfig(before *Config, workspaces []Workspace) (*Config, error) {
 func newWorkspace(old *workspace, in *Workspace) (*workspace, error) {
 	w := &workspace{
 		places: make(map[string]*site, len(in.Places)), fences: make(map[string]fence, len(in.Places)),
-		rules: map[geo.Rule]*rules{}, beacons: map[string]string{}, doubts: in.Doubts,
+		rules: map[geo.Rule]*rules{}, beacons: map[string]string{}, doubts: in.Doubts, hearsRegions: in.HearsRegions,
 	}
 	if w.doubts == (geo.Doubts{}) {
 		w.doubts = geo.DefaultDoubts()
