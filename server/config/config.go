@@ -47,10 +47,12 @@ const (
 // History is for how long what happened to people is kept, by class; 0 means
 // Config.HistoryDays.
 type History struct {
-	EventsDays   int // timelines: events, purchases, what people said, receipts
-	VisitsDays   int
-	TracksDays   int // positions
-	MessagesDays int // decisions with their traces
+	EventsDays    int // timelines: events, what people said, receipts
+	PurchasesDays int // timelines: orders
+	VisitsDays    int
+	TracksDays    int // positions
+	MessagesDays  int // decisions with their traces
+	SnapshotsDays int // what people were at the beginning of each day; 0 means none are kept
 }
 
 // Log formats.
@@ -99,6 +101,7 @@ type Config struct {
 	Webhooks    Webhooks
 	Push        Push
 	Media       Media
+	Uploads     Uploads
 }
 
 // Log says what is logged and how.
@@ -287,6 +290,7 @@ func Default() Config {
 		Workspace:     "default",
 		RetentionDays: 7,
 		HistoryDays:   90,
+		History:       History{SnapshotsDays: 35},
 		Log:           Log{Level: "info", Format: Text},
 		EventLog:      EventLog{Replicas: 1},
 		Store:         Store{MongoDB: MongoDB{Database: "footfall"}},
@@ -296,6 +300,7 @@ func Default() Config {
 		Webhooks:      Webhooks{TimeoutS: 15, MaxAgeS: 86_400, DeadDays: 30, MaxQueued: 100_000, InFlight: 4},
 		Push:          defaultPush(),
 		Media:         defaultMedia(),
+		Uploads:       defaultUploads(),
 	}
 }
 

@@ -45,10 +45,12 @@ func (c *Config) bindings() []binding {
 		{"workspace", &c.Workspace, "Id of the workspace that is made on the first start."},
 		{"retention_days", &c.RetentionDays, "Days that the event log keeps its records, 1 to 365. Longer explains and rehearses further back and takes more disk."},
 		{"history_days", &c.HistoryDays, "Days that decisions with their traces, and people's timelines, are kept, 1 to 3650. What is older cannot be explained."},
-		{"history.events_days", &c.History.EventsDays, "Days that people's timelines are kept: events, purchases, what they said, receipts. 0 means history_days, here and below. A change is for what comes from then on."},
+		{"history.events_days", &c.History.EventsDays, "Days that people's timelines are kept: events, what they said, receipts. 0 means history_days, here and below. A change is for what comes from then on."},
+		{"history.purchases_days", &c.History.PurchasesDays, "Days that purchases are kept in timelines. What they add up to is part of the person, and stays."},
 		{"history.visits_days", &c.History.VisitsDays, "Days that visits to places are kept."},
 		{"history.tracks_days", &c.History.TracksDays, "Days that positions are kept, one chunk per phone and hour."},
 		{"history.messages_days", &c.History.MessagesDays, "Days that decisions are kept, with their traces and what became of each message."},
+		{"history.snapshots_days", &c.History.SnapshotsDays, "Days for which it is kept what people were at the beginning of each day, from which campaigns are rehearsed; 0 keeps none. Each day takes less than 1 KB of disk of each person whom something was heard of."},
 
 		{"log.level", &c.Log.Level, `"debug", "info", "warn" or "error".`},
 		{"log.format", &c.Log.Format, `"text" for people, "json" for collectors.`},
@@ -100,7 +102,7 @@ func (c *Config) bindings() []binding {
 		{"webhooks.dead_days", &c.Webhooks.DeadDays, "Days that dead letters are kept, 1 to 365."},
 		{"webhooks.max_queued", &c.Webhooks.MaxQueued, "Events that may wait for one webhook, 100 to 10000000, and dead letters it may have. What comes beyond is a dead letter; what is dead beyond is dropped and counted."},
 		{"webhooks.in_flight", &c.Webhooks.InFlight, "Calls under way to one webhook, 1 to 64."},
-	}, c.Push.bindings(), c.Media.bindings())
+	}, c.Push.bindings(), c.Media.bindings(), c.Uploads.bindings())
 }
 
 // Settings lists what can be set, in the order of the example.

@@ -66,6 +66,8 @@ func (c *Config) Validate() error {
 	between("retention_days", c.RetentionDays, 1, 365)
 	between("history_days", c.HistoryDays, 1, 3650)
 	between("history.events_days", c.History.EventsDays, 0, 3650)
+	between("history.purchases_days", c.History.PurchasesDays, 0, 3650)
+	between("history.snapshots_days", c.History.SnapshotsDays, 0, 3650)
 	between("history.visits_days", c.History.VisitsDays, 0, 3650)
 	between("history.tracks_days", c.History.TracksDays, 0, 3650)
 	between("history.messages_days", c.History.MessagesDays, 0, 3650)
@@ -108,6 +110,7 @@ func (c *Config) Validate() error {
 	between("webhooks.in_flight", c.Webhooks.InFlight, 1, 64)
 	c.Push.validate(between)
 	c.Media.validate(bad, oneOf, between)
+	c.Uploads.validate(bad, between)
 	if c.Media.Hosted() {
 		if why := hostable(c.PublicURL); why != "" {
 			bad("media.host", "%s", why)
