@@ -57,7 +57,8 @@ func (p *Profile) Absorb(q *Profile, link Link) {
 	}
 	p.Purchases = p.Purchases.with(q.Purchases)
 	p.Affinities = p.Affinities.with(q.Affinities)
-	p.Places = p.Places.with(q.Places)
+	p.Places, p.PlaceAt = p.Places.with(q.Places), newestVisits(p.PlaceAt, q.PlaceAt)
+	p.limitPlaces()
 	p.limitSegments()
 	p.settle()
 	p.Unprofiled()

@@ -1,6 +1,8 @@
 package profile
 
 import (
+	"cmp"
+	"strings"
 	"time"
 
 	"github.com/footfall-engage/footfall/server/engage"
@@ -29,6 +31,7 @@ func (p *Profile) VisitedPlace(place string, at time.Time) {
 		return
 	}
 	p.Places = p.Places.with(Affinities{place: {{at.Unix() / int64(affinitySpan/time.Second), 1}}})
+	p.visitedAt(place, at)
 }
 
 // FavouritePlaces are the ids of the places that the person visited most, the favourite
@@ -48,12 +51,44 @@ func (p *Profile) FavouritePlaces(at time.Time) []string {
 	return out
 }
 
+// What makes a home place.
+const (
+	homeVisits = 3 // at least, of the last 110 to 120 days
+	homeSpans  = 2 // of ten days, in which they were
+)
+
+// HomePlace is the id of the person's home store: the place that they have visited most
+// in all the time that visits are kept (VisitsTo), each visit counting the same, so that
+// it changes slowly, where the favourite is of late. Three visits, not all within the same
+// ten days, make one; of equals the one visited last, then the smaller id. Empty when
+// there is none, or nobody may know.
+func (p *Profile) HomePlace(at time.Time) string {
+	oldest := at.Unix()/int64(affinitySpan/time.Second) - affinitySpans
+	home, most, last := "", int64(0), time.Time{}
+	for place, ws := range p.Places {
+		spans := 0
+		for _, w := range ws {
+			if w.Span > oldest {
+				spans++
+			}
+		}
+		visits, newest := p.VisitsTo(place, at)
+		if spans < homeSpans || visits < homeVisits {
+			continue
+		}
+		if c := cmp.Or(cmp.Compare(visits, most), newest.Compare(last), strings.Compare(home, place)); home == "" || c > 0 {
+			home, most, last = place, visits, newest
+		}
+	}
+	return home
+}
+
 // Unprofiled forgets what behaviour has shown of a person who does not agree to that.
 func (p *Profile) Unprofiled() {
 	if !p.Consented(engage.ConsentProfiling) {
 		p.Affinities = nil
 	}
 	if !p.FavouritesAllowed() {
-		p.Places = nil
+		p.Places, p.PlaceAt = nil, nil
 	}
 }

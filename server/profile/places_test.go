@@ -42,6 +42,55 @@ func TestFavouritePlacesAreThoseVisitedMostLately(t *testing.T) {
 	}
 }
 
+func TestTheHomePlaceIsVisitedMostOverAllAndChangesSlowly(t *testing.T) {
+	const day = 24 * time.Hour
+	visits := func(p *profile.Profile, place string, days ...int) {
+		for _, n := range days {
+			p.VisitedPlace(place, t0.Add(-time.Duration(n)*day))
+		}
+	}
+	p := agreed("ada", engage.ConsentProfiling, engage.ConsentLocationForeground)
+	visits(p, "holiday", 1, 2, 3, 4, 5)
+	if got := p.HomePlace(t0.Add(5 * day)); got != "" && got != "holiday" {
+		t.Errorf("home is %q", got)
+	}
+	visits(p, "near-home", 100, 80, 60, 50, 40, 30)
+	if home, favourite := p.HomePlace(t0), p.FavouritePlaces(t0)[0]; home != "near-home" || favourite != "holiday" {
+		t.Errorf("home is %q, the favourite %q", home, favourite)
+	}
+	if got := p.HomePlace(t0.Add(200 * day)); got != "" {
+		t.Errorf("200 days later home is %q", got)
+	}
+	q := agreed("ben", engage.ConsentProfiling, engage.ConsentLocationForeground)
+	visits(q, "twice", 50, 20)
+	if got := q.HomePlace(t0); got != "" {
+		t.Errorf("two visits make a home, %q", got)
+	}
+	visits(q, "b", 60, 40, 20)
+	visits(q, "a", 60, 40, 20)
+	if got := q.HomePlace(t0); got != "a" {
+		t.Errorf("of equals home is %q", got)
+	}
+	visits(q, "b", 60, 10)
+	if got := q.HomePlace(t0); got != "b" {
+		t.Errorf("the one visited more is not home, but %q", got)
+	}
+	// One burst of visits within the same ten days is no home.
+	r := agreed("cleo", engage.ConsentProfiling, engage.ConsentLocationForeground)
+	begins := t0.Truncate(10 * day)
+	for range 5 {
+		r.VisitedPlace("fair", begins)
+	}
+	if got := r.HomePlace(t0); got != "" {
+		t.Errorf("a fair is home: %q", got)
+	}
+	p.SetConsents("", engage.ByPurposeOf(map[engage.Purpose]engage.Consent{engage.ConsentLocationForeground: {At: t0.Add(day)}}))
+	p.Unprofiled()
+	if got := p.HomePlace(t0); got != "" {
+		t.Errorf("after the withdrawal home is %q", got)
+	}
+}
+
 func TestFavouritePlacesNeedBothConsents(t *testing.T) {
 	for _, c := range []struct {
 		purposes []engage.Purpose

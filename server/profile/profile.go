@@ -78,6 +78,8 @@ type Profile struct {
 	LastSeen    time.Time           `json:"last_seen"`
 	LastVisitAt time.Time           `json:"last_visit_at,omitzero"` // begin of the newest visit to the inside of a place
 	Visits      int64               `json:"visits"`                 // to the inside of places
+	// PlaceAt is when the newest visit to each of Places began. Absent of an earlier build's.
+	PlaceAt map[string]time.Time `json:"place_at,omitempty"`
 }
 
 // Seen notes that something of the person arrived.
@@ -330,7 +332,7 @@ func (p *Profile) Value(path string) (any, bool) {
 		return p.Visits, true
 	case "affinities": // as of when something was last heard; ValueAt knows the time
 		return p.Likings(p.LastSeen), true
-	case "favourite_brands", "favourite_place", "favourite_places":
+	case "favourite_brands", "favourite_place", "favourite_places", "home_place":
 		return p.ValueAt(path, p.LastSeen)
 	case "purchases_count":
 		return p.Purchases.Totals().Count, true
@@ -342,7 +344,7 @@ func (p *Profile) Value(path string) (any, bool) {
 		t := p.Purchases.Totals()
 		return t.LastAt, !t.LastAt.IsZero()
 	}
-	return nil, false
+	return p.valueOf(path)
 }
 
 // ValueAt is Value for who knows what time it is.
@@ -359,6 +361,9 @@ func (p *Profile) ValueAt(path string, now time.Time) (any, bool) {
 			return places[0], true
 		}
 		return nil, false
+	case "home_place":
+		home := p.HomePlace(now)
+		return home, home != ""
 	}
 	return p.Value(path)
 }

@@ -3,6 +3,7 @@ package profile_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -79,10 +80,60 @@ func TestEveryFieldOfTheSchemaHasAValueOfItsType(t *testing.T) {
 		"attributes.sizes":  `"op":"contains","value":"m"`,
 		"attributes.any":    `"op":"eq","value":7`,
 	}
+	maps.Copy(value, map[string]string{
+		"purchases_total.*":     `"op":"eq","value":12.5`,
+		"first_purchase_at":     `"op":"within_last","value":"1h"`,
+		"last_purchase_value":   `"op":"eq","value":12.5`,
+		"affinity.category.*":   `"op":"ge","value":1.25`,
+		"affinity.brand.*":      `"op":"ge","value":1.25`,
+		"affinity.topic.*":      `"op":"ge","value":1`,
+		"home_place":            `"op":"eq","value":"corner"`,
+		"identifier_kinds":      `"op":"contains","value":"user_id"`,
+		"devices_count":         `"op":"ge","value":2`,
+		"push_reachable":        `"op":"eq","value":true`,
+		"notifications_granted": `"op":"eq","value":true`,
+		"location_permissions":  `"op":"contains","value":"always"`,
+		"app_version.android":   `"op":"eq","value":"3.10"`,
+		"app_version.ios":       `"op":"gt","value":"3.9"`,
+		"app_version.web":       `"op":"lt","value":"3.11"`,
+		"os_version.android":    `"op":"ge","value":"14"`,
+		"os_version.ios":        `"op":"ge","value":"14"`,
+		"visited.*.visits":      `"op":"eq","value":3`,
+		"visited.*.last_at":     `"op":"within_last","value":"1h"`,
+		"visited_tag.*.visits":  `"op":"eq","value":3`,
+		"visited_tag.*.last_at": `"op":"within_last","value":"1h"`,
+	})
+	more := *p
+	more.Lean(profile.AffinityTopic, "tea", profile.WeightWanted, t0)
+	yes := engage.Consent{Granted: true, At: t0.Add(time.Second)}
+	more.SetConsents("", engage.ByPurpose[engage.Consent]{}.With(engage.ConsentProfiling, yes).With(engage.ConsentLocationForeground, yes))
+	more.VisitedPlace("cafe", t0.Add(30*time.Minute))
+	for _, weeks := range []int{14, 13, 12, 11} { // too long ago for a favourite
+		more.VisitedPlace("corner", t0.Add(-time.Duration(weeks)*7*24*time.Hour))
+	}
+	for _, platform := range []string{"android", "ios", "web"} {
+		more.SetDevice(engage.Device{
+			Install: "phone of " + platform, Platform: platform, AppVersion: "3.10.0", OSVersion: "14.1", Location: "always",
+			Notifications: "granted", Push: &engage.PushTarget{Provider: "fcm"},
+		}, t0)
+	}
+	named := map[string]string{ // a member of each family
+		"purchases_total.*": "EUR", "affinity.category.*": "shoes", "affinity.brand.*": "acme", "affinity.topic.*": "tea",
+		"visited.*.visits": "cafe", "visited.*.last_at": "cafe", "visited_tag.*.visits": "coffee", "visited_tag.*.last_at": "coffee",
+	}
 	schema := rules.PersonSchema(attributes)
 	at := t0.Add(time.Hour)
-	nobody := &profile.Profile{}
-	always := []string{"identified", "visits", "purchases_count", "purchases_total"} // known of everybody
+	places := func(id string) ([]string, bool) {
+		if id == "corner" {
+			return nil, true
+		}
+		return []string{"coffee"}, true
+	}
+	person := profile.Env{Profile: &more, Now: at, Place: places}
+	nobody := profile.Env{Profile: &profile.Profile{}, Now: at, Place: places}
+	always := []string{ // known of everybody
+		"identified", "visits", "purchases_count", "purchases_total", "devices_count", "push_reachable", "notifications_granted",
+	}
 	for _, f := range schema.Fields() {
 		clause, ok := value[f.Path]
 		if !ok {
@@ -90,20 +141,21 @@ func TestEveryFieldOfTheSchemaHasAValueOfItsType(t *testing.T) {
 			continue
 		}
 		delete(value, f.Path)
+		f.Path = strings.Replace(f.Path, "*", named[f.Path], 1)
 		rule, err := rules.Parse(json.RawMessage(fmt.Sprintf(`{"field":%q,%s}`, f.Path, clause)), schema)
 		if err != nil {
 			t.Errorf("%s: %v", f.Path, err)
 			continue
 		}
-		if !rule.Match(p, at) {
-			_, x := rule.Eval(p, at)
+		if !rule.Match(person, at) {
+			_, x := rule.Eval(person, at)
 			t.Errorf("%s: %+v", f.Path, x)
 		}
 		exists, err := rules.Parse(json.RawMessage(fmt.Sprintf(`{"field":%q,"op":"exists"}`, f.Path)), schema)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !exists.Match(p, at) {
+		if !exists.Match(person, at) {
 			t.Errorf("%s is absent", f.Path)
 		}
 		if exists.Match(nobody, at) != slices.Contains(always, f.Path) {

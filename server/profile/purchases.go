@@ -242,6 +242,20 @@ func (p *Purchases) Totals() Totals {
 	return t
 }
 
+// lastValue is what the newest order that counts was worth, less refunds, in units of its
+// currency; false when none is known one by one.
+func (p *Purchases) lastValue() (float64, bool) {
+	if p == nil {
+		return 0, false
+	}
+	for i := len(p.Orders) - 1; i >= 0; i-- {
+		if o := &p.Orders[i]; o.counts() {
+			return max(o.Value-o.Refunded, 0).Units(), true
+		}
+	}
+	return 0, false
+}
+
 // Total is what was spent in the currency in which most was, and the currency: sums
 // of several mean nothing.
 func (t *Totals) Total() (units float64, currency string) {
