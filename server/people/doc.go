@@ -9,9 +9,16 @@
 // the person's states forget them by records of the log (KindErase: the profile, those
 // that were merged into it, their identifiers, their installs), waits until all that
 // the owners had written before is in the store, and then deletes what stands under
-// the person there: timeline, decisions, visits, tracks, messages, inbox, what was set
-// aside, who looked. It looks again until it finds nothing: a message may have been on
-// its way. Then the store's files are scrubbed, so that no page keeps what was deleted.
+// the person there: timeline, snapshots, decisions, visits, tracks, messages, inbox,
+// what was set aside, who looked. It looks again a second later, until it finds nothing: a message
+// may have been on its way. Then the store's files are scrubbed, so that no page keeps
+// what was deleted. Of several erasures eight are under way at a time, they wait for their
+// second look together, and the files are scrubbed once for all of whom nothing is found.
+//
+// What was sent in before an erasure is erased, also where it waits: rows of an upload that
+// was begun before are refused when their turn comes (Erased), and the portion that is on
+// its way to the log when the erasure begins is waited for before the owners are told. What
+// is sent in afterwards is of a new person, unless the identifiers are suppressed.
 //
 // The log itself cannot be changed, since others' records stand beside; nothing reads
 // the person's from then on but a replay after a crash, and the receipt says when

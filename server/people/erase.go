@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/store"
 )
@@ -25,9 +27,14 @@ type job struct {
 }
 
 const (
-	// lookAgain is after how long it is looked whether something was on its way.
-	lookAgain = 3 * time.Second
-	// maxPasses bounds how often before others have their turn: a person who does not stop
+	// lookAgain is after how long it is looked whether something was on its way. It is only
+	// waiting: for calls that were being answered and messages that were being sent when the
+	// owners forgot the person. What owners send each other, and rows of uploads, are waited
+	// for in the order of the log.
+	lookAgain = time.Second
+	// together is how many persons are looked for at a time.
+	together = 8
+	// maxPasses bounds how often it is looked without a pause: a person who does not stop
 	// coming in is not erased yet.
 	maxPasses = 20
 	// portion of documents that are deleted at once.
@@ -49,16 +56,14 @@ func (s *Service) Erase(ctx context.Context, subject *Subject, by, reason string
 		V: 1, ID: hex.EncodeToString(id[:]), Workspace: subject.Workspace, State: engage.ErasureRunning, At: now, AtUS: now.UnixMicro(),
 		LogUntil: now.Add(s.o.LogRetention + logGranule), By: by, Reason: reason, Deleted: map[string]int64{}, Suppressed: suppress,
 	}}
-	for _, name := range append(subject.Profiles(), subject.Identifiers...) {
-		e.Hashes = append(e.Hashes, s.o.Hasher.Hash(subject.Workspace, name))
-	}
-	slices.Sort(e.Hashes)
+	s.hashed(e)
 	open, err := s.open(ctx, subject.Workspace)
 	if err != nil {
 		return nil, err
 	}
 	for _, r := range open {
 		if r.Subject != nil && r.Subject.Profile == subject.Profile {
+			s.noteErased(subject.Workspace, e.Hashes, e.AtUS)
 			return &r.Erasure, nil
 		}
 	}
@@ -72,11 +77,21 @@ func (s *Service) Erase(ctx context.Context, subject *Subject, by, reason string
 	if err := s.put(ctx, e); err != nil {
 		return nil, err
 	}
+	s.noteErased(e.Workspace, e.Hashes, e.AtUS)
 	select {
 	case s.wake <- struct{}{}:
 	default:
 	}
 	return &e.Erasure, nil
+}
+
+// hashed puts what the person goes by, as far as it is known by now, into the receipt.
+func (s *Service) hashed(e *job) {
+	for _, name := range append(e.Subject.Profiles(), e.Subject.Identifiers...) {
+		e.Hashes = append(e.Hashes, s.o.Hasher.Hash(e.Workspace, name))
+	}
+	slices.Sort(e.Hashes)
+	e.Hashes = slices.Compact(e.Hashes)
 }
 
 func (s *Service) put(ctx context.Context, e *job) error {
@@ -174,80 +189,129 @@ func (s *Service) work(ctx context.Context) (next time.Time, err error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	var errs []error
+	now := s.o.Clock.Now()
+	var due, trim []*job
 	for _, e := range todo {
-		var err error
-		if e.State == engage.ErasureRunning {
-			err = s.erase(ctx, e)
-		} else if !s.o.Clock.Now().Before(time.UnixMicro(e.DueUS)) {
-			err = s.trimmed(ctx, e)
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("erasure %s: %w", e.ID, err))
-			continue
-		}
-		if due := time.UnixMicro(e.DueUS); e.DueUS > 0 && (next.IsZero() || due.Before(next)) {
-			next = due
+		switch {
+		case e.State == engage.ErasureRunning && !now.Before(s.looks[e.ID].due):
+			due = append(due, e)
+		case e.State != engage.ErasureRunning && !now.Before(time.UnixMicro(e.DueUS)):
+			trim = append(trim, e)
 		}
 	}
-	return next, errors.Join(errs...)
+	err = errors.Join(s.erase(ctx, due), s.trimmed(ctx, trim))
+	for _, e := range todo {
+		at := time.UnixMicro(e.DueUS)
+		if e.State == engage.ErasureRunning {
+			at = s.looks[e.ID].due
+		}
+		if e.DueUS > 0 && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
+	}
+	return next, err
 }
 
-// trimmed notes that the log has lost the person's records, when it has.
-func (s *Service) trimmed(ctx context.Context, e *job) error {
+// trimmed notes that the log has lost the persons' records, when it has.
+func (s *Service) trimmed(ctx context.Context, all []*job) error {
+	if len(all) == 0 {
+		return nil
+	}
 	if err := s.o.Engine.Trim(ctx); err != nil {
 		return fmt.Errorf("trim the log: %w", err)
 	}
-	e.LogRemovedAt, e.DueUS = s.o.Clock.Now(), 0
-	return s.put(ctx, e)
+	for _, e := range all {
+		e.LogRemovedAt, e.DueUS = s.o.Clock.Now(), 0
+		if err := s.put(ctx, e); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// erase does what an erasure asks for; a part that was done already is done again,
+// looks is how often it was looked for a person in this process, and when it is again.
+type looks struct {
+	n   int
+	due time.Time
+}
+
+// erase looks once for each of the persons, together at a time, and writes the receipts of
+// those of whom nothing was found any more. A part that was done already is done again,
 // and finds nothing.
-func (s *Service) erase(ctx context.Context, e *job) error {
-	for pass := 0; e.Subject != nil; pass++ {
-		n, err := s.pass(ctx, e)
-		if err != nil {
-			return err
-		}
-		if pass > 0 && n == 0 {
-			break
-		}
-		if pass == maxPasses {
-			return fmt.Errorf("something of the person is still found after %d looks", pass+1)
-		}
-		if err := s.put(ctx, e); err != nil { // with what the pass has found that they go by
-			return err
-		}
-		due, stop := s.o.Clock.At(s.o.Clock.Now().Add(lookAgain))
-		select {
-		case <-due:
-		case <-ctx.Done():
-			stop()
-			return ctx.Err()
+func (s *Service) erase(ctx context.Context, all []*job) error {
+	var g errgroup.Group
+	g.SetLimit(together)
+	gone, errs := make([]bool, len(all)), make([]error, len(all))
+	before := make([]looks, len(all))
+	for i, e := range all {
+		before[i] = s.looks[e.ID]
+		g.Go(func() error {
+			gone[i], errs[i] = s.look(ctx, e, before[i].n)
+			return nil
+		})
+	}
+	_ = g.Wait() // each has its own
+	now := s.o.Clock.Now()
+	var done []*job
+	for i, e := range all {
+		switch {
+		case errs[i] != nil:
+			errs[i] = fmt.Errorf("erasure %s: %w", e.ID, errs[i])
+			s.looks[e.ID] = looks{due: now.Add(tryAgain)}
+		case gone[i]:
+			done = append(done, e)
+		default:
+			s.looks[e.ID] = looks{before[i].n + 1, now.Add(lookAgain)}
 		}
 	}
-	e.Subject = nil
-	if err := s.put(ctx, e); err != nil {
-		return err
+	if err := s.finish(ctx, done); err != nil {
+		for _, e := range done {
+			s.looks[e.ID] = looks{due: now.Add(tryAgain)}
+		}
+		errs = append(errs, err)
 	}
-	return s.finish(ctx, e)
+	return errors.Join(errs...)
 }
 
-// finish writes the receipt of an erasure that has nothing more to delete. The files are
-// scrubbed first: nothing of what was deleted is left in them when it says done.
-func (s *Service) finish(ctx context.Context, e *job) error {
+// look erases what is found of a person; done: nothing was, after an earlier look.
+func (s *Service) look(ctx context.Context, e *job, before int) (done bool, err error) {
+	if e.Subject == nil { // an earlier process was that far
+		return true, nil
+	}
+	n, err := s.pass(ctx, e)
+	switch {
+	case err != nil:
+		return false, err
+	case before > 0 && n == 0:
+		e.Subject = nil
+		return true, s.put(ctx, e)
+	case before == maxPasses:
+		return false, fmt.Errorf("something of the person is still found after %d looks", before+1)
+	}
+	return false, s.put(ctx, e) // with what the pass has found that they go by
+}
+
+// finish writes the receipts of erasures that have nothing more to delete. The files are
+// scrubbed first, once for all: nothing of what was deleted is left in them when they say
+// done.
+func (s *Service) finish(ctx context.Context, all []*job) error {
+	if len(all) == 0 {
+		return nil
+	}
 	if err := s.o.Scrub(ctx); err != nil {
 		return fmt.Errorf("scrub the store's files: %w", err)
 	}
-	now := s.o.Clock.Now()
-	e.State, e.DoneAt = engage.ErasureDone, now
-	e.LogUntil = now.Add(s.o.LogRetention + logGranule) // what came in meanwhile, too
-	e.DueUS = e.LogUntil.UnixMicro()
-	if err := s.put(ctx, e); err != nil {
-		return err
+	for _, e := range all {
+		now := s.o.Clock.Now()
+		e.State, e.DoneAt = engage.ErasureDone, now
+		e.LogUntil = now.Add(s.o.LogRetention + logGranule) // what came in meanwhile, too
+		e.DueUS = e.LogUntil.UnixMicro()
+		if err := s.put(ctx, e); err != nil {
+			return err
+		}
+		delete(s.looks, e.ID)
+		s.o.Logger.Info("erased", "erasure", e.ID, "workspace", e.Workspace)
 	}
-	s.o.Logger.Info("erased", "erasure", e.ID, "workspace", e.Workspace)
 	return nil
 }
 
@@ -278,6 +342,8 @@ func (s *Service) pass(ctx context.Context, e *job) (n int64, err error) {
 	if err != nil {
 		return 0, err
 	}
+	s.hashed(e)
+	s.noteErased(e.Workspace, e.Hashes, e.AtUS)
 	if err := s.remove(ctx, s.o.Hot, "deliveries", found.deliveries, deleted); err != nil {
 		return 0, err
 	}
@@ -411,7 +477,9 @@ func (s *Service) places(sub *Subject) []place {
 	for _, profile := range sub.Profiles() {
 		out = append(out,
 			place{of: s.o.States, collection: "timeline", q: store.Query{IDPrefix: "p:" + profile + "/"}},
+			place{of: s.o.States, collection: "snapshots", q: store.Query{IDPrefix: "p:" + profile + "/"}},
 			place{of: s.o.States, collection: "decisions", q: store.Query{Filter: equals("profile", profile)}},
+			place{of: s.o.States, collection: "reservations", q: store.Query{Filter: equals("profile", profile)}},
 			place{of: s.o.States, collection: "visits", q: store.Query{Filter: equals("profile", profile)}},
 			place{of: s.o.States, collection: "tracks", q: store.Query{Filter: equals("profile", profile)}},
 			place{of: s.o.Hot, collection: "inbox", q: store.Query{Filter: store.Filter{Path: "_id", Op: store.Eq, Value: profile}}},

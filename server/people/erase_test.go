@@ -33,20 +33,24 @@ func (owners) Trim(context.Context) error { return nil }
 func (owners) Disconnect(string, string)  {}
 
 // service is one on a store of its own, and the store.
-func service(t *testing.T, c clock.Clock, engine people.Engine) (*people.Service, store.Store) {
+func service(t *testing.T, c clock.Clock, engine people.Engine, with ...func(*people.Options)) (*people.Service, store.Store) {
 	t.Helper()
 	all := people.Collections()
-	for _, name := range []string{"state_in", "state_act", "timeline", "visits", "tracks", "decisions", "quarantine", "credentials", "deliveries", "inbox", "webhooks", "dropped", "live_activities"} {
+	for _, name := range []string{"state_in", "state_act", "timeline", "visits", "tracks", "decisions", "snapshots", "reservations", "quarantine", "credentials", "deliveries", "inbox", "webhooks", "dropped", "live_activities"} {
 		all = append(all, store.Collection{Name: name})
 	}
 	s, err := sqlite.Open(t.Context(), sqlite.Options{Path: filepath.Join(t.TempDir(), "x.db"), Collections: all, Now: c.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := people.Open(t.Context(), people.Options{
+	o := people.Options{
 		Hot: s, States: s, Engine: engine, Hasher: people.NewHasher([]byte("key")), Clock: c,
 		Logger: slog.New(slog.DiscardHandler), LogRetention: time.Hour, Scrub: func(context.Context) error { return nil },
-	})
+	}
+	for _, f := range with {
+		f(&o)
+	}
+	p, err := people.Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/footfall-engage/footfall/server/engage"
@@ -33,7 +35,8 @@ type exportedTrack struct {
 // leaves the object unfinished, so that nobody takes it for whole.
 func (s *Service) Export(ctx context.Context, of *Subject, w io.Writer) error {
 	sub := of.clone()
-	if _, err := s.gather(ctx, sub); err != nil {
+	found, err := s.gather(ctx, sub)
+	if err != nil {
 		return err
 	}
 	x := exporter{w: bufio.NewWriterSize(w, 64<<10)}
@@ -57,6 +60,7 @@ func (s *Service) Export(ctx context.Context, of *Subject, w io.Writer) error {
 		{"visits", s.o.States, "visits", func(p string) store.Query { return store.Query{Filter: equals("profile", p)} }, nil},
 		{"tracks", s.o.States, "tracks", func(p string) store.Query { return store.Query{Filter: equals("profile", p)} }, showTrack},
 		{"decisions", s.o.States, "decisions", func(p string) store.Query { return store.Query{Filter: equals("profile", p)} }, nil},
+		{"reservations", s.o.States, "reservations", func(p string) store.Query { return store.Query{Filter: equals("profile", p)} }, nil},
 		{"inbox", s.o.Hot, "inbox", func(p string) store.Query { return store.Query{IDPrefix: p + "/"} }, nil},
 		{"accesses", s.o.Hot, "accesses", func(p string) store.Query { return store.Query{IDPrefix: p + "/"} }, nil},
 	} {
@@ -67,7 +71,42 @@ func (s *Service) Export(ctx context.Context, of *Subject, w io.Writer) error {
 			x.all(ctx, c.of, c.collection, q, c.show)
 		}
 	}
+	x.begin("live_activities")
+	for _, p := range sub.Profiles() {
+		x.all(ctx, s.o.Hot, "live_activities", store.Query{Workspace: store.System, Filter: equals("profile", p)}, nil)
+	}
+	x.begin("deliveries")
+	for _, key := range found.deliveries {
+		x.one(ctx, s.o.Hot, "deliveries", key)
+	}
+	// What had no effect is found by the names in it, as the erasure finds it.
+	x.begin("dropped")
+	names := namesOf(sub)
+	x.those(ctx, s.o.States, "dropped", store.Query{Workspace: sub.Workspace}, func(d store.Doc) bool { return names.in(d.Body) })
+	x.begin("snapshots")
+	for _, p := range sub.Profiles() {
+		x.all(ctx, s.o.States, "snapshots", store.Query{Workspace: sub.Workspace, IDPrefix: "p:" + p + "/"}, showSnapshot)
+	}
 	return x.close()
+}
+
+// exportedSnapshot says that it is kept what the person was before a moment. What that is
+// follows from the timeline and from what is known today, both of which are in the export.
+type exportedSnapshot struct {
+	Profile string    `json:"profile"`
+	Before  time.Time `json:"before"`
+	Bytes   int       `json:"bytes"` // compressed
+}
+
+// showSnapshot reads the id: "p:<profile>/<log time>/<position>".
+func showSnapshot(d store.Doc) (any, error) {
+	profile, rest, _ := strings.Cut(strings.TrimPrefix(d.ID, "p:"), "/")
+	ns, _, _ := strings.Cut(rest, "/")
+	at, err := strconv.ParseInt(ns, 10, 64)
+	if err != nil {
+		return nil, err
+	}
+	return exportedSnapshot{profile, time.Unix(0, at).UTC(), len(d.Body)}, nil
 }
 
 func showTrack(d store.Doc) (any, error) {
@@ -172,6 +211,21 @@ func (x *exporter) all(ctx context.Context, of store.Store, collection string, q
 		return
 	}
 	if err := of.Iterate(ctx, collection, q, func(d store.Doc) error { return x.doc(d, show) }); err != nil {
+		x.err = err
+	}
+}
+
+// those exports those of the documents that are about the person.
+func (x *exporter) those(ctx context.Context, of store.Store, collection string, q store.Query, about func(store.Doc) bool) {
+	if x.err != nil {
+		return
+	}
+	if err := of.Iterate(ctx, collection, q, func(d store.Doc) error {
+		if !about(d) {
+			return nil
+		}
+		return x.doc(d, nil)
+	}); err != nil {
 		x.err = err
 	}
 }

@@ -45,6 +45,11 @@ type Service struct {
 
 	mu         sync.RWMutex
 	suppressed map[string]struct{} // workspace "/" hash
+	erased     map[string]*erased  // by workspace
+	// forgetErased is when old ones are dropped, Unix microseconds.
+	forgetErased int64
+
+	looks map[string]looks // by erasure, of the goroutine that runs
 }
 
 // Collections are those that the service keeps in the hot store.
@@ -61,6 +66,6 @@ func Open(ctx context.Context, o Options) (*Service, error) {
 	if o.Hot == nil || o.States == nil || o.Engine == nil || o.Clock == nil || o.Logger == nil || o.Scrub == nil || o.Hasher.key == nil {
 		return nil, errors.New("people: an option is missing")
 	}
-	s := &Service{o: o, wake: make(chan struct{}, 1), suppressed: map[string]struct{}{}}
-	return s, s.loadSuppressed(ctx)
+	s := &Service{o: o, wake: make(chan struct{}, 1), suppressed: map[string]struct{}{}, erased: map[string]*erased{}, looks: map[string]looks{}}
+	return s, errors.Join(s.loadSuppressed(ctx), s.loadErased(ctx))
 }
