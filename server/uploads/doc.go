@@ -32,11 +32,16 @@
 // (Upload.Same): nobody counts an old file twice, and who was erased does not come back by
 // it.
 //
+// An upload counts as sent in when it was made, or when the same bytes were first sent in by
+// an upload that is kept: of whom was erased since, its rows are refused, whenever they are
+// read and however they are mapped. Another file makes a new person.
+//
 // # Beside live traffic
 //
 // Rows go into the log in small portions, one after the other; while one is on its way, the
 // next is read. A partition has at most two that it has not applied (Log): that is what a
-// live record may have to wait for. Workspaces take turns.
+// live record may have to wait for. Workspaces take turns. Options.RowsPerS holds all of
+// them back further.
 //
 // # Speed
 //
@@ -61,7 +66,9 @@
 //
 // of people:
 //
-//	attributes.<name>[:<type>]     string, number, bool, time or strings; without a type the
+//	attributes.<name>[:<type>]     its name has a-z, A-Z, 0-9, '_' and '-'; a column that is
+//	                               not mapped becomes one of its own name, with _ for the
+//	                               rest ("Shoe size": Shoe_size). string, number, bool, time or strings; without a type the
 //	                               declared one, else text, or as JSON has it
 //	preferences.<topic>            like, dislike, none
 //	likes, dislikes                lists of topics
@@ -80,9 +87,35 @@
 //
 // Of purchases: order_id and value (required), status (completed, updated, refunded,
 // cancelled; absent: completed), currency, place, coupon, products (a JSON list of objects
-// with id, name, category, brand, price, quantity).
+// with id, name, category, brand, price, quantity), or, of tables that have a row for each
+// line of an order, as tills write them:
+//
+//	line.id, line.name, line.category, line.brand   what was bought
+//	line.price                                      of one
+//	line.quantity                                   absent: 1
+//	line.value                                      of the line; below 0: a discount
 //
 // An empty cell says nothing; a null of JSON forgets an attribute. Times are RFC 3339, a
 // date, or Unix seconds or milliseconds; lists are JSON, or separated by semicolon, bar or
 // comma.
+//
+// # Orders with several rows
+//
+// Where a mapping has a target line.*, rows that follow each other with the same order id
+// and status are one order with so many products, at most 500. Without a mapping a table of
+// purchases is read so when a column is called as tills call an article or a line's amount
+// (sku, product_id, article_no, ean, line_total and the like). The order's value is what a
+// row says in value, the same in all that do, else the sum of line.value or of line.price
+// times line.quantity. Who, when, currency, place and coupon need to stand in one of the
+// rows only; the earliest time counts. An order of which a row is refused, or contradicts
+// those before it (another person, currency, place or value, a time more than a day away),
+// is refused as a whole: the report has the row that is wrong with its reason, and the
+// others with its number. Rows of an order that has ended before in the file are refused,
+// too: sort the file by the order's id. A refund is told of by rows of its own, with the
+// status refunded.
+//
+// The order is made before it comes into a portion, and a restart goes on behind a whole
+// one; its id is a hash of what its rows say together, unless all have the same message_id.
+// In which row each order began stands in a file beside, so that the memory stays that of a
+// few orders.
 package uploads

@@ -18,10 +18,10 @@ const (
 
 // portion is some rows that follow each other, on their way into the log.
 type portion struct {
-	rows, refused, listed int // listed: of those refused, in the report
-	entries               []engage.Entry
-	report                bytes.Buffer
-	end                   error // why nothing comes behind it: io.EOF, or what is wrong with the file; nil: more comes
+	rows, taken, refused, listed int // listed: of those refused, in the report
+	entries                      []engage.Entry
+	report                       bytes.Buffer
+	end                          error // why nothing comes behind it: io.EOF, or what is wrong with the file; nil: more comes
 
 	// Where the reader stood behind it, and whether a restart can go on there.
 	used    int64
@@ -29,49 +29,91 @@ type portion struct {
 	row     int
 	settled bool
 
-	landed chan error // from the log
+	landed chan error    // from the log
+	over   chan struct{} // closed when it is in the log, or will not come there
+}
+
+// Landed returns when every row that was read before the call is in the log, or will be
+// read again.
+func (s *Service) Landed(ctx context.Context) error {
+	s.mu.Lock()
+	var all []*portion
+	for p := range s.under {
+		all = append(all, p)
+	}
+	s.mu.Unlock()
+	for _, p := range all {
+		select {
+		case <-p.over:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// done says that a portion is in the log, or will not come there.
+func (s *Service) done(p *portion) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, is := s.under[p]; is {
+		delete(s.under, p)
+		close(p.over)
+	}
 }
 
 // read reads the next portion. An error is the server's own, after which the rows are to
 // be read again.
-func (s *Service) read(k *kept) (*portion, error) {
+func (s *Service) read(k *kept) (whole *portion, err error) {
 	j := k.job
-	p := &portion{}
+	p := &portion{over: make(chan struct{})}
 	s.mu.Lock()
 	u := k.u
+	s.under[p] = struct{}{}
 	s.mu.Unlock()
+	defer func() { // also when it panics
+		if whole == nil {
+			s.done(p)
+		}
+	}()
 	for size := 0; p.rows < portionRows && size < portionBytes; {
-		row, err := j.r.next()
+		x, err := j.units.next()
 		if err != nil {
 			p.end = err
 			break
 		}
-		p.rows++
-		if row.Err == nil {
-			row.Err = s.leftAlone(u.Workspace, row.Touch.Identifiers)
-		}
-		if row.Err != nil {
-			p.refused++
-			if j.listed < MaxListed {
-				j.listed++
-				p.listed++
-				line, err := json.Marshal(Refused{row.Number, *problemOf(row.Err)})
-				if err != nil {
-					return nil, err
-				}
-				p.report.Write(append(line, '\n'))
+		p.rows += len(x.numbers)
+		if x.row != nil {
+			if why := s.leftAlone(&u, x.row.Touch.Identifiers); why != nil {
+				x.refuse(why)
 			}
+		}
+		for _, refused := range x.wrong {
+			p.refused++
+			if j.listed == MaxListed {
+				continue
+			}
+			j.listed++
+			p.listed++
+			line, err := json.Marshal(refused)
+			if err != nil {
+				return nil, err
+			}
+			p.report.Write(append(line, '\n'))
+		}
+		if x.row == nil {
 			continue
 		}
-		e, err := entryOf(&u, row)
+		e, err := entryOf(&u, x.row)
 		if err != nil {
 			return nil, err
 		}
 		size += len(e.Body)
 		p.entries = append(p.entries, e)
+		p.taken += len(x.numbers)
 	}
 	p.used = j.used.n
-	p.offset, p.row, p.settled = j.r.position()
+	p.offset, p.row, p.settled = j.units.position()
 	return p, nil
 }
 
@@ -80,10 +122,15 @@ func (s *Service) depart(ctx context.Context, k *kept, p *portion) {
 	p.landed = make(chan error, 1)
 	k.job.ahead = p
 	if len(p.entries) == 0 {
+		s.done(p)
 		p.landed <- nil
 		return
 	}
-	go func() { p.landed <- s.o.Log.Append(ctx, p.entries) }() // arrive waits for it
+	go func() { // arrive waits for it
+		err := s.o.Log.Append(ctx, p.entries)
+		s.done(p)
+		p.landed <- err
+	}()
 }
 
 // arrive waits until the portion under way, if there is one, is in the log, and counts it.
@@ -121,10 +168,11 @@ func (s *Service) count(k *kept, p *portion) error {
 	if _, err := j.report.Write(p.report.Bytes()); err != nil {
 		return fmt.Errorf("report of an upload: %w", err)
 	}
+	s.metrics.counted(p)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k.u.Read += int64(p.rows)
-	k.u.Taken += int64(len(p.entries))
+	k.u.Taken += int64(p.taken)
 	k.u.Refused += int64(p.refused)
 	k.u.Listed += int64(p.listed)
 	k.u.Report += int64(p.report.Len())

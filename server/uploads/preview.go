@@ -33,9 +33,9 @@ type Preview struct {
 	Gzipped bool         `json:"gzipped,omitempty"`
 	Columns []string     `json:"columns,omitempty" nullable:"false" doc:"Of a table"`
 	Mapping Mapping      `json:"mapping" doc:"Target by column: what was given, or what is guessed. Columns without a target are not looked at"`
-	Read    int          `json:"read" doc:"Rows that were looked at: the first 1000, as far as they came"`
+	Read    int          `json:"read" doc:"Rows that were looked at: about the first 1000, as far as they came"`
 	Refused int          `json:"refused"`
-	Rows    []PreviewRow `json:"rows" nullable:"false" doc:"The first ten"`
+	Rows    []PreviewRow `json:"rows" nullable:"false" doc:"What the first ten say. Of orders with several rows, the first ten orders"`
 	Wrong   []Refused    `json:"wrong,omitempty" nullable:"false" doc:"The first ten that would be refused"`
 }
 
@@ -64,9 +64,17 @@ func Look(from io.Reader, o Previewing) (*Preview, error) {
 		return nil, err
 	}
 	p := &Preview{Format: r.format, Gzipped: r.gzipped, Columns: r.columns, Rows: []PreviewRow{}}
-	var row, before *Row
+	began := map[string]int{}
+	rows := r.units(func(order string, row int) (int, error) {
+		if first, known := began[order]; known {
+			return first, nil
+		}
+		began[order] = row
+		return row, nil
+	})
+	var row, before *unit
 	for ; p.Read < previewRead-1; before = row {
-		if row, err = r.next(); err != nil {
+		if row, err = rows.next(); err != nil {
 			break
 		}
 		p.add(before)
@@ -92,19 +100,15 @@ func Look(from io.Reader, o Previewing) (*Preview, error) {
 	return p, nil
 }
 
-func (p *Preview) add(row *Row) {
-	if row == nil {
+func (p *Preview) add(u *unit) {
+	if u == nil {
 		return
 	}
-	p.Read++
-	if row.Err != nil {
-		p.Refused++
-		if len(p.Wrong) < previewShown {
-			p.Wrong = append(p.Wrong, Refused{row.Number, *problemOf(row.Err)})
-		}
-		return
-	}
-	if len(p.Rows) == previewShown {
+	p.Read += len(u.numbers)
+	p.Refused += len(u.wrong)
+	p.Wrong = append(p.Wrong, u.wrong[:min(len(u.wrong), previewShown-len(p.Wrong))]...)
+	row := u.row
+	if row == nil || len(p.Rows) == previewShown {
 		return
 	}
 	t := &row.Touch

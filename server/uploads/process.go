@@ -12,6 +12,7 @@ import (
 	"maps"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,7 +37,8 @@ const (
 type job struct {
 	file   *os.File
 	used   *counted
-	r      *reader
+	units  source
+	index  *orderIndex // of a file in which an order has several rows; nil of others
 	report *os.File
 	saved  time.Time
 	listed int64    // refused rows in the report, and of the portions that are to come into it
@@ -63,7 +65,7 @@ func (j *job) close() error {
 	if j == nil {
 		return nil
 	}
-	return errors.Join(j.file.Close(), j.report.Close())
+	return errors.Join(j.file.Close(), j.report.Close(), j.index.close())
 }
 
 // Run processes uploads, one portion after the other, until ctx ends.
@@ -102,6 +104,33 @@ func (s *Service) rest(ctx context.Context) {
 	case <-over:
 	case <-ctx.Done():
 	}
+}
+
+// pace waits until so many rows may be read as RowsPerS says.
+func (s *Service) pace(ctx context.Context) error {
+	if s.o.RowsPerS == 0 || !s.o.Clock.Now().Before(s.free) {
+		return nil
+	}
+	over, stop := s.o.Clock.At(s.free)
+	defer stop()
+	select {
+	case <-over:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// spent says that so many rows have been read. Time in which none were is lost: a pause
+// is not caught up with.
+func (s *Service) spent(rows int) {
+	if s.o.RowsPerS == 0 {
+		return
+	}
+	if now := s.o.Clock.Now(); s.free.Before(now) {
+		s.free = now
+	}
+	s.free = s.free.Add(time.Duration(rows) * time.Second / time.Duration(s.o.RowsPerS))
 }
 
 // closeJobs leaves the uploads for the next start, with their positions.
@@ -161,7 +190,14 @@ func (s *Service) process(ctx context.Context, k *kept) (err error) {
 	defer func() {
 		if v := recover(); v != nil { // one file stops nobody
 			s.o.Logger.Error("an upload panicked", "upload", k.u.ID, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-			if err = s.arrive(k); err == nil {
+			err = s.arrive(k)
+			s.mu.Lock()
+			left := slices.Collect(maps.Keys(s.under))
+			s.mu.Unlock()
+			for _, p := range left { // nobody else has one
+				s.done(p)
+			}
+			if err == nil {
 				err = s.end(k, Failed, &Problem{engage.Internal, "file", "cannot be processed: the server's log says why"})
 			}
 		}
@@ -179,6 +215,9 @@ func (s *Service) process(ctx context.Context, k *kept) (err error) {
 		}
 	}
 	for rows := 0; ; {
+		if err := s.pace(ctx); err != nil {
+			return err
+		}
 		s.mu.Lock()
 		cancelled := k.cancel
 		s.mu.Unlock()
@@ -188,6 +227,9 @@ func (s *Service) process(ctx context.Context, k *kept) (err error) {
 			next, err = s.read(k)
 		}
 		if wrong := s.arrive(k); wrong != nil {
+			if next != nil {
+				s.done(next) // its rows are read again
+			}
 			return wrong
 		}
 		switch {
@@ -199,6 +241,7 @@ func (s *Service) process(ctx context.Context, k *kept) (err error) {
 			return nil // the turn of another
 		}
 		rows += next.rows
+		s.spent(next.rows)
 		s.depart(ctx, k, next)
 		if next.end == nil {
 			continue
@@ -248,13 +291,17 @@ func (s *Service) begin(ctx context.Context, k *kept) error {
 		declared[name] = rules.Type(t)
 	}
 	j := &job{file: f, used: &counted{from: f}, saved: s.o.Clock.Now(), listed: u.Listed}
-	if j.r, err = openReader(j.used, readerOptions{
+	r, err := openReader(j.used, readerOptions{
 		Kind: u.Kind, Format: u.Format, Mapping: u.Decided, Declared: declared, Now: u.StartedAt, AsOf: u.CreatedAt,
-	}); err == nil && u.Offset > 0 {
+	})
+	if err == nil && u.Offset > 0 {
 		if _, err = f.Seek(0, io.SeekStart); err == nil {
 			j.used.n = 0
-			err = j.r.resume(j.used, u.Offset, u.Row)
+			err = r.resume(j.used, u.Offset, u.Row)
 		}
+	}
+	if err == nil && r.row.lines {
+		j.index, err = openOrderIndex(s.f.path(u.ID, ordersFile), u.Offset == 0)
 	}
 	if err == nil {
 		j.report, err = os.OpenFile(s.f.path(u.ID, reportFile), os.O_WRONLY|os.O_CREATE, 0o600)
@@ -265,13 +312,13 @@ func (s *Service) begin(ctx context.Context, k *kept) error {
 		}
 	}
 	if err != nil {
-		err = errors.Join(err, f.Close())
+		err = errors.Join(err, f.Close(), j.index.close())
 		if j.report != nil {
 			err = errors.Join(err, j.report.Close())
 		}
 		return err
 	}
-	u.Decided = j.r.decided()
+	u.Decided, j.units = r.decided(), r.units(j.index.began)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	j.safe = u
@@ -291,6 +338,9 @@ func (s *Service) same(k *kept, u *Upload) error {
 			u.Same = o.ID
 			k.u = *u
 			return &sameFile{o.ID}
+		}
+		if o.ID != u.ID && o.Workspace == u.Workspace && o.SHA256 == u.SHA256 && o.SHA256 != "" && o.CreatedAt.Before(u.sentIn()) {
+			u.FirstAt = o.CreatedAt
 		}
 	}
 	return nil
@@ -331,20 +381,29 @@ func (p *patient) Read(b []byte) (int, error) {
 
 // saveLocked saves the position of an upload under way.
 func (s *Service) saveLocked(k *kept) error {
-	if err := s.f.certain(s.f.path(k.u.ID, reportFile)); err != nil {
+	files := []string{s.f.path(k.u.ID, reportFile)}
+	if k.job.index != nil {
+		files = append(files, k.job.index.path)
+	}
+	if err := s.f.certain(files...); err != nil {
 		return err
 	}
 	return s.f.save(&k.job.safe)
 }
 
-// leftAlone refuses a row that names somebody who wants to be left alone.
-func (s *Service) leftAlone(workspace string, identifiers []string) *engage.Error {
-	if s.o.Suppressed == nil {
-		return nil
-	}
+// leftAlone refuses a row that names somebody who wants to be left alone, or who was erased
+// while the file waited.
+func (s *Service) leftAlone(u *Upload, identifiers []string) *engage.Error {
 	for _, id := range identifiers {
-		if kind, _, _ := strings.Cut(id, ":"); s.o.Suppressed(workspace, id) {
+		kind, _, _ := strings.Cut(id, ":")
+		if s.o.Suppressed != nil && s.o.Suppressed(u.Workspace, id) {
 			return engage.Errorf(engage.Forbidden, kind, "is on the suppression list")
+		}
+		if s.o.Erased == nil {
+			continue
+		}
+		if at := u.sentIn(); s.o.Erased(u.Workspace, id, at) || s.o.Erased(u.Workspace, engage.PersonID(u.Workspace, id), at) {
+			return engage.Errorf(engage.Forbidden, kind, "is of somebody who was erased after the file was sent in: another file makes a new person of them")
 		}
 	}
 	return nil

@@ -51,7 +51,7 @@ func TestRowsAreWhatTheirColumnsSay(t *testing.T) {
 				"ada;Ada@Example.com;Delft;12.5;yes;1700-02-03;s|m;02611;tea|art;2026-11-01T10:00:00+01:00;x\n" +
 				"مريم;;\"القاهرة 👩‍🚀; x\";;;;;;;;\n",
 			[]string{
-				`{"row":2,"identifiers":["user_id:ada","email:ada@example.com"],"at":"2026-11-01T09:00:00Z","attributes":{"Zip":"02611","born":"1700-02-03T00:00:00Z","city":"Delft","likes tea":"x","points":12.5,"sizes":["s","m"],"vip":true},"preferences":{"art":"like","tea":"like"}}`,
+				`{"row":2,"identifiers":["user_id:ada","email:ada@example.com"],"at":"2026-11-01T09:00:00Z","attributes":{"Zip":"02611","born":"1700-02-03T00:00:00Z","city":"Delft","likes_tea":"x","points":12.5,"sizes":["s","m"],"vip":true},"preferences":{"art":"like","tea":"like"}}`,
 				`{"row":3,"identifiers":["user_id:مريم"],"at":"2026-11-22T12:00:00Z","attributes":{"city":"القاهرة 👩‍🚀; x"}}`,
 			},
 		},
@@ -253,5 +253,19 @@ func TestAPreviewOfAPartLeavesItsCutRowOut(t *testing.T) {
 	p := look(t, uploads.People, nil, "user_id,city\n"+wide+cut)
 	if p.Refused != 0 || p.Read < 900 {
 		t.Errorf("%d refused of %d: %+v", p.Refused, p.Read, p.Wrong)
+	}
+}
+
+// A mapping does not make another type of an attribute: such a cell is refused here, where
+// the report says so, and not later.
+func TestAMappingDoesNotChangeAnAttributesType(t *testing.T) {
+	p, err := uploads.Look(strings.NewReader("user_id,score\nada,9\nben,\n"), uploads.Previewing{
+		Kind: uploads.People, Mapping: uploads.Mapping{"user_id": "user_id", "score": "attributes.points:string"}, Declared: declared, Now: now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(p.Wrong) != 1 || p.Wrong[0].Code != engage.AttributeType || !strings.Contains(p.Wrong[0].Reason, `is mapped as string, but the attribute "points" is number here`) {
+		t.Errorf("wrong are %+v", p.Wrong)
 	}
 }

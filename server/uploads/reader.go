@@ -85,6 +85,9 @@ func openReader(from io.Reader, o readerOptions) (*reader, error) {
 		if r.mapped, err = o.Mapping.parse(o.Kind); err != nil {
 			return nil, err
 		}
+		if r.row.lines, err = byLine(maps.Values(r.mapped)); err != nil {
+			return nil, err
+		}
 	}
 	r.scan = table.NewScanner(r.in)
 	if r.format == NDJSON {
@@ -179,6 +182,7 @@ func (r *reader) header() error {
 		}
 	}
 	if r.mapped == nil {
+		r.guessLines()
 		r.guessTypes()
 	}
 	seen := map[string]int{}
@@ -209,7 +213,13 @@ func (r *reader) header() error {
 		return engage.Errorf(engage.Invalid, "header", "has no column with a user_id, email, loyalty or anonymous_id: say by the mapping which it is; it has %s", r.list())
 	}
 	for _, need := range needed(r.o.Kind) {
-		if _, there := holds[need]; !there {
+		_, there := holds[need]
+		if need == "value" && r.row.lines {
+			_, price := holds["line.price"]
+			_, value := holds["line.value"]
+			there = there || price || value
+		}
+		if !there {
 			return engage.Errorf(engage.Invalid, "header", "has no column with %s: say by the mapping which it is; it has %s", need, r.list())
 		}
 	}
@@ -246,6 +256,35 @@ func (r *reader) checkMapping() error {
 		}
 	}
 	return nil
+}
+
+// guessLines takes the columns of a table of purchases that have names as tills give them
+// to an order's lines: when one tells an article or a line's amount, and none has lists of
+// products.
+func (r *reader) guessLines() {
+	if r.o.Kind != Purchases || slices.ContainsFunc(r.plan, func(t target) bool { return t.field == "products" }) {
+		return
+	}
+	plan, tells := slices.Clone(r.plan), false
+	for i, c := range r.columns {
+		name := strings.Join(strings.Fields(strings.ToLower(c)), "_")
+		part, dotted := strings.CutPrefix(name, "line.")
+		if !dotted {
+			part = lineNames[name]
+		}
+		if plan[i].field != "properties" || !slices.Contains(lineParts, part) {
+			continue
+		}
+		t := target{field: "line", name: part}
+		if slices.Contains(plan, t) {
+			continue // the first column has it
+		}
+		plan[i] = t
+		tells = tells || part == "id" || part == "value"
+	}
+	if tells {
+		r.plan, r.row.lines = plan, true
+	}
 }
 
 // guessTypes looks at the first rows, which are read again: attributes and properties of
@@ -324,6 +363,9 @@ func (r *reader) next() (*Row, error) {
 	var wrong *engage.Error
 	var err error
 	r.row.begin()
+	if r.row.lines {
+		defer r.lined(row)
+	}
 	if r.format == NDJSON {
 		wrong, err = r.object()
 	} else {
@@ -340,6 +382,47 @@ func (r *reader) next() (*Row, error) {
 		row.Touch, row.Err = engage.Touch{}, wrong
 	}
 	return row, nil
+}
+
+// lined notes of which order a row is, also one that is refused.
+func (r *reader) lined(row *Row) {
+	l, o := r.row.line, r.row.touch.Order
+	l.status, l.total = o.Status, r.row.attrs > 0
+	row.order, row.line = o.ID, &l
+}
+
+// ordered looks for the order of a row that is refused, of which not everything was put.
+func (r *reader) ordered(each func(put func(target, *value))) {
+	if !r.row.lines {
+		return
+	}
+	o := r.row.touch.Order
+	o.ID, o.Status = "", engage.OrderCompleted
+	each(func(t target, v *value) {
+		if (t.field == "order_id" || t.field == "status") && !v.empty() {
+			before := *o
+			if wrong := r.row.order(t.field, v); wrong != "" {
+				*o = before
+			}
+		}
+	})
+}
+
+// column is the first that holds a target, for people to read; the target itself when none
+// does.
+func (r *reader) column(name string) string {
+	is := func(t target) bool { return t.String() == name }
+	for i, t := range r.plan {
+		if is(t) {
+			return clip(r.columns[i])
+		}
+	}
+	for _, c := range slices.Sorted(maps.Keys(r.mapped)) {
+		if is(r.mapped[c]) {
+			return clip(c)
+		}
+	}
+	return name
 }
 
 // rowError is the refusal of the whole of a row.
@@ -369,6 +452,11 @@ func (r *reader) cells() (*engage.Error, error) {
 			return at(r.columns[i], "is not UTF-8: save the file as that"), nil
 		}
 		if wrong := r.row.put(r.columns[i], r.plan[i], &value{text: strings.TrimSpace(c)}); wrong != nil {
+			r.ordered(func(put func(target, *value)) {
+				for i, c := range cells {
+					put(r.plan[i], &value{text: strings.TrimSpace(c)})
+				}
+			})
 			return wrong, nil
 		}
 	}
@@ -398,7 +486,15 @@ func (r *reader) object() (*engage.Error, error) {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return at("row", "has something behind its JSON object"), nil
 	}
-	return r.members("", object), nil
+	wrong := r.members("", object)
+	if wrong != nil {
+		r.ordered(func(put func(target, *value)) {
+			for column, x := range object {
+				put(r.mapped[column], &value{json: x, of: member})
+			}
+		})
+	}
+	return wrong, nil
 }
 
 // members puts what stands in an object; those of roots by their path.

@@ -34,6 +34,11 @@ type Row struct {
 	Touch    engage.Touch
 	Occurred time.Time // when it was so
 	Err      *engage.Error
+
+	// Of a file in which an order has several rows: the order's id, "" where it cannot be
+	// told, and what else the row says.
+	order string
+	line  *line
 }
 
 // rowReader makes a Row of values.
@@ -41,6 +46,7 @@ type rowReader struct {
 	kind     Kind
 	now      time.Time // later times stand in the future
 	asOf     time.Time // of people that say no time
+	lines    bool      // an order has several rows
 	declared map[string]rules.Type
 
 	touch    engage.Touch
@@ -50,6 +56,7 @@ type rowReader struct {
 	consents map[string]*consentCells
 	shared   consentCells
 	attrs    int
+	line     line
 }
 
 // consentCells is what a row says of a consent.
@@ -67,7 +74,7 @@ func (r *rowReader) begin() {
 	if r.kind == Events {
 		r.touch.Event = &engage.TouchEvent{Type: "track"}
 	}
-	if r.kind == Purchases {
+	if r.line = (line{}); r.kind == Purchases {
 		r.touch.Event, r.touch.Order = &engage.TouchEvent{Type: "track"}, &engage.Order{Status: engage.OrderCompleted}
 	}
 }
@@ -120,6 +127,8 @@ func (r *rowReader) put(column string, t target, v *value) *engage.Error {
 		if !slices.Contains([]string{"track", "page", "screen"}, r.touch.Event.Type) {
 			wrong = "must be track, page or screen"
 		}
+	case "line":
+		wrong = r.line.put(r, t.name, v)
 	default:
 		wrong = r.order(t.field, v)
 	}
@@ -163,9 +172,14 @@ func (r *rowReader) attribute(name string, x any) {
 }
 
 func (r *rowReader) putAttribute(column string, t target, v *value) *engage.Error {
-	typ := t.typ
-	if typ == "" {
-		typ = r.declared[t.name]
+	typ, known := t.typ, r.declared[t.name]
+	switch {
+	case typ == "":
+		typ = known
+	case known != "" && known != rules.Scalar && known != typ:
+		e := at(column, fmt.Sprintf("is mapped as %s, but the attribute %q is %s here", typ, t.name, known))
+		e.Code = engage.AttributeType
+		return e
 	}
 	if typ == rules.Scalar {
 		typ = ""
@@ -386,17 +400,42 @@ func (r *rowReader) end(row *Row) *engage.Error {
 			return err
 		}
 	}
-	row.Occurred = r.occurred
+	if r.lines { // sealed with the others of its order
+		row.Touch, row.Occurred = r.touch, r.occurred
+		return tooMuch(r.touch.Event.Properties)
+	}
+	return r.seal(row, r.touch, r.occurred)
+}
+
+// tooMuch refuses what would not find room in a touch.
+func tooMuch(properties map[string]any) *engage.Error {
+	if len(properties) == 0 {
+		return nil
+	}
+	text, err := json.Marshal(properties)
+	if err != nil {
+		return at("row", "cannot be kept: "+err.Error())
+	}
+	if len(text) > maxTouch {
+		return &engage.Error{Code: engage.TooLarge, Field: "row", Msg: fmt.Sprintf("says more than %d bytes", maxTouch)}
+	}
+	return nil
+}
+
+// seal makes the row's touch, with its id, of what was said, and when; the zero time is
+// that of people that say none.
+func (r *rowReader) seal(row *Row, touch engage.Touch, occurred time.Time) *engage.Error {
+	row.Occurred = occurred
 	id := struct {
 		Kind     Kind
 		Touch    engage.Touch
 		Occurred int64
-	}{r.kind, r.touch, 0}
-	if r.occurred.IsZero() {
+	}{r.kind, touch, 0}
+	if occurred.IsZero() {
 		row.Occurred = r.asOf
 	} else {
-		id.Occurred = r.occurred.UnixNano()
-		if r.occurred.After(r.now) { // a clock that is ahead makes nothing newer than now
+		id.Occurred = occurred.UnixNano()
+		if occurred.After(r.now) { // a clock that is ahead makes nothing newer than now
 			row.Occurred = r.now
 		}
 	}
@@ -407,11 +446,11 @@ func (r *rowReader) end(row *Row) *engage.Error {
 	if len(text) > maxTouch {
 		return &engage.Error{Code: engage.TooLarge, Field: "row", Msg: fmt.Sprintf("says more than %d bytes", maxTouch)}
 	}
-	if r.touch.ID == "" {
+	if touch.ID == "" {
 		sum := sha256.Sum256(text)
-		r.touch.ID = "upload-" + hex.EncodeToString(sum[:16])
+		touch.ID = "upload-" + hex.EncodeToString(sum[:16])
 	}
-	row.Touch = r.touch
+	row.Touch = touch
 	return nil
 }
 
@@ -444,7 +483,7 @@ func (r *rowReader) identify() *engage.Error {
 		}
 	}
 	switch {
-	case len(out) == 0:
+	case len(out) == 0 && !r.lines: // another row of the order may say
 		return at("identifiers", "are missing: a row needs a user_id, email, loyalty or anonymous_id")
 	case len(out) > MaxIdentifiers:
 		return &engage.Error{Code: engage.TooLarge, Field: "identifiers", Msg: fmt.Sprintf("are %d, at most %d in a row", len(out), MaxIdentifiers)}
@@ -486,6 +525,10 @@ func (r *rowReader) what() *engage.Error {
 	switch {
 	case r.kind == People:
 		return nil
+	case r.lines && r.touch.Order.ID == "":
+		return missing("order_id")
+	case r.lines:
+		return nil // the rest is looked at together with the order's other rows
 	case r.occurred.IsZero():
 		return missing("occurred_at")
 	case r.kind == Events && r.touch.Event.Name == "":

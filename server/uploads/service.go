@@ -15,6 +15,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/footfall-engage/footfall/server/clock"
 	"github.com/footfall-engage/footfall/server/durable"
 	"github.com/footfall-engage/footfall/server/engage"
@@ -30,6 +32,9 @@ const (
 	DefaultAbandoned  = 3 * 24 * time.Hour
 )
 
+// MaxAge is after how long an upload that has not ended is given up.
+const MaxAge = 60 * 24 * time.Hour
+
 // Options of a Service. Dir, Log, Attributes and Clock are required.
 type Options struct {
 	Dir  string // made when it is missing
@@ -41,14 +46,19 @@ type Options struct {
 	// Suppressed reports whether an identifier is on a workspace's suppression list; nil:
 	// nobody is.
 	Suppressed func(workspace, identifier string) bool
+	// Erased reports whether whom an identifier, or the id of a profile, names has been
+	// erased since a time; nil: nobody has.
+	Erased     func(workspace, name string, since time.Time) bool
 	Clock      clock.Clock
-	Logger     *slog.Logger // nil discards
+	Logger     *slog.Logger          // nil discards
+	Registerer prometheus.Registerer // nil: nobody reads the metrics
 
 	MaxBytes   int64         // of one file as it comes
 	MaxSpooled int64         // of all files that are not processed yet
 	MaxOpen    int           // uploads of a workspace that have not ended
 	Keep       time.Duration // of what has ended
 	Abandoned  time.Duration // after which an upload that does not come on is given up
+	RowsPerS   int           // of all uploads together; 0: as the log takes them
 }
 
 // Log takes rows on their way to the persons' partitions.
@@ -61,13 +71,16 @@ type Log interface {
 
 // Service keeps the uploads and processes them.
 type Service struct {
-	o    Options
-	f    folders
-	wake chan struct{} // cap 1: an upload waits
+	o       Options
+	f       folders
+	wake    chan struct{} // cap 1: an upload waits
+	metrics *metrics
+	free    time.Time // when the next portion may be read, of the goroutine that processes
 
 	mu     sync.Mutex
 	all    map[string]*kept
-	served map[string]int64 // workspace: when it last had its turn
+	served map[string]int64      // workspace: when it last had its turn
+	under  map[*portion]struct{} // being read, or on their way into the log
 	turn   int64
 }
 
@@ -78,12 +91,15 @@ func New(o Options) (*Service, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Service{o: o, f: folders{o.Dir, o.Sync}, wake: make(chan struct{}, 1), all: map[string]*kept{}, served: map[string]int64{}}
+	s := &Service{o: o, f: folders{o.Dir, o.Sync}, wake: make(chan struct{}, 1), metrics: newMetrics(), all: map[string]*kept{}, served: map[string]int64{}, under: map[*portion]struct{}{}}
 	all, err := s.f.load(func(id string, err error) {
 		s.o.Logger.Error("an upload's folder cannot be read", "upload", id, "error", err)
 	})
 	for _, k := range all {
 		s.all[k.u.ID] = k
+	}
+	if err == nil && o.Registerer != nil {
+		err = s.metrics.register(o.Registerer, s)
 	}
 	return s, err
 }
@@ -277,6 +293,7 @@ func (s *Service) receive(k *kept, u *Upload, from io.Reader) error {
 	}
 	// One byte more than may come shows that too much comes.
 	n, err := io.Copy(io.NewOffsetWriter(f, u.Received), io.LimitReader(from, most-u.Received+1))
+	s.metrics.bytes.Add(float64(n))
 	u.Received += n
 	if u.Received > most {
 		u.Received = most
@@ -363,6 +380,10 @@ func (s *Service) sweep() {
 	for _, k := range slices.Collect(maps.Values(s.all)) {
 		var err error
 		switch {
+		case k.u.State == Processing && now.Sub(k.u.CreatedAt) > MaxAge:
+			k.cancel = true
+		case !k.u.State.Ended() && now.Sub(k.u.CreatedAt) > MaxAge:
+			err = s.endLocked(k, Cancelled, &Problem{engage.Unavailable, "", "it is too old"})
 		case k.u.State.Ended() && now.Sub(k.u.EndedAt) > s.o.Keep:
 			err = s.remove(k)
 		case k.u.State == Receiving && now.Sub(k.u.UpdatedAt) > s.o.Abandoned:

@@ -1,9 +1,13 @@
 package uploads
 
 import (
+	"iter"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/profile"
@@ -95,8 +99,13 @@ func parseTarget(kind Kind, text string) (target, *engage.Error) {
 		if t.name == "" || len(t.name) > profile.MaxAttribute/2 || !utf8.ValidString(t.name) {
 			return t, engage.Errorf(engage.Invalid, "", "must have a name of at most %d bytes behind the point", profile.MaxAttribute/2)
 		}
+		if root == "attributes" && t.name != attributeName(t.name) {
+			return t, engage.Errorf(engage.Invalid, "", "names the attribute %q: it has 1 to 100 of a-z, A-Z, 0-9, '_', '-'", clip(t.name))
+		}
 		return t, nil
 	case root == "preferences" && kind == People:
+		return t, nil
+	case root == "line" && kind == Purchases && slices.Contains(lineParts, name):
 		return t, nil
 	case root == "consents" && kind == People:
 		purpose, part, more := strings.Cut(name, ".")
@@ -120,7 +129,11 @@ func targetsOf(kind Kind) []string {
 	if kind == People {
 		return append(out, "attributes.<name>[:<type>]", "preferences.<topic>", "consents.<purpose>[.text_version|.at|.source]")
 	}
-	return append(out, "properties.<name>[:<type>]")
+	out = append(out, "properties.<name>[:<type>]")
+	if kind == Purchases {
+		out = append(out, "line.<"+strings.Join(lineParts, "|")+">")
+	}
+	return out
 }
 
 // parse reads a mapping. The error has the field "mapping.<column>".
@@ -172,6 +185,30 @@ var timeNames = map[string]string{
 	"message_id": "message_id", "messageid": "message_id", "event_id": "message_id",
 }
 
+// lineNames are those of columns of an order's lines: what they hold, behind "line.".
+var lineNames = map[string]string{
+	"product_id": "id", "sku": "id", "article": "id", "article_no": "id", "article_number": "id", "item_id": "id", "item_no": "id", "item_number": "id",
+	"ean": "id", "gtin": "id", "plu": "id",
+	"product_name": "name", "product": "name", "item": "name", "item_name": "name", "article_name": "name",
+	"category": "category", "product_category": "category", "brand": "brand",
+	"quantity": "quantity", "qty": "quantity", "pieces": "quantity",
+	"price": "price", "unit_price": "price", "item_price": "price",
+	"line_total": "value", "line_value": "value", "line_amount": "value", "item_total": "value",
+}
+
+// byLine reports whether a mapping is that of a file in which an order has several rows.
+func byLine(all iter.Seq[target]) (bool, error) {
+	lines, products := false, false
+	for t := range all {
+		lines = lines || t.field == "line"
+		products = products || t.field == "products"
+	}
+	if lines && products {
+		return false, engage.Errorf(engage.Invalid, "mapping", "has products and line.*: a row has all products of an order, or one")
+	}
+	return lines, nil
+}
+
 // guess is what a column holds, by its name alone.
 func guess(kind Kind, column string) target {
 	name := strings.Join(strings.Fields(strings.ToLower(column)), "_")
@@ -193,19 +230,47 @@ func guess(kind Kind, column string) target {
 		}
 	}
 	if text != "" {
-		if t, err := parseTarget(kind, text); err == nil && (t.field != "attributes" && t.field != "properties" || t.typ == "") {
+		if t, err := parseTarget(kind, text); err == nil && (t.field != "line" && (t.field != "attributes" && t.field != "properties" || t.typ == "")) {
 			return t
 		}
 	}
-	root := "attributes"
+	root, name := "attributes", attributeName(column)
 	if kind != People {
-		root = "properties"
+		root, name = "properties", strings.TrimSpace(column)
 	}
 	if name == "" || len(column) > profile.MaxAttribute/2 {
 		return target{field: ignored}
 	}
-	return target{field: root, name: strings.TrimSpace(column)}
+	return target{field: root, name: name}
 }
+
+// attributeName is a column's name as an attribute's, which rules and templates can write:
+// letters without their accents, and _ for whatever else it has. Empty: there is nothing
+// left.
+func attributeName(column string) string {
+	var b strings.Builder
+	gap := false
+	for _, r := range norm.NFD.String(column) {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '_', r == '-':
+			if gap && b.Len() > 0 {
+				b.WriteByte('_')
+			}
+			gap = false
+			b.WriteRune(r)
+		case unicode.Is(unicode.Mn, r): // an accent
+		default:
+			gap = true
+		}
+	}
+	if b.Len() > maxAttributeName {
+		return ""
+	}
+	return b.String()
+}
+
+// maxAttributeName is the longest, in bytes.
+const maxAttributeName = 100
 
 // clip shortens what a file has before it is shown.
 func clip(s string) string {

@@ -62,6 +62,9 @@ type Upload struct {
 	UpdatedAt time.Time `json:"updated_at"` // when bytes last came, or it changed its state
 	StartedAt time.Time `json:"started_at,omitzero"`
 	EndedAt   time.Time `json:"ended_at,omitzero"`
+	// FirstAt is when the same bytes were first sent in, by another upload that is kept;
+	// zero: never before.
+	FirstAt time.Time `json:"first_at,omitzero"`
 
 	Size     int64 `json:"size,omitempty"` // bytes that it says it has; 0: it does not say
 	Received int64 `json:"received"`       // bytes
@@ -95,6 +98,7 @@ const (
 	docFile    = "upload.json"
 	bodyFile   = "body"
 	reportFile = "refused.ndjson"
+	ordersFile = "orders" // of a file in which an order has several rows: where each begins
 )
 
 // kept is an upload with what this process needs of it.
@@ -160,8 +164,10 @@ func (f folders) save(u *Upload) error {
 
 // drop removes the bytes of a file that are not needed any more.
 func (f folders) drop(id string) error {
-	if err := os.Remove(f.path(id, bodyFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove the bytes of an upload: %w", err)
+	for _, file := range []string{ordersFile + ".new", ordersFile, bodyFile} {
+		if err := os.Remove(f.path(id, file)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove the bytes of an upload: %w", err)
+		}
 	}
 	return nil
 }
@@ -215,4 +221,13 @@ func (f folders) read(id string) (*kept, error) {
 		return k, os.Truncate(f.path(id, bodyFile), k.u.Received)
 	}
 	return k, nil
+}
+
+// sentIn is when what is in the file was sent in: who was erased since does not come back
+// by it.
+func (u *Upload) sentIn() time.Time {
+	if !u.FirstAt.IsZero() {
+		return u.FirstAt
+	}
+	return u.CreatedAt
 }
