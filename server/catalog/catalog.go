@@ -48,6 +48,7 @@ const (
 	Webhooks   Kind = "webhook"
 	WriteKeys  Kind = "write_key"
 	Attributes Kind = "attributes" // those that were learned
+	Limits     Kind = "limits"     // of a workspace (engage.LimitPolicy)
 )
 
 // Revision is one change, as it stands in the log, or several that were made
@@ -404,6 +405,9 @@ func (c *Catalog) DeletePlace(ctx context.Context, by, workspace, id string, exp
 			if cam.Status != engage.Ended && slices.Contains(cam.Trigger.Places, id) {
 				return engage.Errorf(engage.Conflict, "id", "campaign %q is triggered by this place", cam.ID)
 			}
+			if at := s.ruleNames(cam, id); at != "" && cam.Status != engage.Ended {
+				return engage.Errorf(engage.Conflict, "id", "campaign %q asks about this place (%s)", cam.ID, at)
+			}
 		}
 		return nil
 	})
@@ -416,28 +420,26 @@ func (c *Catalog) PutCampaign(ctx context.Context, by string, cam *engage.Campai
 		if err := c.o.Compile(cam, s.Attributes(cam.Workspace)); err != nil {
 			return err
 		}
+		if err := s.hasOffer(cam); err != nil {
+			return err
+		}
 		for i, id := range cam.Trigger.Places {
 			if s.Place(cam.Workspace, id) == nil {
 				return engage.Errorf(engage.Invalid, fmt.Sprintf("trigger.places[%d]", i), "there is no place %q", id)
 			}
 		}
-		old := s.Campaign(cam.Workspace, cam.ID)
-		switch {
-		case old != nil && old.Status == engage.Ended:
-			return engage.Errorf(engage.Conflict, "status", "an ended campaign does not change")
-		case old == nil && cam.Status == engage.Ended:
-			return engage.Errorf(engage.Invalid, "status", "a new campaign is a draft, live or paused")
-		case old != nil && old.Status != engage.Draft && cam.Status == engage.Draft:
-			return engage.Errorf(engage.Invalid, "status", "a campaign that was live can be paused or ended, not made a draft")
+		if err := rulesPlaces(s, s.Campaign(cam.Workspace, cam.ID), cam); err != nil {
+			return err
 		}
-		return nil
+		return c.lives(s, by, s.Campaign(cam.Workspace, cam.ID), cam)
 	})
 }
 
 // DeleteCampaign removes a draft; others are ended, since their results stay.
 func (c *Catalog) DeleteCampaign(ctx context.Context, by, workspace, id string, expected int64) error {
 	return c.remove(ctx, by, Campaigns, workspace, id, expected, func(s *Snapshot) error {
-		if s.Campaign(workspace, id).Status != engage.Draft {
+		cam := s.Campaign(workspace, id)
+		if cam.Status != engage.Draft && cam.Status != engage.InReview || c.everLive(workspace, id) {
 			return engage.Errorf(engage.Conflict, "status", "only a draft can be deleted: end the campaign instead")
 		}
 		return nil

@@ -30,7 +30,10 @@ type Workspace struct {
 	PrivateAttributes []string `json:"private_attributes,omitempty"`
 	// LocationPolicy is what is made of positions that may be lies; nil: the default.
 	LocationPolicy *engage.LocationPolicy `json:"location_policy,omitempty"`
-	UpdatedAt      time.Time              `json:"updated_at"`
+	// ReviewRequired: a campaign becomes live by a second person only.
+	ReviewRequired bool         `json:"review_required,omitempty"`
+	Stop           *engage.Stop `json:"stop,omitempty"` // nil: messages go out
+	UpdatedAt      time.Time    `json:"updated_at"`
 }
 
 // Validate checks the workspace.
@@ -52,7 +55,10 @@ func (w *Workspace) Validate() error {
 	if len(w.PrivateAttributes) > 500 {
 		return engage.Errorf(engage.TooLarge, "private_attributes", "at most 500, got %d", len(w.PrivateAttributes))
 	}
-	return w.LocationPolicy.Validate()
+	if err := w.LocationPolicy.Validate(); err != nil {
+		return err
+	}
+	return engage.At("stop", w.Stop.Validate())
 }
 
 func (w *Workspace) head() (string, string, *int64, *time.Time) {

@@ -19,11 +19,13 @@ type Snapshot struct {
 	Workspaces map[string]*Workspace
 	places     map[string]map[string]*engage.Place
 	campaigns  map[string]map[string]*engage.Campaign
+	offers     map[string]map[string]*engage.Offer
 	apps       map[string]map[string]*App
 	webhooks   map[string]map[string]*Webhook
-	learned    map[string]*LearnedAttributes // by workspace
-	keys       map[string]*Key               // by id, over all workspaces
-	writeKeys  map[string]*WriteKey          // likewise
+	learned    map[string]*LearnedAttributes  // by workspace
+	limits     map[string]*engage.LimitPolicy // likewise
+	keys       map[string]*Key                // by id, over all workspaces
+	writeKeys  map[string]*WriteKey           // likewise
 	appByKey   map[string]*App
 	fences     map[string]map[string]string // workspace -> geofence -> place
 	beacons    map[string]string            // "<workspace>/<beacon id>" and "<workspace>/<beacon key>" -> place
@@ -43,8 +45,8 @@ func newLists() *lists { return &lists{places: map[string][]*engage.Place{}} }
 func emptySnapshot() *Snapshot {
 	return &Snapshot{
 		Workspaces: map[string]*Workspace{}, places: map[string]map[string]*engage.Place{},
-		campaigns: map[string]map[string]*engage.Campaign{}, apps: map[string]map[string]*App{},
-		webhooks: map[string]map[string]*Webhook{}, learned: map[string]*LearnedAttributes{}, writeKeys: map[string]*WriteKey{},
+		campaigns: map[string]map[string]*engage.Campaign{}, offers: map[string]map[string]*engage.Offer{}, apps: map[string]map[string]*App{},
+		webhooks: map[string]map[string]*Webhook{}, learned: map[string]*LearnedAttributes{}, limits: map[string]*engage.LimitPolicy{}, writeKeys: map[string]*WriteKey{},
 		keys: map[string]*Key{}, appByKey: map[string]*App{}, fences: map[string]map[string]string{}, beacons: map[string]string{}, versions: map[string]int64{}, lists: newLists(),
 	}
 }
@@ -104,6 +106,8 @@ func (s *Snapshot) own(kind Kind) {
 		s.places, s.fences, s.beacons = maps.Clone(s.places), maps.Clone(s.fences), maps.Clone(s.beacons)
 	case Campaigns:
 		s.campaigns = maps.Clone(s.campaigns)
+	case Offers:
+		s.offers = maps.Clone(s.offers)
 	case Apps:
 		s.apps, s.appByKey = maps.Clone(s.apps), maps.Clone(s.appByKey)
 	case Keys:
@@ -114,6 +118,8 @@ func (s *Snapshot) own(kind Kind) {
 		s.webhooks = maps.Clone(s.webhooks)
 	case Attributes:
 		s.learned = maps.Clone(s.learned)
+	case Limits:
+		s.limits = maps.Clone(s.limits)
 	}
 }
 
@@ -125,11 +131,13 @@ func (s *Snapshot) ownIn(kind Kind, workspace string) {
 		s.fences[workspace] = maps.Clone(s.fences[workspace])
 	case Campaigns:
 		s.campaigns[workspace] = maps.Clone(s.campaigns[workspace])
+	case Offers:
+		s.offers[workspace] = maps.Clone(s.offers[workspace])
 	case Apps:
 		s.apps[workspace] = maps.Clone(s.apps[workspace])
 	case Webhooks:
 		s.webhooks[workspace] = maps.Clone(s.webhooks[workspace])
-	case Workspaces, Keys, WriteKeys, Attributes: // they have no map per workspace
+	case Workspaces, Keys, WriteKeys, Attributes, Limits: // they have no map per workspace
 	}
 }
 
@@ -168,6 +176,8 @@ func (s *Snapshot) apply(r Revision) error {
 		}
 	case Campaigns:
 		s.campaigns[r.Workspace], err = setIn(s.campaigns[r.Workspace], r)
+	case Offers:
+		s.offers[r.Workspace], err = setIn(s.offers[r.Workspace], r)
 	case Apps:
 		if old := s.apps[r.Workspace][r.ID]; old != nil {
 			delete(s.appByKey, old.Key)
@@ -184,6 +194,8 @@ func (s *Snapshot) apply(r Revision) error {
 		s.webhooks[r.Workspace], err = setIn(s.webhooks[r.Workspace], r)
 	case Attributes:
 		err = set(s.learned, r.Workspace, r.Body)
+	case Limits:
+		err = set(s.limits, r.Workspace, r.Body)
 	default:
 		err = fmt.Errorf("unknown kind %q", r.Kind)
 	}
@@ -321,6 +333,9 @@ func (s *Snapshot) Keys(workspace string) []*Key {
 	}
 	return byID(m)
 }
+
+// Key of an id, over all workspaces; nil when there is none.
+func (s *Snapshot) Key(id string) *Key { return s.keys[id] }
 
 // KeyByToken is the server key of a bearer token; nil when the token is no good.
 func (s *Snapshot) KeyByToken(token string) *Key {
