@@ -10,7 +10,7 @@ import (
 const (
 	claimUnknown   = "unknown"   // no such message in this workspace
 	claimElsewhere = "elsewhere" // it was offered to another install, or to the person before a logout
-	claimLate      = "late"      // it goes another way by now, or was granted before
+	claimLate      = "late"      // it goes another way by now, was granted before, or may not be shown any more
 	claimExpired   = "expired"
 )
 
@@ -62,6 +62,8 @@ func (d *Deliverer) Claim(ctx context.Context, workspace, install, id string) (o
 			return true, "", nil // again: the grant was lost
 		case waits && (r.Claimed != "" || r.Displayed):
 			return false, claimLate, nil
+		case waits && d.forbidden(ctx, r):
+			return false, claimLate, nil
 		case waits:
 			r.Claimed = install
 			won, err := d.commit(ctx, []*change{{r: r}})
@@ -72,7 +74,7 @@ func (d *Deliverer) Claim(ctx context.Context, workspace, install, id string) (o
 				return true, "", nil
 			}
 			continue
-		case r.State != offered || !now.Before(r.Offer.Until):
+		case r.State != offered || !now.Before(r.Offer.Until), d.forbidden(ctx, r):
 			return false, claimLate, nil
 		}
 		r.State = granted
@@ -85,4 +87,14 @@ func (d *Deliverer) Claim(ctx context.Context, workspace, install, id string) (o
 			return true, "", nil
 		}
 	}
+}
+
+// forbidden reports that the message may not be shown any more; refuse says why when its
+// next step comes.
+func (d *Deliverer) forbidden(ctx context.Context, r *delivery) bool {
+	if d.o.Permits == nil {
+		return false
+	}
+	reason, err := d.o.Permits.Permit(ctx, &r.Send)
+	return err == nil && reason != ""
 }
