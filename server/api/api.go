@@ -48,15 +48,23 @@ func New(o Options) (http.Handler, error) {
 	s.api = humagin.New(r, humaConfig(o.Version))
 	s.registerPlaces()
 	s.registerCampaigns()
+	s.registerCalls()
+	s.registerLifecycle()
+	s.registerTemplates()
+	s.registerStop()
+	s.registerAudit()
+	s.registerOccurrences()
 	s.registerAttributes()
 	s.registerAttributeTypes()
 	s.registerLocationPolicy()
+	s.registerLimits()
 	s.registerPeople()
 	s.registerUploads()
 	s.registerPrivacy()
 	s.registerResults()
 	s.registerLive()
 	s.registerNearby()
+	s.registerAudience()
 	s.registerApps()
 	s.registerTestSend()
 	s.registerLiveActivities()
@@ -65,6 +73,7 @@ func New(o Options) (http.Handler, error) {
 	s.registerChannels()
 	s.registerKeys()
 	s.registerWebhooks()
+	s.registerOffers()
 	s.registerOperations()
 
 	s.registerHealth(r)
@@ -105,6 +114,8 @@ func (o *Options) check() error {
 		{"Uploads", o.Uploads == nil},
 		{"Privacy", o.Privacy == nil},
 		{"Decisions", o.Decisions == nil},
+		{"Calls", o.Calls == nil},
+		{"Occurrences", o.Occurrences == nil},
 		{"Positions", o.Positions == nil},
 		{"Nearby", o.Nearby == nil},
 		{"Operations", o.Operations == nil},
@@ -144,6 +155,7 @@ func humaConfig(version string) huma.Config {
 			{Name: tagApps, Description: "Shopping apps that embed the SDK"},
 			{Name: tagLiveActivities, Description: "What stands on the lock screen of iPhones, and changes there"},
 			{Name: tagCollect, Description: "What websites, servers and tills bring by the tracking API"},
+			{Name: tagOffers, Description: "What messages bring: codes that a till takes"},
 			{Name: tagWebhooks, Description: "Events for your own systems: visits, messages, conversions"},
 			{Name: tagOperations, Description: "For those who run the server"},
 		},
@@ -173,6 +185,7 @@ const (
 	tagLiveActivities = "live activities"
 
 	tagWebhooks   = "webhooks"
+	tagOffers     = "offers"
 	tagOperations = "operations"
 )
 

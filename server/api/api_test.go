@@ -180,12 +180,35 @@ func TestExplainSaysWhyOrThatNothingReachedTheCampaign(t *testing.T) {
 	s.do(request{method: "PUT", path: "/api/v1/campaigns/other", body: campaign()}).want(201)
 	x = explanation{}
 	s.get("/api/v1/people/user_id:ada/explain?campaign=other").want(200, &x)
-	if x.Answer != "No trigger of this person reached this campaign in the kept records." || len(x.Decisions) != 0 {
+	if !strings.HasPrefix(x.Answer, "No trigger of this person reached this campaign in the kept records.") || len(x.Decisions) != 0 {
 		t.Errorf("%+v", x)
 	}
 	if len(x.Hints) != 1 || !strings.Contains(x.Hints[0], "a draft") {
 		t.Errorf("hints %q", x.Hints)
 	}
+}
+
+func TestExplainLooksAtTheRecordsWhereNothingReachedTheCampaign(t *testing.T) {
+	s := newSite(t)
+	s.furnish(alpha)
+	var x struct {
+		Answer    string
+		Decisions []any
+		Findings  []struct{ Code, Words string }
+	}
+	body := strings.Replace(string(api.ExampleCampaign(api.WelcomeBack)), `"enter"`, `"exit"`, 1)
+	s.do(request{method: "PUT", path: "/api/v1/campaigns/elsewhere", body: body}).want(201)
+	at := "/api/v1/people/user_id:ada/explain?campaign=elsewhere"
+	s.do(request{method: "GET", path: at}).want(200, &x)
+	if len(x.Decisions) != 0 || len(x.Findings) == 0 || !strings.HasPrefix(x.Answer, "No trigger of this person reached this campaign in the kept records. ") || !strings.Contains(x.Answer, x.Findings[0].Words) {
+		t.Errorf("explain: %+v", x)
+	}
+	day := start.Format("2006-01-02")
+	s.do(request{method: "GET", path: at + "&from=" + day + "T00:00:00Z&to=" + day + "T23:00:00Z"}).want(200, &x)
+	if !strings.HasPrefix(x.Answer, "No trigger of this person reached this campaign in that time. ") {
+		t.Errorf("explain: %+v", x)
+	}
+	s.do(request{method: "GET", path: at + "&from=" + day + "T02:00:00Z&to=" + day + "T01:00:00Z"}).wantProblem(422, engage.Invalid, "to")
 }
 
 func TestResultsCountArmsAndControlApart(t *testing.T) {

@@ -23,7 +23,7 @@ func (s *server) registerAttributes() {
 	register(s, operation{
 		method: http.MethodGet, path: "/fields", id: "list-fields", tag: tagCampaigns, role: catalog.Viewer,
 		summary:     "List what rules may ask about",
-		description: "Fields with their types, operators and values: for audiences (the person) and contexts (the moment).",
+		description: "Fields with their types, operators and values: for audiences (the person), contexts (the moment) and an event trigger's where.",
 	}, s.listFields)
 }
 
@@ -92,6 +92,7 @@ func (s *server) putAttributes(ctx context.Context, who caller, in *putAttribute
 type fieldsView struct {
 	Audience []rules.Field `json:"audience" nullable:"false"`
 	Context  []rules.Field `json:"context" nullable:"false"`
+	Event    []rules.Field `json:"event" nullable:"false"`
 }
 
 func (s *server) listFields(_ context.Context, who caller, _ *struct{}) (*answered[fieldsView], error) {
@@ -100,6 +101,6 @@ func (s *server) listFields(_ context.Context, who caller, _ *struct{}) (*answer
 		return nil, err
 	}
 	return &answered[fieldsView]{fieldsView{
-		Audience: rules.PersonSchema(now.AttributesWith(w)).Fields(), Context: rules.MomentSchema().Fields(),
+		Audience: rules.PersonSchema(now.AttributesWith(w)).Fields(), Context: rules.MomentSchema().Fields(), Event: rules.EventSchema().Fields(),
 	}}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -32,7 +33,7 @@ func (s *server) registerCampaigns() {
 			"Where the operator wants it (media.check), its images are fetched: one that is no JPEG, PNG or GIF, or too large, is refused; a host that does not answer refuses nothing. With media.host they are kept as they are at that moment, and messages name them where the server serves them; saving again fetches again. " +
 			"A push that FCM or APNs would find too large (4096 bytes) is refused with the field that takes most room; above 90 % of it, and of variables that a person may lack, the answer has warnings. " +
 			"A change names the version that it was made from, by If-Match or in the document.",
-		body: engage.Campaign{}, examples: examplesOf(RainyDay, WelcomeBack, "order-ready", "checkout-help"), errors: changes,
+		body: engage.Campaign{}, examples: examplesOf(RainyDay, WelcomeBack, "order-ready", "checkout-help", "big-basket", "fresh-bread"), errors: changes,
 	}, s.putCampaign)
 	register(s, operation{
 		method: http.MethodDelete, path: "/campaigns/{id}", id: "delete-campaign", tag: tagCampaigns, role: catalog.Marketer,
@@ -42,21 +43,23 @@ func (s *server) registerCampaigns() {
 	}, s.deleteCampaign)
 	register(s, operation{
 		method: http.MethodPost, path: "/campaigns/{id}/status", id: "set-campaign-status", tag: tagCampaigns, role: catalog.Marketer,
-		summary:     "Launch, pause or end a campaign",
-		description: "Without If-Match, whatever version is there. An ended campaign does not change any more.",
-		body:        statusBody{}, errors: changes,
+		summary: "Submit, launch, pause or end a campaign",
+		description: "review asks somebody else to look at it, live launches it or approves what is in review, draft gives it back to its makers. Without If-Match, whatever version is there. " +
+			"What waits of a paused or ended campaign is not sent. An ended campaign does not change any more. Who may launch what is in review: see PUT /review-policy.",
+		body: statusBody{}, errors: changes,
 	}, s.setCampaignStatus)
 	register(s, operation{
 		method: http.MethodPost, path: "/campaigns/validate", id: "validate-campaign", tag: tagCampaigns, role: catalog.Viewer,
 		summary:     "Check a campaign without saving it",
 		description: "What is wrong with the campaign stands in the answer, which is 200 either way. Its images are looked at for a marketer's key, as when it is saved; those that could not be are warnings.",
-		body:        engage.Campaign{}, examples: examplesOf(RainyDay, WelcomeBack, "order-ready", "checkout-help"),
+		body:        engage.Campaign{}, examples: examplesOf(RainyDay, WelcomeBack, "order-ready", "checkout-help", "big-basket", "fresh-bread"),
 	}, s.validateCampaign)
+	s.registerPreview()
 }
 
 type listCampaignsInput struct {
 	Paging
-	Status string `query:"status" enum:"draft,live,paused,ended" doc:"Only campaigns of this status"`
+	Status string `query:"status" enum:"draft,review,live,paused,ended" doc:"Only campaigns of this status"`
 	Name   string `query:"name" maxLength:"200" doc:"Only campaigns whose name contains it, in any case"`
 }
 
@@ -97,25 +100,71 @@ type campaignBody struct {
 	Version        int64                  `json:"version"`
 	Name           string                 `json:"name"`
 	Class          engage.Class           `json:"class"`
+	Programme      engage.Programme       `json:"programme"`
 	Status         engage.Status          `json:"status"`
+	Tags           []string               `json:"tags"`
+	Review         *reviewBody            `json:"review"`
 	Priority       int                    `json:"priority"`
+	Value          float64                `json:"value"`
 	Lane           engage.Lane            `json:"lane"`
 	Trigger        engage.CampaignTrigger `json:"trigger"`
 	Audience       json.RawMessage        `json:"audience"`
 	Context        json.RawMessage        `json:"context"`
+	Offer          string                 `json:"offer"`
 	Arms           []engage.Arm           `json:"arms"`
 	HoldoutPercent float64                `json:"holdout_percent"`
 	Limits         engage.Limits          `json:"limits"`
-	Start          *time.Time             `json:"start"`
-	End            *time.Time             `json:"end"`
+	Start          string                 `json:"start"`
+	End            string                 `json:"end"`
+	TimeZone       string                 `json:"time_zone"`
 	UpdatedAt      json.RawMessage        `json:"updated_at"`
 	Warnings       json.RawMessage        `json:"warnings"`
+	Findings       json.RawMessage        `json:"findings"`
+}
+
+// reviewBody is what a change may say of its review: the rest is the server's.
+type reviewBody struct {
+	Note        string          `json:"note"`
+	RequestedBy json.RawMessage `json:"requested_by"`
+	RequestedAt json.RawMessage `json:"requested_at"`
+	Approved    json.RawMessage `json:"approved"`
+	AnsweredBy  json.RawMessage `json:"answered_by"`
+	AnsweredAt  json.RawMessage `json:"answered_at"`
+	Comment     json.RawMessage `json:"comment"`
+}
+
+// timeIn reads a time with its offset, or one on the clocks of a zone.
+func timeIn(field, text, zone string) (*time.Time, error) {
+	if text == "" {
+		return nil, nil
+	}
+	if t, err := time.Parse(time.RFC3339, text); err == nil {
+		return &t, nil
+	}
+	const local, minutes = "2006-01-02T15:04:05", "2006-01-02T15:04"
+	layout := local
+	if len(text) == len(minutes) {
+		layout = minutes
+	}
+	if _, err := time.Parse(layout, text); err != nil {
+		return nil, engage.Errorf(engage.Invalid, field, `must be a time such as "2026-12-01T09:00:00+01:00", or "2026-12-01T09:00" with time_zone, is %q`, clip(text))
+	}
+	z, known := engage.Zone(zone)
+	if zone == "" || !known {
+		return nil, engage.Errorf(engage.Invalid, field, "has no offset from UTC: give one, or time_zone")
+	}
+	t, err := time.ParseInLocation(layout, text, z)
+	if err != nil || t.Format(layout) != text {
+		return nil, engage.Errorf(engage.Invalid, field, "%s does not exist in %s: the clocks go forward then", text, zone)
+	}
+	return &t, nil
 }
 
 // savedCampaign is a campaign as it was saved.
 type savedCampaign struct {
 	*engage.Campaign
-	Warnings []FieldError `json:"warnings,omitempty"`
+	Warnings []FieldError  `json:"warnings,omitempty"`
+	Findings []TextFinding `json:"findings,omitempty"`
 }
 
 func readCampaign(who caller, id string, raw []byte) (*engage.Campaign, error) {
@@ -129,10 +178,22 @@ func readCampaign(who caller, id string, raw []byte) (*engage.Campaign, error) {
 	if err := sameID(who, id, b.ID, b.Workspace); err != nil {
 		return nil, err
 	}
+	start, err := timeIn("start", b.Start, b.TimeZone)
+	if err != nil {
+		return nil, err
+	}
+	end, err := timeIn("end", b.End, b.TimeZone)
+	if err != nil {
+		return nil, err
+	}
+	var review *engage.Review
+	if b.Review != nil {
+		review = &engage.Review{Note: b.Review.Note}
+	}
 	return &engage.Campaign{
-		ID: id, Workspace: who.workspace, Version: b.Version, Name: b.Name, Class: b.Class, Status: b.Status, Priority: b.Priority,
-		Lane: b.Lane, Trigger: b.Trigger, Audience: b.Audience, Context: b.Context, Arms: b.Arms, HoldoutPercent: b.HoldoutPercent,
-		Limits: b.Limits, Start: b.Start, End: b.End,
+		ID: id, Workspace: who.workspace, Version: b.Version, Name: b.Name, Class: b.Class, Programme: b.Programme, Status: b.Status, Review: review, Priority: b.Priority,
+		Lane: b.Lane, Trigger: b.Trigger, Audience: b.Audience, Context: b.Context, Offer: b.Offer, Arms: b.Arms, HoldoutPercent: b.HoldoutPercent,
+		Limits: b.Limits, Start: start, End: end, TimeZone: b.TimeZone, Tags: b.Tags, Value: b.Value,
 	}, nil
 }
 
@@ -161,7 +222,7 @@ func (s *server) putCampaign(ctx context.Context, who caller, in *putInput) (*ve
 		return nil, err
 	}
 	s.inUse(ctx, c, kept)
-	return versionedOf(&savedCampaign{c, warnings}, c.Version, expected), nil
+	return versionedOf(&savedCampaign{c, warnings, lint(c)}, c.Version, expected), nil
 }
 
 // tryTexts renders every arm with sample values. The error is of a text that no
@@ -172,6 +233,9 @@ func (s *server) putCampaign(ctx context.Context, who caller, in *putInput) (*ve
 // saved by an older version must still load, be paused and end. Texts that do not
 // compile are left to Options.Compile.
 func (s *server) tryTexts(c *engage.Campaign) (warnings []FieldError, err error) {
+	if err := engage.At("limits", c.Limits.Sound()); err != nil {
+		return nil, err
+	}
 	for i, a := range c.Arms {
 		if err := s.sound(&a.Message); err != nil {
 			return nil, engage.At(engage.Index("arms", i, "message"), err)
@@ -210,9 +274,13 @@ func (s *server) sound(m *engage.Content) error {
 		return engage.Errorf(engage.Unsupported, "push.ios.live_activity", "iOS starts and changes one by tokens of its own, to which campaigns do not send: see POST /api/v1/live-activities")
 	}
 	const plain = "http://"
-	address := strings.TrimSpace(m.ImageURL)
-	if len(address) >= len(plain) && strings.EqualFold(address[:len(plain)], plain) && (s.o.PlainImages == nil || !s.o.PlainImages(address)) {
-		return engage.Errorf(engage.Invalid, "image_url", "must begin with https://: phones load no image by http, and the operator has not allowed this address (media.allow_networks)")
+	images := m.Images()
+	for _, field := range slices.Sorted(maps.Keys(images)) {
+		address := strings.TrimSpace(images[field])
+		if len(address) < len(plain) || !strings.EqualFold(address[:len(plain)], plain) || s.o.PlainImages != nil && s.o.PlainImages(address) {
+			continue
+		}
+		return engage.Errorf(engage.Invalid, field, "must begin with https://: phones load no image by http, and the operator has not allowed this address (media.allow_networks)")
 	}
 	return nil
 }
@@ -226,7 +294,9 @@ func (s *server) deleteCampaign(ctx context.Context, who caller, in *deleteInput
 }
 
 type statusBody struct {
-	Status engage.Status `json:"status" enum:"live,paused,ended"`
+	Status  engage.Status `json:"status" enum:"draft,review,live,paused,ended"`
+	Note    string        `json:"note,omitempty" maxLength:"2000" doc:"With review: to who will look at it"`
+	Comment string        `json:"comment,omitempty" maxLength:"2000" doc:"Of who has looked at it, with live or draft"`
 }
 
 type statusInput struct {
@@ -240,8 +310,8 @@ func (s *server) setCampaignStatus(ctx context.Context, who caller, in *statusIn
 	if err := decode(in.RawBody, &b); err != nil {
 		return nil, err
 	}
-	if b.Status != engage.Live && b.Status != engage.Paused && b.Status != engage.Ended {
-		return nil, engage.Errorf(engage.Invalid, "status", `must be "live", "paused" or "ended", is %q`, clip(string(b.Status)))
+	if !slices.Contains(engage.Statuses, b.Status) {
+		return nil, engage.Errorf(engage.Invalid, "status", "must be one of %q, is %q", engage.Statuses, clip(string(b.Status)))
 	}
 	old, err := s.campaign(who, in.ID)
 	if err != nil {
@@ -251,8 +321,12 @@ func (s *server) setCampaignStatus(ctx context.Context, who caller, in *statusIn
 	if err != nil {
 		return nil, err
 	}
+	if old.Status == b.Status && old.Version == expected {
+		return versionedOf(old, old.Version, old.Version), nil // it is so already
+	}
 	c := *old // a snapshot is never changed
 	c.Status = b.Status
+	c.Review = &engage.Review{Note: b.Note, Comment: b.Comment}
 	if c.Status == engage.Live { // it may be of a version that did not try
 		if _, err := s.tryTexts(&c); err != nil {
 			return nil, err
@@ -265,9 +339,10 @@ func (s *server) setCampaignStatus(ctx context.Context, who caller, in *statusIn
 }
 
 type validationView struct {
-	Valid    bool         `json:"valid" doc:"It could be saved as it is"`
-	Errors   []FieldError `json:"errors" nullable:"false" doc:"What must be mended; more may come to light after the first"`
-	Warnings []FieldError `json:"warnings" nullable:"false" doc:"What could be saved but is perhaps not meant"`
+	Valid    bool          `json:"valid" doc:"It could be saved as it is"`
+	Errors   []FieldError  `json:"errors" nullable:"false" doc:"What must be mended; more may come to light after the first"`
+	Warnings []FieldError  `json:"warnings" nullable:"false" doc:"What could be saved but is perhaps not meant"`
+	Findings []TextFinding `json:"findings" nullable:"false" doc:"The same of how the texts read, by platform and language"`
 }
 
 type bodyInput struct {
@@ -279,7 +354,7 @@ func (s *server) validateCampaign(ctx context.Context, who caller, in *bodyInput
 	if err != nil {
 		return nil, err
 	}
-	out := &validationView{Errors: []FieldError{}, Warnings: []FieldError{}}
+	out := &validationView{Errors: []FieldError{}, Warnings: []FieldError{}, Findings: []TextFinding{}}
 	c, err := readCampaign(who, "", in.RawBody)
 	if err == nil {
 		if c.ID == "" {
@@ -305,6 +380,7 @@ func (s *server) validateCampaign(ctx context.Context, who caller, in *bodyInput
 		return &answered[*validationView]{out}, nil
 	}
 	out.Warnings = append(out.Warnings, warnings...)
+	out.Findings = lint(c)
 	for i, id := range c.Trigger.Places {
 		if now.Place(who.workspace, id) == nil {
 			out.Errors = append(out.Errors, FieldError{engage.Invalid, fmt.Sprintf("trigger.places[%d]", i), fmt.Sprintf("there is no place %q", clip(id))})

@@ -100,7 +100,7 @@ func docsOf(doc *huma.OpenAPI) docsView {
 		g := docsGroup{Name: tag.Name, Description: tag.Description}
 		for _, path := range slices.Sorted(maps.Keys(doc.Paths)) {
 			item := doc.Paths[path]
-			for _, op := range []*huma.Operation{item.Get, item.Put, item.Post, item.Delete} {
+			for _, op := range []*huma.Operation{item.Get, item.Head, item.Put, item.Post, item.Delete} {
 				if op != nil && slices.Contains(op.Tags, tag.Name) {
 					g.Operations = append(g.Operations, docsOperationOf(path, op))
 				}

@@ -191,10 +191,18 @@ var samples = map[string]string{
 	"import-places":         `{"type":"FeatureCollection","features":[{"type":"Feature","geometry":{"type":"Point","coordinates":[5,52]},"properties":{"place":"shop","radius":60}}]}`,
 	"put-campaign":          string(api.ExampleCampaign(api.WelcomeBack)),
 	"validate-campaign":     string(api.ExampleCampaign(api.WelcomeBack)),
+	"preview-campaign":      `{"campaign_id":"rain","person":"user_id:ada"}`,
 	"set-campaign-status":   `{"status":"paused"}`,
+	"count-audience":        `{"audience":{"field":"attributes.city","op":"eq","value":"x"},"examples":5}`,
+	"explain-audience":      `{"person":"user_id:ada"}`,
+	"put-limits":            `{"caps":[{"max":3,"calendar":"day"}],"gap_s":3600}`,
+	"duplicate-campaign":    `{"id":"another"}`,
+	"put-review-policy":     `{"required":false}`,
+	"stop-everything":       `{"reason":"test"}`,
 	"put-location-policy":   `{"mocked":"refuse","speed":"flag","max_speed_mps":80}`,
 	"put-attributes":        `{"attributes":{"city":"string","shoe_size":"number"}}`,
 	"put-attribute-type":    `{"type":"number","private":true}`,
+	"trigger-campaign":      `{"key":"k","recipients":[{"to":"user_id:ada"}]}`,
 	"create-app":            `{"id":"other-app","name":"Other","platform":"ios"}`,
 	"create-key":            `{"name":"script","role":"viewer"}`,
 	"create-write-key":      `{"name":"website","kind":"public"}`,
@@ -211,6 +219,8 @@ var samples = map[string]string{
 	"start-live-activity":   `{"app":"shop-app","activity":"secret","attributes_type":"T","attributes":{},"content_state":{},"to":["install:phone-1"]}`,
 	"update-live-activity":  `{"content_state":{},"to":["install:phone-1"]}`,
 	"end-live-activity":     `{"to":["install:phone-1"]}`,
+	"put-offer":             `{"name":"G","status":"active","kind":"gift","codes":"unique"}`,
+	"add-offer-codes":       `{"codes":["A-1"]}`,
 	"put-webhook":           `{"url":"https://example.com/hook"}`,
 	"create-webhook-secret": `{}`,
 	"test-webhook":          `{}`,
@@ -223,7 +233,7 @@ var samples = map[string]string{
 func (s *site) print(ws string) string {
 	s.t.Helper()
 	now := s.catalog.Now()
-	b, err := json.Marshal([]any{now.Workspaces[ws], now.Places(ws), now.Campaigns(ws), now.Apps(ws), now.Keys(ws), now.Webhooks(ws), now.WriteKeys(ws), now.Learned(ws)})
+	b, err := json.Marshal([]any{now.Workspaces[ws], now.Places(ws), now.Campaigns(ws), now.Apps(ws), now.Keys(ws), now.Webhooks(ws), now.WriteKeys(ws), now.Learned(ws), now.Limits(ws), now.Offers(ws)})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -302,6 +312,7 @@ func TestExamplesOfTheDocumentCanBeSaved(t *testing.T) {
 	s := newSite(t)
 	s.furnish(alpha)
 	s.put("/api/v1/campaigns/"+api.RainyDay, string(api.ExampleCampaign(api.RainyDay))).want(201) // that others speak of
+	s.put("/api/v1/campaigns/orders-x", campaign("trigger", `{"type":"api"}`, "status", `"live"`)).want(201)
 	_, ops := s.document()
 	saved := []string{}
 	for _, op := range ops {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/footfall-engage/footfall/geo"
 	"github.com/footfall-engage/footfall/server/api"
+	"github.com/footfall-engage/footfall/server/audience"
 	"github.com/footfall-engage/footfall/server/catalog"
 	"github.com/footfall-engage/footfall/server/clock"
 	"github.com/footfall-engage/footfall/server/decide"
@@ -59,7 +60,10 @@ type world struct {
 	touched    []string // keys of persons, by uploads
 	broken     error    // what reads answer, if set
 	breaks     bool     // an export
-	asked      []string // identifiers whose erasures were asked for
+	called     []string // by calls of campaigns
+
+	occurrences map[string][]engage.Occurrence // by workspace/campaign
+	asked       []string                       // identifiers whose erasures were asked for
 }
 
 func newWorld() *world {
@@ -121,12 +125,12 @@ func (w *world) Profiles(_ context.Context, ws, cursor string, limit int) (api.P
 	return page(all, cursor, limit)
 }
 
-func (w *world) Timeline(_ context.Context, ws, profile, cursor string, limit int) (api.Page[engage.TimelineEntry], error) {
+func (w *world) Timeline(_ context.Context, ws, profile string, f api.TimelineFilter, cursor string, limit int) (api.Page[engage.TimelineEntry], error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var all []engage.TimelineEntry
 	for _, e := range w.timeline[ws] {
-		if e.Profile == profile {
+		if e.Profile == profile && (f.Class == "" || e.Class() == f.Class) && !e.At.Before(f.From) && (f.Before.IsZero() || e.At.Before(f.Before)) {
 			all = append(all, e)
 		}
 	}
@@ -249,7 +253,9 @@ func newSite(t testing.TB) *site {
 func (s *site) options(logger *slog.Logger) api.Options {
 	return api.Options{
 		Catalog: s.catalog, Sealer: s.sealer, Compile: decide.Compile,
-		People: s.world, Privacy: newAskings(s.world), Uploads: s.uploads, Decisions: s.world, Positions: s.world, Nearby: s.world, Operations: s.world, Webhooks: s.hooks, Push: s.world, LiveActivities: noActivities{}, Dropped: s.world, Watching: s.world.watching,
+		People: s.world, Privacy: newAskings(s.world), Uploads: s.uploads, Decisions: s.world, Positions: s.world, Nearby: s.world, Audience: audience.New(audience.Options{Source: s.world, Budget: time.Minute}), Operations: s.world, Webhooks: s.hooks, Offers: newPools(), Push: s.world, LiveActivities: noActivities{}, Dropped: s.world, Watching: s.world.watching,
+		Preview: previewByDecide,
+		Calls:   s.world, Occurrences: s.world,
 		Weather: func() weather.Status { return weather.Status{Enabled: true, Provider: "met.no", Fresh: 3, Now: start} },
 		SDK: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = fmt.Fprint(w, "sdk "+r.URL.Path)
@@ -281,6 +287,7 @@ type answer struct {
 	status int
 	header http.Header
 	body   []byte
+	head   bool // to a HEAD
 }
 
 // request is one call; the zero role means the key of a marketer of alpha.
@@ -324,7 +331,7 @@ func (s *site) do(r request) answer {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return answer{s.t, resp.StatusCode, resp.Header, b}
+	return answer{s.t, resp.StatusCode, resp.Header, b, r.method == http.MethodHead}
 }
 
 func (s *site) get(path string) answer { s.t.Helper(); return s.do(request{method: "GET", path: path}) }
@@ -352,6 +359,10 @@ func (a answer) want(status int, into ...any) answer {
 func (a answer) wantProblem(status int, code engage.Code, field string) api.Problem {
 	a.t.Helper()
 	var p api.Problem
+	if a.head { // an answer without its body
+		a.want(status)
+		return p
+	}
 	a.want(status, &p)
 	if ct := a.header.Get("Content-Type"); ct != "application/problem+json" {
 		a.t.Errorf("content type %q", ct)

@@ -3,7 +3,9 @@ package api
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 
 	"github.com/gin-gonic/gin"
@@ -45,15 +47,18 @@ func (s *server) tryImages(ctx context.Context, c *engage.Campaign, look func(ct
 	if s.o.Images == nil {
 		return nil, nil
 	}
-	at := map[string]int{} // arms that are the first with an address
+	at := map[string]string{} // the first field with an address
 	var addresses []string
 	for i, a := range c.Arms {
-		address := media.Fixed(a.Message.ImageURL)
-		if _, again := at[address]; address == "" || again {
-			continue
+		images := a.Message.Images()
+		for _, field := range slices.Sorted(maps.Keys(images)) {
+			address := media.Fixed(images[field])
+			if _, again := at[address]; address == "" || again {
+				continue
+			}
+			at[address] = engage.Index("arms", i, "message."+field)
+			addresses = append(addresses, address)
 		}
-		at[address] = i
-		addresses = append(addresses, address)
 	}
 	found := make([]error, len(addresses))
 	var all sync.WaitGroup
@@ -68,7 +73,7 @@ func (s *server) tryImages(ctx context.Context, c *engage.Campaign, look func(ct
 		if err == nil {
 			continue
 		}
-		err = engage.At(engage.Index("arms", at[addresses[i]], "message.image_url"), err)
+		err = engage.At(at[addresses[i]], err)
 		if engage.CodeOf(err) != engage.Unavailable {
 			return nil, err
 		}

@@ -173,7 +173,7 @@ func (s *server) getLive(ctx context.Context, who caller, in *liveInput) (*answe
 	}
 	var all []map[string]engage.Counts
 	for _, c := range now.Campaigns(who.workspace) {
-		if c.Status == engage.Draft {
+		if c.Status == engage.Draft || c.Status == engage.InReview {
 			continue
 		}
 		tallies, err := s.o.Decisions.Tallies(ctx, who.workspace, c.ID)

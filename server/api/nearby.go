@@ -202,7 +202,7 @@ func (s *server) judge(ctx context.Context, who caller, rule *rules.Rule, at tim
 	}
 	verdicts := make(map[string]verdict, len(ids))
 	for _, id := range ids {
-		verdicts[id] = judgeOne(rule, at, raw[id])
+		verdicts[id] = s.judgeOne(who, rule, at, raw[id])
 	}
 	holds := make([]bool, len(devices))
 	for i, d := range devices {
@@ -229,15 +229,15 @@ type verdict struct {
 	why   string // it could not be judged; empty otherwise
 }
 
-func judgeOne(rule *rules.Rule, at time.Time, raw json.RawMessage) verdict {
+func (s *server) judgeOne(who caller, rule *rules.Rule, at time.Time, raw json.RawMessage) verdict {
 	if raw == nil {
 		return verdict{why: "nothing of this person has been saved yet; that takes half a second"}
 	}
-	var p profile.Profile
-	if err := json.Unmarshal(raw, &p); err != nil {
+	p, err := profile.Read(raw)
+	if err != nil {
 		return verdict{why: "what is saved of this person cannot be read"}
 	}
-	return verdict{holds: rule.Match(&p, at)}
+	return verdict{holds: rule.Match(s.personEnv(who, p, at), at)}
 }
 
 type heatInput struct {

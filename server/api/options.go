@@ -27,16 +27,23 @@ type Options struct {
 	// PushSizes are the sizes of a send as a push, by each provider. Nil: they are not
 	// looked at when a campaign is saved.
 	PushSizes func(s *engage.Send) []PushSize
+	// Preview renders the arms of a campaign for a person and a moment
+	// (decide.PreviewArms). Nil: there are no previews.
+	Preview func(of *PreviewOf) ([]Previewed, error)
 
-	People     People
-	Uploads    Uploads
-	Privacy    Privacy
-	Decisions  Decisions
-	Positions  Positions
-	Nearby     Nearby
-	Operations Operations
-	Webhooks   Webhooks
-	Push       Push
+	People      People
+	Uploads     Uploads
+	Privacy     Privacy
+	Decisions   Decisions
+	Calls       Calls
+	Occurrences Occurrences
+	Positions   Positions
+	Nearby      Nearby
+	Audience    Audience
+	Operations  Operations
+	Webhooks    Webhooks
+	Offers      Offers
+	Push        Push
 
 	LiveActivities LiveActivities
 
@@ -63,6 +70,9 @@ type Options struct {
 	// for all that; it may hold Liquid. Nil: none may.
 	PlainImages func(address string) bool
 
+	// TracksKept is for how long positions are; 0: for ever.
+	TracksKept time.Duration
+
 	Clock   clock.Clock
 	Logger  *slog.Logger
 	Version string // of the build
@@ -73,6 +83,10 @@ type Catalog interface {
 	Now() *catalog.Snapshot
 	PutWorkspace(ctx context.Context, by string, w *catalog.Workspace, expected int64) error
 	Learn(ctx context.Context, by, workspace string, change func(types map[string]catalog.LearnedType) bool) error
+	PutLimits(ctx context.Context, by string, p *engage.LimitPolicy, expected int64) error
+	StopAll(ctx context.Context, by, workspace string, stop *engage.Stop) error
+	History(workspace string, kind catalog.Kind, id string) []catalog.Revision
+	Audit(q catalog.Audited) []catalog.Made
 	PutPlace(ctx context.Context, by string, p *engage.Place, expected int64) error
 	PutPlaces(ctx context.Context, by, workspace string, edits []catalog.PlaceEdit) ([]catalog.PlaceOutcome, error)
 	CheckPlaces(workspace string, edits []catalog.PlaceEdit) []catalog.PlaceOutcome
@@ -80,6 +94,8 @@ type Catalog interface {
 	DeletePlace(ctx context.Context, by, workspace, id string, expected int64) error
 	PutCampaign(ctx context.Context, by string, c *engage.Campaign, expected int64) error
 	DeleteCampaign(ctx context.Context, by, workspace, id string, expected int64) error
+	PutOffer(ctx context.Context, by string, o *engage.Offer, expected int64) error
+	DeleteOffer(ctx context.Context, by, workspace, id string, expected int64) error
 	PutApp(ctx context.Context, by string, a *catalog.App, expected int64) error
 	PutWebhook(ctx context.Context, by string, w *catalog.Webhook, expected int64) error
 	DeleteWebhook(ctx context.Context, by, workspace, id string, expected int64) error
@@ -115,7 +131,14 @@ type People interface {
 	Profiles(ctx context.Context, workspace, cursor string, limit int) (Page[json.RawMessage], error)
 	// Timeline of a person, the newest first. A person that is not known has an
 	// empty one.
-	Timeline(ctx context.Context, workspace, profile, cursor string, limit int) (Page[engage.TimelineEntry], error)
+	Timeline(ctx context.Context, workspace, profile string, f TimelineFilter, cursor string, limit int) (Page[engage.TimelineEntry], error)
+}
+
+// TimelineFilter chooses entries of a timeline; an empty field chooses all.
+type TimelineFilter struct {
+	Class  engage.TimelineClass
+	From   time.Time // log time; this one is in
+	Before time.Time // log time; this one is not
 }
 
 // DecisionFilter chooses decisions; an empty field chooses all.
@@ -124,6 +147,8 @@ type DecisionFilter struct {
 	Campaign string
 	State    engage.DecisionState
 	Reason   engage.Reason
+	From     time.Time // log time; this one is in
+	Before   time.Time // log time; this one is not
 }
 
 // Decisions reads what was decided, and the counts of it.

@@ -12,6 +12,7 @@ import (
 	"github.com/footfall-engage/footfall/server/catalog"
 	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/profile"
+	"github.com/footfall-engage/footfall/server/why"
 )
 
 func (s *server) registerPeople() {
@@ -25,7 +26,7 @@ func (s *server) registerPeople() {
 	}, s.getPerson)
 	register(s, operation{
 		method: http.MethodGet, path: "/people/{id}/timeline", id: "get-timeline", tag: tagPeople, role: catalog.Viewer,
-		summary: "List what happened to a person", description: "The newest first. " + personHelp,
+		summary: "List what happened to a person", description: "The newest first, by when the server had it; of one class, of a span of time. " + personHelp,
 	}, s.getTimeline)
 	register(s, operation{
 		method: http.MethodGet, path: "/people/{id}/explain", id: "explain", tag: tagPeople, role: catalog.Viewer,
@@ -59,6 +60,7 @@ type personView struct {
 	LastVisitAt time.Time                         `json:"last_visit_at,omitzero"`
 	Affinities  []string                          `json:"affinities,omitempty" doc:"Categories and topics that the person turns to, as of when they were last seen, by their behaviour; needs the profiling consent"`
 	Brands      []string                          `json:"favourite_brands,omitempty" doc:"Likewise"`
+	HomePlace   string                            `json:"home_place,omitempty" doc:"Id of the home store: the place that the person visited most in the 110 to 120 days before they were last seen, three times at least and not all within ten days; needs the same consents as favourite_places"`
 	Places      []string                          `json:"favourite_places,omitempty" doc:"Ids of the places that the person visited most in the 90 days before they were last seen, the favourite first, at most 5; needs the consent to profiling and to location"`
 	Purchases   *purchasesView                    `json:"purchases,omitempty" doc:"Absent: none are known"`
 	FirstSeen   time.Time                         `json:"first_seen"`
@@ -110,7 +112,7 @@ func viewPerson(raw json.RawMessage) (*personView, error) {
 		ID: p.ID, Identifiers: p.Identifiers, Claimed: p.Claimed, Attributes: p.Attributes, Preferences: p.Preferences, Consents: p.Consents.Map(),
 		Devices: []deviceView{}, Arms: p.Arms, Visits: p.Visits, LastVisitAt: p.LastVisitAt, FirstSeen: p.FirstSeen, LastSeen: p.LastSeen,
 	}
-	v.Places = p.FavouritePlaces(p.LastSeen)
+	v.Places, v.HomePlace = p.FavouritePlaces(p.LastSeen), p.HomePlace(p.LastSeen)
 	v.Absorbed, v.Affinities, v.Brands = p.Absorbed, p.Likings(p.LastSeen), p.Brands(p.LastSeen)
 	if t := p.Purchases.Totals(); t.Count > 0 {
 		v.Purchases = &purchasesView{Count: t.Count, Value: map[string]float64{}, FirstAt: t.FirstAt, LastAt: t.LastAt}
@@ -214,6 +216,7 @@ func (s *server) listPeople(ctx context.Context, who caller, in *struct{ Paging 
 type timelineView struct {
 	At         time.Time       `json:"at" doc:"When the server had it"`
 	OccurredAt time.Time       `json:"occurred_at" doc:"By the phone's clock, corrected"`
+	Class      string          `json:"class" doc:"What it is about, as the parameter class has it"`
 	Kind       engage.Kind     `json:"kind"`
 	Words      string          `json:"words,omitempty" doc:"What it is, for people"`
 	Install    string          `json:"install,omitempty"`
@@ -221,16 +224,22 @@ type timelineView struct {
 }
 
 type timelineInput struct {
-	ID string `path:"id" maxLength:"600" doc:"Profile id, user_id:… or install:…"`
+	ID    string `path:"id" maxLength:"600" doc:"Profile id, user_id:… or install:…"`
+	Class string `query:"class" enum:"attributes,consents,devices,events,identity,messages,preferences,purchases,visits" doc:"Only what is about this: events (what the person did, but for purchases), visits (transitions at places), purchases, messages (what became of them), consents, preferences, attributes, devices, identity. Absent: all"`
+	Between
 	Paging
 }
 
 func (s *server) getTimeline(ctx context.Context, who caller, in *timelineInput) (*answered[list[timelineView]], error) {
+	if err := in.check(); err != nil {
+		return nil, err
+	}
 	p, err := s.person(ctx, who, in.ID)
 	if err != nil {
 		return nil, err
 	}
-	page, err := s.o.People.Timeline(ctx, who.workspace, p.ID, in.Cursor, in.Limit)
+	f := TimelineFilter{Class: engage.TimelineClass(in.Class), From: in.From, Before: in.To}
+	page, err := s.o.People.Timeline(ctx, who.workspace, p.ID, f, in.Cursor, in.Limit)
 	if err != nil {
 		return nil, err
 	}
@@ -240,7 +249,7 @@ func (s *server) getTimeline(ctx context.Context, who caller, in *timelineInput)
 		if blur {
 			e = blurEntry(e)
 		}
-		return timelineView{At: e.At, OccurredAt: e.OccurredAt, Kind: e.Kind, Words: timelineWords(&e, name), Install: e.Install, Data: e.Data}
+		return timelineView{At: e.At, OccurredAt: e.OccurredAt, Class: string(e.Class()), Kind: e.Kind, Words: timelineWords(&e, name), Install: e.Install, Data: e.Data}
 	}), nil
 }
 
@@ -284,6 +293,8 @@ type gateView struct {
 	Reason engage.Reason  `json:"reason,omitempty"`
 	Words  string         `json:"words"`
 	Saw    map[string]any `json:"saw,omitempty" doc:"The values it saw, as recorded"`
+	// Clauses of the rule, of a gate that said no by one.
+	Clauses []clauseView `json:"clauses,omitempty" nullable:"false" doc:"Of a rule that did not hold: each clause, at most 40. Absent: the failed ones in saw are all"`
 }
 
 func (s *server) decisionViews(ctx context.Context, who caller) func(engage.Decision) decisionView {
@@ -304,7 +315,7 @@ func (s *server) decisionViews(ctx context.Context, who caller) func(engage.Deci
 			v.CampaignName = c.Name
 		}
 		for _, g := range d.Gates {
-			v.Gates = append(v.Gates, gateView{Gate: g.Gate, OK: g.OK, Reason: g.Reason, Words: gateWords(g), Saw: g.Saw})
+			v.Gates = append(v.Gates, gateView{Gate: g.Gate, OK: g.OK, Reason: g.Reason, Words: gateWords(g), Saw: g.Saw, Clauses: gateClauses(g)})
 		}
 		return v
 	}
@@ -313,6 +324,7 @@ func (s *server) decisionViews(ctx context.Context, who caller) func(engage.Deci
 type explainInput struct {
 	ID       string `path:"id" maxLength:"600" doc:"Profile id, user_id:… or install:…"`
 	Campaign string `query:"campaign" required:"true" maxLength:"100" doc:"The campaign's id"`
+	Between
 	Paging
 }
 
@@ -323,6 +335,7 @@ type explainView struct {
 	Answer    string         `json:"answer" doc:"In plain words, about the newest decision"`
 	Hints     []string       `json:"hints" nullable:"false" doc:"What is true now and may matter"`
 	Decisions []decisionView `json:"decisions" nullable:"false" doc:"The newest first"`
+	Findings  []why.Finding  `json:"findings,omitempty" nullable:"false" doc:"Where nothing of that time reached the campaign: what the person's records show of why not. Without from and to of the last 24 hours"`
 	Next      string         `json:"next,omitempty" doc:"Cursor of older decisions"`
 }
 
@@ -335,7 +348,10 @@ func (s *server) explain(ctx context.Context, who caller, in *explainInput) (*an
 	if err != nil {
 		return nil, err
 	}
-	page, err := s.o.Decisions.Decisions(ctx, who.workspace, DecisionFilter{Profile: p.ID, Campaign: c.ID}, in.Cursor, in.Limit)
+	if err := in.check(); err != nil {
+		return nil, err
+	}
+	page, err := s.o.Decisions.Decisions(ctx, who.workspace, DecisionFilter{Profile: p.ID, Campaign: c.ID, From: in.From, Before: in.To}, in.Cursor, in.Limit)
 	if err != nil {
 		return nil, err
 	}
@@ -352,6 +368,15 @@ func (s *server) explain(ctx context.Context, who caller, in *explainInput) (*an
 		out.Answer = "There are no older decisions in the kept records."
 	default:
 		out.Answer = "No trigger of this person reached this campaign in the kept records."
+		if !in.From.IsZero() || !in.To.IsZero() {
+			out.Answer = "No trigger of this person reached this campaign in that time."
+		}
+		if out.Findings, err = s.whyNot(ctx, who, c, p, in.Between); err != nil {
+			return nil, err
+		}
+		for _, f := range out.Findings[:min(len(out.Findings), 2)] {
+			out.Answer += " " + f.Words
+		}
 	}
 	return &answered[*explainView]{out}, nil
 }
@@ -365,7 +390,7 @@ func hints(c *engage.Campaign, p *personView) []string {
 	if c.Class == engage.Marketing && !p.Consents[engage.ConsentMarketing].Granted {
 		out = append(out, "The person has not agreed to marketing messages.")
 	}
-	if c.Trigger.Type == engage.TriggerPlace {
+	if c.Trigger.Type == engage.TriggerPlace || c.Trigger.Type == engage.TriggerRegion {
 		if !p.Consents[engage.ConsentLocationForeground].Granted && !p.Consents[engage.ConsentLocationBackground].Granted {
 			out = append(out, "The person has not agreed to the use of their location, so no place can trigger anything.")
 		} else if !p.Consents[engage.ConsentLocationPrecise].Granted {
@@ -378,4 +403,4 @@ func hints(c *engage.Campaign, p *personView) []string {
 	return out
 }
 
-var statusWords = map[engage.Status]string{engage.Draft: "a draft", engage.Paused: "paused", engage.Ended: "ended", engage.Live: "live"}
+var statusWords = map[engage.Status]string{engage.Draft: "a draft", engage.InReview: "in review", engage.Paused: "paused", engage.Ended: "ended", engage.Live: "live"}

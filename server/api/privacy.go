@@ -40,7 +40,7 @@ func (s *server) registerPrivacy() {
 	register(s, operation{
 		method: http.MethodGet, path: "/people/{id}/export", id: "export-person", tag: tagPrivacy, role: catalog.Admin,
 		summary: "Export everything that is kept of a person",
-		description: "One JSON object, written as it is read: what is known of the person, their installs, timeline, visits, positions, decisions, inbox, and who looked at them. " +
+		description: "One JSON object, written as it is read: what is known of the person, their installs, timeline, visits, positions, decisions, deliveries, inbox, Live Activities, what was dropped, the days of which snapshots are kept, and who looked at them. " +
 			"Push tokens are withheld. Where it cannot be read to its end the connection breaks off. " + personHelp,
 		content: map[string]any{jsonType: map[string]any{}},
 	}, s.exportPerson)

@@ -136,6 +136,8 @@ var reasonWords = map[engage.Reason]string{
 	engage.ReasonOccasionUsed:   "Already decided for the same visit or event",
 	engage.ReasonNoChannel:      "No way to the person",
 	engage.ReasonPaused:         "Paused or ended while the moment waited",
+	engage.ReasonRunaway:        "It seems to bring about itself what fires it",
+	engage.ReasonStopped:        "Everything was stopped",
 	engage.ReasonMerged:         "It turned out who it is while the moment waited",
 	engage.ReasonAudience:       "Not in the audience",
 	engage.ReasonContext:        "The moment did not fit",
@@ -145,9 +147,27 @@ var reasonWords = map[engage.Reason]string{
 	engage.ReasonQuietTooMany:   "Too many moments waited for the end of quiet hours",
 	engage.ReasonWeatherTooMany: "Too many moments waited for the weather",
 	engage.ReasonTooManyOpen:    "Too many messages on their way to the person",
+	engage.ReasonQuietDropped:   "Quiet hours, and not to wait for their end",
+	engage.ReasonCapGlobal:      "Had enough messages of all campaigns",
+	engage.ReasonCapTag:         "Had enough messages of campaigns of the same tag",
+	engage.ReasonCapChannel:     "Had enough messages by the channels that were left",
+	engage.ReasonCapGap:         "Too soon after another message",
+	engage.ReasonCapAttention:   "No attention left for it",
+	engage.ReasonCapBudget:      "The campaign's budget is used up",
+	engage.ReasonCapRate:        "The campaign sends no faster",
 	engage.ReasonCap:            "Had enough messages of this campaign",
-	engage.ReasonArbitration:    "Another campaign came first",
-	engage.ReasonRender:         "The message could not be written",
+
+	engage.ReasonOfferEnded:       "The offer was over, paused or deleted",
+	engage.ReasonOfferNotStarted:  "The offer had not begun",
+	engage.ReasonOfferNotHere:     "The offer is not redeemed there",
+	engage.ReasonOfferPersonLimit: "Had the offer often enough",
+	engage.ReasonOfferSoldOut:     "The offer was given out",
+	engage.ReasonOfferWaits:       "Waited for one of the offer",
+	engage.ReasonOfferTooMany:     "Too many moments waited for the offer",
+	engage.ReasonOfferUnavailable: "None of the offer came in time",
+
+	engage.ReasonArbitration: "Another campaign came first",
+	engage.ReasonRender:      "The message could not be written",
 }
 
 func (s *server) getResults(ctx context.Context, who caller, in *byID) (*answered[*resultsView], error) {
@@ -217,10 +237,16 @@ type listDecisionsInput struct {
 	Campaign string `query:"campaign" maxLength:"100" doc:"Only of this campaign"`
 	State    string `query:"state" enum:"pending,sent,held_out,suppressed,expired,failed"`
 	Reason   string `query:"reason" maxLength:"100"`
+	Between
 }
 
 func (s *server) listDecisions(ctx context.Context, who caller, in *listDecisionsInput) (*answered[list[decisionView]], error) {
-	f := DecisionFilter{Campaign: in.Campaign, State: engage.DecisionState(in.State), Reason: engage.Reason(in.Reason)}
+	if err := in.check(); err != nil {
+		return nil, err
+	}
+	f := DecisionFilter{
+		Campaign: in.Campaign, State: engage.DecisionState(in.State), Reason: engage.Reason(in.Reason), From: in.From, Before: in.To,
+	}
 	if in.Profile != "" {
 		var err error
 		if f.Profile, err = s.find(ctx, who, in.Profile); err != nil {

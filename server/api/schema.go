@@ -36,6 +36,9 @@ func newRegistry() huma.Registry {
 	for from, to := range map[reflect.Type]reflect.Type{
 		reflect.TypeFor[engage.Campaign](): reflect.TypeFor[campaignDoc](),
 		reflect.TypeFor[savedCampaign]():   reflect.TypeFor[savedCampaignDoc](),
+		reflect.TypeFor[engage.Offer]():    reflect.TypeFor[offerDoc](),
+		reflect.TypeFor[offerView]():       reflect.TypeFor[offerDoc](),
+		reflect.TypeFor[limitPolicyBody](): reflect.TypeFor[limitPolicyDoc](),
 		reflect.TypeFor[engage.Content]():  reflect.TypeFor[contentDoc](),
 		reflect.TypeFor[engage.Place]():    reflect.TypeFor[placeDoc](),
 		reflect.TypeFor[engage.Geofence](): reflect.TypeFor[geofenceDoc](),
@@ -135,13 +138,24 @@ type ruleDoc struct {
 }
 
 type campaignTriggerDoc struct {
-	Type       string   `json:"type" enum:"place,event"`
-	Transition string   `json:"transition,omitempty" enum:"enter,exit,dwell,pass,visit" doc:"Of a place trigger. To come near is to enter a near ring; dwell is after the geofence's dwell_s; pass is a way through between two fixes; visit is its end"`
-	Rings      []string `json:"rings,omitempty" enum:"inside,near" nullable:"false" doc:"Of a place trigger: which rings count; absent: inside"`
-	Places     []string `json:"places,omitempty" nullable:"false" doc:"Ids; absent, with no tags: every place"`
-	Tags       []string `json:"tags,omitempty" nullable:"false" doc:"Places that carry one of these"`
-	Event      string   `json:"event,omitempty" doc:"Of an event trigger: the event's name"`
-	MaxAgeS    int      `json:"max_age_s,omitempty" minimum:"0" doc:"Evidence older than this when it reaches the server sends nothing. Seconds; absent: 900"`
+	Type       string       `json:"type" enum:"place,event,api,schedule,region" doc:"place: a transition at a place; event: something that the app or a server tracked; api: POST /api/v1/campaigns/{id}/trigger; schedule: a time of the wall clock; region: what the phone's system says of a region that it watches, before any fix confirms it"`
+	Transition string       `json:"transition,omitempty" enum:"enter,exit,near,dwell,pass,visit" doc:"Of a place trigger; of a region trigger enter, exit and near. near is to enter a near ring, however far it reaches; dwell is after the geofence's dwell_s; pass is a way through between two fixes; visit is its end"`
+	Rings      []string     `json:"rings,omitempty" enum:"inside,near" nullable:"false" doc:"Of a place trigger: which rings count; absent: inside"`
+	Places     []string     `json:"places,omitempty" nullable:"false" doc:"Ids; absent, with no tags: every place"`
+	Tags       []string     `json:"tags,omitempty" nullable:"false" doc:"Places that carry one of these"`
+	Event      string       `json:"event,omitempty" doc:"Of an event trigger: the event's name"`
+	Where      *ruleDoc     `json:"where,omitempty" doc:"Of an event trigger: a rule over its properties, such as properties.cart.total ge 50; one that does not hold fires nothing. Absent: always"`
+	Schedule   *scheduleDoc `json:"schedule,omitempty" doc:"Of a schedule trigger: when"`
+	MaxAgeS    int          `json:"max_age_s,omitempty" minimum:"0" doc:"Evidence older than this when it reaches the server sends nothing. Seconds; absent: 900, of a schedule 21600"`
+}
+
+type scheduleDoc struct {
+	At           string   `json:"at,omitempty" doc:"Once, at this time of the wall clock, without a zone" example:"2026-12-01T09:00"`
+	Every        string   `json:"every,omitempty" enum:"day,week,month" doc:"Again and again; without at"`
+	On           []string `json:"on,omitempty" nullable:"false" doc:"Days: of a week mon to sun, of a month 1 to 31 or last. A month without such a day has its last day instead"`
+	Time         string   `json:"time,omitempty" doc:"Of what recurs. A time that the clocks skip in spring is the moment at which they do; one that they show twice in autumn is the first" example:"09:00"`
+	Zone         string   `json:"zone,omitempty" doc:"For everybody; absent: each person's own, that of the phone used last" example:"Europe/Amsterdam"`
+	FallbackZone string   `json:"fallback_zone,omitempty" doc:"Of persons whose zone is not known; absent: UTC"`
 }
 
 type actionDoc struct {
@@ -222,6 +236,9 @@ type contentDoc struct {
 	InApp    *inAppContentDoc  `json:"in_app,omitempty" doc:"How it is shown while the app is open"`
 	Inbox    *inboxContentDoc  `json:"inbox,omitempty" doc:"What it has as a card of the inbox"`
 	Actions  []actionDoc       `json:"actions,omitempty" maxItems:"3" nullable:"false" doc:"Buttons, of an in-app message and of a push where the phone shows them; ids and labels are unique"`
+
+	Locale  string                     `json:"locale,omitempty" example:"en" doc:"The language of these texts; absent: not said, and dates and numbers in them are written as the phone does"`
+	Locales map[string]localContentDoc `json:"locales,omitempty" doc:"The texts in other languages, at most 40, by language, with its script or country where that matters (nl, pt-BR, zh-Hant). A phone gets that of its own locale, else of its language, else the message's own; of a person's phones, the one that triggered it says the language"`
 }
 
 type armDoc struct {
@@ -233,19 +250,43 @@ type armDoc struct {
 type quietHoursDoc struct {
 	Start string `json:"start" example:"22:00" doc:"HH:MM in the person's local time"`
 	End   string `json:"end" example:"08:00" doc:"HH:MM; not after start means the next day"`
+	Then  string `json:"then,omitempty" enum:"defer,drop" doc:"Whether a message that falls into them waits for their end, or expires, or is not sent at all; absent: defer"`
+}
+
+type budgetDoc struct {
+	Messages int64   `json:"messages,omitempty" minimum:"0" maximum:"1000000000" doc:"In all; absent: any number"`
+	PerDay   int64   `json:"per_day,omitempty" minimum:"0" maximum:"1000000000" doc:"Messages in a day of UTC; absent: any number"`
+	Amount   float64 `json:"amount,omitempty" minimum:"0" maximum:"1000000000" doc:"Money in all, in any currency; with cost"`
+	Cost     float64 `json:"cost,omitempty" minimum:"0" doc:"Of the amount that a message takes, in steps of 0.0001; with amount"`
+}
+
+type rateDoc struct {
+	PerMinute int64 `json:"per_minute" minimum:"1" maximum:"1000000000" doc:"Messages in a minute of the clock; what comes beyond is not sent"`
+}
+
+type capDoc struct {
+	Max      int    `json:"max" minimum:"1" maximum:"1000" doc:"Messages within the window, at most"`
+	WindowS  int    `json:"window_s,omitempty" minimum:"1" maximum:"31622400" doc:"A window that rolls: the seconds before; or else calendar"`
+	Calendar string `json:"calendar,omitempty" enum:"day,week,month" doc:"A period in the person's local time; weeks begin on Monday"`
 }
 
 type limitsDoc struct {
 	Cap            int            `json:"cap,omitempty" minimum:"0" doc:"Messages of this campaign that a person gets at most within cap_window_s; absent: no cap"`
 	CapWindowS     int            `json:"cap_window_s,omitempty" minimum:"0" doc:"Seconds; required with cap"`
-	Quiet          *quietHoursDoc `json:"quiet_hours,omitempty" doc:"A message that falls into them waits for their end, or expires"`
+	Caps           []capDoc       `json:"caps,omitempty" maxItems:"5" nullable:"false" doc:"Further caps of this campaign, such as one per day and three per month"`
+	Quiet          *quietHoursDoc `json:"quiet_hours,omitempty" doc:"In the person's local time: of the phone's zone, else the place's; absent: the workspace's (/limits)"`
+	Attention      *int           `json:"attention,omitempty" minimum:"0" maximum:"1000" doc:"Points of the workspace's attention budget that a message costs; absent: 1"`
+	Budget         *budgetDoc     `json:"budget,omitempty" doc:"What the campaign may send, or spend, to all persons together; not of service messages"`
+	Rate           *rateDoc       `json:"rate,omitempty" doc:"How fast the campaign may send, to all persons together; not of service messages"`
+	IgnoreGlobal   bool           `json:"ignore_global,omitempty" doc:"Leaves the workspace's limits (/limits) aside where these allow it. Its messages count for the other campaigns all the same"`
 	ExpireS        int            `json:"expire_s,omitempty" minimum:"0" maximum:"2419200" doc:"Seconds after the decision when the message is pointless; absent: 3600"`
 	RetryAmbiguous *bool          `json:"retry_ambiguous,omitempty" doc:"Whether a push is repeated, under the same id, when the connection was lost after sending; absent: true"`
 }
 
 type savedCampaignDoc struct {
 	campaignDoc
-	Warnings []FieldError `json:"warnings,omitempty" nullable:"false" doc:"What is perhaps not meant, such as a push that is nearly too long, or a variable that a person may lack; not kept"`
+	Warnings []FieldError  `json:"warnings,omitempty" nullable:"false" doc:"What is perhaps not meant, such as a push that is nearly too long, or a variable that a person may lack; not kept"`
+	Findings []TextFinding `json:"findings,omitempty" nullable:"false" doc:"The same of how the texts read: too long for a platform's screen, hard to read, not translated; not kept"`
 }
 
 type campaignDoc struct {
@@ -254,18 +295,34 @@ type campaignDoc struct {
 	Version        int64              `json:"version" required:"false" doc:"Grows by one with each change. In a change: the version that it was made from"`
 	Name           string             `json:"name" minLength:"1" maxLength:"200"`
 	Class          string             `json:"class" enum:"marketing,service" doc:"marketing needs the person's consent and passes all gates; service is what the person asked for (an order that is ready): no marketing consent, no caps, no quiet hours"`
-	Status         string             `json:"status" enum:"draft,live,paused,ended"`
-	Priority       int                `json:"priority,omitempty" doc:"Among campaigns that want the same moment the highest wins; ties go to the smaller id"`
+	Programme      string             `json:"programme,omitempty" enum:"acquisition,conversion,loyalty,service,retention,winback" doc:"What it is for; see GET /campaign-templates"`
+	Status         string             `json:"status" enum:"draft,review,live,paused,ended" doc:"Only a live one sends anything"`
+	Review         *reviewDoc         `json:"review,omitempty"`
+	Tags           []string           `json:"tags,omitempty" maxItems:"10" nullable:"false" doc:"By which the workspace's limits (/limits) can cap it"`
+	Priority       int                `json:"priority,omitempty" doc:"Among campaigns that want the same moment the highest wins; ties go to the higher value, then to the smaller id"`
+	Value          float64            `json:"value,omitempty" minimum:"0" maximum:"1000000000" doc:"What a message is expected to be worth, as you say it: any unit, the same in all campaigns. Among campaigns of the same priority that want the same moment the highest wins"`
 	Lane           string             `json:"lane,omitempty" enum:"live,bulk" doc:"Absent means live. bulk is for so many messages at once that they must delay no others of the same credential: they take what the live ones leave"`
 	Trigger        campaignTriggerDoc `json:"trigger"`
 	Audience       *ruleDoc           `json:"audience,omitempty" doc:"A rule over the person; absent: everybody"`
 	Context        *ruleDoc           `json:"context,omitempty" doc:"A rule over the moment; absent: always"`
+	Offer          string             `json:"offer,omitempty" doc:"Id of the offer that the message brings: its texts have it as offer.code, offer.name, offer.value, offer.currency, offer.terms and offer.expires_at"`
 	Arms           []armDoc           `json:"arms" minItems:"1" maxItems:"10" nullable:"false" doc:"Variants of the message"`
 	HoldoutPercent float64            `json:"holdout_percent" required:"false" minimum:"0" maximum:"50" doc:"Of the eligible persons get nothing, to be compared with"`
 	Limits         limitsDoc          `json:"limits" required:"false"`
-	Start          *time.Time         `json:"start,omitempty" doc:"Not before"`
-	End            *time.Time         `json:"end,omitempty" doc:"Not after"`
+	Start          string             `json:"start,omitempty" doc:"Not before. RFC 3339; in a change also without an offset, on the clocks of time_zone: 2026-12-01T09:00"`
+	End            string             `json:"end,omitempty" doc:"Not after; likewise"`
+	TimeZone       string             `json:"time_zone,omitempty" doc:"IANA name of the zone in which start and end are thought of"`
 	UpdatedAt      time.Time          `json:"updated_at" readOnly:"true" required:"false"`
+}
+
+type reviewDoc struct {
+	Note        string     `json:"note,omitempty" maxLength:"2000" doc:"To who will look at it; the only field that a change may have"`
+	RequestedBy string     `json:"requested_by,omitempty" readOnly:"true" doc:"Id of the key"`
+	RequestedAt *time.Time `json:"requested_at,omitempty" readOnly:"true"`
+	Approved    bool       `json:"approved,omitempty" readOnly:"true" doc:"What stands there now"`
+	AnsweredBy  string     `json:"answered_by,omitempty" readOnly:"true"`
+	AnsweredAt  *time.Time `json:"answered_at,omitempty" readOnly:"true"`
+	Comment     string     `json:"comment,omitempty" readOnly:"true" doc:"Of who answered; see POST /campaigns/{id}/status"`
 }
 
 // featureDoc and what follows it are GeoJSON as places go in and out.

@@ -30,15 +30,35 @@ func (s *server) pushSizes(c *engage.Campaign, arm *engage.Arm, content *templat
 	if s.o.PushSizes == nil || !arm.Message.Allows(engage.Push) {
 		return nil, nil
 	}
-	r, err := content.Example()
+	examples, err := content.Examples()
 	if err != nil {
 		return nil, err
 	}
-	for _, x := range s.o.PushSizes(&engage.Send{
+	for i := range examples {
+		more, err := s.pushSize(c, arm, &examples[i], i > 0)
+		warnings = append(warnings, more...)
+		if err != nil {
+			return warnings, err
+		}
+	}
+	return warnings, nil
+}
+
+// sendOf is a message as it would be sent.
+func sendOf(c *engage.Campaign, arm *engage.Arm, r *template.Rendered) *engage.Send {
+	return &engage.Send{
 		Delivery: engage.DeliveryID(c.Workspace, c.ID, "example", "example"), Workspace: c.Workspace, Campaign: c.ID, Arm: arm.ID,
 		Title: r.Title, Body: r.Body, DeepLink: r.DeepLink, ImageURL: r.ImageURL, Data: r.Data, Actions: r.Actions,
 		Push: r.Push(arm.Message.Push),
-	}) {
+	}
+}
+
+// pushSize judges a message in one language; other: it is not the message's own.
+func (s *server) pushSize(c *engage.Campaign, arm *engage.Arm, r *template.Rendered, other bool) (warnings []error, err error) {
+	for _, x := range s.o.PushSizes(sendOf(c, arm, r)) {
+		if other {
+			x.Field = template.LocalField(&arm.Message, r.Locale, x.Field)
+		}
 		full := fmt.Sprintf("a push by %s may have %d bytes, this one has %d with the shortest values, of which this field has %d", x.Provider, x.Limit, x.Bytes, x.FieldBytes)
 		switch {
 		case x.Bytes > x.Limit:

@@ -104,7 +104,7 @@ func (s *server) testSend(ctx context.Context, who caller, in *testInput) (*answ
 		return nil, engage.At("content", err)
 	}
 	now := s.o.Clock.Now()
-	r, lacking, err := parsed.Sample(vars, now)
+	r, lacking, err := parsed.Sample(vars, now, localeIn(vars))
 	if err != nil {
 		return nil, engage.At("content", err)
 	}
@@ -227,6 +227,13 @@ func (s *server) testValues(ctx context.Context, who caller, b *testSendBody) (m
 		vars[name] = v
 	}
 	return vars, nil
+}
+
+// localeIn is that of the phone in the variables of a text; empty if they have none.
+func localeIn(vars map[string]any) string {
+	device, _ := vars["device"].(map[string]any)
+	locale, _ := device["locale"].(string)
+	return locale
 }
 
 // personValues are the variables that decide would have of a person.

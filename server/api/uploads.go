@@ -16,6 +16,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/footfall-engage/footfall/server/catalog"
+	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/uploads"
 )
 
@@ -39,7 +40,8 @@ const uploadTargets = "\n\nTargets of every kind of file: user_id, email, loyalt
 	"Of people: attributes.<name>[:string|number|bool|time|strings], preferences.<topic> (like, dislike, none), likes, dislikes (lists of topics), " +
 	"consents.<purpose> (yes or no, and only with consents.<purpose>.text_version, .at and .source, or consent_text_version, consent_at, consent_source of all), updated_at. " +
 	"Of events: event, occurred_at, event_type, message_id, properties.<name>[:<type>]. " +
-	"Of purchases: order_id, value, occurred_at, status (completed, updated, refunded, cancelled), currency, place, coupon, products (a JSON list), message_id, properties.<name>[:<type>]. " +
+	"Of purchases: order_id, value, occurred_at, status (completed, updated, refunded, cancelled), currency, place, coupon, products (a JSON list), message_id, properties.<name>[:<type>]; " +
+	"where an order has a row for each of its lines, which must follow each other: line.id, line.name, line.category, line.brand, line.price (of one), line.quantity, line.value; an order of which a row is refused or contradicts another is refused as a whole. " +
 	"Columns that the mapping does not name are not looked at; without a mapping all are guessed by their names, and the types of attributes by the first rows."
 
 func (s *server) registerUploads() {
@@ -47,7 +49,7 @@ func (s *server) registerUploads() {
 		method: http.MethodPost, path: "/uploads", id: "create-upload", tag: tagPeople, role: catalog.Admin, status: http.StatusCreated,
 		summary: "Begin an upload of people, events or purchases",
 		description: "Then its bytes come by POST /uploads/{id}/content, in one part or several; what was cut off goes on where the server has it (received). " +
-			"A table (CSV with a header, separated by comma, semicolon, tab or bar) or a JSON object per line, either compressed by gzip or not, up to 4 GB. " +
+			"A table (CSV with a header, separated by comma, semicolon, tab or bar) or a JSON object per line, either compressed by gzip or not, up to 4 GB unless the server's configuration has another bound (uploads.max_mb). " +
 			"It is processed in the background, beside live traffic, and triggers nothing. A row that is refused stops no other. The same row again, in this file or another, has no effect." + uploadTargets,
 		body: uploadBody{}, errors: []int{http.StatusTooManyRequests},
 	}, s.createUpload)
@@ -59,12 +61,18 @@ func (s *server) registerUploads() {
 	}, s.previewUpload)
 	register(s, operation{
 		method: http.MethodGet, path: "/uploads", id: "list-uploads", tag: tagPeople, role: catalog.Viewer,
-		summary: "List uploads, the newest first", description: "Those that have ended are kept for 30 days.",
+		summary: "List uploads, the newest first", description: "Those that have ended are kept for 30 days, unless the server's configuration says otherwise (uploads.report_days).",
 	}, s.listUploads)
 	register(s, operation{
 		method: http.MethodGet, path: "/uploads/{id}", id: "get-upload", tag: tagPeople, role: catalog.Viewer,
 		summary: "Get how far an upload is",
 	}, s.getUpload)
+	register(s, operation{
+		method: http.MethodHead, path: "/uploads/{id}", id: "head-upload", tag: tagPeople, role: catalog.Viewer, status: http.StatusNoContent,
+		summary: "Ask where to go on with an upload that was cut off",
+		description: "By headers alone, as clients of resumable uploads know them: Upload-Offset, the bytes that the server has; Upload-Length, those that were announced, or that there are once it is whole; " +
+			"Upload-Complete, ?1 when it is whole and ?0 while the server waits for more. One that was cancelled is not found: nobody goes on with it.",
+	}, s.headUpload)
 	register(s, operation{
 		method: http.MethodPost, path: "/uploads/{id}/content", id: "write-upload", tag: tagPeople, role: catalog.Admin,
 		summary: "Send the bytes of an upload, or a part of them",
@@ -231,6 +239,34 @@ func (s *server) getUpload(_ context.Context, who caller, in *byID) (*answered[u
 		return nil, err
 	}
 	return &answered[uploadView]{viewUpload(u)}, nil
+}
+
+// uploadHead is where an upload stands, in the words of resumable uploads (tus 1.0 and the
+// HTTP working group's draft-ietf-httpbis-resumable-upload).
+type uploadHead struct {
+	Offset   string `header:"Upload-Offset" doc:"Bytes that the server has"`
+	Length   string `header:"Upload-Length" doc:"Bytes that it is to have; absent: not known yet"`
+	Complete string `header:"Upload-Complete" doc:"?1: it is whole; ?0: more is to come"`
+	Cache    string `header:"Cache-Control" doc:"no-store"`
+}
+
+func (s *server) headUpload(_ context.Context, who caller, in *byID) (*uploadHead, error) {
+	u, err := s.o.Uploads.Get(who.workspace, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	if u.State == uploads.Cancelled {
+		return nil, engage.Errorf(engage.NotFound, "id", "was cancelled")
+	}
+	out := &uploadHead{Offset: strconv.FormatInt(u.Received, 10), Complete: "?0", Cache: "no-store"}
+	size := u.Size
+	if u.State != uploads.Receiving {
+		out.Complete, size = "?1", u.Received
+	}
+	if size > 0 {
+		out.Length = strconv.FormatInt(size, 10)
+	}
+	return out, nil
 }
 
 type writeUploadInput struct {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -85,6 +87,15 @@ func TestAFileOfPeopleIsUploadedInPartsAndReportsItsRefusedRows(t *testing.T) {
 	if u.Received != 30 || u.State != "receiving" {
 		t.Errorf("a part: %+v", u)
 	}
+	head := func(want ...string) {
+		t.Helper()
+		a := s.do(request{method: "HEAD", path: "/api/v1/uploads/" + u.ID, role: catalog.Viewer}).want(204)
+		got := []string{a.header.Get("Upload-Offset"), a.header.Get("Upload-Length"), a.header.Get("Upload-Complete"), a.header.Get("Cache-Control")}
+		if !slices.Equal(got, append(want, "no-store")) {
+			t.Errorf("head %q, want %q", got, want)
+		}
+	}
+	head("30", "", "?0")
 	p := s.admin("POST", content+"?offset=7", file[30:], typ, binary).wantProblem(409, engage.Conflict, "offset")
 	if !strings.Contains(p.Reason, "30") {
 		t.Errorf("the reason does not say where to go on: %s", p.Reason)
@@ -93,8 +104,11 @@ func TestAFileOfPeopleIsUploadedInPartsAndReportsItsRefusedRows(t *testing.T) {
 	if u.State != "waiting" || u.Received != int64(len(file)) {
 		t.Errorf("whole: %+v", u)
 	}
+	size := strconv.Itoa(len(file))
+	head(size, size, "?1")
 	s.admin("POST", content+"?offset=0", "x", typ, binary).wantProblem(409, engage.Conflict, "id")
 	u = s.process(u.ID)
+	head(size, size, "?1")
 	if u.State != "done" || u.Read != 3 || u.Taken != 1 || u.Refused != 2 || u.Mapping["=x"] != "attributes.x:number" {
 		t.Errorf("done: %+v", u)
 	}
@@ -129,6 +143,9 @@ func TestAFileOfPeopleIsUploadedInPartsAndReportsItsRefusedRows(t *testing.T) {
 	s.admin("GET", "/api/v1/uploads/"+second.ID, "").want(200, &second)
 	if second.State != "cancelled" {
 		t.Errorf("cancelled: %+v", second)
+	}
+	for key, id := range map[string]string{s.keys[alpha][catalog.Admin]: second.ID, s.keys[beta][catalog.Admin]: u.ID} {
+		s.do(request{method: "HEAD", path: "/api/v1/uploads/" + id, key: key}).want(404)
 	}
 	s.admin("DELETE", "/api/v1/uploads/"+second.ID, "").want(204)
 	s.admin("GET", "/api/v1/uploads/"+second.ID, "").wantProblem(404, engage.NotFound, "id")

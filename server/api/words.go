@@ -20,6 +20,7 @@ type seen struct {
 	AgeS         float64   `json:"age_s"`
 	MaxAgeS      float64   `json:"max_age_s"`
 	KnownTooLate bool      `json:"known_too_late"`
+	Since        time.Time `json:"since"`
 	Channels     []string  `json:"channels"`
 	Failed       []clause  `json:"failed"`
 	DistanceM    *float64  `json:"distance_m"`
@@ -32,11 +33,13 @@ type seen struct {
 	Count        int       `json:"count"`
 	Cap          int       `json:"cap"`
 	WindowS      float64   `json:"window_s"`
-	Winner       string    `json:"winner"`
-	WantedBy     int       `json:"wanted_by"`
-	Error        string    `json:"error"`
-	Arm          string    `json:"arm"`
-	HoldoutPerc  float64   `json:"holdout_percent"`
+	seenLimits
+	seenRivals
+	Error       string  `json:"error"`
+	Locale      string  `json:"locale"`
+	Chosen      chosen  `json:"chosen"`
+	Arm         string  `json:"arm"`
+	HoldoutPerc float64 `json:"holdout_percent"`
 }
 
 // consentNo is the answer of who said no to marketing; zero when there was none.
@@ -123,17 +126,13 @@ func yesWords(g engage.GateResult, s seen) string {
 	case "quiet":
 		return "It was not within quiet hours."
 	case "cap":
-		if s.Cap > 0 {
-			return fmt.Sprintf("%d of at most %s within %s had been decided before this one.", s.Count, plural(s.Cap, "message"), span(s.WindowS))
-		}
-		return "The campaign has no cap."
+		return capYes(s)
+	case "offer":
+		return "The offer may be given, and there is one left."
 	case "arbitration":
-		if s.WantedBy > 1 {
-			return fmt.Sprintf("%d campaigns wanted the moment; this one came first.", s.WantedBy)
-		}
-		return "No other campaign wanted the moment."
+		return wonWords(s)
 	case "render":
-		return "Every arm of the message could be written."
+		return "Every arm of the message could be written" + s.languages() + "."
 	case "holdout":
 		return fmt.Sprintf("The person is not in the control group; the arm is %q.", s.Arm)
 	default:
@@ -163,10 +162,14 @@ func noWords(g engage.GateResult, s seen) string {
 		return fmt.Sprintf("The evidence was %s old when it reached the server; the campaign takes at most %s.", span(s.AgeS), span(s.MaxAgeS))
 	case engage.ReasonOccasionUsed:
 		return "The campaign had already been decided for this occasion (the same visit or event)."
+	case engage.ReasonRunaway:
+		return fmt.Sprintf("The campaign had spoken to the person %d times within %s, so it seems to bring about itself what fires it.", s.Count, span(s.WindowS))
 	case engage.ReasonNoChannel:
 		return "No channel that the campaign allows (" + strings.Join(s.Channels, ", ") + ") had a way to the person."
 	case engage.ReasonPaused:
 		return "The campaign was not live any more when the waiting moment was looked at again."
+	case engage.ReasonStopped:
+		return "Everything was stopped at " + moment(s.Since) + "."
 	case engage.ReasonMerged:
 		return "It turned out who this is while the moment waited: it waits on as theirs."
 	case engage.ReasonAudience:
@@ -185,12 +188,19 @@ func noWords(g engage.GateResult, s seen) string {
 		return fmt.Sprintf("It was %s in %s, within quiet hours until %s, when the message would have been too old.", s.LocalTime, s.Zone, moment(s.Until))
 	case engage.ReasonQuietTooMany, engage.ReasonWeatherTooMany:
 		return "Too many moments of the person were waiting already."
+	case engage.ReasonOfferEnded, engage.ReasonOfferNotStarted, engage.ReasonOfferNotHere, engage.ReasonOfferPersonLimit,
+		engage.ReasonOfferSoldOut, engage.ReasonOfferWaits, engage.ReasonOfferTooMany, engage.ReasonOfferUnavailable:
+		return offerNo(g)
 	case engage.ReasonTooManyOpen:
 		return "Too many messages to the person were on their way already."
-	case engage.ReasonCap:
-		return fmt.Sprintf("The person had %d of at most %s within %s.", s.Count, plural(s.Cap, "message"), span(s.WindowS))
+	case engage.ReasonQuietDropped:
+		return fmt.Sprintf("It was %s in %s, within quiet hours until %s, and the message is not to wait for their end.", s.LocalTime, s.Zone, moment(s.Until))
+	case engage.ReasonCap, engage.ReasonCapGlobal, engage.ReasonCapTag, engage.ReasonCapChannel, engage.ReasonCapGap, engage.ReasonCapAttention:
+		return capNo(g.Reason, s)
+	case engage.ReasonCapBudget, engage.ReasonCapRate, engage.ReasonCapAsks:
+		return budgetNo(g.Reason, s)
 	case engage.ReasonArbitration:
-		return fmt.Sprintf("The campaign %q wanted the same moment and came first.", s.Winner)
+		return lostWords(s)
 	case engage.ReasonRender:
 		return "The message could not be written: " + withoutCode(s.Error) + "."
 	default:
@@ -263,6 +273,8 @@ func value(v any) string {
 		return x
 	case float64:
 		return number(x)
+	case []string: // not from a kept trace
+		return strings.Join(x, ", ")
 	case []any:
 		parts := make([]string, 0, len(x))
 		for _, p := range x {

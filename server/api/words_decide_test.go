@@ -17,6 +17,12 @@ import (
 // decided is what the decide stage recorded after a person entered a place.
 func decided(t *testing.T, late time.Duration, then *engage.Campaign, entries func(entry func(kind engage.Kind, body any) engage.Entry) []engage.Entry, campaigns ...*engage.Campaign) []engage.Decision {
 	t.Helper()
+	return decidedIn(t, decide.Workspace{}, late, then, entries, campaigns...)
+}
+
+// decidedIn is the same with settings of the workspace.
+func decidedIn(t *testing.T, ws decide.Workspace, late time.Duration, then *engage.Campaign, entries func(entry func(kind engage.Kind, body any) engage.Entry) []engage.Entry, campaigns ...*engage.Campaign) []engage.Decision {
+	t.Helper()
 	shop := geo.Point{Lat: 52.3731, Lng: 4.8922}
 	at := time.Date(2026, 11, 2, 10, 0, 0, 0, time.UTC)
 	key := engage.ProfileKey("acme", "ada")
@@ -29,11 +35,9 @@ func decided(t *testing.T, late time.Duration, then *engage.Campaign, entries fu
 	}
 	p := steptest.New("act/0", decide.Machine{Meter: measure.Meter{}, Other: measure.Meter{}})
 	adopt := func(cs []*engage.Campaign) {
-		config, errs := decide.NewConfig([]decide.Workspace{{
-			ID:        "acme",
-			Places:    []*engage.Place{{ID: "cafe", Workspace: "acme", Name: "Café", TimeZone: "Europe/Amsterdam", Location: shop}},
-			Campaigns: cs,
-		}})
+		ws.ID, ws.Campaigns = "acme", cs
+		ws.Places = []*engage.Place{{ID: "cafe", Workspace: "acme", Name: "Café", TimeZone: "Europe/Amsterdam", Location: shop}}
+		config, errs := decide.NewConfig([]decide.Workspace{ws})
 		if len(errs) > 0 {
 			t.Fatal(errs)
 		}
@@ -178,10 +182,28 @@ func TestWhatDecideSaysIsToldPlainly(t *testing.T) {
 		},
 		{
 			name: "arbitration", campaigns: []*engage.Campaign{offer(func(c *engage.Campaign) { c.Priority = 2 }), offer(func(c *engage.Campaign) { c.ID = "y" })},
-			reason: engage.ReasonArbitration, want: `The campaign "x" wanted the same moment and came first.`,
+			reason: engage.ReasonArbitration, want: `The campaign "x" wanted the same moment and came first: its priority is 2, this one's 0.`,
 		},
 		{
 			name: "held out", change: func(c *engage.Campaign) { c.HoldoutPercent = 50 },
+		},
+		{
+			name: "runaway", campaigns: []*engage.Campaign{offer(func(c *engage.Campaign) {
+				c.Trigger = engage.CampaignTrigger{Type: engage.TriggerEvent, Event: "answered"}
+			})},
+			before: func(entry func(engage.Kind, any) engage.Entry) []engage.Entry {
+				out := answer(map[engage.Purpose]engage.Consent{engage.ConsentMarketing: {Granted: true, At: at}})(entry)
+				for i := range 121 {
+					occasion := fmt.Sprint("e", i)
+					out = append(out, entry(engage.KindTrigger, engage.Trigger{
+						Type: engage.TriggerEvent, Occasion: occasion, Install: "i-ada", OccurredAt: at, Event: "answered",
+					}), entry(engage.KindOutcome, engage.DeliveryOutcome{
+						Delivery: engage.DeliveryID("acme", "x", "ada", occasion), State: engage.DeliveryAccepted, Channel: "fcm",
+					}))
+				}
+				return out
+			},
+			reason: engage.ReasonRunaway, want: "The campaign had spoken to the person 120 times within 60 min, so it seems to bring about itself what fires it.",
 		},
 	}
 	told := map[engage.Reason]bool{}
@@ -220,7 +242,7 @@ func TestWhatDecideSaysIsToldPlainly(t *testing.T) {
 		want   string
 	}{
 		{engage.ReasonOccasionUsed, "v1", nil, "The campaign had already been decided for this occasion (the same visit or event)."},
-		{engage.ReasonCap, "v0", func(c *engage.Campaign) { c.Limits.Cap, c.Limits.CapWindowS = 1, 86400 }, "The person had 1 of at most 1 message within 24 h."},
+		{engage.ReasonCap, "v0", func(c *engage.Campaign) { c.Limits.Cap, c.Limits.CapWindowS = 1, 86400 }, "The person had 1 of at most 1 message within 24 h; there is room again from 2026-11-03 10:00:00 UTC."},
 	} {
 		told[c.reason] = true
 		first := func(entry func(engage.Kind, any) engage.Entry) []engage.Entry {
@@ -282,6 +304,19 @@ func TestWhatDecideSaysIsToldPlainly(t *testing.T) {
 					if words := gateWords(g); !strings.HasPrefix(words, "Too many ") {
 						t.Errorf("%s is told as %q", reason, words)
 					}
+				}
+			}
+		}
+	}
+	toldOfLimits(t, told)
+	offerRuns(t, told)
+	// The kill switch.
+	for _, d := range decidedIn(t, decide.Workspace{Stop: &engage.Stop{At: at, By: "ada"}}, 0, nil, nil, offer(nil)) {
+		for _, g := range d.Gates {
+			if g.Reason == engage.ReasonStopped {
+				told[g.Reason] = true
+				if words := gateWords(g); words != "Everything was stopped at 2026-11-02 10:00:00 UTC." {
+					t.Errorf("a stop is told as %q", words)
 				}
 			}
 		}

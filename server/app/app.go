@@ -79,6 +79,7 @@ type App struct {
 	feed     *weatherFeed
 	nearby   *nearby
 	router   *router
+	offers   offers
 	senders  *senders
 	deliver  *deliver.Deliverer
 	lives    *deliver.Lives
@@ -208,7 +209,8 @@ func (a *App) openPartitions(ctx context.Context, places *configs[*situate.Confi
 	if err != nil {
 		return err
 	}
-	a.router = &router{weather: a.feed}
+	a.openOffers()
+	a.router = &router{weather: a.feed, codes: a.offers.Fill}
 	a.learner = newLearner(a.catalog, a.o.Clock, a.log)
 	a.nearby = newNearby(a.states, a.o.Config.Live, a.o.Clock, a.log)
 	campaigns := &configs[*decide.Config]{catalog: a.catalog, compile: decideConfig(a.log)}
@@ -329,6 +331,7 @@ func (a *App) run(ctx context.Context) error {
 		return err
 	}
 	a.life.run("uploads", a.uploads.Run)
+	a.life.run("schedules", a.newScheduler().Run)
 	a.life.run("gateway", a.gateway.Run)
 	select {
 	case <-a.gateway.Ready():
@@ -376,9 +379,11 @@ func (a *App) partitions() []*partition.Partition {
 // purgeEvery is how often expired documents are removed; they are invisible before.
 const purgeEvery = time.Minute
 
+// purgePortion is how many of them at once.
+const purgePortion = 500
+
 // purge removes expired documents in small portions.
 func (a *App) purge(ctx context.Context) error {
-	const portion = 500
 	tick := time.NewTicker(purgeEvery)
 	defer tick.Stop()
 	for {
@@ -388,9 +393,9 @@ func (a *App) purge(ctx context.Context) error {
 			return nil
 		}
 		for _, s := range a.stores() {
-			for n := portion; n == portion && ctx.Err() == nil; {
+			for n := purgePortion; n == purgePortion && ctx.Err() == nil; {
 				var err error
-				if n, err = s.Purge(ctx, portion); err != nil && ctx.Err() == nil {
+				if n, err = s.Purge(ctx, purgePortion); err != nil && ctx.Err() == nil {
 					a.log.Error("purge expired documents", "error", err)
 					break
 				}

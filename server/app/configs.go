@@ -3,10 +3,12 @@ package app
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 
 	"github.com/footfall-engage/footfall/server/catalog"
 	"github.com/footfall-engage/footfall/server/decide"
+	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/situate"
 )
 
@@ -71,7 +73,12 @@ func situateConfig() func(*catalog.Snapshot) (*situate.Config, error) {
 	return func(s *catalog.Snapshot) (*situate.Config, error) {
 		in := make([]situate.Workspace, 0, len(s.Workspaces))
 		for ws, w := range s.Workspaces {
-			in = append(in, situate.Workspace{ID: ws, Places: s.Places(ws), Doubts: w.LocationPolicy.Doubts()})
+			in = append(in, situate.Workspace{
+				ID: ws, Places: s.Places(ws), Doubts: w.LocationPolicy.Doubts(),
+				HearsRegions: slices.ContainsFunc(s.Campaigns(ws), func(c *engage.Campaign) bool {
+					return c.Status == engage.Live && c.Trigger.Type == engage.TriggerRegion
+				}),
+			})
 		}
 		c, err := situate.NewConfig(before, in)
 		if err == nil {
@@ -86,7 +93,8 @@ func decideConfig(log *slog.Logger) func(*catalog.Snapshot) (*decide.Config, err
 		var in []decide.Workspace
 		for ws, w := range s.Workspaces {
 			in = append(in, decide.Workspace{
-				ID: ws, Attributes: s.AttributesWith(w), Doubtful: doubtful(s, w), Places: s.Places(ws), Campaigns: s.Campaigns(ws), Webhooks: s.WebhookRules(ws),
+				ID: ws, Attributes: s.AttributesWith(w), Doubtful: doubtful(s, w), Places: s.Places(ws), Campaigns: s.Campaigns(ws), Webhooks: s.WebhookRules(ws), Stop: w.Stop,
+				Limits: s.Limits(ws), Offers: s.Offers(ws),
 			})
 		}
 		c, errs := decide.NewConfig(in)

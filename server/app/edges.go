@@ -3,11 +3,13 @@ package app
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
 	"github.com/footfall-engage/footfall/server/api"
+	"github.com/footfall-engage/footfall/server/audience"
 	"github.com/footfall-engage/footfall/server/config"
 	"github.com/footfall-engage/footfall/server/decide"
 	"github.com/footfall-engage/footfall/server/deliver"
@@ -28,7 +30,7 @@ func (a *App) openEdges(ctx context.Context, places *configs[*situate.Config]) e
 	}
 	if a.deliver, err = deliver.New(deliver.Options{
 		Ledger: ledger{a.hot}, Sessions: a.gateway.Sessions(), Senders: a.senders,
-		Outcomes: outcomes{a.router}, Permits: permits{a.states}, Owners: owners{a}, Clock: a.o.Clock, Logger: a.log, Metrics: a.registry,
+		Outcomes: outcomes{a.router}, Permits: permits{a.states, a.catalog}, Owners: owners{a}, Clock: a.o.Clock, Logger: a.log, Metrics: a.registry,
 		MaxInFlight: a.o.Config.Push.MaxInFlight, Limits: pushLimits(&a.o.Config.Push), Budgets: budgets{a.hot},
 	}); err != nil {
 		return fmt.Errorf("deliver: %w", err)
@@ -53,11 +55,12 @@ func (a *App) openEdges(ctx context.Context, places *configs[*situate.Config]) e
 	}
 	r := reads{a}
 	if a.handler, err = api.New(api.Options{
-		Catalog: adopted{a.catalog, a}, Sealer: a.sealer, Compile: decide.Compile, PushSizes: pushSizes,
-		People: r, Privacy: privacy{a}, Uploads: a.uploads, Decisions: r, Positions: r, Nearby: a.nearby, Operations: r, Webhooks: hooks{a}, Push: pushes{a}, LiveActivities: lives{a}, Images: images, Hosting: a.hosting(), Watching: a.watching, Weather: a.weather.Status,
+		Catalog: adopted{a.catalog, a}, Sealer: a.sealer, Compile: decide.Compile, PushSizes: pushSizes, Preview: preview,
+		People: r, Privacy: privacy{a}, Uploads: a.uploads, Decisions: r, Positions: r, Nearby: a.nearby, Audience: audience.New(audience.Options{Source: savedPeople{a.states}, Read: decide.ReadProfile}), Operations: r, Webhooks: hooks{a}, Offers: a.offers, Push: pushes{a}, LiveActivities: lives{a}, Images: images, Hosting: a.hosting(), Watching: a.watching, Weather: a.weather.Status,
+		Calls: calls{a}, Occurrences: occurrenceRecords{a},
 		SDK: a.gateway.Routes(), Collect: a.collect.Handler(), Dropped: dropped{a.states, a.catalog}, Metrics: promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}),
 		Ready: a.ready, Clock: a.o.Clock, Logger: a.log, Version: a.o.Version,
-		PlainImages: a.plainImages,
+		PlainImages: a.plainImages, TracksKept: time.Duration(a.o.Config.History.TracksDays) * 24 * time.Hour,
 	}); err != nil {
 		return fmt.Errorf("api: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/footfall-engage/footfall/server/engage"
 )
@@ -83,5 +84,41 @@ func TestAnErasureTakesWhatWasDroppedAndWhatWaitsInFiles(t *testing.T) {
 		if !strings.HasPrefix(path, "log") {
 			t.Errorf("%s still has %v", path, what)
 		}
+	}
+}
+
+// Rows that were sent in before an erasure, and wait, do not bring back whom it erased, by
+// whichever of their ids; what is sent in afterwards is of a new person, and others' rows
+// are taken.
+func TestRowsThatWaitBringNobodyBackWhoWasErased(t *testing.T) {
+	s := newStory(t)
+	s.uploaded("people", "user_id,email,city\nada-of-byron,ada@example.com,London\nben-other,,Delft\n")
+	var waits, late uploadState
+	first := "email,points\nada@example.com,7\nben@example.com,7\n"
+	s.must("POST", "/api/v1/uploads", map[string]any{"kind": "people"}, &waits)
+	s.content(&waits, first[:20], false)
+	s.erase("user_id:ada-of-byron", "")
+
+	// Half of it came before the erasure; all of it belongs to before.
+	s.content(&waits, first[20:], true)
+	s.processed(&waits)
+	if waits.Taken != 1 || waits.Refused != 1 {
+		t.Errorf("the upload that waited: %+v", waits)
+	}
+	for _, id := range []string{"user_id:ada-of-byron", "email:ada@example.com"} {
+		if code := s.call("GET", "/api/v1/people/"+id, nil, nil); code != 404 {
+			t.Errorf("%s is there again: %d", id, code)
+		}
+	}
+	s.must("GET", "/api/v1/people/email:ben@example.com", nil, nil)
+
+	s.clock.Advance(time.Second)
+	s.must("POST", "/api/v1/uploads", map[string]any{"kind": "people"}, &late)
+	s.content(&late, "email,points\nada@example.com,8\n", true)
+	s.processed(&late)
+	var ada struct{ Attributes map[string]any }
+	s.must("GET", "/api/v1/people/email:ada@example.com", nil, &ada)
+	if late.Taken != 1 || len(ada.Attributes) != 1 || ada.Attributes["points"] != 8.0 {
+		t.Errorf("afterwards: %+v, a person with %v", late, ada.Attributes)
 	}
 }

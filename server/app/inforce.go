@@ -47,6 +47,11 @@ func (c adopted) PutWorkspace(ctx context.Context, by string, w *catalog.Workspa
 	return c.wait(ctx, c.Catalog.PutWorkspace(ctx, by, w, expected))
 }
 
+// StopAll implements api.Catalog.
+func (c adopted) StopAll(ctx context.Context, by, workspace string, stop *engage.Stop) error {
+	return c.wait(ctx, c.Catalog.StopAll(ctx, by, workspace, stop))
+}
+
 // PutPlace implements api.Catalog.
 func (c adopted) PutPlace(ctx context.Context, by string, p *engage.Place, expected int64) error {
 	return c.wait(ctx, c.Catalog.PutPlace(ctx, by, p, expected))
@@ -55,6 +60,11 @@ func (c adopted) PutPlace(ctx context.Context, by string, p *engage.Place, expec
 // DeletePlace implements api.Catalog.
 func (c adopted) DeletePlace(ctx context.Context, by, workspace, id string, expected int64) error {
 	return c.wait(ctx, c.Catalog.DeletePlace(ctx, by, workspace, id, expected))
+}
+
+// PutLimits implements api.Catalog.
+func (c adopted) PutLimits(ctx context.Context, by string, p *engage.LimitPolicy, expected int64) error {
+	return c.wait(ctx, c.Catalog.PutLimits(ctx, by, p, expected))
 }
 
 // PutCampaign implements api.Catalog.

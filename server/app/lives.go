@@ -162,6 +162,9 @@ func (p livePhones) Permit(ctx context.Context, workspace, profile string, class
 	if body == nil {
 		return "unknown", nil
 	}
+	if w := p.a.catalog.Now().Workspaces[workspace]; w != nil && w.Stop.Of(class) {
+		return "stopped", nil
+	}
 	if class != engage.Marketing {
 		return "", nil
 	}

@@ -91,8 +91,10 @@ func shownImages(now *catalog.Snapshot) (out []media.Shown) {
 				continue
 			}
 			for i := range c.Arms {
-				if address := media.Fixed(c.Arms[i].Message.ImageURL); address != "" {
-					out = append(out, media.Shown{Workspace: ws, Campaign: c.ID, Address: address})
+				for _, image := range c.Arms[i].Message.Images() {
+					if address := media.Fixed(image); address != "" {
+						out = append(out, media.Shown{Workspace: ws, Campaign: c.ID, Address: address})
+					}
 				}
 			}
 		}

@@ -18,12 +18,14 @@ import (
 	"github.com/footfall-engage/footfall/server/catalog"
 	"github.com/footfall-engage/footfall/server/clock"
 	"github.com/footfall-engage/footfall/server/config"
+	"github.com/footfall-engage/footfall/server/decide"
 	"github.com/footfall-engage/footfall/server/durable"
 	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/eventlog"
 	"github.com/footfall-engage/footfall/server/lockfile"
 	"github.com/footfall-engage/footfall/server/partition"
 	"github.com/footfall-engage/footfall/server/people"
+	"github.com/footfall-engage/footfall/server/redeem"
 	"github.com/footfall-engage/footfall/server/store"
 	"github.com/footfall-engage/footfall/server/store/mongo"
 	"github.com/footfall-engage/footfall/server/store/sqlite"
@@ -42,7 +44,7 @@ func hotCollections() []store.Collection {
 		hookCollection(),
 		store.Collection{Name: "meta"},
 	)
-	return append(hot, people.Collections()...)
+	return slices.Concat(hot, people.Collections(), redeem.Collections())
 }
 
 func stateCollections() []store.Collection {
@@ -55,6 +57,7 @@ func stateCollections() []store.Collection {
 			{Name: "at", Paths: []string{"at_us"}},
 		}},
 		store.Collection{Name: "timeline"},
+		store.Collection{Name: decide.Snapshots, Opaque: true},
 		// engage.Visit: the newest of a place, a person or a phone, and those that
 		// have not ended.
 		store.Collection{Name: "visits", Indexes: []store.Index{
@@ -65,7 +68,13 @@ func stateCollections() []store.Collection {
 		}},
 		// engage.TrackChunk: those of an install stand together by their ids.
 		store.Collection{Name: "tracks", Indexes: []store.Index{{Name: "profile", Paths: []string{"profile", "hour_us"}}}},
+		// engage.Reservation: whose a unique code is, and what a person holds.
+		store.Collection{Name: "reservations", Indexes: []store.Index{
+			{Name: "held", Paths: []string{"held"}, Sparse: true},
+			{Name: "profile", Paths: []string{"profile", "at_us"}},
+		}},
 		droppedCollection(),
+		occurrencesCollection(),
 		store.Collection{Name: "media"},
 		store.Collection{Name: "media_data", Opaque: true},
 		store.Collection{Name: "meta"},

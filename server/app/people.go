@@ -32,9 +32,18 @@ type scrubber interface {
 	Scrub(ctx context.Context) error
 }
 
+// scrub has nothing of what was deleted left in the stores' files. What has expired is
+// not seen by whoever deletes, and goes first.
 func (a *App) scrub(ctx context.Context) error {
 	var errs []error
 	for _, s := range a.stores() {
+		for n := purgePortion; n == purgePortion && ctx.Err() == nil; {
+			var err error
+			if n, err = s.Purge(ctx, purgePortion); err != nil {
+				errs = append(errs, err)
+				break
+			}
+		}
 		if x, can := s.(scrubber); can {
 			errs = append(errs, x.Scrub(ctx))
 		}
@@ -50,6 +59,10 @@ func (f forgetting) Disconnect(workspace, install string) { f.a.gateway.Forget(w
 
 // Forget implements people.Engine.
 func (f forgetting) Forget(ctx context.Context, s *people.Subject) error {
+	// Rows of uploads that were read before the erasure was known stand before it.
+	if err := f.a.uploads.Landed(ctx); err != nil {
+		return fmt.Errorf("wait for rows of uploads: %w", err)
+	}
 	body, err := json.Marshal(engage.Erase{Profiles: s.Profiles()})
 	if err != nil {
 		return fmt.Errorf("encode erase: %w", err)

@@ -15,7 +15,9 @@ import (
 	"github.com/footfall-engage/footfall/channels/fcm/fcmsim"
 	"github.com/footfall-engage/footfall/sdkproto/client"
 	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
+	"github.com/footfall-engage/footfall/server/decide"
 	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/store"
 )
 
 // inFiles are the files of the data folder that have one of the texts in them.
@@ -42,6 +44,19 @@ func (s *story) inFiles(texts ...string) map[string][]string {
 		s.t.Fatal(err)
 	}
 	return found
+}
+
+// snapshotsOf are the snapshots of a profile as they are stored.
+func (s *story) snapshotsOf(profile string) (all []string) {
+	s.t.Helper()
+	err := s.app.States().Iterate(s.t.Context(), decide.Snapshots, store.Query{Workspace: "default", IDPrefix: decide.SnapshotShelf(profile)}, func(d store.Doc) error {
+		all = append(all, string(d.Body))
+		return nil
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return all
 }
 
 // erase erases somebody and waits for the receipt.
@@ -81,12 +96,35 @@ func TestAnErasedPersonIsNowhere(t *testing.T) {
 	}
 	var person struct{ ID string }
 	s.must("GET", "/api/v1/people/user_id:ada-of-byron", nil, &person)
+	var young struct{ Deliveries []json.RawMessage } // they are kept for a day
+	s.must("GET", "/api/v1/people/user_id:ada-of-byron/export", nil, &young)
+	if len(young.Deliveries) != 1 || !strings.Contains(string(young.Deliveries[0]), "rainy-day") || strings.Contains(string(young.Deliveries[0]), ada.token) {
+		t.Errorf("the export has the deliveries %s", young.Deliveries)
+	}
+	// The next day finds her as she was, which is kept.
+	s.clock.Advance(24 * time.Hour)
+	ada.likes("poetry")
+	var k struct{ Token string }
+	s.must("POST", "/api/v1/write-keys", map[string]string{"name": "page", "kind": "public"}, &k)
+	for _, who := range []string{"ada-of-byron", "ben-other"} { // which proves nobody's identity, and is dropped
+		s.tracked(k.Token, "/v1/track", `{"userId":"`+who+`","event":"Looked","messageId":"`+who+`"}`)
+	}
+	s.eventually("what was dropped is listed", func() bool {
+		var page struct{ Items []engage.Dropped }
+		s.must("GET", "/api/v1/dropped", nil, &page)
+		return len(page.Items) >= 2
+	})
+	s.flushed()
+	snapshots := s.snapshotsOf(person.ID)
+	if len(snapshots) == 0 {
+		t.Fatal("no snapshot of Ada is kept: that it is erased proves nothing")
+	}
 	names := []string{"ada-of-byron", ada.install, person.ID, ada.profile, ada.token}
 
 	// A copy of everything, without the key to the phone.
 	var export map[string]json.RawMessage
 	s.must("GET", "/api/v1/people/user_id:ada-of-byron/export", nil, &export)
-	for _, part := range []string{"persons", "installs", "timeline", "visits", "decisions", "accesses"} {
+	for _, part := range []string{"persons", "installs", "timeline", "visits", "decisions", "accesses", "dropped", "snapshots"} {
 		if len(export[part]) < len(`[{"v":1}]`) {
 			t.Errorf("the export has no %s: %s", part, export[part])
 		}
@@ -107,9 +145,13 @@ func TestAnErasedPersonIsNowhere(t *testing.T) {
 	if len(s.inFiles(names...)) == 0 {
 		t.Fatal("the search finds nothing: it proves nothing")
 	}
+	names = append(names, snapshots...) // which are compressed: her names do not stand in them
 	e := s.erase("user_id:ada-of-byron", "?suppress=true&reason=asked")
-	if e.Deleted["timeline"] == 0 || e.Deleted["decisions"] == 0 || e.Deleted["credentials"] == 0 || e.LogUntil.Sub(e.At) < 7*24*time.Hour {
+	if e.Deleted["timeline"] == 0 || e.Deleted["decisions"] == 0 || e.Deleted["snapshots"] != int64(len(snapshots)) || e.Deleted["credentials"] == 0 || e.LogUntil.Sub(e.At) < 7*24*time.Hour {
 		t.Errorf("receipt %+v", e)
+	}
+	if left := s.snapshotsOf(person.ID); len(left) != 0 {
+		t.Errorf("%d snapshots are left", len(left))
 	}
 	for _, name := range names {
 		if text, _ := json.Marshal(e); strings.Contains(string(text), name) {

@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/footfall-engage/footfall/geo"
 	"github.com/footfall-engage/footfall/server/api"
+	"github.com/footfall-engage/footfall/server/catalog"
 	"github.com/footfall-engage/footfall/server/decide"
 	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/measure"
@@ -102,63 +102,6 @@ func (r reads) Profiles(ctx context.Context, workspace, cursor string, limit int
 	return page(ctx, r.a.states, "state_act", q, func(d store.Doc) (json.RawMessage, error) { return d.Body, nil })
 }
 
-// Timeline implements api.People.
-func (r reads) Timeline(ctx context.Context, workspace, profile, cursor string, limit int) (api.Page[engage.TimelineEntry], error) {
-	ids, err := r.everyID(ctx, workspace, profile)
-	if err != nil {
-		return api.Page[engage.TimelineEntry]{}, err
-	}
-	q := store.Query{Workspace: workspace, Sort: "-_id", Cursor: cursor, Limit: limit}
-	if len(ids) > 1 {
-		return r.timelineOf(ctx, ids, q)
-	}
-	q.IDPrefix = "p:" + ids[0] + "/"
-	return page(ctx, r.a.states, "timeline", q, fromJSON[engage.TimelineEntry])
-}
-
-// timelineOf is one page of several profiles' timelines together, the newest first. Its
-// cursor is what stands in an entry's id behind the profile: when and where it was
-// logged.
-func (r reads) timelineOf(ctx context.Context, ids []string, q store.Query) (api.Page[engage.TimelineEntry], error) {
-	type line struct {
-		at string
-		engage.TimelineEntry
-	}
-	after := q.Cursor
-	q.Cursor = ""
-	if after != "" && !strings.Contains(after, "/") {
-		return api.Page[engage.TimelineEntry]{}, badQuery(store.ErrBadQuery)
-	}
-	limit := q.Limit
-	q.Limit++ // one more, to see whether there are more
-	var all []line
-	for _, id := range ids {
-		q.IDPrefix = "p:" + id + "/"
-		if after != "" {
-			q.Filter = store.Filter{Path: "_id", Op: store.Lt, Value: q.IDPrefix + after}
-		}
-		p, err := page(ctx, r.a.states, "timeline", q, func(d store.Doc) (line, error) {
-			e, err := fromJSON[engage.TimelineEntry](d)
-			return line{strings.TrimPrefix(d.ID, q.IDPrefix), e}, err
-		})
-		if err != nil {
-			return api.Page[engage.TimelineEntry]{}, err
-		}
-		all = append(all, p.Items...)
-	}
-	// Of two profiles at once the id decides: none has two of the same place.
-	slices.SortStableFunc(all, func(a, b line) int { return strings.Compare(b.at, a.at) })
-	out := api.Page[engage.TimelineEntry]{Items: []engage.TimelineEntry{}}
-	for i := range all {
-		if len(out.Items) >= limit && all[i].at != all[i-1].at { // entries of one place stay together
-			out.Next = all[i-1].at
-			break
-		}
-		out.Items = append(out.Items, all[i].TimelineEntry)
-	}
-	return out, nil
-}
-
 // Decisions implements api.Decisions.
 func (r reads) Decisions(ctx context.Context, workspace string, f api.DecisionFilter, cursor string, limit int) (api.Page[engage.Decision], error) {
 	var all []store.Filter
@@ -175,6 +118,12 @@ func (r reads) Decisions(ctx context.Context, workspace string, f api.DecisionFi
 		if c.value != "" {
 			all = append(all, store.Filter{Path: c.path, Op: store.Eq, Value: c.value})
 		}
+	}
+	if !f.From.IsZero() {
+		all = append(all, store.Filter{Path: "at_us", Op: store.Ge, Value: f.From.UnixMicro()})
+	}
+	if !f.Before.IsZero() {
+		all = append(all, store.Filter{Path: "at_us", Op: store.Lt, Value: f.Before.UnixMicro()})
 	}
 	q := store.Query{Workspace: workspace, Sort: "-at_us", Cursor: cursor, Limit: limit}
 	if len(all) > 0 {
@@ -274,12 +223,23 @@ func appendJSON(ctx context.Context, of func(string) *partition.Partition, key s
 	return of(key).Append(ctx, []engage.Entry{{Kind: kind, Key: key, Body: body}})
 }
 
-// permits checks consent again before a message leaves.
-type permits struct{ states store.Store }
+// permits checks before a message leaves whether it still may.
+type permits struct {
+	states  store.Store
+	catalog *catalog.Catalog
+}
 
 // Permit implements deliver.Permits. The person's committed state may be older
-// than the decision, which then knows better: only a withdrawal after it counts.
+// than the decision, which then knows better: only a withdrawal after it counts. Of the
+// configuration the newest holds, whatever the decision had.
 func (p permits) Permit(ctx context.Context, s *engage.Send) (engage.Reason, error) {
+	now := p.catalog.Now()
+	if w := now.Workspaces[s.Workspace]; w != nil && w.Stop.Of(s.Class) {
+		return engage.ReasonSendStopped, nil
+	}
+	if c := now.Campaign(s.Workspace, s.Campaign); c == nil || c.Status != engage.Live {
+		return engage.ReasonSendPaused, nil
+	}
 	if s.Class != engage.Marketing {
 		return "", nil
 	}

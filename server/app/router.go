@@ -21,6 +21,7 @@ type router struct {
 	accept  func(ctx context.Context, sends []engage.Send) error
 	receipt func(ctx context.Context, workspace, profile string, r engage.ReceiptItem) error
 	webhook func(ctx context.Context, entries []engage.Entry) error
+	codes   func(ctx context.Context, workspace, offer string, codes []engage.PoolCode) ([]engage.PoolCode, error)
 	weather *weatherFeed
 	moves   moves // who has become whom, as the act partitions see it
 }
@@ -59,6 +60,8 @@ func (r *router) Deliver(ctx context.Context, dest string, entries []engage.Entr
 			}
 		}
 		return nil
+	case "codes":
+		return r.fill(ctx, entries)
 	case "webhook":
 		return r.webhook(ctx, entries)
 	case "weather":

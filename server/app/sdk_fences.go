@@ -76,7 +76,7 @@ func wishesOf(places []*engage.Place, campaigns []*engage.Campaign) map[string]f
 	byPlace, byTag := map[string][]*engage.Campaign{}, map[string][]*engage.Campaign{}
 	for _, cam := range campaigns {
 		t := cam.Trigger
-		if cam.Status != engage.Live || t.Type != engage.TriggerPlace {
+		if cam.Status != engage.Live || t.Type != engage.TriggerPlace && t.Type != engage.TriggerRegion {
 			continue
 		}
 		for _, id := range t.Places {

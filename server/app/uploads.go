@@ -2,10 +2,13 @@ package app
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"path/filepath"
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/footfall-engage/footfall/server/config"
@@ -16,12 +19,20 @@ import (
 )
 
 // openUploads reads the uploads that earlier processes have left.
-func (a *App) openUploads() (err error) {
+func (a *App) openUploads() error {
+	log, limits := &uploadLog{router: a.router, last: map[*partition.Partition][inFlight]landed{}}, a.o.Config.Uploads
+	if err := a.registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "footfall_upload_rows_unapplied", Help: "Rows of uploads that are in the log and not in the profiles yet.",
+	}, log.unapplied)); err != nil {
+		return fmt.Errorf("metrics of uploads: %w", err)
+	}
+	var err error
 	a.uploads, err = uploads.New(uploads.Options{
 		Dir: filepath.Join(a.o.Config.DataDir, "uploads"), Sync: a.o.Config.Durability == config.Power,
-		Log: &uploadLog{router: a.router, last: map[*partition.Partition][inFlight]uint64{}}, Clock: a.o.Clock, Logger: a.log,
-		Suppressed: a.people.Suppressed,
-		Attributes: func(workspace string) map[string]rules.Type { return a.catalog.Now().Attributes(workspace) },
+		Log: log, Clock: a.o.Clock, Logger: a.log,
+		Suppressed: a.people.Suppressed, Erased: a.people.Erased,
+		Registerer: a.registry, RowsPerS: limits.RowsPerS, MaxBytes: limits.MaxBytes(), MaxSpooled: limits.WaitingBytes(), MaxOpen: limits.Open, Keep: limits.Keep(),
+		Attributes: a.bindingTypes,
 	})
 	return err
 }
@@ -42,7 +53,29 @@ type uploadLog struct {
 	router *router
 
 	mu   sync.Mutex
-	last map[*partition.Partition][inFlight]uint64 // where the newest portions stand, the newest first
+	last map[*partition.Partition][inFlight]landed // the newest portions, the newest first
+}
+
+// landed is where a portion stands in a partition's log, and of how many rows.
+type landed struct {
+	seq  uint64
+	rows int
+}
+
+// unapplied is how many rows the partitions have not applied yet.
+func (l *uploadLog) unapplied() float64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for p, last := range l.last {
+		s := p.Stats()
+		for _, x := range last {
+			if x.seq > s.Position && x.seq <= s.Landed {
+				n += x.rows
+			}
+		}
+	}
+	return float64(n)
 }
 
 // Append implements uploads.Log.
@@ -65,7 +98,7 @@ func (l *uploadLog) Append(ctx context.Context, entries []engage.Entry) error {
 			defer l.mu.Unlock()
 			last := l.last[p]
 			copy(last[1:], last[:])
-			last[0] = p.Stats().Landed
+			last[0] = landed{p.Stats().Landed, len(es)}
 			l.last[p] = last
 			return nil
 		})
@@ -78,7 +111,7 @@ func (l *uploadLog) Append(ctx context.Context, entries []engage.Entry) error {
 // what else there is.
 func (l *uploadLog) wait(ctx context.Context, p *partition.Partition) error {
 	l.mu.Lock()
-	last := l.last[p][inFlight-1]
+	last := l.last[p][inFlight-1].seq
 	l.mu.Unlock()
 	for {
 		s := p.Stats()
@@ -94,4 +127,19 @@ func (l *uploadLog) wait(ctx context.Context, p *partition.Partition) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// bindingTypes are the types of attributes that bind whoever says one: what public keys
+// alone have taught is not among them.
+func (a *App) bindingTypes(workspace string) map[string]rules.Type {
+	now := a.catalog.Now()
+	w := now.Workspaces[workspace]
+	if w == nil {
+		return nil
+	}
+	types := maps.Clone(now.AttributesWith(w))
+	for name := range doubtful(now, w) {
+		delete(types, name)
+	}
+	return types
 }

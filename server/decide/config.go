@@ -1,7 +1,6 @@
 package decide
 
 import (
-	"cmp"
 	"slices"
 
 	"github.com/footfall-engage/footfall/server/engage"
@@ -24,18 +23,21 @@ type Workspace struct {
 	Doubtful  map[string]bool
 	Places    []*engage.Place
 	Campaigns []*engage.Campaign
+	Offers    []*engage.Offer
 	Webhooks  []*engage.WebhookRule // of the subscriptions that hear anything
+	Limits    *engage.LimitPolicy   // nil: none
+	Stop      *engage.Stop          // nil: messages go out
 }
 
 type workspace struct {
 	places    map[string]*engage.Place
 	campaigns map[string]*campaign // live ones
-	byPlace   map[string][]*campaign
-	byTag     map[string][]*campaign
-	anyPlace  []*campaign
-	byEvent   map[string][]*campaign
-	hooks     hooks // nil: nobody listens
+	offers    map[string]*engage.Offer
+	fires     index   // them
+	hooks     hooks   // nil: nobody listens
+	limits    *policy // nil: none
 
+	stop       *engage.Stop
 	attributes map[string]rules.Type
 	doubtful   map[string]bool
 }
@@ -44,13 +46,18 @@ var noWorkspace = &workspace{}
 
 type campaign struct {
 	engage.Campaign
+	where        *rules.Rule // over what fires it
 	audience     *rules.Rule
+	visited      []rules.PlaceRef // about visits to which the audience asks
 	context      *rules.Rule
 	arms         []arm
 	weight       int
 	needsWeather bool
 	pushOnly     bool
 	channels     []string // that any arm allows
+	allowed      channels // the same
+	caps         []engage.Cap
+	shared       []engage.Shared // limits that span people
 }
 
 type arm struct {
@@ -81,24 +88,35 @@ func compile(c *engage.Campaign, attributes map[string]rules.Type) (*campaign, e
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	out := &campaign{Campaign: *c, pushOnly: true}
+	out := &campaign{Campaign: *c, pushOnly: true, caps: capsOf(c.Limits)}
+	if c.Class == engage.Marketing {
+		out.shared = c.Shared()
+	}
 	var err error
+	if out.where, err = whereOf(&c.Trigger); err != nil {
+		return nil, err
+	}
 	if out.audience, err = rules.Parse(c.Audience, rules.PersonSchema(attributes)); err != nil {
 		return nil, engage.At("audience", err)
 	}
 	if out.context, err = rules.Parse(c.Context, rules.MomentSchema()); err != nil {
 		return nil, engage.At("context", err)
 	}
+	out.visited = visitedPlaces(out.audience)
 	out.needsWeather = out.context.Uses("weather.")
 	for i, a := range c.Arms {
 		content, err := template.ParseContent(a.Message)
 		if err != nil {
 			return nil, engage.At(engage.Index("arms", i, "message"), err)
 		}
+		if c.Offer == "" && slices.Contains(content.Variables(), "offer") {
+			return nil, engage.Errorf(engage.Invalid, engage.Index("arms", i, "message"), "names the variable offer, but the campaign brings no offer")
+		}
 		x := arm{Arm: a, content: content}
 		for _, ch := range []engage.Channel{engage.InApp, engage.Push, engage.Inbox} {
 			if a.Message.Allows(ch) {
 				x.allowed = append(x.allowed, ch)
+				out.allowed |= channelBit(ch)
 				out.pushOnly = out.pushOnly && ch == engage.Push
 				if !slices.Contains(out.channels, string(ch)) {
 					out.channels = append(out.channels, string(ch))
@@ -119,12 +137,15 @@ func NewConfig(in []Workspace) (*Config, []error) {
 	var errs []error
 	for _, w := range in {
 		x := &workspace{
-			places: map[string]*engage.Place{}, campaigns: map[string]*campaign{},
-			byPlace: map[string][]*campaign{}, byTag: map[string][]*campaign{}, byEvent: map[string][]*campaign{},
-			hooks: newHooks(w.Webhooks), attributes: w.Attributes, doubtful: w.Doubtful,
+			places: map[string]*engage.Place{}, campaigns: map[string]*campaign{}, offers: map[string]*engage.Offer{},
+			fires: newIndex(), hooks: newHooks(w.Webhooks), attributes: w.Attributes, doubtful: w.Doubtful, stop: w.Stop,
+			limits: newPolicy(w.Limits),
 		}
 		for _, p := range w.Places {
 			x.places[p.ID] = p
+		}
+		for _, o := range w.Offers {
+			x.offers[o.ID] = o
 		}
 		for _, cam := range w.Campaigns {
 			if cam.Status != engage.Live {
@@ -135,56 +156,11 @@ func NewConfig(in []Workspace) (*Config, []error) {
 				errs = append(errs, engage.At("campaigns."+cam.ID, err))
 				continue
 			}
-			x.add(k)
+			x.campaigns[k.ID] = k
+			x.fires.add(k)
 		}
+		x.fires.sort()
 		c.workspaces[w.ID] = x
 	}
 	return c, errs
-}
-
-func (w *workspace) add(c *campaign) {
-	w.campaigns[c.ID] = c
-	t := c.Trigger
-	switch {
-	case t.Type == engage.TriggerEvent:
-		w.byEvent[t.Event] = append(w.byEvent[t.Event], c)
-	case len(t.Places) == 0 && len(t.Tags) == 0:
-		w.anyPlace = append(w.anyPlace, c)
-	default:
-		for _, p := range t.Places {
-			w.byPlace[p] = append(w.byPlace[p], c)
-		}
-		for _, tag := range t.Tags {
-			w.byTag[tag] = append(w.byTag[tag], c)
-		}
-	}
-}
-
-// listening are the campaigns that a trigger fires, in the order of their ids.
-func (w *workspace) listening(t *engage.Trigger) []*campaign {
-	if t.Type == engage.TriggerEvent {
-		return sorted(w.byEvent[t.Event])
-	}
-	found := slices.Concat(w.anyPlace, w.byPlace[t.Place])
-	if p := w.places[t.Place]; p != nil {
-		for _, tag := range p.Tags {
-			found = append(found, w.byTag[tag]...)
-		}
-	}
-	found = slices.DeleteFunc(found, func(c *campaign) bool {
-		if c.Trigger.Transition != t.Transition {
-			return true
-		}
-		if len(c.Trigger.Rings) == 0 {
-			return t.Ring != engage.Inside
-		}
-		return !slices.Contains(c.Trigger.Rings, t.Ring)
-	})
-	return sorted(found)
-}
-
-func sorted(cs []*campaign) []*campaign {
-	cs = slices.Clone(cs)
-	slices.SortFunc(cs, func(a, b *campaign) int { return cmp.Compare(a.ID, b.ID) })
-	return slices.Compact(cs)
 }

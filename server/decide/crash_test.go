@@ -2,6 +2,7 @@ package decide_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -33,12 +34,15 @@ type crashes struct {
 	ctx    context.Context
 	ended  sync.WaitGroup
 
+	configs partition.Configs
+
 	mu    sync.Mutex
 	parts [3]*partition.Partition // that are alive now, or were last
 	dice  *rand.Rand
 	left  [3]int // how often it is to die still
 	died  map[string]int
-	calm  bool // nobody dies any more
+	calm  bool           // nobody dies any more
+	sent  map[string]int // how often each delivery was handed on
 	fatal error
 }
 
@@ -49,9 +53,9 @@ var deaths = []string{
 	partition.FaultStatesBefore, partition.FaultStatesAfter,
 }
 
-func newCrashes(t *testing.T, mode partition.Mode, seed uint64) *crashes {
+func newCrashes(t *testing.T, mode partition.Mode, seed uint64, configs partition.Configs) *crashes {
 	t.Helper()
-	x := &crashes{T: t, clock: clock.NewManual(t0.Add(24 * time.Hour)), dice: rand.New(rand.NewPCG(seed, 7)), died: map[string]int{}} //nolint:gosec // a test's chance
+	x := &crashes{T: t, configs: configs, sent: map[string]int{}, clock: clock.NewManual(t0.Add(24 * time.Hour)), dice: rand.New(rand.NewPCG(seed, 7)), died: map[string]int{}} //nolint:gosec // a test's chance
 	hot, states := partition.Collections("act")
 	all := hot
 	for _, c := range append(states, store.Collection{Name: "timeline"}, store.Collection{Name: "decisions"}, store.Collection{Name: "dropped"}) {
@@ -79,7 +83,7 @@ func (x *crashes) open(i int, mode partition.Mode) error {
 	log := x.log.Open()
 	p, err := partition.Open(x.ctx, partition.Options{
 		Kind: "act", Index: i, Mode: mode, Log: log, Hot: x.store, States: x.store,
-		Machine: decide.Machine{Meter: measure.Meter{}, Other: measure.Meter{}}, Configs: nothing{}, Router: x, Clock: x.clock, Build: "one",
+		Machine: decide.Machine{Meter: measure.Meter{}, Other: measure.Meter{}}, Configs: x.configs, Router: x, Clock: x.clock, Build: "one",
 		CheckpointEvery: time.Millisecond, MaxBatch: 3, MaxStates: 5, Fault: x.fault(i),
 	})
 	if err != nil {
@@ -148,9 +152,26 @@ func (x *crashes) Route(to, key string) string {
 func (x *crashes) Deliver(ctx context.Context, dest string, entries []engage.Entry) error {
 	name, is := strings.CutPrefix(dest, "act/")
 	if !is {
-		return nil
+		return x.noted(dest, entries)
 	}
 	return x.part(int(name[0]-'0')).Append(ctx, entries)
+}
+
+// noted counts the sends.
+func (x *crashes) noted(dest string, entries []engage.Entry) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, e := range entries {
+		if dest != "send" {
+			continue
+		}
+		var s engage.Send
+		if err := json.Unmarshal(e.Body, &s); err != nil {
+			return err
+		}
+		x.sent[s.Delivery]++
+	}
+	return nil
 }
 
 func (x *crashes) part(i int) *partition.Partition {
@@ -227,6 +248,12 @@ func (x *crashes) rest() {
 // end stops all and reads who there is.
 func (x *crashes) end() (persons map[string]*decide.Person, dropped int) {
 	x.Helper()
+	return x.endWith(nil)
+}
+
+// endWith is end; read is given the store when all have saved.
+func (x *crashes) endWith(read func(*sqlite.Store)) (persons map[string]*decide.Person, dropped int) {
+	x.Helper()
 	x.rest()
 	x.mu.Lock()
 	x.calm = true
@@ -259,6 +286,9 @@ func (x *crashes) end() (persons map[string]*decide.Person, dropped int) {
 	if err != nil {
 		x.Fatal(err)
 	}
+	if read != nil {
+		read(x.store)
+	}
 	x.cancel()
 	x.ended.Wait()
 	if err := x.store.Close(); err != nil {
@@ -290,7 +320,7 @@ func TestAPersonIsTheSameWhoeverDiesMeanwhile(t *testing.T) {
 		undisturbed.run(rand.New(rand.NewPCG(seed, 100)), sources) //nolint:gosec // a test's chance
 		want := undisturbed.canonical()
 		for _, mode := range []partition.Mode{partition.Fast, partition.Reference} {
-			x := newCrashes(t, mode, seed)
+			x := newCrashes(t, mode, seed, nothing{})
 			x.tell(sources)
 			persons, dropped := x.end()
 			if got := canonical(t, persons); got != want || dropped > 0 {

@@ -6,13 +6,24 @@
 // # The gates, in order
 //
 // consent, eligibility, audience, context, quiet hours, caps; then, among the
-// campaigns that are left, arbitration: the highest priority wins, must render
+// campaigns that are left, arbitration: the highest priority wins, of the same the
+// highest declared value, of the same the smaller id (arbitrate.go); it must render
 // every arm, and else gives way to the next; then holdout and arm. Each gate that
 // was asked is in the decision with what it saw, so that every no is explained.
 // Service messages skip consent, quiet hours and caps.
 //
 // Holdout is last: treated and control have passed the same gates, and both spend
 // the occasion and the cap.
+//
+// # Limits
+//
+// The gate of caps asks, in this order: the campaign's own caps; of the workspace's policy
+// (engage.LimitPolicy) the gap, caps of all messages, of tags, of channels, the attention
+// budget; then the campaign's budget and rate, which span people and are leased
+// (budget.go, lease.go). The person's own are exact, since a profile has one writer, but
+// for two stated exceptions: what two profiles had used before they became one adds up,
+// and beyond 200 remembered messages limits may end later than they had to (limits.go).
+// Days, weeks, months and quiet hours are of the zone of the phone, else of the place.
 //
 // # Waiting
 //
@@ -37,6 +48,14 @@
 // alias alone. Caps that both had used add up, of two arms the first stands and the
 // person is counted as conflicted. A person has 200 identifiers (a few more when many
 // come at once), and remembers 64 profiles of installs.
+//
+// A build from before these edges bound an identifier to a profile by a Binding alone. Such
+// a binding becomes an edge when somebody next proves the identifier. Until then what a
+// till or an upload says of the identifier goes to the profile that it mints, who is
+// another person beside the bound one, and answers for the identifier from then on
+// (app's ProfileOf): the binding may be in another partition than that profile, and to ask
+// there for each new person would cost every import a record more. The later proof makes
+// one person of both.
 //
 // What a public key says changes nothing of anybody who is known (touch.go): it concerns
 // a browser's own profile, or, once somebody is known by that, a shadow of it.
@@ -103,12 +122,22 @@ func (m Machine) Decode(key string, body []byte) (engage.State, error) {
 		s = &Binding{}
 	case strings.HasPrefix(id, "w:"):
 		s = &Cell{}
+	case strings.HasPrefix(id, "l:"):
+		s = &Owner{}
+	case strings.HasPrefix(id, "h:"):
+		s = &Holding{}
 	case m.Other != nil:
 		return m.Other.Decode(key, body)
 	default:
 		return nil, fmt.Errorf("state %q: unknown kind of key", id)
 	}
-	if err := json.Unmarshal(body, s); err != nil {
+	var err error
+	if p, is := s.(*Person); is {
+		err = personJSON.Unmarshal(body, p)
+	} else {
+		err = json.Unmarshal(body, s)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("state: %w", err)
 	}
 	if v := s.version(); v != 1 {
@@ -126,6 +155,11 @@ func (m Machine) Apply(tx engage.Tx, e engage.Entry) error {
 		return identify(tx, e)
 	case engage.KindErase:
 		return erase(tx, e)
+	case engage.KindReservation:
+		return reservation(tx, e)
+	}
+	if of, err := m.leases(tx, e); of || err != nil {
+		return err
 	}
 	from := ""
 	if e.Kind == engage.KindForward {
@@ -180,6 +214,8 @@ func (m Machine) Apply(tx engage.Tx, e engage.Entry) error {
 		return s.timer()
 	case engage.KindTrigger:
 		return s.onTrigger()
+	case engage.KindCall:
+		return s.onCall()
 	case engage.KindOutcome:
 		return s.onOutcome()
 	case engage.KindReceipt:
@@ -315,8 +351,10 @@ func (m Machine) person(tx engage.Tx, e engage.Entry) (*step, error) {
 	return s, nil
 }
 
-// keepPerson keeps a new person.
+// keepPerson keeps a new person, and of another what they were when the day began. It
+// comes before whatever changes them.
 func (s *step) keepPerson() {
+	s.dated()
 	if !s.isNew {
 		return
 	}
@@ -341,7 +379,7 @@ func folded[V any](s *step, said map[string]V, leftOut []string) error {
 
 // timeline keeps what happened for people to look at.
 func (s *step) timeline(install string, data any) error {
-	body, err := json.Marshal(data)
+	body, err := written(data)
 	if err != nil {
 		return fmt.Errorf("timeline: %w", err)
 	}
@@ -349,9 +387,14 @@ func (s *step) timeline(install string, data any) error {
 	if occurred.IsZero() {
 		occurred = s.e.At
 	}
-	at := s.tx.Position()
-	// Digits in front, because ids are sorted as text.
-	id := fmt.Sprintf("p:%s/%020d/%s.%d.%020d.%06d", s.p.ID, s.e.At.UnixNano(), at.Partition, at.Incarnation, at.Seq, at.Index)
+	class := engage.ClassOfKind(s.e.Kind)
+	switch x := data.(type) {
+	case engage.Trigger:
+		class = x.Class()
+	case engage.Touch:
+		class = x.Class()
+	}
+	id := engage.TimelineID(s.p.ID, class, s.e.At, s.tx.Position())
 	s.tx.Record("timeline", s.ws, id, engage.TimelineEntry{
 		V: 1, Profile: s.p.ID, At: s.e.At, OccurredAt: occurred, Kind: s.e.Kind, Install: install, Data: body,
 	})
@@ -393,7 +436,7 @@ func (s *step) fire(t *engage.Trigger) error {
 	}
 	before := s.before(t)
 	var passed []*attempt
-	for _, c := range s.config.listening(t) {
+	for _, c := range s.config.listening(t, s.e.At) {
 		a := s.attempt(c, *t, s.e.At, before)
 		ok, err := a.run()
 		if err != nil {
@@ -446,53 +489,6 @@ func (s *step) before(t *engage.Trigger) Before {
 	return b
 }
 
-// arbitrate lets one of the campaigns that want one moment have it, if none has
-// had it before they woke.
-func (s *step) arbitrate(passed []*attempt) error {
-	if len(passed) == 0 {
-		return nil
-	}
-	slices.SortStableFunc(passed, func(a, b *attempt) int {
-		return cmp.Or(cmp.Compare(b.c.Priority, a.c.Priority), strings.Compare(a.c.ID, b.c.ID))
-	})
-	winner := passed[0].taken
-	for _, a := range passed {
-		if winner != "" {
-			a.saw("arbitration", engage.ReasonArbitration, map[string]any{"winner": winner})
-			if err := a.suppress(engage.ReasonArbitration); err != nil {
-				return err
-			}
-			continue
-		}
-		a.pass("arbitration", map[string]any{"wanted_by": len(passed), "priority": a.c.Priority})
-		rendered, err := a.render()
-		if err != nil {
-			a.saw("render", engage.ReasonRender, map[string]any{"error": err.Error()})
-			if err := a.suppress(engage.ReasonRender); err != nil {
-				return err
-			}
-			continue
-		}
-		a.pass("render", nil)
-		if err := a.decide(rendered); err != nil {
-			return err
-		}
-		winner = a.c.ID
-		t := a.t
-		for _, id := range s.waiting(func(w *Waiting) bool { return sameMoment(&w.Trigger, &t) }) {
-			w := s.p.Waiting[id]
-			w.Taken = winner
-			s.p.setWaiting(id, &w)
-		}
-	}
-	return nil
-}
-
-func sameMoment(a, b *engage.Trigger) bool {
-	return a.Type == b.Type && a.Occasion == b.Occasion && a.Install == b.Install && a.Fence == b.Fence &&
-		a.Transition == b.Transition && a.Event == b.Event && a.OccurredAt.Equal(b.OccurredAt)
-}
-
 // waiting are the decisions that wait and that want takes, the oldest first.
 func (s *step) waiting(want func(*Waiting) bool) []string {
 	var ids []string
@@ -526,7 +522,7 @@ func (s *step) timer() error {
 	}
 	kind, id, _ := strings.Cut(f.Name, "/")
 	switch kind {
-	case "weather", "quiet":
+	case "weather", "quiet", "lease":
 		if w, ok := s.p.Waiting[id]; !ok || w.For != kind {
 			return nil
 		}
@@ -564,6 +560,7 @@ func (s *step) wake(ids []string, lastChance bool) error {
 		a.d.ID, a.d.Delivery = w.Decision.ID, w.Decision.Delivery // minted by who the person was then
 		a.taken = w.Taken
 		a.lastChance = lastChance && w.For == "weather"
+		a.leaseUntil, a.leaseOver = w.Until, lastChance && w.For == "lease"
 		ok, err := a.run()
 		if err != nil {
 			return err

@@ -72,7 +72,7 @@ func TestAPersonIsWrittenAsJSONWritesThem(t *testing.T) {
 	}
 }
 
-func BenchmarkPersonEncode(b *testing.B) {
+func BenchmarkPerson(b *testing.B) {
 	p := &decide.Person{V: 1}
 	p.Workspace, p.ID, p.Identifiers = "shop", "u9beb10dd422f73b1973510d82cfdd391", []string{"email:ada@example.com", "user_id:ada"}
 	p.Attributes, p.AttributeAt = map[string]any{}, map[string]profile.Stamp{}
@@ -80,18 +80,23 @@ func BenchmarkPersonEncode(b *testing.B) {
 		name := "attribute_" + string(rune('a'+i))
 		p.Attributes[name], p.AttributeAt[name] = []any{"some text", 12.5, 1234.0, true}[i%4], 1790000000000000
 	}
-	b.Run("json", func(b *testing.B) {
-		for b.Loop() {
-			if _, err := json.Marshal(p); err != nil {
-				b.Fatal(err)
+	body, err := p.Encode()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, f := range map[string]func() error{
+		"written/json": func() error { _, err := json.Marshal(p); return err },
+		"written":      func() error { _, err := p.Encode(); return err },
+		"read/json":    func() error { return json.Unmarshal(body, &decide.Person{}) },
+		"read":         func() error { _, err := decide.Machine{}.Decode("shop/p:u1", body); return err },
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := f(); err != nil {
+					b.Fatal(err)
+				}
 			}
-		}
-	})
-	b.Run("own", func(b *testing.B) {
-		for b.Loop() {
-			if _, err := p.Encode(); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
+		})
+	}
 }

@@ -12,7 +12,7 @@ import (
 func TestTheFavouritePlaceIsKnownToRulesAndTexts(t *testing.T) {
 	w := newWorld(t, offer("regular", func(c *engage.Campaign) {
 		c.Audience = []byte(`{"all":[{"field":"favourite_place","op":"eq","value":"cafe"},{"field":"favourite_places","op":"contains","value":"bar"}]}`)
-		c.Arms[0].Message.Title = "Back at {{ profile.favourite_place.name }}, not {{ profile.favourite_places[1].name }}?"
+		c.Arms[0].Message.Title = "Back at {{ profile.favourite_place.name }}{% if profile.home_place %} (home){% endif %}, not {{ profile.favourite_places[1].name }}?"
 	}))
 	w.meet("ada")
 	yes := map[engage.Purpose]engage.Consent{}

@@ -103,6 +103,7 @@ func (s *step) refuse(x engage.Merge, code engage.Code, reason string) error {
 
 // freeze ends this profile: all that it has goes to the other one.
 func (s *step) freeze(x engage.Merge) error {
+	s.dated()
 	for id, d := range s.p.Open {
 		if !d.State.Terminal() {
 			s.tx.ClearTimer(s.key, "expire/"+id)
@@ -143,6 +144,8 @@ func (s *step) absorb() error {
 		slices.SortFunc(all, time.Time.Compare)
 		s.p.Spent = replaced(s.p.Spent, campaign, all)
 	}
+	s.absorbSpends(q)
+	s.absorbOffers(q)
 	s.p.Touched = s.p.Touched.with(q.Touched)
 	if err := s.absorbArms(q); err != nil {
 		return err
@@ -265,8 +268,11 @@ func (s *step) takeOver(w Waiting) error {
 	s.p.setWaiting(d.ID, &w)
 	s.tx.SetTimer(s.key, w.For+"/"+d.ID, *d.DueAt, nil)
 	s.record(*d)
-	if w.For == "weather" {
+	switch w.For {
+	case "weather":
 		return s.park(w.Trigger.Cell)
+	case "lease":
+		return s.parkAt(w.Limit)
 	}
 	return nil
 }

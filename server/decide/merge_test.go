@@ -406,3 +406,30 @@ func TestAPersonStaysBoundedByWhatBecomesOneWithIt(t *testing.T) {
 		}
 	}
 }
+
+// An old answer that is told late is an old answer, with the time at which it was given.
+func TestAnImportedConsentCountsFromWhenItWasGiven(t *testing.T) {
+	w := newWorld(t)
+	june, january := t0.Add(-150*24*time.Hour), t0.Add(-300*24*time.Hour)
+	say := func(id string, granted bool, given time.Time) {
+		w.apply(touched(engage.Touch{
+			V: 1, ID: id, Trusted: true, Quiet: true, Identifiers: []string{"user_id:ada"},
+			Consents: map[engage.Purpose]engage.Consent{engage.ConsentMarketing: {Granted: granted, TextVersion: id, Source: "file", At: given}},
+		}, time.Hour))
+	}
+	say("v1", false, june)
+	say("v0", true, january)
+	id := node("user_id:ada")
+	c, _ := w.person(id).Consents.Of(engage.ConsentMarketing)
+	if c.Granted || c.TextVersion != "v1" || !c.Given().Equal(june) {
+		t.Errorf("the answer is %+v, want the no of June", c)
+	}
+	say("v2", true, t0)
+	if c, _ := w.person(id).Consents.Of(engage.ConsentMarketing); !c.Granted || !c.Given().Equal(t0) {
+		t.Errorf("the answer is %+v, want the newest yes", c)
+	}
+	say("v9", false, t0.Add(1000*time.Hour)) // a time to come: it was given when it was told
+	if c, _ := w.person(id).Consents.Of(engage.ConsentMarketing); c.Granted || c.Given().After(t0.Add(time.Hour)) {
+		t.Errorf("the answer is %+v, want a no of now", c)
+	}
+}

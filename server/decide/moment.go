@@ -1,7 +1,6 @@
 package decide
 
 import (
-	"encoding/json"
 	"strings"
 	"time"
 
@@ -15,11 +14,14 @@ type moment struct {
 	place  *engage.Place
 	device engage.Device  // the triggering one
 	zone   *time.Location // nil until local is asked
-	props  map[string]any
+	// homeZone is the zone of the person's phone; nil until home is asked.
+	homeZone *time.Location
+	props    map[string]any
+	offer    map[string]any // of the campaign that asks, as templates see it; nil: it has none
 }
 
 func (s *step) moment(t *engage.Trigger) *moment {
-	return &moment{s: s, t: t, place: s.config.places[t.Place], device: s.p.Devices[t.Install]}
+	return &moment{s: s, t: t, place: s.config.places[t.Place], device: s.deviceOf(t)}
 }
 
 // local is the log time where the person is: in the place's zone, else the
@@ -40,17 +42,7 @@ func (m *moment) local() time.Time {
 
 func (m *moment) properties() map[string]any {
 	if m.props == nil {
-		m.props = map[string]any{}
-		var raw map[string]json.RawMessage
-		if len(m.t.Properties) == 0 || json.Unmarshal(m.t.Properties, &raw) != nil {
-			return m.props
-		}
-		for name, r := range raw { // one by one: a number like 1e999 spoils no other
-			var v any
-			if json.Unmarshal(r, &v) == nil {
-				m.props[name] = v
-			}
-		}
+		m.props = propertiesOf(m.t.Properties)
 	}
 	return m.props
 }
@@ -69,12 +61,14 @@ func (m *moment) Value(path string) (any, bool) {
 		if m.place == nil {
 			return nil, false
 		}
+		if name == "open_for_min" {
+			return m.openForMin()
+		}
 		v, ok := m.placeFields()[name]
 		return v, ok
 	case "trigger":
 		if p, ok := strings.CutPrefix(name, "properties."); ok {
-			v, ok := m.properties()[p]
-			return v, ok
+			return property(m.properties(), p)
 		}
 		v, ok := m.triggerFields()[name]
 		return v, ok
@@ -85,6 +79,8 @@ func (m *moment) Value(path string) (any, bool) {
 			return now.Hour(), true
 		case "minute":
 			return now.Minute(), true
+		case "time":
+			return now.Format("15:04"), true
 		case "weekday":
 			return strings.ToLower(now.Weekday().String()[:3]), true
 		}
@@ -115,6 +111,9 @@ func (m *moment) triggerFields() map[string]any {
 	f := map[string]any{"type": string(m.t.Type)}
 	if m.t.Type == engage.TriggerEvent {
 		f["event"] = m.t.Event
+		return f
+	}
+	if m.t.Transition == "" {
 		return f
 	}
 	f["transition"], f["ring"] = string(m.t.Transition), string(m.t.Ring)
@@ -152,6 +151,9 @@ func (m *moment) vars(c *campaign, before Before) map[string]any {
 	if places := m.s.favourites(); len(places) > 0 {
 		person["favourite_place"], person["favourite_places"] = places[0], places
 	}
+	if home := m.s.config.places[p.HomePlace(m.s.e.At)]; home != nil {
+		person["home_place"] = map[string]any{"id": home.ID, "name": home.Name}
+	}
 	if !bought.LastAt.IsZero() {
 		person["last_purchase_at"] = bought.LastAt
 	}
@@ -161,7 +163,7 @@ func (m *moment) vars(c *campaign, before Before) map[string]any {
 		"device":   m.deviceFields(),
 	}
 	trigger := m.triggerFields()
-	if m.t.Type == engage.TriggerEvent {
+	if m.t.Type.HasProperties() {
 		trigger["properties"] = m.properties()
 	}
 	v["trigger"] = trigger
@@ -170,6 +172,9 @@ func (m *moment) vars(c *campaign, before Before) map[string]any {
 	}
 	if m.t.Weather != nil {
 		v["weather"] = weatherFields(m.t.Weather)
+	}
+	if m.offer != nil {
+		v["offer"] = m.offer
 	}
 	return v
 }

@@ -24,10 +24,12 @@ type town struct {
 	parts  []*steptest.Partition
 	queues map[[2]int][]engage.Entry // by source (partitions are below 0) and partition
 	log    int                       // entries that were logged
+	pace   time.Duration             // of log time from one to the next
+	before func(part int, e engage.Entry)
 }
 
 func newTown(t *testing.T, reload bool) *town {
-	x := &town{T: t, queues: map[[2]int][]engage.Entry{}}
+	x := &town{T: t, queues: map[[2]int][]engage.Entry{}, pace: sec, before: func(int, engage.Entry) {}}
 	for i := range 3 {
 		p := steptest.New(fmt.Sprint("act/", i), decide.Machine{Meter: measure.Meter{}, Other: measure.Meter{}})
 		p.Quick, p.Reload = !reload, reload
@@ -44,7 +46,7 @@ func (x *town) send(from int, e engage.Entry) {
 // logs an entry from the outside: its log time is now.
 func (x *town) logs(from int, e engage.Entry) {
 	x.log++
-	e.At = t0.Add(24*time.Hour + time.Duration(x.log)*sec)
+	e.At = t0.Add(24*time.Hour + time.Duration(x.log)*x.pace)
 	x.send(from, e)
 }
 
@@ -54,6 +56,7 @@ func (x *town) deliver(k [2]int) {
 	if x.queues[k] = x.queues[k][1:]; len(x.queues[k]) == 0 {
 		delete(x.queues, k)
 	}
+	x.before(k[1], e)
 	if err := x.parts[k[1]].Apply(e); err != nil {
 		x.Fatal(err)
 	}
@@ -137,7 +140,7 @@ func canonical(t *testing.T, persons map[string]*decide.Person) string {
 		if err := json.Unmarshal([]byte(b), &m); err != nil {
 			t.Fatal(err)
 		}
-		for _, logged := range []string{"first_seen", "last_seen", "touched"} {
+		for _, logged := range []string{"first_seen", "last_seen", "touched", "changed_us"} {
 			delete(m, logged)
 		}
 		bare := func(v any) {

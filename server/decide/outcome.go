@@ -58,7 +58,8 @@ func (s *step) onOutcome() error {
 	if d == nil || d.State.Terminal() {
 		return nil
 	}
-	inboxed := d.Channel == string(engage.Inbox)
+	was := d.Channel
+	inboxed := was == string(engage.Inbox)
 	d.Channel, d.Detail = o.Channel, o.Detail
 	var add engage.Counts
 	switch o.State {
@@ -82,6 +83,9 @@ func (s *step) onOutcome() error {
 		add.Expired = 1
 	default:
 		return engage.Errorf(engage.Invalid, "state", "unknown delivery state %q", o.State)
+	}
+	if err := s.unreserve(d, was); err != nil {
+		return err
 	}
 	s.keep(d)
 	if err := s.m.Meter.Add(s.tx, s.ws, d.Campaign, d.Arm, add); err != nil {

@@ -37,6 +37,10 @@ type Person struct {
 	Used map[string]time.Time `json:"used,omitempty"`
 	// Spent are the log times of decisions that count for the cap, by campaign.
 	Spent map[string][]time.Time `json:"spent,omitempty"`
+	// Spends are what marketing decisions took of the limits that all campaigns share,
+	// the oldest first; SpendsBefore are older ones of which there were too many.
+	Spends       []Spend `json:"spends,omitempty"`
+	SpendsBefore Lump    `json:"spends_before,omitzero"`
 	// Arms are sticky from the first eligible occasion, by campaign.
 	Arms   map[string]string    `json:"arms,omitempty"`
 	ArmsAt map[string]time.Time `json:"arms_at,omitempty"` // log time of the assignment; absent of an earlier build's
@@ -45,8 +49,14 @@ type Person struct {
 	Waiting    map[string]Waiting          `json:"waiting,omitempty"` // by decision
 	Open       map[string]*engage.Decision `json:"open,omitempty"`    // by delivery: pending, or young enough for receipts
 	Recent     map[string]Recent           `json:"recent,omitempty"`  // by place
-	Touched    Touched                     `json:"touched,omitempty"`
-	Shadow     Shadow                      `json:"shadow,omitzero"`
+	// Offers are how many messages brought the person each offer, or would have, had they
+	// not been held out.
+	Offers  map[string]int `json:"offers,omitempty"`
+	Touched Touched        `json:"touched,omitempty"`
+	Shadow  Shadow         `json:"shadow,omitzero"`
+	// ChangedUS is the log time, as Unix microseconds, of the newest entry that changed the
+	// person; 0 of a state of an earlier build.
+	ChangedUS int64 `json:"changed_us,omitempty"`
 }
 
 // Recent is the newest visit to a place.
@@ -75,12 +85,16 @@ type Before struct {
 
 // Waiting is a moment that waits for weather or for the end of quiet hours.
 type Waiting struct {
-	For      string          `json:"for"` // weather, quiet
+	For      string          `json:"for"` // weather, quiet, lease
 	Campaign string          `json:"campaign"`
 	Trigger  engage.Trigger  `json:"trigger"`
 	Before   Before          `json:"before"`
 	Taken    string          `json:"taken,omitempty"` // the campaign that has had the moment meanwhile
 	Decision engage.Decision `json:"decision"`
+	// Limit is the limit that spans people that a moment waits for units of, Until how
+	// long it waits at most, however often it is woken.
+	Limit string    `json:"limit,omitempty"`
+	Until time.Time `json:"until,omitzero"`
 }
 
 func (p *Person) version() int { return p.V }
@@ -132,6 +146,7 @@ func (p *Person) setOpen(d *engage.Decision) { p.Open = replaced(p.Open, d.Deliv
 // nothing while there is little.
 func (p *Person) forget(now time.Time) {
 	old := now.Add(-remember)
+	p.forgetSpends(now)
 	if len(p.Open) > maxRemember {
 		done := slices.DeleteFunc(slices.Collect(maps.Values(p.Open)), func(d *engage.Decision) bool { return !d.State.Terminal() })
 		slices.SortFunc(done, func(a, b *engage.Decision) int {
@@ -296,6 +311,7 @@ func (m Machine) weather(tx engage.Tx, e engage.Entry) error {
 		if err != nil {
 			return err
 		}
+		s.dated()
 		ids := s.waiting(func(x *Waiting) bool { return x.For == "weather" && x.Trigger.Cell == w.Cell.String() })
 		for len(ids) > 0 {
 			woken := s.together(ids[0])

@@ -8,8 +8,10 @@ import (
 	"hash/fnv"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/fastjson"
 	"github.com/footfall-engage/footfall/server/profile"
 )
 
@@ -76,8 +78,8 @@ func kindOf(identifier string) string {
 // touch takes what a touchpoint other than an app's SDK says.
 func (m Machine) touch(tx engage.Tx, e engage.Entry) error {
 	var t engage.Touch
-	if err := read(e, &t); err != nil {
-		return err
+	if err := touchJSON.Unmarshal(e.Body, &t); err != nil {
+		return fmt.Errorf("%s: %w", e.Kind, err)
 	}
 	if t.V != 1 || len(t.Identifiers) == 0 || t.ID == "" {
 		return engage.Errorf(engage.Unsupported, "v", "no touch that this version knows")
@@ -92,6 +94,9 @@ func (m Machine) touch(tx engage.Tx, e engage.Entry) error {
 		s.dropped(&t, engage.IdentityInvalid, "userId", "a public key proves nobody's identity")
 		return nil
 	case s.p.known():
+		if !s.p.Shadow.Used {
+			s.dated()
+		}
 		s.p.Shadow = s.p.Shadow.inUse()
 		return toShadow(tx, e, s.p.ID, s.p.Shadow)
 	}
@@ -189,10 +194,18 @@ func (s *step) consents(t *engage.Touch, origin string) {
 	answers := engage.ByPurposeOf(t.Consents)
 	given := engage.ByPurpose[engage.Consent]{}
 	for purpose, c := range answers.All() {
-		c.At = s.e.At
+		when := s.occurred()
+		if !c.At.IsZero() && c.At.Before(when) { // an old answer that is told now is an old answer
+			when = c.At.UTC()
+		}
+		c.At, c.OccurredAt = s.e.At, time.Time{}
+		if !when.Equal(c.At) {
+			c.OccurredAt = when
+		}
 		given = given.With(purpose, c)
 	}
-	s.consent(origin, given)
+	s.p.SetConsents(origin, given)
+	s.p.Unprofiled()
 }
 
 // tell takes what a touch says of the person.
@@ -237,7 +250,7 @@ func (s *step) happened(t *engage.Touch) error {
 	if ev == nil {
 		return nil
 	}
-	props, err := json.Marshal(ev.Properties)
+	props, err := fastjson.AppendObject(make([]byte, 0, 256), ev.Properties)
 	if err != nil {
 		return fmt.Errorf("properties: %w", err)
 	}

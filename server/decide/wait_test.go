@@ -208,10 +208,14 @@ func TestQuietHoursDeferToTheirEnd(t *testing.T) {
 		{"to the month's end", "22:00", "08:00", time.Date(2026, 11, 30, 22, 0, 0, 0, time.UTC), time.Date(2026, 12, 1, 7, 0, 0, 0, time.UTC)},
 		// 28 March 2027, 02:00 becomes 03:00: the night is an hour shorter.
 		{"into summer time", "22:00", "08:00", time.Date(2027, 3, 27, 22, 0, 0, 0, time.UTC), time.Date(2027, 3, 28, 6, 0, 0, 0, time.UTC)},
-		{"to a time that is skipped", "22:00", "02:30", time.Date(2027, 3, 28, 0, 45, 0, 0, time.UTC), time.Date(2027, 3, 28, 1, 30, 0, 0, time.UTC)},
+		{"to a time that is skipped: when the clocks skip it", "22:00", "02:30", time.Date(2027, 3, 28, 0, 45, 0, 0, time.UTC), time.Date(2027, 3, 28, 1, 0, 0, 0, time.UTC)},
+		{"a time that is skipped is no part of it", "22:00", "02:30", time.Date(2027, 3, 28, 1, 0, 0, 0, time.UTC), time.Time{}},
+		{"from a time that is skipped", "02:30", "05:00", time.Date(2027, 3, 28, 1, 0, 0, 0, time.UTC), time.Date(2027, 3, 28, 3, 0, 0, 0, time.UTC)},
 		// 25 October 2026, 03:00 becomes 02:00: an hour longer.
 		{"out of summer time", "22:00", "08:00", time.Date(2026, 10, 24, 21, 0, 0, 0, time.UTC), time.Date(2026, 10, 25, 7, 0, 0, 0, time.UTC)},
 		{"to a time that comes twice, before: the second", "22:00", "02:30", time.Date(2026, 10, 25, 0, 10, 0, 0, time.UTC), time.Date(2026, 10, 25, 1, 30, 0, 0, time.UTC)},
+		{"to a time that comes twice, between the two", "22:00", "02:30", time.Date(2026, 10, 25, 0, 45, 0, 0, time.UTC), time.Date(2026, 10, 25, 1, 30, 0, 0, time.UTC)},
+		{"from a time that comes twice", "02:30", "05:00", time.Date(2026, 10, 25, 1, 10, 0, 0, time.UTC), time.Date(2026, 10, 25, 4, 0, 0, 0, time.UTC)},
 		{"to a time that comes twice, the second time", "22:00", "02:30", time.Date(2026, 10, 25, 1, 10, 0, 0, time.UTC), time.Date(2026, 10, 25, 1, 30, 0, 0, time.UTC)},
 		// There Go takes the earlier instant of both kinds, which is before the moment.
 		{"New York, to a time that is skipped", "22:00", "02:30", time.Date(2027, 3, 14, 6, 45, 0, 0, time.UTC), time.Date(2027, 3, 14, 7, 0, 0, 0, time.UTC)},

@@ -48,18 +48,28 @@ func newWorld(t *testing.T, campaigns ...*engage.Campaign) *world {
 
 func (w *world) adopt(campaigns ...*engage.Campaign) {
 	w.Helper()
-	c, errs := decide.NewConfig([]decide.Workspace{{
-		ID: ws, Attributes: map[string]rules.Type{"tier": rules.String},
-		Places: []*engage.Place{
-			{ID: "cafe", Workspace: ws, Name: "Café", Tags: []string{"coffee"}, TimeZone: "Europe/Amsterdam", Location: shop},
-			{ID: "bar", Workspace: ws, Name: "Bar", Location: shop},
-		},
-		Campaigns: campaigns,
-	}})
+	w.adoptAll(world0(campaigns))
+}
+
+func (w *world) adoptAll(in decide.Workspace) {
+	w.Helper()
+	c, errs := decide.NewConfig([]decide.Workspace{in})
 	if len(errs) > 0 {
 		w.Fatal(errs)
 	}
 	w.Adopt(c)
+}
+
+// world0 is the workspace of these campaigns.
+func world0(campaigns []*engage.Campaign) decide.Workspace {
+	return decide.Workspace{
+		ID: ws, Attributes: map[string]rules.Type{"tier": rules.String},
+		Places: []*engage.Place{
+			{ID: "cafe", Workspace: ws, Name: "Café", Tags: []string{"coffee"}, TimeZone: "Europe/Amsterdam", Location: shop, Hours: "Mo-Su 08:00-20:00"},
+			{ID: "bar", Workspace: ws, Name: "Bar", Location: shop},
+		},
+		Campaigns: campaigns,
+	}
 }
 
 // offer is a live campaign for everybody who enters a place.

@@ -69,6 +69,7 @@ type compiler struct {
 	loops  int
 	used   map[string]bool // variables that are read
 	set    map[string]bool // variables that the template itself sets
+	paths  [][]string      // of variables that are read, with their properties
 }
 
 var errNoArgument = errors.New("an argument is missing")

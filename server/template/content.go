@@ -25,7 +25,7 @@ const (
 
 // Known lists the variables that a message may use, sorted.
 func Known() []string {
-	return []string{"campaign", "device", "now", "place", "profile", "trigger", "weather"}
+	return []string{"campaign", "device", "now", "offer", "place", "profile", "trigger", "weather"}
 }
 
 // Content is the texts of a message, parsed. It is immutable and safe for
@@ -36,12 +36,14 @@ type Content struct {
 	live   *live // nil: no Live Activity
 	// silent: it need not say anything, being seen by nobody or as a Live Activity only.
 	silent bool
+	tongues
 }
 
 type field struct {
-	name     string // "title", "data.sku"
+	name     string // "title", "data.sku", "locales.nl.title"
 	max      int
 	required bool               // must not be empty once rendered
+	speaks   bool               // title or body: must not be blank once rendered, if it was written
 	check    func(string) error // of what was rendered; may be nil
 	put      func(*Rendered, string)
 	*Template
@@ -59,6 +61,7 @@ type Rendered struct {
 	Data                            map[string]string // nil if there is none
 	Actions                         []engage.Action
 	Subtitle                        string               // of a push
+	Locale                          string               // of the texts; empty: not known
 	Live                            *engage.LiveActivity // nil: none
 
 	texts []string // of the Live Activity, in order; nil when Live is made
@@ -86,8 +89,8 @@ func (r *Rendered) Push(made *engage.PushContent) *engage.PushContent {
 func ParseContent(c engage.Content) (*Content, error) {
 	out := &Content{made: c}
 	all := []source{
-		{field{name: "title", max: MaxTitle, put: func(r *Rendered, s string) { r.Title = s }}, c.Title},
-		{field{name: "body", max: MaxBody, put: func(r *Rendered, s string) { r.Body = s }}, c.Body},
+		{field{name: "title", max: MaxTitle, speaks: true, put: func(r *Rendered, s string) { r.Title = s }}, c.Title},
+		{field{name: "body", max: MaxBody, speaks: true, put: func(r *Rendered, s string) { r.Body = s }}, c.Body},
 		{field{name: "deep_link", max: MaxURL, check: checkLink, put: func(r *Rendered, s string) { r.DeepLink = s }}, c.DeepLink},
 		{field{name: "image_url", max: MaxURL, check: checkImage, put: func(r *Rendered, s string) { r.ImageURL = s }}, c.ImageURL},
 	}
@@ -119,59 +122,81 @@ func ParseContent(c engage.Content) (*Content, error) {
 	}
 	spoken := true // what is spoken is the same for everybody
 	for i, f := range all {
-		t, err := Parse(f.text)
-		if err != nil {
-			return nil, engage.At(f.name, err)
-		}
-		for _, name := range t.Variables() {
-			if !slices.Contains(Known(), name) {
-				return nil, engage.Errorf(engage.Invalid, f.name, "unknown variable %q; known are %s, and what the template assigns", clip(name), strings.Join(Known(), ", "))
-			}
-		}
-		f.Template = t
-		if t.Constant() {
-			if _, err := f.render(nil, time.Time{}); err != nil {
-				return nil, err
-			}
-		}
-		spoken = spoken && (i > 1 || t.Constant())
-		out.fields = append(out.fields, f.field)
-	}
-	if spoken {
-		words := Content{fields: out.fields[:2], silent: out.silent}
-		if _, err := words.Render(nil, time.Time{}); err != nil {
+		if err := f.parse(f.text); err != nil {
 			return nil, err
 		}
+		spoken = spoken && (i > 1 || f.Constant())
+		out.fields = append(out.fields, f.field)
 	}
-	return out, nil
+	if spoken && !out.silent {
+		said := false
+		for _, f := range out.fields[:2] {
+			s, err := f.render(nil, time.Time{}, speech{})
+			if err != nil {
+				return nil, err
+			}
+			said = said || s != ""
+		}
+		if !said {
+			return nil, errSilent()
+		}
+	}
+	return out, out.learn(&c)
 }
 
-// Variables lists the variables that the message uses, sorted. "weather" among
-// them means that it cannot be rendered without weather.
+// parse compiles the field's text. What is the same for everybody is checked as if it
+// were rendered.
+func (f *field) parse(text string) error {
+	t, err := Parse(text)
+	if err != nil {
+		return engage.At(f.name, err)
+	}
+	for _, name := range t.Variables() {
+		if !slices.Contains(Known(), name) {
+			return engage.Errorf(engage.Invalid, f.name, "unknown variable %q; known are %s, and what the template assigns", clip(name), strings.Join(Known(), ", "))
+		}
+	}
+	f.Template = t
+	f.speaks = f.speaks && strings.TrimSpace(text) != ""
+	if t.Constant() {
+		_, err = f.render(nil, time.Time{}, speech{})
+	}
+	return err
+}
+
+// Variables lists the variables that the message uses in any of its languages, sorted.
+// "weather" among them means that it cannot be rendered without weather.
 func (c *Content) Variables() []string {
 	var out []string
-	for _, f := range c.fields {
-		out = append(out, f.variables...)
+	for _, v := range c.versions() {
+		for _, f := range v.fields {
+			out = append(out, f.variables...)
+		}
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
 }
 
-// Render renders the message, each text without the white space around it. An
-// error is an *engage.Error with the field: a missing variable, a text beyond
-// its limit, a link that is none, or a message with neither title nor body.
-func (c *Content) Render(vars map[string]any, now time.Time) (Rendered, error) {
-	return c.each(func(f field) (string, error) { return f.render(vars, now) })
+// Render renders the message, each text without the white space around it, for a
+// phone of a locale ("nl-NL"; empty if it is not known), which says the language and
+// how dates, numbers and distances are written. An error is an *engage.Error with the
+// field: a missing variable (MissingIn names it), a title or body of which nothing is
+// left, a text beyond its limit, a link that is none, or a message with neither title
+// nor body.
+func (c *Content) Render(vars map[string]any, now time.Time, locale string) (Rendered, error) {
+	v, s := c.choose(locale)
+	return v.each(func(f field) (string, error) { return f.render(vars, now, s) })
 }
 
 // each makes the message of what render makes of each text.
-func (c *Content) each(render func(field) (string, error)) (Rendered, error) {
-	var out Rendered
+func (v *version) each(render func(field) (string, error)) (Rendered, error) {
+	out := Rendered{Locale: v.name}
+	c := v.of
 	if len(c.made.Data) > 0 {
 		out.Data = make(map[string]string, len(c.made.Data))
 	}
 	out.Actions = slices.Clone(c.made.Actions)
-	for _, f := range c.fields {
+	for _, f := range v.fields {
 		s, err := render(f)
 		if err != nil {
 			return Rendered{}, err
@@ -193,12 +218,21 @@ func errSilent() error {
 	return engage.Errorf(engage.Invalid, "body", "the message says nothing: title and body are empty")
 }
 
-func (f field) render(vars map[string]any, now time.Time) (string, error) {
-	s, err := f.Render(vars, now)
+func (f field) render(vars map[string]any, now time.Time, in speech) (string, error) {
+	s, err := f.in(vars, now, in)
 	if err != nil {
 		return "", engage.At(f.name, err)
 	}
-	return f.fit(s)
+	s, err = f.fit(s)
+	if err == nil && f.speaks && s == "" {
+		err = errBlank(f.name)
+	}
+	return s, err
+}
+
+// errBlank is of a title or a body of which nothing is left for this person.
+func errBlank(field string) error {
+	return engage.Errorf(engage.Invalid, field, "says nothing for this person: it is blank")
 }
 
 // fit is what was rendered, without the white space around it, if it may be sent.

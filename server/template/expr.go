@@ -150,6 +150,7 @@ func (c *compiler) compile(ls []lexeme, src string, line int) (*expr, error) {
 					path = append(path, p.s[1:])
 				}
 				e.paths = append(e.paths, path)
+				c.paths = append(c.paths, path)
 				c.used[l.s] = true
 			}
 			b.WriteString(l.s)

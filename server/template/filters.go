@@ -245,8 +245,7 @@ func filters() map[string]filter {
 			}
 			return in, nil
 		}},
-		"date":     {1, 1, dateFilter},
-		"distance": {0, 0, distanceFilter},
+		"date": {1, 1, dateFilter},
 		"size": {0, 0, func(_ *run, in any, _ []any) (any, error) {
 			if n := property(in, "size"); n != nil {
 				return n, nil
@@ -257,6 +256,7 @@ func filters() map[string]filter {
 	textFilters(m)
 	numberFilters(m)
 	listFilters(m)
+	localFilters(m)
 	return m
 }
 
@@ -569,26 +569,4 @@ func sorted(list []any, key func(string) string) (any, error) {
 		out[i] = items[i].v
 	}
 	return out, nil
-}
-
-// distanceFilter prints metres as people say them: "230 m" below a kilometre,
-// to ten metres, "1.2 km" below ten, then "12 km".
-func distanceFilter(_ *run, in any, _ []any) (any, error) {
-	x, err := toNumber(in)
-	if err != nil {
-		return nil, err
-	}
-	m := asFloat(x)
-	switch tens := math.Round(m / 10); {
-	case m < 0:
-		return nil, fmt.Errorf("%v is not a distance", m)
-	case m < 10:
-		return strconv.FormatFloat(math.Round(m), 'f', -1, 64) + " m", nil
-	case tens < 100:
-		return strconv.FormatFloat(tens*10, 'f', -1, 64) + " m", nil
-	case math.Round(m/100) < 100:
-		return strconv.FormatFloat(math.Round(m/100)/10, 'f', -1, 64) + " km", nil
-	default:
-		return strconv.FormatFloat(math.Round(m/1000), 'f', -1, 64) + " km", nil
-	}
 }

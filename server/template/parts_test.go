@@ -32,7 +32,7 @@ func TestPartsRender(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // the second rendering does not see the first
-		got, err := c.Render(vars(), now)
+		got, err := c.Render(vars(), now, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -89,7 +89,7 @@ func TestBadPartsAreRefusedWithTheirField(t *testing.T) {
 				t.Errorf("%s: refused at once: %v", c.name, err)
 				continue
 			}
-			_, err = p.Render(vars(), now)
+			_, err = p.Render(vars(), now, "")
 		}
 		var e *engage.Error
 		if !errors.As(err, &e) || e.Field != c.field || !strings.Contains(e.Msg, c.says) {
@@ -105,7 +105,7 @@ func TestSilentAndWordlessMessagesRender(t *testing.T) {
 	} {
 		c, err := template.ParseContent(m)
 		if err == nil {
-			_, err = c.Render(map[string]any{"trigger": map[string]any{"event": "e"}}, now)
+			_, err = c.Render(map[string]any{"trigger": map[string]any{"event": "e"}}, now, "")
 		}
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -113,7 +113,7 @@ func TestSilentAndWordlessMessagesRender(t *testing.T) {
 	}
 	if c, err := template.ParseContent(engage.Content{Title: "{{ profile.name | default: '' }}"}); err != nil {
 		t.Error(err)
-	} else if _, err := c.Render(map[string]any{"profile": map[string]any{}}, now); err == nil {
+	} else if _, err := c.Render(map[string]any{"profile": map[string]any{}}, now, ""); err == nil {
 		t.Error("a message that says nothing was rendered")
 	}
 }

@@ -2,6 +2,7 @@ package template
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -18,6 +19,9 @@ type run struct {
 	ctx  expressions.Context
 	out  []byte
 	work int // what is left of MaxWork
+	// speech says in which language it is, and written is that language, once asked for.
+	speech  speech
+	written *locale
 	// lacks is told what is missing, which then counts as empty; nil: it is an error.
 	lacks func(error)
 }
@@ -28,8 +32,8 @@ var (
 	errOutput = errors.New("the text becomes too long")
 )
 
-func newRun(t *Template, vars map[string]any, now time.Time) *run {
-	r := &run{now: now, work: MaxWork, vars: make(map[string]any, len(t.reads)+4)}
+func newRun(t *Template, vars map[string]any, now time.Time, in speech) *run {
+	r := &run{now: now, work: MaxWork, speech: in, vars: make(map[string]any, len(t.reads)+4)}
 	r.vars[runName] = handle{r}
 	r.vars["empty"], r.vars["blank"] = void{}, void{blank: true}
 	for _, name := range t.reads {
@@ -44,6 +48,14 @@ func newRun(t *Template, vars map[string]any, now time.Time) *run {
 	}
 	r.ctx = expressions.NewContext(r.vars, filterConfig())
 	return r
+}
+
+// locale is the language in which the text is written.
+func (r *run) locale() *locale {
+	if r.written == nil {
+		r.written = localeOf(r.speech.text)
+	}
+	return r.written
 }
 
 func (r *run) charge(n int) error {
@@ -129,7 +141,19 @@ func (r *run) missing(e *expr) error {
 	if len(names) > 1 {
 		is = " are"
 	}
-	return engage.Errorf(engage.NotFound, "", "line %d: %s%s missing; add a default or ask for it with if", e.line, strings.Join(names, ", "), is)
+	return &engage.Error{
+		Code: engage.NotFound, Msg: fmt.Sprintf("line %d: %s%s missing; add a default or ask for it with if", e.line, strings.Join(names, ", "), is),
+		Missing: names,
+	}
+}
+
+// MissingIn are the variables whose lack is the error of a rendering; none if the error
+// is another.
+func MissingIn(err error) []string {
+	if e, ok := errors.AsType[*engage.Error](err); ok {
+		return slices.Clone(e.Missing)
+	}
+	return nil
 }
 
 func (n textNode) exec(r *run) (signal, error) { return goOn, at(n.line, r.write(n.text)) }

@@ -7,6 +7,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"golang.org/x/text/language"
+
 	"github.com/footfall-engage/footfall/server/engage"
 )
 
@@ -25,8 +27,9 @@ const (
 // Template is a parsed template. It is immutable and safe for concurrent use.
 type Template struct {
 	nodes     []node
-	reads     []string // every top-level name that stands in it
-	variables []string // those of them that it does not set
+	reads     []string   // every top-level name that stands in it
+	variables []string   // those of them that it does not set
+	paths     [][]string // that its expressions ask for, with their properties
 	constant  bool
 }
 
@@ -50,7 +53,7 @@ func Parse(source string) (t *Template, err error) {
 	if err != nil {
 		return nil, err
 	}
-	t = &Template{nodes: nodes, constant: true}
+	t = &Template{nodes: nodes, constant: true, paths: c.paths}
 	for _, p := range pieces {
 		t.constant = t.constant && p.kind == textPiece
 	}
@@ -73,13 +76,19 @@ func (t *Template) Constant() bool { return t.constant }
 // Render renders the template. Vars may hold strings, numbers, bools,
 // time.Time, nil, and lists and string-keyed maps of these; of other types
 // nothing is seen. They are not changed. Now is what "now" means, and its zone
-// is the one in which dates are shown.
+// is the one in which dates are shown. The language is that of the variable
+// device.locale, English if there is none.
 //
 // An error is an *engage.Error: NotFound names a variable that is missing,
 // TooLarge a limit that was reached, Invalid anything else.
 func (t *Template) Render(vars map[string]any, now time.Time) (out string, err error) {
+	return t.in(vars, now, speechOf(language.Und, deviceLocale(vars)))
+}
+
+// in is Render in a language.
+func (t *Template) in(vars map[string]any, now time.Time, s speech) (out string, err error) {
 	defer recovered(&err)
-	r := newRun(t, vars, now)
+	r := newRun(t, vars, now, s)
 	if _, err := r.all(t.nodes); err != nil {
 		return "", err
 	}

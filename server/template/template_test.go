@@ -267,7 +267,7 @@ func TestRenderingChangesNothingAndIsTheSameForEverybodyAtOnce(t *testing.T) {
 
 func TestVariablesAreThoseNotSetByTheTemplate(t *testing.T) {
 	tpl, err := template.Parse(`{% assign x = place.name | append: trigger.y %}{{ x }}{% for l in profile.likes limit: device.n %}{{ l }}{{ forloop.index }}{% endfor %}
-		{% case weather.condition %}{% when campaign.c %}{% endcase %}{% capture z %}{{ now }}{% endcapture %}{{ z }}{% if true and nil == empty %}{{ profile.a["true"][place.b] }}{% endif %}`)
+		{% case weather.condition %}{% when campaign.c %}{% endcase %}{% capture z %}{{ now }}{% endcapture %}{{ z }}{% if true and nil == empty %}{{ profile.a["true"][place.b] }}{{ offer.code }}{% endif %}`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -304,7 +304,7 @@ func TestContentRenders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := c.Render(vars(), now)
+	got, err := c.Render(vars(), now, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -357,7 +357,7 @@ func TestBadContentIsRefusedWithItsField(t *testing.T) {
 				t.Errorf("%s: refused too early: %v", c.name, err)
 				continue
 			}
-			_, err = parsed.Render(vars(), now)
+			_, err = parsed.Render(vars(), now, "")
 		}
 		var e *engage.Error
 		if !errors.As(err, &e) || e.Field != c.field || !strings.Contains(e.Msg, c.says) {

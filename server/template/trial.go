@@ -24,12 +24,20 @@ func samples() map[string]any {
 		"trigger": map[string]any{
 			"type": "place", "transition": "enter", "ring": "inside", "distance_m": 1.0, "event": "e", "properties": map[string]any{},
 		},
+		"offer": map[string]any{
+			"id": "o", "name": "o", "kind": "amount", "code": "ABC", "value": 1.0, "currency": "EUR", "terms": "t",
+			"expires_at": time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC),
+		},
 		"place": map[string]any{"id": "p", "name": "p", "tags": []any{"t"}},
 		"weather": map[string]any{
 			"condition": "rain", "temperature_c": 9.0, "feels_like_c": 9.0, "precipitation_mm": 1.0, "wind_mps": 1.0, "uv": 1.0, "day": true,
 		},
 	}
 }
+
+// Samples are values of every variable for somebody who wants to see a message without
+// them: those of Trial. The maps are the caller's.
+func Samples() map[string]any { return samples() }
 
 // pushKeys are keys of data that channels/fcm (check.go) or channels/apns
 // (message.go) refuses at every send, beside those that checkKey refuses: what the
@@ -54,8 +62,24 @@ func (c *Content) Trial() (warnings []error, err error) {
 	}
 	vars := samples()
 	now := time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
-	for _, f := range c.fields {
-		s, lacking, err := f.trial(vars, now)
+	tried := map[string]bool{} // by name: what a language does not say itself is the message's own
+	for _, v := range c.versions() {
+		more, err := v.trial(vars, now, tried)
+		warnings = append(warnings, more...)
+		if err != nil {
+			return warnings, err
+		}
+	}
+	return warnings, nil
+}
+
+func (v *version) trial(vars map[string]any, now time.Time, tried map[string]bool) (warnings []error, err error) {
+	for _, f := range v.fields {
+		if tried[f.name] {
+			continue
+		}
+		tried[f.name] = true
+		s, lacking, err := f.trial(vars, now, speechOf(v.tag, v.tag))
 		for _, l := range lacking {
 			warnings = append(warnings, engage.At(f.name, l))
 		}
@@ -64,6 +88,8 @@ func (c *Content) Trial() (warnings []error, err error) {
 				err = engage.Errorf(engage.TooLarge, "", "at most %d bytes, has %d whoever gets it", f.max, len(s))
 			} else if len(lacking) == 0 && f.required && s == "" {
 				err = engage.Errorf(engage.Invalid, "", "is empty")
+			} else if len(lacking) == 0 && f.speaks && s == "" {
+				err = engage.Errorf(engage.Invalid, "", "is blank with the sample values; whoever it is blank for gets no message")
 			} else if f.check != nil && s != "" && len(lacking) == 0 {
 				err = f.check(s)
 			}
@@ -80,9 +106,9 @@ func (c *Content) Trial() (warnings []error, err error) {
 }
 
 // trial renders with what is missing as empty, and says what that is.
-func (t *Template) trial(vars map[string]any, now time.Time) (out string, lacking []error, err error) {
+func (t *Template) trial(vars map[string]any, now time.Time, in speech) (out string, lacking []error, err error) {
 	defer recovered(&err)
-	r := newRun(t, vars, now)
+	r := newRun(t, vars, now, in)
 	r.lacks = func(err error) {
 		same := func(other error) bool { return other.Error() == err.Error() }
 		if len(lacking) < maxTrialWarnings && !slices.ContainsFunc(lacking, same) {

@@ -118,6 +118,15 @@ type peopleKept struct {
 const peopleKeptFile = "bench-people.json"
 
 // peopleBench is one run.
+//
+// # Where the time goes
+//
+// Of a live event at 1,000,000 persons, of whom 97 % are not in memory (CPU profile of the
+// server, `--profile`, in parts of the whole): SQLite writes the person and the entry of
+// the timeline 24 %, and moves them from the WAL into the file 6 %; the tracking API takes
+// the event 12 %; SQLite reads the person 10 %, decoding is 10 %, encoding 10 %; garbage
+// collection 9 %; the step itself 7 %. A person's row and an entry of the timeline's index
+// are each a page of their own, written twice: some 19 KB of writing for an event.
 type peopleBench struct {
 	peopleFlags
 	errs   io.Writer

@@ -242,7 +242,7 @@ func (s *eventSenders) countWatched(ctx context.Context) ([]int, error) {
 					Kind string
 					Data struct{ Event *struct{ Name string } }
 				}
-				NextCursor string `json:"next_cursor"`
+				Next string
 			}
 			path := "/api/v1/people/" + url.PathEscape(userOf(s.person(n))) + "/timeline?limit=100&cursor=" + url.QueryEscape(cursor)
 			if err := s.api.call(ctx, http.MethodGet, path, http.NoBody, &page); err != nil {
@@ -253,7 +253,7 @@ func (s *eventSenders) countWatched(ctx context.Context) ([]int, error) {
 					out[n]++
 				}
 			}
-			if cursor = page.NextCursor; cursor == "" {
+			if cursor = page.Next; cursor == "" {
 				break
 			}
 		}

@@ -213,6 +213,7 @@ func environ(c *config.Config) []string {
 		{"PARTITIONS", strconv.Itoa(c.Partitions)},
 		{"LOG_LEVEL", "warn"},
 		{"LIMITS_REGISTRATIONS_PER_S", strconv.Itoa(c.Limits.RegistrationsPerS)},
+		{"UPLOADS_ROWS_PER_S", strconv.Itoa(c.Uploads.RowsPerS)},
 		{"EVENT_LOG_URL", c.EventLog.URL},
 		{"EVENT_LOG_REPLICAS", strconv.Itoa(c.EventLog.Replicas)},
 		{"EVENT_LOG_PREFIX", c.EventLog.Prefix},

@@ -156,3 +156,22 @@ func pages[T any](ctx context.Context, r *remote, path string, f func(T) error) 
 		}
 	}
 }
+
+// jsonFile is the document that stands in a file; "-" is standard input. What is
+// no JSON is a mistake in the usage.
+func jsonFile(cmd *cobra.Command, name string) (json.RawMessage, error) {
+	var b []byte
+	var err error
+	if name == "-" {
+		b, err = io.ReadAll(cmd.InOrStdin())
+	} else {
+		b, err = os.ReadFile(name) //nolint:gosec // whoever calls the command names it
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !json.Valid(b) {
+		return nil, usageError{fmt.Errorf("%s is not JSON", name)}
+	}
+	return b, nil
+}

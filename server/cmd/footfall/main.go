@@ -65,11 +65,15 @@ func (c *cli) root() *cobra.Command {
                           the first admin key once
   footfall check-config   says what is wrong with a configuration before it is used
   footfall keys           makes, lists and revokes server keys
+  footfall campaigns      makes campaigns, has them reviewed, launches, triggers and ends them
+  footfall stop           stops everything at once; footfall go-on ends it
+  footfall audit          says who changed what of the configuration
   footfall places         imports places from a file and exports them
   footfall import         imports people, events, purchases and push tokens that
                           another system has collected
   footfall uploads        follows and cancels such imports
   footfall test-send      sends one push to one phone and shows the provider's answer
+  footfall live-activities  starts, updates and ends Live Activities on iPhones
   footfall channels       says how the push credentials do, and what waits for them
   footfall credentials    sees, exchanges and removes the push credentials of apps
   footfall webhooks       makes, tests and looks after webhooks and their dead letters
@@ -90,7 +94,7 @@ variable FOOTFALL_KEY. Exit codes: 0 done, 1 failed, 2 wrong usage or configurat
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
 	})
-	root.AddCommand(c.serve(), c.checkConfig(), c.keys(), c.places(), c.importing(), c.uploads(), c.testSend(), c.channels(), c.credentials(), c.webhooks(), c.writeKeys(), c.dropped(), c.attributes(), c.people(), c.explain(), c.quarantine(), c.replay(), c.versionCmd())
+	root.AddCommand(c.serve(), c.checkConfig(), c.keys(), c.campaigns(), c.stop(), c.goOn(), c.audit(), c.offers(), c.places(), c.importing(), c.uploads(), c.testSend(), c.liveActivities(), c.channels(), c.credentials(), c.webhooks(), c.writeKeys(), c.dropped(), c.attributes(), c.limits(), c.people(), c.explain(), c.quarantine(), c.replay(), c.versionCmd())
 	return root
 }
 

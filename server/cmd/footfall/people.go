@@ -24,7 +24,7 @@ PERSON is a profile id, an identifier such as user_id:ada or email:ada@example.o
 or install:ID. Who looks is noted: 'accesses' lists it.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(c.getPerson(), c.exportPerson(), c.erasePerson(), c.erasures(), c.accesses(), c.suppress())
+	cmd.AddCommand(c.getPerson(), c.timeline(), c.exportPerson(), c.erasePerson(), c.erasures(), c.accesses(), c.suppress())
 	return cmd
 }
 
@@ -60,7 +60,8 @@ func (c *cli) exportPerson() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "export PERSON", Short: "Export everything that is kept of a person, as one JSON object", Args: exactly(1, "a person"),
 		Long: `Export everything that is kept of a person as one JSON object: what is known, timeline,
-visits, positions, decisions, inbox, and who looked. Push tokens are withheld. An export
+visits, positions, decisions, deliveries, inbox, Live Activities, what was dropped, and who
+looked. Push tokens are withheld. An export
 that breaks off is an error, and no file is left.`,
 		Example: "  footfall people export user_id:ada --out ada.json",
 	}

@@ -77,8 +77,9 @@ dislikes, consents.PURPOSE with consent_text_version, consent_at and consent_sou
 		Example: map[uploads.Kind]string{
 			uploads.People: `  footfall import people customers.csv --preview
   footfall import people customers.csv.gz --map "Customer No=user_id" --map "Zip=attributes.zip" --report refused.ndjson`,
-			uploads.Events:    `  footfall import events history.ndjson`,
-			uploads.Purchases: `  footfall import purchases tills.csv --map "Receipt=order_id" --map "Card=loyalty" --map "Total=value" --map "Time=occurred_at"`,
+			uploads.Events: `  footfall import events history.ndjson`,
+			uploads.Purchases: `  footfall import purchases tills.csv --map "Receipt=order_id" --map "Card=loyalty" --map "Total=value" --map "Time=occurred_at"
+  footfall import purchases lines.csv --map "Receipt=order_id" --map "Card=loyalty" --map "Time=occurred_at" --map "Article=line.id" --map "Amount=line.value"`,
 		}[kind],
 	}
 	f := cmd.Flags()

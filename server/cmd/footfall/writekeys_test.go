@@ -1,16 +1,11 @@
 package main
 
 import (
-	"bytes"
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 )
 
 func TestWriteKeysAndWhatWasDroppedOnTheCommandLine(t *testing.T) {
-	var asked string
 	answers := map[string]string{
 		"POST /api/v1/write-keys": `{"id":"w1","name":"web shop","kind":"public","source":"web","token":"ffw_w1_x"}`,
 		"GET /api/v1/write-keys": `{"items":[{"id":"w1","name":"web shop","kind":"public","source":"web","token":"ffw_w1_x","updated_at":"2026-03-02T09:30:00Z"},
@@ -22,19 +17,7 @@ func TestWriteKeysAndWhatWasDroppedOnTheCommandLine(t *testing.T) {
 		"GET /api/v1/dropped?code=invalid&key=w1": `{"items":[{"at":"2026-03-02T09:30:01Z","from":{"kind":"web","key":"w1"},"type":"track","code":"invalid","field":"event","reason":"is required","message":"m9"},
 			{"at":"2026-03-02T09:30:00Z","from":{"kind":"web","key":"w1"},"code":"invalid","reason":"second"}],"next":"c2"}`,
 	}
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		asked = r.Method + " " + r.RequestURI + " " + string(body)
-		answer, known := answers[r.Method+" "+r.RequestURI]
-		switch {
-		case !known:
-			w.WriteHeader(http.StatusUnprocessableEntity)
-		case answer == "":
-			w.WriteHeader(http.StatusNoContent)
-		}
-		_, _ = io.WriteString(w, answer)
-	}))
-	defer s.Close()
+	s := newFakeServer(t, known(answers, 422, ""))
 	for _, c := range []struct {
 		args, out, errs, asked string
 		code                   int
@@ -55,17 +38,12 @@ func TestWriteKeysAndWhatWasDroppedOnTheCommandLine(t *testing.T) {
 		{args: "dropped --code invalid --key w1 --most 1", out: "2026-03-02 09:30:01  web w1  track  invalid  event  is required  m9\n"},
 		{args: "dropped --code other", code: 1},
 	} {
-		var out, errs bytes.Buffer
-		env := func(name string) string {
-			return map[string]string{"FOOTFALL_KEY": "ffk_key", "FOOTFALL_SERVER": s.URL}[name]
+		code, out, errs := s.run(strings.Fields(c.args)...)
+		if code != c.code || !strings.Contains(out, c.out) || !strings.Contains(errs, c.errs) || !strings.HasPrefix(s.asked, c.asked) {
+			t.Errorf("%s: %d\n%s\n%s\nasked %s", c.args, code, out, errs, s.asked)
 		}
-		asked = ""
-		code := run(t.Context(), strings.Fields(c.args), env, &out, &errs)
-		if code != c.code || !strings.Contains(out.String(), c.out) || !strings.Contains(errs.String(), c.errs) || !strings.HasPrefix(asked, c.asked) {
-			t.Errorf("%s: %d\n%s\n%s\nasked %s", c.args, code, &out, &errs, asked)
-		}
-		if strings.Contains(c.args, "--most 1") && strings.Contains(out.String(), "second") {
-			t.Errorf("%s: more than asked for\n%s", c.args, &out)
+		if strings.Contains(c.args, "--most 1") && strings.Contains(out, "second") {
+			t.Errorf("%s: more than asked for\n%s", c.args, out)
 		}
 	}
 }

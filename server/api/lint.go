@@ -1,0 +1,71 @@
+package api
+
+import (
+	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/template"
+)
+
+// TextFinding is something about a message that could be sent and is perhaps not meant.
+type TextFinding struct {
+	Kind     string `json:"kind" enum:"too_long,many_emoji,capitals,stacked_marks,direction,invisible_characters,no_deep_link,plain_http,no_title,locale_not_said,not_translated,other_variables" doc:"For programs; more may come"`
+	Field    string `json:"field" example:"arms[0].message.locales.nl.title"`
+	Locale   string `json:"locale,omitempty" doc:"Of the text; absent: the message's own"`
+	Platform string `json:"platform,omitempty" enum:"ios,android" doc:"Where it matters; absent: everywhere"`
+	Words    string `json:"words"`
+}
+
+// lint finds in every arm, in each of its languages, what is perhaps not meant, as it is
+// with the shortest values. Texts that do not compile, or are too long whatever the
+// values, are left to who refuses them.
+func lint(c *engage.Campaign) []TextFinding {
+	out := []TextFinding{}
+	for i := range c.Arms {
+		content, err := template.ParseContent(c.Arms[i].Message)
+		if err != nil {
+			continue
+		}
+		examples, err := content.Examples()
+		if err != nil {
+			continue
+		}
+		made := &c.Arms[i].Message
+		var found []template.Finding
+		for n := range examples {
+			locale := ""
+			if n > 0 {
+				locale = examples[n].Locale
+			}
+			for _, f := range template.Lint(made, &examples[n], locale, "") {
+				if n > 0 && f.Field == ownField(found, f) {
+					continue // of a text that is the message's own
+				}
+				found = append(found, f)
+			}
+		}
+		out = append(out, findings(engage.Index("arms", i, "message"), append(found, content.LintLocales()...))...)
+	}
+	return out
+}
+
+// ownField is the field of f if that was found of the message's own text already.
+func ownField(found []template.Finding, f template.Finding) string {
+	for _, old := range found {
+		if old.Locale == "" && old.Kind == f.Kind && old.Field == f.Field && old.Platform == f.Platform {
+			return f.Field
+		}
+	}
+	return ""
+}
+
+// findings are as the API shows them, below a field.
+func findings(at string, found []template.Finding) []TextFinding {
+	out := make([]TextFinding, 0, len(found))
+	for _, f := range found {
+		field := at + "." + f.Field
+		if at == "" {
+			field = f.Field
+		}
+		out = append(out, TextFinding{f.Kind, field, f.Locale, f.Platform, f.Words})
+	}
+	return out
+}

@@ -1,0 +1,53 @@
+package decide
+
+import (
+	"slices"
+
+	"github.com/footfall-engage/footfall/server/engage"
+)
+
+func (a *attempt) context() (engage.Reason, map[string]any, error) {
+	saw := map[string]any{}
+	if a.t.Type == engage.TriggerPlace {
+		saw["distance_m"], saw["accuracy_m"] = a.t.DistanceM, a.t.AccuracyM
+	}
+	if a.c.needsWeather {
+		saw["weather_is"] = string(a.t.WeatherIs)
+		if a.t.Weather == nil {
+			if a.t.Cell != "" && !a.lastChance {
+				return engage.ReasonWeatherUnknown, saw, errWaits
+			}
+			return engage.ReasonWeatherUnknown, saw, nil
+		}
+		saw["weather"] = map[string]any{
+			"kind": a.t.Weather.Kind, "condition": a.t.Weather.Condition, "temperature_c": a.t.Weather.TemperatureC,
+			"precipitation_mm": a.t.Weather.Precipitation, "provider": a.t.Weather.Provider,
+		}
+	}
+	if a.c.context.Match(a.m, a.s.e.At) {
+		return "", saw, nil
+	}
+	_, x := a.c.context.Eval(a.m, a.s.e.At)
+	return engage.ReasonContext, traced(saw, x), nil
+}
+
+// park has the person woken when weather of a cell comes, and asks for it.
+func (s *step) park(of string) error {
+	key, c, err := cell(s.tx, of)
+	if err != nil {
+		return err
+	}
+	i, found := slices.BinarySearch(c.Parked, s.key)
+	if !found {
+		c.Parked = slices.Insert(slices.Clone(c.Parked), i, s.key)
+	}
+	ask := s.e.At.Sub(c.AskedAt) >= weatherWait
+	if ask {
+		c.AskedAt = s.e.At
+		s.tx.Emit("weather", engage.Entry{Kind: engage.KindWeatherRequest, Key: engage.WeatherKey(of), Body: []byte(of)})
+	}
+	if ask || !found {
+		s.tx.Put(key, c)
+	}
+	return nil
+}
