@@ -515,7 +515,7 @@ func TestFiveTimesMoreThanTheProviderTakesIsNotLost(t *testing.T) {
 		// One that found room as it was accepted is under way in its own record, the others
 		// in the journal alone while they wait in their lane.
 		undone := 0
-		for _, lane := range strings.Fields(w.lanes()) {
+		for lane := range strings.FieldsSeq(w.lanes()) {
 			name, count, _ := strings.Cut(lane, ":")
 			if name != "inflight" && name != "push/fcm/app" {
 				t.Errorf("lane %s", lane)
