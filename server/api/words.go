@@ -27,12 +27,13 @@ type seen struct {
 	AccuracyM    float64   `json:"accuracy_m"`
 	Weather      *sky      `json:"weather"`
 	WeatherIs    string    `json:"weather_is"`
-	LocalTime    string    `json:"local_time"`
-	Zone         string    `json:"zone"`
-	Until        time.Time `json:"until"`
-	Count        int       `json:"count"`
-	Cap          int       `json:"cap"`
-	WindowS      float64   `json:"window_s"`
+	seenAhead
+	LocalTime string    `json:"local_time"`
+	Zone      string    `json:"zone"`
+	Until     time.Time `json:"until"`
+	Count     int       `json:"count"`
+	Cap       int       `json:"cap"`
+	WindowS   float64   `json:"window_s"`
 	seenLimits
 	seenRivals
 	Error       string  `json:"error"`
@@ -120,7 +121,7 @@ func yesWords(g engage.GateResult, s seen) string {
 		return "The person belongs to the audience."
 	case "context":
 		if s.Weather != nil {
-			return "The moment fits; " + s.Weather.words() + stale(s) + "."
+			return "The moment fits; " + s.Weather.words() + stale(s) + s.ahead() + "."
 		}
 		return "The moment fits."
 	case "quiet":
@@ -177,10 +178,13 @@ func noWords(g engage.GateResult, s seen) string {
 	case engage.ReasonContext:
 		words := "The moment does not fit: " + clauses(s.Failed) + "."
 		if s.Weather != nil {
-			words += " Used was the " + s.Weather.words() + stale(s) + "."
+			words += " Used was the " + s.Weather.words() + stale(s) + s.ahead() + "."
 		}
 		return words
 	case engage.ReasonWeatherUnknown:
+		if s.ForecastUnknownH > 0 {
+			return "The forecast for " + nextHours(s.ForecastUnknownH) + " at the place was not known."
+		}
 		return "The weather at the place was not known."
 	case engage.ReasonQuiet:
 		return fmt.Sprintf("It was %s in %s, within quiet hours until %s.", s.LocalTime, s.Zone, moment(s.Until))

@@ -169,6 +169,25 @@ func TestWhatDecideSaysIsToldPlainly(t *testing.T) {
 			reason: engage.ReasonWeatherUnknown, want: "The weather at the place was not known.",
 		},
 		{
+			name: "forecast", change: func(c *engage.Campaign) {
+				c.Context = json.RawMessage(`{"field":"weather.next_3h.precipitation_mm","op":"lt","value":1}`)
+			},
+			before: func(entry func(engage.Kind, any) engage.Entry) []engage.Entry {
+				return append(answer(map[engage.Purpose]engage.Consent{engage.ConsentMarketing: {Granted: true, At: at}})(entry), forecastFor(entry, at, 4))
+			},
+			reason: engage.ReasonContext, want: "The moment does not fit: weather.next_3h.precipitation_mm must be below 1, but was 1.5. " +
+				"Used was the forecast: partly cloudy, 9 °C; for the next 3 hours: rain, 8 to 10 °C, 1.5 mm.",
+		},
+		{
+			name: "forecast too short", change: func(c *engage.Campaign) {
+				c.Context = json.RawMessage(`{"field":"weather.next_12h.precipitation_mm","op":"lt","value":1}`)
+			},
+			before: func(entry func(engage.Kind, any) engage.Entry) []engage.Entry {
+				return append(answer(map[engage.Purpose]engage.Consent{engage.ConsentMarketing: {Granted: true, At: at}})(entry), forecastFor(entry, at, 4))
+			},
+			reason: engage.ReasonWeatherUnknown, want: "The forecast for the next 12 hours at the place was not known.",
+		},
+		{
 			name: "quiet expired", change: func(c *engage.Campaign) { c.Limits.Quiet = &engage.QuietHours{Start: "10:30", End: "12:01"} },
 			reason: engage.ReasonQuietExpired, want: "It was 11:00 in Europe/Amsterdam, within quiet hours until 2026-11-02 11:01:00 UTC, when the message would have been too old.",
 		},

@@ -93,14 +93,14 @@ func (r *router) actOf(key string) *partition.Partition {
 type weatherFeed struct {
 	service *weather.Service
 	log     *slog.Logger
-	answers chan engage.Weather
+	answers chan engage.WeatherRecord
 
 	mu    sync.Mutex
 	asked map[string]bool // under way
 }
 
 func newWeatherFeed(s *weather.Service, log *slog.Logger) *weatherFeed {
-	return &weatherFeed{service: s, log: log, answers: make(chan engage.Weather, 1024), asked: map[string]bool{}}
+	return &weatherFeed{service: s, log: log, answers: make(chan engage.WeatherRecord, 1024), asked: map[string]bool{}}
 }
 
 func (f *weatherFeed) ask(text string) {
@@ -122,7 +122,7 @@ func (f *weatherFeed) ask(text string) {
 			return // what is stale is known already; what waits has its timer
 		}
 		select {
-		case f.answers <- w:
+		case f.answers <- engage.WeatherRecord{Weather: w, Hours: f.service.Hours(w.Cell, w.At)}:
 		default: // the partitions are behind by a thousand cells: they ask again
 		}
 	})

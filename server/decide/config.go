@@ -53,6 +53,7 @@ type campaign struct {
 	arms         []arm
 	weight       int
 	needsWeather bool
+	outlooks     []int // spans of the next hours of which it needs the forecast
 	pushOnly     bool
 	channels     []string // that any arm allows
 	allowed      channels // the same
@@ -124,9 +125,11 @@ func compile(c *engage.Campaign, attributes map[string]rules.Type) (*campaign, e
 			}
 		}
 		out.needsWeather = out.needsWeather || slices.Contains(content.Variables(), "weather")
+		out.outlooks = append(out.outlooks, outlooksIn(a.Message, content)...)
 		out.arms = append(out.arms, x)
 		out.weight += x.weight()
 	}
+	out.outlooks = outlooksOf(out.context, out.outlooks)
 	return out, nil
 }
 

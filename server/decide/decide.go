@@ -29,7 +29,9 @@
 //
 // A campaign that needs weather which the trigger does not carry is parked, alone,
 // until a weather record of the cell arrives in this partition or 2 s of log time
-// have passed (then weather_unknown). A campaign in quiet hours is deferred to
+// have passed (then weather_unknown). So is one that asks about the forecast
+// (outlook.go), which no trigger carries: it is of the weather record that this
+// partition has. A campaign in quiet hours is deferred to
 // their end. Both run all gates again when they wake, for the same occasion, with
 // the weather of then and with what was known of the person before the moment.
 // Who waited for the same wakes together; whoever finds the moment taken meanwhile

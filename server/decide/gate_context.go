@@ -23,6 +23,11 @@ func (a *attempt) context() (engage.Reason, map[string]any, error) {
 			"kind": a.t.Weather.Kind, "condition": a.t.Weather.Condition, "temperature_c": a.t.Weather.TemperatureC,
 			"precipitation_mm": a.t.Weather.Precipitation, "provider": a.t.Weather.Provider,
 		}
+		if len(a.c.outlooks) > 0 {
+			if reason, err := a.outlooks(saw); reason != "" {
+				return reason, saw, err
+			}
+		}
 	}
 	if a.c.context.Match(a.m, a.s.e.At) {
 		return "", saw, nil

@@ -534,6 +534,7 @@ func TestEveryFieldOfTheMomentHasAValue(t *testing.T) {
 			}
 		}))
 		w.meet("ada")
+		w.apply(forecast(0, time.Hour, "rain", "clear"))
 		if event {
 			w.apply(entry(engage.KindTrigger, person("ada"), 0, engage.Trigger{
 				Type: engage.TriggerEvent, Occasion: "e1", Install: "i-ada", OccurredAt: t0, Event: "order", Properties: rule(`{"sku":"S1"}`),

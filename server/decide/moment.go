@@ -18,6 +18,7 @@ type moment struct {
 	homeZone *time.Location
 	props    map[string]any
 	offer    map[string]any // of the campaign that asks, as templates see it; nil: it has none
+	ahead    *ahead         // what is forecast; nil until it is asked for
 }
 
 func (s *step) moment(t *engage.Trigger) *moment {
@@ -54,6 +55,9 @@ func (m *moment) Value(path string) (any, bool) {
 	case "weather":
 		if m.t.Weather == nil {
 			return nil, false
+		}
+		if span, field, of := strings.Cut(name, "."); of {
+			return m.outlookValue(span, field)
 		}
 		v, ok := weatherFields(m.t.Weather)[name]
 		return v, ok
@@ -171,7 +175,7 @@ func (m *moment) vars(c *campaign, before Before) map[string]any {
 		v["place"] = m.placeFields()
 	}
 	if m.t.Weather != nil {
-		v["weather"] = weatherFields(m.t.Weather)
+		v["weather"] = m.addOutlooks(c, weatherFields(m.t.Weather))
 	}
 	if m.offer != nil {
 		v["offer"] = m.offer

@@ -250,8 +250,10 @@ func (m Machine) claimed(tx engage.Tx, e engage.Entry) error {
 type Cell struct {
 	V       int             `json:"v"` // 1
 	Weather *engage.Weather `json:"weather,omitempty"`
-	Parked  []string        `json:"parked,omitempty"` // keys of persons with a moment that waits for it, sorted
-	AskedAt time.Time       `json:"asked_at,omitzero"`
+	// Hours of the same forecast; none in states of an earlier build.
+	Hours   []engage.WeatherHour `json:"hours,omitempty"`
+	Parked  []string             `json:"parked,omitempty"` // keys of persons with a moment that waits for it, sorted
+	AskedAt time.Time            `json:"asked_at,omitzero"`
 }
 
 func (c *Cell) version() int { return c.V }
@@ -281,15 +283,16 @@ func cell(tx engage.Tx, id string) (string, *Cell, error) {
 
 // weather keeps a weather record and wakes what waited for it.
 func (m Machine) weather(tx engage.Tx, e engage.Entry) error {
-	var w engage.Weather
-	if err := read(e, &w); err != nil {
+	var r engage.WeatherRecord
+	if err := read(e, &r); err != nil {
 		return err
 	}
+	w := r.Weather
 	key, c, err := cell(tx, w.Cell.String())
 	if err != nil {
 		return err
 	}
-	c.Weather = &w
+	c.Weather, c.Hours = &w, r.Hours
 	if e.At.After(w.FreshUntil.Add(engage.MaxStaleWeather)) {
 		tx.Put(key, c)
 		return nil // too old for anybody: who waits goes on waiting

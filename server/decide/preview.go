@@ -113,6 +113,7 @@ func (in *PreviewOf) vars(c *campaign) (vars map[string]any, phone engage.Device
 	if in.Locale != "" {
 		m.device.Locale = in.Locale
 	}
+	m.stays()
 	vars = m.vars(c, s.before(t))
 	if in.Person == nil {
 		vars["profile"] = examples["profile"]

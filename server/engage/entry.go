@@ -53,7 +53,7 @@ const (
 	KindSend           Kind = "send"            // JSON Send; to "send"
 	KindWeatherRequest Kind = "weather_request" // body: the cell; to "weather"
 
-	KindWeather Kind = "weather" // JSON Weather; key "_/w:<cell>"
+	KindWeather Kind = "weather" // JSON WeatherRecord; key "_/w:<cell>"
 	KindAdopt   Kind = "adopt"   // JSON revision; made and read by package partition
 	KindTimer   Kind = "timer"   // made by package partition, applied by the stage
 )

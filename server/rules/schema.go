@@ -237,52 +237,42 @@ func PersonSchema(attributes map[string]Type) *Schema {
 
 // MomentSchema is what a context may ask about the moment that fired a campaign.
 func MomentSchema() *Schema {
-	s := NewSchema(
-		Field{
-			Path: "weather.condition", Type: String, Description: "Forecast weather at the place for this hour",
-			Values: []string{"clear", "partly_cloudy", "cloudy", "fog", "rain", "sleet", "snow", "thunder"},
-		},
-		Field{Path: "weather.temperature_c", Type: Number, Description: "Air temperature, °C"},
-		Field{Path: "weather.feels_like_c", Type: Number, Description: "Temperature as it feels, °C"},
-		Field{Path: "weather.precipitation_mm", Type: Number, Description: "Precipitation in the next hour, mm"},
-		Field{Path: "weather.wind_mps", Type: Number, Description: "Wind speed, m/s"},
-		Field{Path: "weather.uv", Type: Number, Description: "UV index"},
-		Field{Path: "weather.day", Type: Bool, Description: "Whether the sun is up"},
-		Field{Path: "place.id", Type: String, Description: "The place's id"},
-		Field{Path: "place.name", Type: String, Description: "The place's name"},
-		Field{Path: "place.tags", Type: Strings, Description: "The place's tags"},
-		Field{Path: "trigger.distance_m", Type: Number, Description: "Distance to the place, metres; absent when only the phone's OS told"},
-		Field{
+	s := NewSchema(slices.Concat(weatherFields(), []Field{
+		{Path: "place.id", Type: String, Description: "The place's id"},
+		{Path: "place.name", Type: String, Description: "The place's name"},
+		{Path: "place.tags", Type: Strings, Description: "The place's tags"},
+		{Path: "trigger.distance_m", Type: Number, Description: "Distance to the place, metres; absent when only the phone's OS told"},
+		{
 			Path: "trigger.ring", Type: String, Description: "Which ring of the place was crossed",
 			Values: []string{string(engage.Inside), string(engage.Near)},
 		},
-		Field{
+		{
 			Path: "trigger.transition", Type: String, Description: "How the ring was crossed",
 			Values: []string{string(engage.Enter), string(engage.Exit), string(engage.Dwell), string(engage.Pass), string(engage.VisitEnded)},
 		},
-		Field{Path: "trigger.inside_s", Type: Number, Description: "For how many seconds the person had been there, of an exit, a dwell or a visit; absent otherwise"},
-		Field{Path: "place.open", Type: Bool, Description: "Whether the place was open at that moment, by its opening hours; absent when they are not known"},
-		Field{Path: "trigger.event", Type: String, Description: "Name of the event that fired the campaign"},
-		Field{Path: "trigger.properties.*", Type: Scalar, Description: "A property of that event"},
-		Field{Path: "local.hour", Type: Number, Max: 23, Description: "Hour of the day in local time, 0 to 23"},
-		Field{Path: "place.open_for_min", Type: Number, Description: "For how many whole minutes more the place is open, by its opening hours; 0 where it is closed, at most a week; absent when they are not known"},
-		Field{Path: "local.time", Type: TimeOfDay, Description: `Time of day in local time, "HH:MM"; between goes over midnight when the first is the later one`},
-		Field{Path: "local.minute", Type: Number, Max: 59, Description: "Minute of the hour in local time, 0 to 59"},
-		Field{
+		{Path: "trigger.inside_s", Type: Number, Description: "For how many seconds the person had been there, of an exit, a dwell or a visit; absent otherwise"},
+		{Path: "place.open", Type: Bool, Description: "Whether the place was open at that moment, by its opening hours; absent when they are not known"},
+		{Path: "trigger.event", Type: String, Description: "Name of the event that fired the campaign"},
+		{Path: "trigger.properties.*", Type: Scalar, Description: "A property of that event"},
+		{Path: "local.hour", Type: Number, Max: 23, Description: "Hour of the day in local time, 0 to 23"},
+		{Path: "place.open_for_min", Type: Number, Description: "For how many whole minutes more the place is open, by its opening hours; 0 where it is closed, at most a week; absent when they are not known"},
+		{Path: "local.time", Type: TimeOfDay, Description: `Time of day in local time, "HH:MM"; between goes over midnight when the first is the later one`},
+		{Path: "local.minute", Type: Number, Max: 59, Description: "Minute of the hour in local time, 0 to 59"},
+		{
 			Path: "local.weekday", Type: String, Description: "Day of the week in local time",
 			Values: []string{"mon", "tue", "wed", "thu", "fri", "sat", "sun"},
 		},
-		Field{Path: "device.platform", Type: String, Description: "Platform of the phone", Values: []string{"android", "ios", "web"}},
-		Field{Path: "device.locale", Type: String, Description: `Language and region of the phone, such as "nl-NL"`},
-		Field{
+		{Path: "device.platform", Type: String, Description: "Platform of the phone", Values: []string{"android", "ios", "web"}},
+		{Path: "device.locale", Type: String, Description: `Language and region of the phone, such as "nl-NL"`},
+		{
 			Path: "device.notifications", Type: String, Description: "Whether the phone may show notifications",
 			Values: []string{"undetermined", "provisional", "granted", "denied"},
 		},
-		Field{
+		{
 			Path: "device.location", Type: String, Description: "When the app may know the phone's position",
 			Values: []string{"none", "when_in_use", "always"},
 		},
-	)
+	})...)
 	const audience = "it belongs to the person: put it into the audience rule"
 	s.hints["attributes."] = audience
 	for _, f := range PersonSchema(nil).fields {

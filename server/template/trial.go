@@ -31,7 +31,16 @@ func samples() map[string]any {
 		"place": map[string]any{"id": "p", "name": "p", "tags": []any{"t"}},
 		"weather": map[string]any{
 			"condition": "rain", "temperature_c": 9.0, "feels_like_c": 9.0, "precipitation_mm": 1.0, "wind_mps": 1.0, "uv": 1.0, "day": true,
+			"next_1h": outlook(), "next_3h": outlook(), "next_6h": outlook(), "next_12h": outlook(),
 		},
+	}
+}
+
+// outlook is a sample of what is forecast for the next hours.
+func outlook() map[string]any {
+	return map[string]any{
+		"condition": "rain", "conditions": []any{"rain"}, "temperature_min_c": 8.0, "temperature_max_c": 9.0, "feels_like_min_c": 8.0,
+		"feels_like_max_c": 9.0, "precipitation_mm": 1.0, "wind_mps": 1.0, "uv": 1.0, "wet_in_h": 1,
 	}
 }
 

@@ -92,6 +92,25 @@ func (f *Forecast) At(now time.Time) (engage.Weather, bool) {
 	}, true
 }
 
+// From are the hours of the forecast from one on, at most engage.MaxWeatherHours.
+func (f *Forecast) From(at time.Time) []engage.WeatherHour {
+	out := make([]engage.WeatherHour, 0, engage.MaxWeatherHours)
+	for i := range f.Hours {
+		h := &f.Hours[i]
+		if h.At.Before(at) {
+			continue
+		}
+		if len(out) == engage.MaxWeatherHours {
+			break
+		}
+		out = append(out, engage.WeatherHour{
+			At: h.At, Condition: h.Condition, TemperatureC: h.TemperatureC, FeelsLikeC: h.FeelsLikeC,
+			Precipitation: h.PrecipitationMM, WindMPS: h.WindMPS, UV: h.UV,
+		})
+	}
+	return out
+}
+
 // FeelsLike is the apparent temperature in the shade, °C to one decimal, for a
 // temperature in °C, a relative humidity in % and a wind in m/s at 10 m height:
 // AT = T + 0.33 e - 0.70 v - 4.00 with the vapour pressure

@@ -154,6 +154,18 @@ func (s *Service) Cached(cell geo.Cell) (engage.Weather, engage.WeatherState) {
 	return r.weather, r.state
 }
 
+// Hours of a cell's forecast from an hour on, at most engage.MaxWeatherHours; none where
+// nothing is known. It asks nobody and does not wait.
+func (s *Service) Hours(cell geo.Cell, from time.Time) []engage.WeatherHour {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.cells[cell]
+	if c == nil || c.forecast == nil {
+		return nil
+	}
+	return c.forecast.From(from)
+}
+
 // Get is the weather of a cell of resolution 5. A fresh one is answered at once;
 // otherwise it waits for the provider, once for all who want the cell, or for
 // ctx, and then answers a stale one if there is one. The error says why the
