@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"maps"
+	"math"
 	"net/http"
 	"slices"
 
@@ -52,6 +53,49 @@ type armResultsView struct {
 	NotShown  int64  `json:"not_shown"`
 	Expired   int64  `json:"expired"`
 	Failed    int64  `json:"failed"`
+	redeemedView
+}
+
+// redeemedView is what tills took of codes that messages brought.
+type redeemedView struct {
+	Redeemed      int64              `json:"redeemed"`
+	Voided        int64              `json:"voided"`
+	RedeemedValue map[string]float64 `json:"redeemed_value,omitempty" doc:"By currency"`
+	RedeemedWorth map[string]float64 `json:"redeemed_worth,omitempty" doc:"By currency"`
+}
+
+func redeemedOf(c engage.Counts) redeemedView {
+	return redeemedView{Redeemed: c.Redeemed, Voided: c.Voided, RedeemedValue: moneyOf(c.RedeemedValue), RedeemedWorth: moneyOf(c.RedeemedWorth)}
+}
+
+func (v *redeemedView) add(c redeemedView) {
+	v.Redeemed += c.Redeemed
+	v.Voided += c.Voided
+	v.RedeemedValue, v.RedeemedWorth = addMoney(v.RedeemedValue, c.RedeemedValue), addMoney(v.RedeemedWorth, c.RedeemedWorth)
+}
+
+// moneyOf is parts of currencies in units.
+func moneyOf(parts map[string]int64) map[string]float64 {
+	if len(parts) == 0 {
+		return nil
+	}
+	out := make(map[string]float64, len(parts))
+	for currency, n := range parts {
+		out[currency] = engage.Units(n)
+	}
+	return out
+}
+
+func addMoney(a, b map[string]float64) map[string]float64 {
+	if len(b) == 0 {
+		return a
+	}
+	out := make(map[string]float64, len(a)+len(b))
+	maps.Copy(out, a)
+	for currency, x := range b {
+		out[currency] = math.Round((out[currency]+x)*1e4) / 1e4
+	}
+	return out
 }
 
 type suppressedView struct {
@@ -79,6 +123,7 @@ type totalsView struct {
 	NotShown   int64 `json:"not_shown"`
 	Expired    int64 `json:"expired"`
 	Failed     int64 `json:"failed"`
+	redeemedView
 }
 
 func (t *totalsView) add(c engage.Counts) {
@@ -101,6 +146,7 @@ func (t *totalsView) add(c engage.Counts) {
 	t.NotShown += c.NotShown
 	t.Expired += c.Expired
 	t.Failed += c.Failed
+	t.redeemedView.add(redeemedOf(c))
 }
 
 // pending is what was ordered and is not settled: every decision ends once.
@@ -108,23 +154,27 @@ func pending(c engage.Counts) int64 { return c.Decided - c.HeldOut - c.Sent - c.
 
 // meanings of the counts: what is known, and no more.
 var meanings = map[string]string{
-	"decided":    "Every gate said yes: a message was ordered, or the person was held out.",
-	"held_out":   "The person was eligible and is in the control group, which gets nothing.",
-	"pending":    "A message was ordered, and what became of it is not settled yet.",
-	"sent":       "A provider took the message, or the app confirmed that it showed it. Nothing more is known from this.",
-	"suppressed": "A gate said no at this moment. One person can be counted many times.",
-	"accepted":   "The push provider took the message. Whether it reached the phone is not known from this.",
-	"in_app":     "The app confirmed that it showed the message while it was open.",
-	"inboxed":    "The message was put into the app's inbox. Whether it was seen is not known from this.",
-	"delivered":  "The phone's SDK reported that it has the message. Phones that report nothing are not counted.",
-	"displayed":  "The phone reported that the message was displayed, not that it was read.",
-	"opened":     "The phone reported that the message was opened.",
-	"acted":      "The phone reported that a button of the message was pressed.",
-	"dismissed":  "The phone reported that the person put the message away.",
-	"converted":  "The app reported that the message led to what it was for. It would perhaps have come about anyway.",
-	"not_shown":  "The app reported that it could not show the message, which went into the inbox then.",
-	"expired":    "The message's time was over before it was accepted or shown.",
-	"failed":     "Delivery was given up: the provider refused, the credential does not work, or every attempt went wrong.",
+	"decided":        "Every gate said yes: a message was ordered, or the person was held out.",
+	"held_out":       "The person was eligible and is in the control group, which gets nothing.",
+	"pending":        "A message was ordered, and what became of it is not settled yet.",
+	"sent":           "A provider took the message, or the app confirmed that it showed it. Nothing more is known from this.",
+	"suppressed":     "A gate said no at this moment. One person can be counted many times.",
+	"accepted":       "The push provider took the message. Whether it reached the phone is not known from this.",
+	"in_app":         "The app confirmed that it showed the message while it was open.",
+	"inboxed":        "The message was put into the app's inbox. Whether it was seen is not known from this.",
+	"delivered":      "The phone's SDK reported that it has the message. Phones that report nothing are not counted.",
+	"displayed":      "The phone reported that the message was displayed, not that it was read.",
+	"opened":         "The phone reported that the message was opened.",
+	"acted":          "The phone reported that a button of the message was pressed.",
+	"dismissed":      "The phone reported that the person put the message away.",
+	"converted":      "The app reported that the message led to what it was for. It would perhaps have come about anyway.",
+	"not_shown":      "The app reported that it could not show the message, which went into the inbox then.",
+	"expired":        "The message's time was over before it was accepted or shown.",
+	"redeemed":       "A till took the code that the message brought, those included that were voided later.",
+	"voided":         "A till took a redemption back: the code is good again.",
+	"redeemed_value": "What was paid for what was bought with the codes that stand as redeemed, as tills said. It would perhaps have been bought anyway.",
+	"redeemed_worth": "What these codes took off or gave, as tills or the offer say.",
+	"failed":         "Delivery was given up: the provider refused, the credential does not work, or every attempt went wrong.",
 }
 
 // reasonWords of suppression, as they stand over a count.
@@ -162,6 +212,7 @@ var reasonWords = map[engage.Reason]string{
 	engage.ReasonOfferNotHere:     "The offer is not redeemed there",
 	engage.ReasonOfferPersonLimit: "Had the offer often enough",
 	engage.ReasonOfferSoldOut:     "The offer was given out",
+	engage.ReasonOfferUsedUp:      "The offer had been redeemed as often as it may be",
 	engage.ReasonOfferWaits:       "Waited for one of the offer",
 	engage.ReasonOfferTooMany:     "Too many moments waited for the offer",
 	engage.ReasonOfferUnavailable: "None of the offer came in time",
@@ -197,7 +248,7 @@ func (s *server) getResults(ctx context.Context, who caller, in *byID) (*answere
 		out.Arms = append(out.Arms, armResultsView{
 			Arm: arm, Control: arm == engage.HoldoutArm, Decided: n.Decided, HeldOut: n.HeldOut,
 			Pending: pending(n), Sent: n.Sent, Accepted: n.Accepted, InApp: n.InApp, Inboxed: n.Inboxed, Delivered: n.Delivered, Displayed: n.Displayed, Opened: n.Opened, Expired: n.Expired, Failed: n.Failed,
-			Acted: n.Acted, Dismissed: n.Dismissed, Converted: n.Converted, NotShown: n.NotShown,
+			Acted: n.Acted, Dismissed: n.Dismissed, Converted: n.Converted, NotShown: n.NotShown, redeemedView: redeemedOf(n),
 		})
 	}
 	for _, n := range tallies {

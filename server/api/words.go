@@ -193,7 +193,7 @@ func noWords(g engage.GateResult, s seen) string {
 	case engage.ReasonQuietTooMany, engage.ReasonWeatherTooMany:
 		return "Too many moments of the person were waiting already."
 	case engage.ReasonOfferEnded, engage.ReasonOfferNotStarted, engage.ReasonOfferNotHere, engage.ReasonOfferPersonLimit,
-		engage.ReasonOfferSoldOut, engage.ReasonOfferWaits, engage.ReasonOfferTooMany, engage.ReasonOfferUnavailable:
+		engage.ReasonOfferSoldOut, engage.ReasonOfferUsedUp, engage.ReasonOfferWaits, engage.ReasonOfferTooMany, engage.ReasonOfferUnavailable:
 		return offerNo(g)
 	case engage.ReasonTooManyOpen:
 		return "Too many messages to the person were on their way already."
@@ -509,6 +509,11 @@ func timelineWords(e *engage.TimelineEntry, placeName func(string) string) strin
 				words += fmt.Sprintf(" by the button %q", r.Action)
 			}
 			return words
+		}
+	case engage.KindRedemption:
+		var r engage.Redemption
+		if json.Unmarshal(e.Data, &r) == nil {
+			return redemptionWords(&r, placeName)
 		}
 	case engage.KindDevice:
 		return "The phone or its permissions changed"

@@ -18,6 +18,8 @@ func offerNo(g engage.GateResult) string {
 		return fmt.Sprintf("%s is not redeemed at the place %q.", offer, g.Saw["place"])
 	case engage.ReasonOfferPersonLimit:
 		return fmt.Sprintf("%s had been given to the person %v of at most %v times.", offer, g.Saw["had"], g.Saw["per_person"])
+	case engage.ReasonOfferUsedUp:
+		return fmt.Sprintf("%s had been redeemed %v of at most %v times.", offer, g.Saw["redeemed"], g.Saw["total"])
 	case engage.ReasonOfferSoldOut:
 		return fmt.Sprintf("%s was given out: there are %v.", offer, g.Saw["stock"])
 	case engage.ReasonOfferWaits:
@@ -27,4 +29,19 @@ func offerNo(g engage.GateResult) string {
 	default:
 		return "None of " + fmt.Sprintf("the offer %q", g.Saw["offer"]) + " came within 2 seconds."
 	}
+}
+
+// redemptionWords says what a till did with a person's code.
+func redemptionWords(r *engage.Redemption, placeName func(string) string) string {
+	words := fmt.Sprintf("The code %s of the offer %q was redeemed", r.Code, r.Offer)
+	if r.State == engage.Voided {
+		words = fmt.Sprintf("The redemption of the code %s of the offer %q was voided", r.Code, r.Offer)
+	}
+	if r.Place != "" {
+		words += " at " + placeName(r.Place)
+	}
+	if r.State == engage.Redeemed && r.Value > 0 {
+		words += fmt.Sprintf(", with a purchase of %.2f %s", r.Value, r.Currency)
+	}
+	return words
 }

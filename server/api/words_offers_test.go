@@ -27,6 +27,7 @@ func offerRuns(t *testing.T, told map[engage.Reason]bool) {
 		engage.ReasonOfferNotHere:     {func(o *engage.Offer) { o.Places = []string{"bar"} }, `The offer "o" is not redeemed at the place "cafe".`},
 		engage.ReasonOfferPersonLimit: {func(o *engage.Offer) { o.PerPerson = 1 }, `The offer "o" had been given to the person 1 of at most 1 times.`},
 		engage.ReasonOfferSoldOut:     {func(o *engage.Offer) { o.Codes, o.Code = engage.UniqueCodes, "" }, `The offer "o" was given out: there are 0.`},
+		engage.ReasonOfferUsedUp:      {func(o *engage.Offer) { o.Total = 2 }, `The offer "o" had been redeemed 3 of at most 2 times.`},
 		engage.ReasonOfferWaits:       {func(o *engage.Offer) { o.Stock = 5 }, `The offer "o" has some left elsewhere: the moment waited for one, for 2 seconds at most.`},
 		engage.ReasonOfferTooMany:     {func(o *engage.Offer) { o.Stock = 5 }, `Too many moments of the person were waiting already.`},
 		engage.ReasonOfferUnavailable: {func(o *engage.Offer) { o.Stock = 5 }, `None of the offer "o" came within 2 seconds.`},
@@ -58,6 +59,15 @@ func offerRuns(t *testing.T, told map[engage.Reason]bool) {
 		}
 		apply(engage.KindDevice, engage.Device{Install: "i", App: "shop", Platform: "android", Notifications: "granted", SeenAt: at})
 		apply(engage.KindConsent, map[engage.Purpose]engage.Consent{engage.ConsentMarketing: {Granted: true, At: at}})
+		if reason == engage.ReasonOfferUsedUp {
+			b, err := json.Marshal(engage.OfferUsed{V: 1, Offer: "o", Redeemed: 3, Version: 7})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := p.Apply(engage.Entry{Kind: engage.KindOfferUse, Key: engage.OfferUseKey("acme", "o", "act/0"), At: at, Body: b}); err != nil {
+				t.Fatal(err)
+			}
+		}
 		told[reason] = false
 		look := func() {
 			t.Helper()
@@ -92,6 +102,28 @@ func offerRuns(t *testing.T, told map[engage.Reason]bool) {
 	for _, g := range []engage.GateResult{{Gate: "offer", OK: true, Saw: map[string]any{"offer": "o"}}} {
 		if words := gateWords(g); !strings.Contains(words, "offer") {
 			t.Errorf("a yes is told as %q", words)
+		}
+	}
+}
+
+// What a till did stands in the timeline in words.
+func TestWhatATillDidIsToldPlainly(t *testing.T) {
+	name := func(id string) string { return map[string]string{"cafe": "Café"}[id] }
+	r := engage.Redemption{V: 1, ID: "r", State: engage.Redeemed, Offer: "coffee", Code: "COFFEE", Place: "cafe", Value: 12.5, Currency: "EUR"}
+	voided, bare := r, engage.Redemption{V: 1, ID: "r", State: engage.Redeemed, Offer: "coffee", Code: "COFFEE"}
+	voided.State = engage.Voided
+	for want, r := range map[string]engage.Redemption{
+		`The code COFFEE of the offer "coffee" was redeemed at Café, with a purchase of 12.50 EUR`: r,
+		`The redemption of the code COFFEE of the offer "coffee" was voided at Café`:               voided,
+		`The code COFFEE of the offer "coffee" was redeemed`:                                       bare,
+	} {
+		b, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := engage.TimelineEntry{Kind: engage.KindRedemption, Data: b}
+		if got := timelineWords(&e, name); got != want || e.Class() != engage.ClassPurchases {
+			t.Errorf("told as %q (%s), want %q", got, e.Class(), want)
 		}
 	}
 }

@@ -16,6 +16,7 @@ func historyKept(c *config.Config) map[string]time.Duration {
 	return map[string]time.Duration{
 		engage.KeptTimeline: of(c.History.EventsDays), engage.KeptPurchases: of(c.History.PurchasesDays), "visits": of(c.History.VisitsDays), "tracks": of(c.History.TracksDays),
 		"decisions": of(c.History.MessagesDays), "dropped": collect.DroppedFor,
+		"reservations":   of(c.History.OffersDays),
 		decide.Snapshots: time.Duration(c.History.SnapshotsDays) * 24 * time.Hour,
 	}
 }

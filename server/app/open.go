@@ -71,6 +71,7 @@ func stateCollections() []store.Collection {
 		// engage.Reservation: whose a unique code is, and what a person holds.
 		store.Collection{Name: "reservations", Indexes: []store.Index{
 			{Name: "held", Paths: []string{"held"}, Sparse: true},
+			{Name: "back", Paths: []string{"back"}, Sparse: true},
 			{Name: "profile", Paths: []string{"profile", "at_us"}},
 		}},
 		droppedCollection(),

@@ -52,6 +52,7 @@ type History struct {
 	VisitsDays    int
 	TracksDays    int // positions
 	MessagesDays  int // decisions with their traces
+	OffersDays    int // who has which code of an offer, and what was redeemed; never 0
 	SnapshotsDays int // what people were at the beginning of each day; 0 means none are kept
 }
 
@@ -290,7 +291,7 @@ func Default() Config {
 		Workspace:     "default",
 		RetentionDays: 7,
 		HistoryDays:   90,
-		History:       History{SnapshotsDays: 35},
+		History:       History{OffersDays: 400, SnapshotsDays: 35},
 		Log:           Log{Level: "info", Format: Text},
 		EventLog:      EventLog{Replicas: 1},
 		Store:         Store{MongoDB: MongoDB{Database: "footfall"}},

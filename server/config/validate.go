@@ -67,6 +67,7 @@ func (c *Config) Validate() error {
 	between("history_days", c.HistoryDays, 1, 3650)
 	between("history.events_days", c.History.EventsDays, 0, 3650)
 	between("history.purchases_days", c.History.PurchasesDays, 0, 3650)
+	between("history.offers_days", c.History.OffersDays, 30, 3650)
 	between("history.snapshots_days", c.History.SnapshotsDays, 0, 3650)
 	between("history.visits_days", c.History.VisitsDays, 0, 3650)
 	between("history.tracks_days", c.History.TracksDays, 0, 3650)

@@ -128,6 +128,8 @@ func (m Machine) Decode(key string, body []byte) (engage.State, error) {
 		s = &Owner{}
 	case strings.HasPrefix(id, "h:"):
 		s = &Holding{}
+	case strings.HasPrefix(id, "u:"):
+		s = &OfferUse{}
 	case m.Other != nil:
 		return m.Other.Decode(key, body)
 	default:
@@ -159,6 +161,8 @@ func (m Machine) Apply(tx engage.Tx, e engage.Entry) error {
 		return erase(tx, e)
 	case engage.KindReservation:
 		return reservation(tx, e)
+	case engage.KindOfferUse:
+		return offerUsed(tx, e)
 	}
 	if of, err := m.leases(tx, e); of || err != nil {
 		return err
@@ -222,6 +226,8 @@ func (m Machine) Apply(tx engage.Tx, e engage.Entry) error {
 		return s.onOutcome()
 	case engage.KindReceipt:
 		return s.onReceipt()
+	case engage.KindRedemption:
+		return s.onRedemption()
 	case engage.KindAbsorb:
 		return s.absorb()
 	case engage.KindMergeNo:

@@ -14,7 +14,8 @@ import (
 // the decision to treat, in the same step, and given back when deliver says that the
 // message failed or expired without having reached any screen or inbox. What is not known
 // (an ambiguous push, a message that lay in an inbox, no word of deliver's at all) stays
-// reserved: somebody may have the code before their eyes.
+// reserved: somebody may have the code before their eyes. So does what a till has taken
+// (redeem.go).
 //
 // Who is held out passes the same gate, and counts as given as far as the limit per
 // person goes, so that both groups stay equally eligible; but nothing is reserved.
@@ -38,8 +39,15 @@ func (a *attempt) offer() (engage.Reason, map[string]any, error) {
 		saw["place"] = place.ID
 		return engage.ReasonOfferNotHere, saw, nil
 	}
+	switch used, up, err := s.usedUp(o); {
+	case err != nil:
+		return "", nil, err
+	case up:
+		saw["redeemed"], saw["total"] = used, o.Total
+		return engage.ReasonOfferUsedUp, saw, nil
+	}
 	if o.PerPerson > 0 {
-		had := s.p.Offers[o.ID]
+		had := max(s.p.Offers[o.ID], int(s.p.Redeemed[o.ID].N))
 		saw["had"], saw["per_person"] = had, o.PerPerson
 		if had >= o.PerPerson {
 			return engage.ReasonOfferPersonLimit, saw, nil
@@ -88,6 +96,9 @@ func offerFields(o *engage.Offer, code string) map[string]any {
 	if o.Currency != "" {
 		f["currency"] = o.Currency
 	}
+	if worth := o.MostWorth(); worth > 0 {
+		f["worth"] = worth
+	}
 	if o.Terms != "" {
 		f["terms"] = o.Terms
 	}
@@ -125,6 +136,11 @@ func (a *attempt) reserve(treated bool) error {
 	}
 	a.d.Offer = &r
 	s.reserved(&a.d)
+	u, err := editUse(s.tx, s.ws, o.ID)
+	if err != nil {
+		return err
+	}
+	u.Issued++
 	return nil
 }
 
@@ -134,7 +150,11 @@ func (s *step) reserved(d *engage.Decision) {
 		V: 1, Delivery: d.Delivery, Decision: d.ID, Campaign: d.Campaign, Arm: d.Arm, Profile: d.Profile, Offer: d.Offer.Offer,
 		Code: engage.NormalCode(d.Offer.Code), At: d.At, AtUS: d.AtUS, Returned: d.Offer.Returned,
 	}
-	if d.Offer.N != nil && !r.Returned {
+	switch {
+	case d.Offer.N == nil:
+	case r.Returned:
+		r.Back = r.Code
+	default:
 		r.Held = r.Code
 	}
 	if d.Profile == s.p.ID {
@@ -161,7 +181,7 @@ func reservation(tx engage.Tx, e engage.Entry) error {
 // unreserve gives an offer's code back when deliver has said that the message is not
 // delivered. was is the channel that it had before that.
 func (s *step) unreserve(d *engage.Decision, was string) error {
-	if d.Offer == nil || d.Offer.Returned || d.State != engage.Failed && d.State != engage.Expired || d.Reason == engage.ReasonAmbiguous {
+	if d.Offer == nil || d.Offer.Returned || d.Offer.RedeemedAt != nil || d.State != engage.Failed && d.State != engage.Expired || d.Reason == engage.ReasonAmbiguous {
 		return nil
 	}
 	for _, channel := range []string{was, d.Channel} {
@@ -178,6 +198,11 @@ func (s *step) unreserve(d *engage.Decision, was string) error {
 	r.Returned = true
 	d.Offer = &r
 	s.reserved(d)
+	u, err := editUse(s.tx, s.ws, r.Offer)
+	if err != nil {
+		return err
+	}
+	u.Returned++
 	if n := s.p.Offers[r.Offer]; n > 1 {
 		s.p.Offers = replaced(s.p.Offers, r.Offer, n-1)
 	} else {

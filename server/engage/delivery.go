@@ -244,6 +244,13 @@ type Counts struct {
 	NotShown   int64            `json:"not_shown,omitempty"` // the app said that it could not
 	Expired    int64            `json:"expired"`
 	Failed     int64            `json:"failed"`
+	// Redeemed are codes of its messages that tills took, Voided those of them that were
+	// taken back; RedeemedValue is what was paid with those that stand, RedeemedWorth what
+	// these took off or gave: by currency, in ten-thousandths of its unit (Parts).
+	Redeemed      int64            `json:"redeemed,omitempty"`
+	Voided        int64            `json:"voided,omitempty"`
+	RedeemedValue map[string]int64 `json:"redeemed_value,omitempty"`
+	RedeemedWorth map[string]int64 `json:"redeemed_worth,omitempty"`
 	// Conflicted are persons who had two arms when it turned out that they are one.
 	Conflicted int64 `json:"conflicted,omitempty"`
 }

@@ -50,6 +50,7 @@ const (
 	ReasonOfferSoldOut     Reason = "offer_sold_out"
 	ReasonOfferWaits       Reason = "offer_waits"       // for codes or stock on lease; at most 2 s
 	ReasonOfferUnavailable Reason = "offer_unavailable" // and they did not come
+	ReasonOfferUsedUp      Reason = "offer_used_up"     // redeemed as often as it may be in total
 	ReasonOfferTooMany     Reason = "offer_too_many"    // too many moments of the person wait already
 )
 
@@ -65,7 +66,7 @@ type Offer struct {
 	Status    OfferStatus `json:"status"`
 	Kind      OfferKind   `json:"kind"`
 	Value     float64     `json:"value,omitempty"`    // of percent and amount
-	Currency  string      `json:"currency,omitempty"` // ISO 4217, upper case; of amount
+	Currency  string      `json:"currency,omitempty"` // ISO 4217, upper case; of amount and of Worth
 	Terms     string      `json:"terms,omitempty"`    // for people to read
 	Codes     OfferCodes  `json:"codes"`
 	Code      string      `json:"code,omitempty"` // of shared codes; case does not matter
@@ -82,8 +83,15 @@ type Offer struct {
 	// Stock is how many messages carry it at most, over all persons and campaigns, those
 	// not counted that ended undelivered. 0: as many as there are.
 	Stock int64 `json:"stock,omitempty"`
-	// PerPerson is how many messages bring it to one person at most. 0: no limit.
-	PerPerson int       `json:"per_person,omitempty"`
+	// PerPerson is how many messages bring it to one person at most, and how often a
+	// person redeems a shared code. 0: no limit.
+	PerPerson int `json:"per_person,omitempty"`
+	// Total is how often it is redeemed at most, over all persons; what was voided does
+	// not count. Once it is reached no message brings it any more. 0: no limit.
+	Total int64 `json:"total,omitempty"`
+	// Worth is what one redemption takes off or gives at most, in units of Currency: what
+	// is taken where a till says nothing. 0: not known; of an amount off it is Value.
+	Worth     float64   `json:"worth,omitempty"`
 	UpdatedAt time.Time `json:"updated_at"`
 }
 
@@ -106,8 +114,10 @@ func (o *Offer) Validate() error {
 		return Errorf(Invalid, "value", "belongs to percent and amount")
 	case o.Kind == OfferAmount && !validCurrency(o.Currency):
 		return Errorf(Invalid, "currency", `must be of three upper-case letters, like "EUR", is %q`, o.Currency)
-	case o.Kind != OfferAmount && o.Currency != "":
-		return Errorf(Invalid, "currency", "belongs to amount")
+	case o.Kind != OfferAmount && o.Worth == 0 && o.Currency != "":
+		return Errorf(Invalid, "currency", "belongs to amount, and to worth")
+	case o.Currency != "" && !validCurrency(o.Currency):
+		return Errorf(Invalid, "currency", `must be of three upper-case letters, like "EUR", is %q`, o.Currency)
 	case len(o.Terms) > 4000:
 		return Errorf(TooLarge, "terms", "must have at most 4000 bytes, has %d", len(o.Terms))
 	case o.Codes != SharedCode && o.Codes != UniqueCodes:
@@ -126,6 +136,14 @@ func (o *Offer) Validate() error {
 		return Errorf(Invalid, "stock", "must not be negative, is %d", o.Stock)
 	case o.PerPerson < 0:
 		return Errorf(Invalid, "per_person", "must not be negative, is %d", o.PerPerson)
+	case o.Total < 0:
+		return Errorf(Invalid, "total", "must not be negative, is %d", o.Total)
+	case !(o.Worth >= 0 && o.Worth <= MaxMoney):
+		return Errorf(Invalid, "worth", "must be 0 to %.0f, is %v", MaxMoney, o.Worth)
+	case o.Worth > 0 && o.Currency == "":
+		return Errorf(Invalid, "currency", "is required with worth: ISO 4217, such as \"EUR\"")
+	case o.Worth > 0 && o.Kind == OfferAmount && o.Worth != o.Value:
+		return Errorf(Invalid, "worth", "is the value of an amount off: leave it out")
 	}
 	for i, id := range o.Places {
 		if !ValidID(id) {
@@ -167,6 +185,15 @@ func (o *Offer) Limited() (int64, bool) {
 	}
 }
 
+// MostWorth is what one redemption takes off or gives at most, in units of Currency;
+// 0: not known.
+func (o *Offer) MostWorth() float64 {
+	if o.Kind == OfferAmount {
+		return o.Value
+	}
+	return o.Worth
+}
+
 // LimitID is the id of its stock among the limits that span people.
 func (o *Offer) LimitID() string { return "offer:" + o.ID }
 
@@ -199,6 +226,8 @@ type Reserved struct {
 	Leased bool `json:"leased,omitempty"`
 	// Returned: the message ended undelivered, and it was given back.
 	Returned bool `json:"returned,omitempty"`
+	// RedeemedAt is when a till took it; nil: none has, or it was voided.
+	RedeemedAt *time.Time `json:"redeemed_at,omitempty"`
 }
 
 // Reservation is a code that a message carries: a document of the collection
@@ -214,8 +243,9 @@ type Reservation struct {
 	Code     string    `json:"code"`  // as NormalCode has it
 	At       time.Time `json:"at"`    // log time
 	AtUS     int64     `json:"at_us"` // the same in Unix microseconds
-	// Held is a unique code once more, until it is given back; a shared one is not found
-	// by its code alone.
+	// Held is a unique code once more, until it is given back, and Back from then on; a
+	// shared one is not found by its code alone.
 	Held     string `json:"held,omitempty"`
+	Back     string `json:"back,omitempty"`
 	Returned bool   `json:"returned,omitempty"`
 }

@@ -31,7 +31,7 @@ type TimelineClass string
 const (
 	ClassEvents      TimelineClass = "events"      // what the person did, but for purchases
 	ClassVisits      TimelineClass = "visits"      // transitions at places
-	ClassPurchases   TimelineClass = "purchases"   // orders: completed, updated, refunded, cancelled
+	ClassPurchases   TimelineClass = "purchases"   // orders: completed, updated, refunded, cancelled; offers redeemed and voided
 	ClassMessages    TimelineClass = "messages"    // what became of deliveries, and what phones reported of them
 	ClassConsents    TimelineClass = "consents"    // answers
 	ClassPreferences TimelineClass = "preferences" // likes and dislikes that were said
@@ -117,6 +117,8 @@ func ClassOfKind(k Kind) TimelineClass {
 	switch k {
 	case KindOutcome, KindReceipt:
 		return ClassMessages
+	case KindRedemption:
+		return ClassPurchases
 	case KindConsent:
 		return ClassConsents
 	case KindPreferences:
@@ -165,7 +167,7 @@ func classOfTouch(order, event, alias, consents, preferences bool) TimelineClass
 func KindsOf(c TimelineClass) []string {
 	var out []string
 	for _, k := range []Kind{
-		KindOutcome, KindReceipt, KindConsent, KindPreferences, KindTraits, KindDevice, KindDeviceGone,
+		KindOutcome, KindReceipt, KindRedemption, KindConsent, KindPreferences, KindTraits, KindDevice, KindDeviceGone,
 		KindBound, KindBindRefused, KindClaimed, KindAbsorb, KindMergeNo, KindYield, KindIdentify,
 	} {
 		if ClassOfKind(k) == c {

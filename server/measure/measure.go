@@ -71,6 +71,8 @@ func Sum(a, b engage.Counts) engage.Counts {
 		Displayed: a.Displayed + b.Displayed, Opened: a.Opened + b.Opened, Expired: a.Expired + b.Expired,
 		Failed: a.Failed + b.Failed, Acted: a.Acted + b.Acted, Dismissed: a.Dismissed + b.Dismissed,
 		Converted: a.Converted + b.Converted, NotShown: a.NotShown + b.NotShown, Conflicted: a.Conflicted + b.Conflicted,
+		Redeemed: a.Redeemed + b.Redeemed, Voided: a.Voided + b.Voided,
+		RedeemedValue: summed(a.RedeemedValue, b.RedeemedValue), RedeemedWorth: summed(a.RedeemedWorth, b.RedeemedWorth),
 	}
 	if len(a.Suppressed)+len(b.Suppressed) > 0 {
 		out.Suppressed = maps.Clone(a.Suppressed)
@@ -80,6 +82,21 @@ func Sum(a, b engage.Counts) engage.Counts {
 		for r, n := range b.Suppressed {
 			out.Suppressed[r] += n
 		}
+	}
+	return out
+}
+
+// summed adds by currency, without changing either; nil is none.
+func summed(a, b map[string]int64) map[string]int64 {
+	if len(b) == 0 {
+		return a
+	}
+	out := maps.Clone(a)
+	if out == nil {
+		out = make(map[string]int64, len(b))
+	}
+	for currency, n := range b {
+		out[currency] += n
 	}
 	return out
 }

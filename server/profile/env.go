@@ -96,6 +96,8 @@ func (p *Profile) valueOf(path string) (any, bool) {
 		t := p.Purchases.Totals()
 		a, known := t.By[name]
 		return a.Units(), known
+	case grouped && group == "redeemed":
+		return p.Redeemed[name].N, true
 	case grouped && (group == "app_version" || group == "os_version"):
 		return p.highestVersion(group, name)
 	}
@@ -103,6 +105,12 @@ func (p *Profile) valueOf(path string) (any, bool) {
 	case "first_purchase_at":
 		t := p.Purchases.Totals()
 		return t.FirstAt, !t.FirstAt.IsZero()
+	case "redemptions_count":
+		n, _ := p.Redeemed.Total()
+		return n, true
+	case "last_redemption_at":
+		_, at := p.Redeemed.Total()
+		return at, !at.IsZero()
 	case "last_purchase_value":
 		return p.Purchases.lastValue()
 	case "identifier_kinds":

@@ -56,6 +56,7 @@ func (p *Profile) Absorb(q *Profile, link Link) {
 		p.SetWeb(*q.Web, q.WebAt)
 	}
 	p.Purchases = p.Purchases.with(q.Purchases)
+	p.Redeemed = p.Redeemed.with(q.Redeemed)
 	p.Affinities = p.Affinities.with(q.Affinities)
 	p.Places, p.PlaceAt = p.Places.with(q.Places), newestVisits(p.PlaceAt, q.PlaceAt)
 	p.limitPlaces()

@@ -72,6 +72,7 @@ type Profile struct {
 	Web         *engage.TouchDevice `json:"web,omitempty"`
 	WebAt       Stamp               `json:"web_at,omitempty"`
 	Purchases   *Purchases          `json:"purchases,omitempty"`
+	Redeemed    Redemptions         `json:"redeemed,omitempty"` // by offer
 	Affinities  Affinities          `json:"affinities,omitempty"`
 	Places      Affinities          `json:"places,omitempty"` // visits by place, for the favourite ones
 	FirstSeen   time.Time           `json:"first_seen"`       // log time

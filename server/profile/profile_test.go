@@ -84,6 +84,9 @@ func TestEveryFieldOfTheSchemaHasAValueOfItsType(t *testing.T) {
 		"purchases_total.*":     `"op":"eq","value":12.5`,
 		"first_purchase_at":     `"op":"within_last","value":"1h"`,
 		"last_purchase_value":   `"op":"eq","value":12.5`,
+		"redemptions_count":     `"op":"eq","value":3`,
+		"last_redemption_at":    `"op":"within_last","value":"1h"`,
+		"redeemed.*":            `"op":"eq","value":2`,
 		"affinity.category.*":   `"op":"ge","value":1.25`,
 		"affinity.brand.*":      `"op":"ge","value":1.25`,
 		"affinity.topic.*":      `"op":"ge","value":1`,
@@ -104,6 +107,10 @@ func TestEveryFieldOfTheSchemaHasAValueOfItsType(t *testing.T) {
 		"visited_tag.*.last_at": `"op":"within_last","value":"1h"`,
 	})
 	more := *p
+	for _, offer := range []string{"free-coffee", "tea", "free-coffee", "tea"} {
+		more.Redeem(offer, 1, t0.Add(time.Minute))
+	}
+	more.Redeem("tea", -1, t0.Add(time.Minute)) // one was voided
 	more.Lean(profile.AffinityTopic, "tea", profile.WeightWanted, t0)
 	yes := engage.Consent{Granted: true, At: t0.Add(time.Second)}
 	more.SetConsents("", engage.ByPurpose[engage.Consent]{}.With(engage.ConsentProfiling, yes).With(engage.ConsentLocationForeground, yes))
@@ -118,6 +125,7 @@ func TestEveryFieldOfTheSchemaHasAValueOfItsType(t *testing.T) {
 		}, t0)
 	}
 	named := map[string]string{ // a member of each family
+		"redeemed.*":        "free-coffee",
 		"purchases_total.*": "EUR", "affinity.category.*": "shoes", "affinity.brand.*": "acme", "affinity.topic.*": "tea",
 		"visited.*.visits": "cafe", "visited.*.last_at": "cafe", "visited_tag.*.visits": "coffee", "visited_tag.*.last_at": "coffee",
 	}
@@ -132,7 +140,7 @@ func TestEveryFieldOfTheSchemaHasAValueOfItsType(t *testing.T) {
 	person := profile.Env{Profile: &more, Now: at, Place: places}
 	nobody := profile.Env{Profile: &profile.Profile{}, Now: at, Place: places}
 	always := []string{ // known of everybody
-		"identified", "visits", "purchases_count", "purchases_total", "devices_count", "push_reachable", "notifications_granted",
+		"identified", "visits", "purchases_count", "purchases_total", "redemptions_count", "redeemed.free-coffee", "devices_count", "push_reachable", "notifications_granted",
 	}
 	for _, f := range schema.Fields() {
 		clause, ok := value[f.Path]

@@ -6,6 +6,10 @@ var personFields = []Field{
 	{Path: "first_purchase_at", Type: Time, Description: "When the first of these was made"},
 	{Path: "last_purchase_value", Type: Number, Description: "What the last of these was worth, less refunds, in its own currency"},
 
+	{Path: "redemptions_count", Type: Number, Description: "Codes of offers that the person redeemed at tills, in total; voided ones do not count"},
+	{Path: "last_redemption_at", Type: Time, Description: "When the last of these was redeemed"},
+	{Path: "redeemed.*", Type: Number, Description: "Codes of one offer, by its id, that the person redeemed; 0 where none were"},
+
 	{Path: "affinity.category.*", Type: Number, Description: "How strongly the person turns to a category, its name in lower case: from 1.25 on it is one of their affinities, looking at it counts 1, buying 5, and all of it halves every 30 days. Absent: not at all. Needs the profiling consent"},
 	{Path: "affinity.brand.*", Type: Number, Description: "Likewise to a brand"},
 	{Path: "affinity.topic.*", Type: Number, Description: "Likewise to a topic"},

@@ -25,7 +25,7 @@ func samples() map[string]any {
 			"type": "place", "transition": "enter", "ring": "inside", "distance_m": 1.0, "event": "e", "properties": map[string]any{},
 		},
 		"offer": map[string]any{
-			"id": "o", "name": "o", "kind": "amount", "code": "ABC", "value": 1.0, "currency": "EUR", "terms": "t",
+			"id": "o", "name": "o", "kind": "amount", "code": "ABC", "value": 1.0, "currency": "EUR", "worth": 1.0, "terms": "t",
 			"expires_at": time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC),
 		},
 		"place": map[string]any{"id": "p", "name": "p", "tags": []any{"t"}},
