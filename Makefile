@@ -86,12 +86,13 @@ mongo-uri:
 	@test -n "$${FOOTFALL_TEST_MONGODB_URI:-}" || { \
 	  echo "FOOTFALL_TEST_MONGODB_URI is not set: give the connection string of a MongoDB replica set or sharded cluster, 4.4 or later, whose user may create and drop databases, such as mongodb://127.0.0.1:27017/?replicaSet=rs0" >&2; exit 2; }
 
-bench: build ## benchmarks of every package, then of the partition loop, the geofence index, who is near, the gateway and people at size
+bench: build ## benchmarks of every package, then of the partition loop, the geofence index, who is near, the gateway, the whole pipeline and people at size
 	go test -run '^$$' -bench . -benchmem -timeout 30m ./...
 	bin/footfall-lab bench loop --json
 	bin/footfall-lab bench fences --json
 	bin/footfall-lab bench nearby --json
 	bin/footfall-lab bench gateway --json
+	bin/footfall-lab bench pipeline --json
 	bin/footfall-lab bench people --json
 
 soak: build ## long: every fuzz target for FUZZTIME, the tests five times in shuffled order, millions of points against the index, 1,000 power cuts of a server, 9 deaths of one under load, 600 withdrawals raced through two gateways, NATS away for a minute, 1,000,000 pushes queued and drained, a demo with many deaths

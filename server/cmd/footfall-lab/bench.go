@@ -24,13 +24,14 @@ import (
 func benchCommand() *cobra.Command {
 	c := &cobra.Command{Use: "bench", Short: "Measure parts of the server", Args: cobra.NoArgs}
 	c.AddCommand(benchLoopCommand(), benchFencesCommand(), benchNearbyCommand(), benchGatewayCommand(), benchGatewayServer(), benchBareServer(), benchLoad(),
-		benchPushCommand(), benchPushSim(), benchPushBare(), benchPushDeliver(), benchPeopleCommand(), benchPeopleServer())
+		benchPushCommand(), benchPushSim(), benchPushBare(), benchPushDeliver(), benchPeopleCommand(), benchPeopleServer(),
+		benchPipelineCommand(), benchPipelineServer(), benchPipelineLoad())
 	return c
 }
 
 // loopFlags of `bench loop`.
 type loopFlags struct {
-	json         bool
+	benchFlags
 	rates        []int
 	seconds      float64
 	durabilities []string
@@ -38,8 +39,6 @@ type loopFlags struct {
 	partitions   int
 	triggers     float64
 	runs         int
-	dir          string
-	profile      string
 }
 
 func benchLoopCommand() *cobra.Command {
@@ -75,7 +74,7 @@ power waits for it, so expect the ratio to grow with it.`,
 		},
 	}
 	flags := c.Flags()
-	flags.BoolVar(&f.json, "json", false, "print one JSON object instead of a table")
+	f.add(c, "CPU, allocation and blocking profiles of the loaded time")
 	flags.IntSliceVar(&f.rates, "rates", []int{1000, 20_000}, "items offered per second")
 	flags.Float64Var(&f.seconds, "seconds", 10, "length of a run")
 	flags.StringSliceVar(&f.durabilities, "durability", []string{"process"}, "what a commit survives: process, power; or both, compared")
@@ -83,8 +82,6 @@ power waits for it, so expect the ratio to grow with it.`,
 	flags.IntVar(&f.partitions, "partitions", 1, "partitions of each of the two kinds")
 	flags.Float64Var(&f.triggers, "triggers", 0.2, "share of the items that ends in a push request")
 	flags.IntVar(&f.runs, "runs", 1, "runs of each configuration")
-	flags.StringVar(&f.dir, "dir", "", "where the run has its temporary files (default: the system's folder)")
-	flags.StringVar(&f.profile, "profile", "", "folder for CPU, allocation and blocking profiles of the loaded time")
 	return c
 }
 

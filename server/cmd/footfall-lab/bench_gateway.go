@@ -18,16 +18,12 @@ import (
 
 // gatewayFlags of `bench gateway`.
 type gatewayFlags struct {
-	json        bool
+	benchFlags
 	connections int
 	rate        float64
-	duration    time.Duration
 	idle        int
 	fences      int
 	bare        bool
-	dir         string
-	profile     string
-	trace       string
 }
 
 func benchGatewayCommand() *cobra.Command {
@@ -64,23 +60,24 @@ it is about the same, and the acks to be judged where it is next to nothing.`,
 		Example: "  footfall-lab bench gateway --json\n  footfall-lab bench gateway --connections 500 --idle 1000 --fences 10000 --duration 3s",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if f.connections < 1 || f.idle < f.connections || f.idle > 19_000 || f.fences < 0 || !(f.rate > 0 && f.rate <= 100) || f.duration < 100*time.Millisecond || f.duration > 10*time.Minute {
-				return usageError{errors.New("--connections must be positive, --idle not below it and at most 19000, --fences not negative, --rate above 0 and at most 100, --duration 100ms to 10m")}
+			if f.connections < 1 || f.idle < f.connections || f.idle > 19_000 || f.fences < 0 || !(f.rate > 0 && f.rate <= 100) {
+				return usageError{errors.New("--connections must be positive, --idle not below it and at most 19000, --fences not negative, --rate above 0 and at most 100")}
+			}
+			if err := f.checkDuration(); err != nil {
+				return err
 			}
 			return measureGateway(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), f)
 		},
 	}
 	flags := cmd.Flags()
-	flags.BoolVar(&f.json, "json", false, "print one JSON object instead of a table")
+	f.add(cmd, "the server's CPU, allocation and heap profiles; allocs-before.pprof is the base of allocs.pprof")
+	f.addDuration(cmd, 10*time.Second, "the telemetry, and of the saturation")
+	f.addTrace(cmd, "the telemetry")
 	flags.IntVar(&f.connections, "connections", 2000, "phones that send")
 	flags.Float64Var(&f.rate, "rate", 10, "messages a second of each")
-	flags.DurationVar(&f.duration, "duration", 10*time.Second, "length of the telemetry, and of the saturation")
 	flags.IntVar(&f.idle, "idle", 10_000, "phones that are connected while memory is measured")
 	flags.IntVar(&f.fences, "fences", 100_000, "geofences")
 	flags.BoolVar(&f.bare, "bare", true, "measure the bare server too")
-	flags.StringVar(&f.dir, "dir", "", "where the run has its temporary files (default: the system's folder)")
-	flags.StringVar(&f.trace, "trace", "", "file for the server's execution trace of the telemetry (go tool trace): some 50 MB a second, and it costs")
-	flags.StringVar(&f.profile, "profile", "", "folder for the server's CPU, allocation and heap profiles; allocs-before.pprof is the base of allocs.pprof")
 	return cmd
 }
 

@@ -52,6 +52,8 @@ type loadOrder struct {
 	For     time.Duration        `json:"for,omitempty"`
 }
 
+func (o loadOrder) lasts() time.Duration { return o.For }
+
 // The orders.
 const (
 	serverMemory   = "memory"
@@ -146,8 +148,8 @@ func (p *told) ask(_ context.Context, order, into any) error {
 		return fmt.Errorf("tell %s: %w", p.name, err)
 	}
 	patience := gatewaySpare
-	if o, is := order.(loadOrder); is {
-		patience += o.For
+	if o, is := order.(interface{ lasts() time.Duration }); is {
+		patience += o.lasts()
 	}
 	return p.answer(patience, into)
 }
@@ -380,75 +382,70 @@ func benchGatewayServer() *cobra.Command {
 	cmd.Flags().StringVar(&dir, "dir", "", "its data folder")
 	cmd.Flags().IntVar(&fences, "import", 0, "make an app and so many geofences, and end")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		ctx, cancel := context.WithCancel(cmd.Context())
-		defer cancel()
-		conf, err := config.Load("", os.Getenv)
-		if err != nil {
-			return usageError{err}
+		s := benchServer{
+			dir:      dir,
+			settings: func(c *config.Config) { c.Limits.RegistrationsPerS = 1_000_000 }, // all phones have one address
+			up:       func(a *app.App, _ *config.Config) any { return gatewayAt{a.URL()} },
 		}
-		conf.DataDir, conf.Listen = dir, "127.0.0.1:0"
-		conf.Limits.RegistrationsPerS = 1_000_000 // all phones have one address
-		if os.Getenv("GOGC") == "" {              // as `footfall serve` does
-			debug.SetGCPercent(conf.GCPercent)
+		if !cmd.Flags().Changed("import") {
+			return s.serve(cmd)
 		}
-		a, err := app.New(ctx, app.Options{Config: conf, Logger: warnings(cmd.ErrOrStderr()), Version: "bench"})
+		a, conf, err := s.open(cmd.Context(), cmd)
 		if err != nil {
 			return err
 		}
-		if cmd.Flags().Changed("import") {
-			key, err := importFences(ctx, a, conf.Workspace, fences)
-			if err = errors.Join(err, a.Close()); err != nil {
-				return err
-			}
-			return obey(cmd, gatewayMade{key}, serverDoes)
-		}
-		served := make(chan error, 1)
-		go func() { served <- a.Run(ctx) }()
-		select {
-		case <-a.Serving():
-		case err := <-served:
+		key, err := importFences(cmd.Context(), a, conf.Workspace, fences)
+		if err = errors.Join(err, a.Close()); err != nil {
 			return err
 		}
-		err = obey(cmd, gatewayAt{a.URL()}, serverDoes)
-		cancel()
-		return errors.Join(err, <-served)
+		return obey(cmd, gatewayMade{key}, serverDoes)
 	}
 	return cmd
 }
 
 // importFences makes a place of each fence, and an app whose key it returns.
 func importFences(ctx context.Context, a *app.App, workspace string, n int) (key string, err error) {
-	const by, portion = "footfall-lab", 1000
 	app := &catalog.App{ID: "bench", Workspace: workspace, Name: "Bench", Platform: "android", Key: catalog.NewAppKey()}
-	if err := a.Catalog().PutApp(ctx, by, app, 0); err != nil {
+	if err := a.Catalog().PutApp(ctx, benchActor, app, 0); err != nil {
 		return "", err
 	}
-	all := gatewaybench.Fences(n)
-	for len(all) > 0 {
-		some := all[:min(portion, len(all))]
-		all = all[len(some):]
+	places := make([]*engage.Place, n)
+	for i, f := range gatewaybench.Fences(n) {
+		places[i] = placeOf(workspace, f.ID, f.Circle)
+	}
+	err = importPlaces(ctx, a, workspace, places)
+	a.Catalog().Announce()
+	return app.Key, err
+}
+
+// benchActor is who makes what a measurement needs.
+const benchActor = "footfall-lab"
+
+// importPlaces makes places, many at a time.
+func importPlaces(ctx context.Context, a *app.App, workspace string, all []*engage.Place) error {
+	for some := range slices.Chunk(all, 1000) {
 		edits := make([]catalog.PlaceEdit, len(some))
-		for i := range some {
-			edits[i].Place = placeOf(workspace, &some[i])
+		for i, p := range some {
+			edits[i].Place = p
 		}
-		outcomes, err := a.Catalog().PutPlaces(ctx, by, workspace, edits)
+		outcomes, err := a.Catalog().PutPlaces(ctx, benchActor, workspace, edits)
 		if err != nil {
-			return "", err
+			return err
 		}
 		for _, o := range outcomes {
 			if o.Err != nil {
-				return "", o.Err
+				return o.Err
 			}
 		}
 	}
-	a.Catalog().Announce()
-	return app.Key, nil
+	return nil
 }
 
-func placeOf(workspace string, f *gatewaybench.Fence) *engage.Place {
+// placeOf is a place with one geofence of the same id.
+func placeOf(workspace, id string, c geo.Circle, tags ...string) *engage.Place {
 	return &engage.Place{
-		ID: f.ID, Workspace: workspace, Name: "Shop " + f.ID, TimeZone: "UTC", Location: f.Around,
-		Geofences: []engage.Geofence{{ID: f.ID, Ring: engage.Inside, Shape: geo.Circle{Around: f.Around, RadiusM: f.RadiusM}, DwellS: 120}},
+		ID: id, Workspace: workspace, Name: "Shop " + id, TimeZone: "UTC", Location: c.Around, Tags: tags,
+		Geofences: []engage.Geofence{{ID: id, Ring: engage.Inside, Shape: c, DwellS: 120}},
 	}
 }
 

@@ -17,15 +17,11 @@ import (
 
 // peopleFlags of `bench people`.
 type peopleFlags struct {
-	json     bool
+	benchFlags
 	profiles int
 	events   int
-	duration time.Duration
-	dir      string
 	keep     bool
 	data     string
-	profile  string
-	trace    string
 }
 
 func benchPeopleCommand() *cobra.Command {
@@ -65,22 +61,23 @@ With --keep the folder stays, and --data measures live and reads of such a folde
 		Example: "  footfall-lab bench people --json\n  footfall-lab bench people --profiles 20000 --events 5 --duration 10s",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if f.profiles < 100 || f.profiles > 5_000_000 || f.events < 0 || f.events > 1000 || f.duration < 100*time.Millisecond || f.duration > 10*time.Minute {
-				return usageError{errors.New("--profiles must be 100 to 5000000, --events 0 to 1000, --duration 100ms to 10m")}
+			if f.profiles < 100 || f.profiles > 5_000_000 || f.events < 0 || f.events > 1000 {
+				return usageError{errors.New("--profiles must be 100 to 5000000, --events 0 to 1000")}
+			}
+			if err := f.checkDuration(); err != nil {
+				return err
 			}
 			return benchPeople(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), f)
 		},
 	}
 	flags := cmd.Flags()
-	flags.BoolVar(&f.json, "json", false, "print one JSON object instead of a table")
+	f.add(cmd, "CPU and allocation profiles of the server, by step")
+	f.addDuration(cmd, 10*time.Second, "the live events, and of the reads")
+	f.addTrace(cmd, "the live events")
 	flags.IntVar(&f.profiles, "profiles", 100_000, "persons")
 	flags.IntVar(&f.events, "events", 1, "events of each that are uploaded")
-	flags.DurationVar(&f.duration, "duration", 10*time.Second, "length of the live events, and of the reads")
-	flags.StringVar(&f.dir, "dir", "", "where the run has its temporary files (default: the system's folder)")
 	flags.BoolVar(&f.keep, "keep", false, "leave the data folder, and say where it is")
 	flags.StringVar(&f.data, "data", "", "a data folder that an earlier run has kept: nothing is uploaded, and it stays")
-	flags.StringVar(&f.profile, "profile", "", "folder for CPU and allocation profiles of the server, by step")
-	flags.StringVar(&f.trace, "trace", "", "file for the server's execution trace of the live events (go tool trace): some 50 MB a second, and it costs")
 	return cmd
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -38,44 +37,23 @@ func benchPeopleServer() *cobra.Command {
 	cmd := &cobra.Command{Use: "people-server", Short: "The server of bench people", Args: noArgs, Hidden: true}
 	cmd.Flags().StringVar(&dir, "dir", "", "its data folder")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		ctx, cancel := context.WithCancel(cmd.Context())
-		defer cancel()
-		conf, err := config.Load("", os.Getenv)
-		if err != nil {
-			return usageError{err}
-		}
-		conf.DataDir, conf.Listen = dir, "127.0.0.1:0"
-		if os.Getenv("GOGC") == "" { // as `footfall serve` does
-			debug.SetGCPercent(conf.GCPercent)
-		}
-		a, err := app.New(ctx, app.Options{Config: conf, Logger: warnings(cmd.ErrOrStderr()), Version: "bench"})
-		if err != nil {
-			return err
-		}
-		served := make(chan error, 1)
-		go func() { served <- a.Run(ctx) }()
-		select {
-		case <-a.Serving():
-		case err := <-served:
-			return err
-		}
-		err = obey(cmd, peopleAt{a.URL(), a.FirstKey().Reveal(), conf.Workspace}, func(order []byte) (any, error) {
-			var o serverOrder
-			if err := json.Unmarshal(order, &o); err != nil {
-				return nil, err
-			}
-			switch o.Do {
-			case peopleSettle:
-				return settledNow(ctx, a)
-			case serverProfile:
-				if err := os.MkdirAll(o.Dir, 0o755); err != nil {
+		s := benchServer{
+			dir: dir,
+			up: func(a *app.App, conf *config.Config) any {
+				return peopleAt{a.URL(), a.FirstKey().Reveal(), conf.Workspace}
+			},
+			do: func(ctx context.Context, a *app.App, _ *config.Config, order []byte) (any, error) {
+				var o serverOrder
+				if err := json.Unmarshal(order, &o); err != nil {
 					return nil, err
 				}
-			}
-			return serverDoes(order)
-		})
-		cancel()
-		return errors.Join(err, <-served)
+				if o.Do == peopleSettle {
+					return settledNow(ctx, a)
+				}
+				return serverDoes(order)
+			},
+		}
+		return s.serve(cmd)
 	}
 	return cmd
 }

@@ -18,11 +18,9 @@ import (
 
 // pushFlags of `bench push`.
 type pushFlags struct {
-	json    bool
-	n       int
-	runs    int
-	dir     string
-	profile string
+	benchFlags
+	n    int
+	runs int
 }
 
 // pushLatencies are those of the simulated providers.
@@ -58,11 +56,9 @@ The processes share the machine: compare ratios. Rate limits are off.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.BoolVar(&f.json, "json", false, "print one JSON object instead of a table")
+	f.add(cmd, "CPU and allocation profiles of deliver's process")
 	flags.IntVar(&f.n, "pushes", 20_000, "pushes of each run")
 	flags.IntVar(&f.runs, "runs", 1, "runs of each; the one with the median ratio counts")
-	flags.StringVar(&f.dir, "dir", "", "where the run has its temporary files (default: the system's folder)")
-	flags.StringVar(&f.profile, "profile", "", "folder for CPU and allocation profiles of deliver's process")
 	return cmd
 }
 
