@@ -390,10 +390,10 @@ func hints(c *engage.Campaign, p *personView) []string {
 	if c.Class == engage.Marketing && !p.Consents[engage.ConsentMarketing].Granted {
 		out = append(out, "The person has not agreed to marketing messages.")
 	}
-	if c.Trigger.Type == engage.TriggerPlace || c.Trigger.Type == engage.TriggerRegion {
+	if c.Trigger.Type == engage.TriggerPlace || c.Trigger.Type == engage.TriggerRegion || c.Trigger.Type == engage.TriggerBeacon {
 		if !p.Consents[engage.ConsentLocationForeground].Granted && !p.Consents[engage.ConsentLocationBackground].Granted {
 			out = append(out, "The person has not agreed to the use of their location, so no place can trigger anything.")
-		} else if !p.Consents[engage.ConsentLocationPrecise].Granted {
+		} else if !p.Consents[engage.ConsentLocationPrecise].Granted && c.Trigger.Type != engage.TriggerBeacon {
 			out = append(out, "Without consent to precise location, fixes trigger nothing; only what the phone's system reports of its regions does.")
 		}
 	}

@@ -138,11 +138,12 @@ type ruleDoc struct {
 }
 
 type campaignTriggerDoc struct {
-	Type       string       `json:"type" enum:"place,event,api,schedule,region" doc:"place: a transition at a place; event: something that the app or a server tracked; api: POST /api/v1/campaigns/{id}/trigger; schedule: a time of the wall clock; region: what the phone's system says of a region that it watches, before any fix confirms it"`
-	Transition string       `json:"transition,omitempty" enum:"enter,exit,near,dwell,pass,visit" doc:"Of a place trigger; of a region trigger enter, exit and near. near is to enter a near ring, however far it reaches; dwell is after the geofence's dwell_s; pass is a way through between two fixes; visit is its end"`
+	Type       string       `json:"type" enum:"place,event,api,schedule,region,beacon" doc:"place: a transition at a place; beacon: a Bluetooth beacon of a place is heard, is near or is heard no more; event: something that the app or a server tracked; api: POST /api/v1/campaigns/{id}/trigger; schedule: a time of the wall clock; region: what the phone's system says of a region that it watches, before any fix confirms it"`
+	Transition string       `json:"transition,omitempty" enum:"enter,exit,near,dwell,pass,visit" doc:"Of a place trigger; of a region or a beacon trigger enter, exit and near. Of a beacon, enter is that it is heard first, near that the phone judges it within a few metres, exit that it is lost: of a place, the first of its beacons and the last; heard again within 5 min it is the same occasion. Else near is to enter a near ring, however far it reaches; dwell is after the geofence's dwell_s; pass is a way through between two fixes; visit is its end"`
 	Rings      []string     `json:"rings,omitempty" enum:"inside,near" nullable:"false" doc:"Of a place trigger: which rings count; absent: inside"`
 	Places     []string     `json:"places,omitempty" nullable:"false" doc:"Ids; absent, with no tags: every place"`
 	Tags       []string     `json:"tags,omitempty" nullable:"false" doc:"Places that carry one of these"`
+	Beacons    []string     `json:"beacons,omitempty" maxItems:"200" nullable:"false" doc:"Of a beacon trigger: ids of beacons, besides all those of places and tags"`
 	Event      string       `json:"event,omitempty" doc:"Of an event trigger: the event's name"`
 	Where      *ruleDoc     `json:"where,omitempty" doc:"Of an event trigger: a rule over its properties, such as properties.cart.total ge 50; one that does not hold fires nothing. Absent: always"`
 	Schedule   *scheduleDoc `json:"schedule,omitempty" doc:"Of a schedule trigger: when"`

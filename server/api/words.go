@@ -420,6 +420,9 @@ func triggerWords(t *engage.Trigger, place string) string {
 	if place == "" {
 		place = t.Place
 	}
+	if t.Type == engage.TriggerBeacon {
+		return beaconWords(t, place)
+	}
 	verb := map[engage.Transition]string{
 		engage.Enter: "Entered", engage.Exit: "Left", engage.Dwell: "Stayed at", engage.Pass: "Passed through", engage.VisitEnded: "Ended a visit of",
 	}[t.Transition]

@@ -42,3 +42,18 @@ func nextHours(n int) string {
 	}
 	return fmt.Sprintf("the next %d hours", n)
 }
+
+// beaconWords says what a phone told of a beacon.
+func beaconWords(t *engage.Trigger, place string) string {
+	name := fmt.Sprintf("the beacon %q of %s", t.Beacon, place)
+	switch {
+	case t.Transition == engage.Enter:
+		return "Heard " + name
+	case t.Transition == engage.ComeNear:
+		return "Came near " + name
+	case t.Evidence == "silence":
+		return "Heard " + name + " no more (nothing was heard meanwhile)"
+	default:
+		return "Heard " + name + " no more"
+	}
+}

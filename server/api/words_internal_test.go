@@ -125,6 +125,8 @@ func TestGatesAndDecisionsSpeakPlainly(t *testing.T) {
 		{Type: engage.TriggerPlace, Transition: engage.Enter, Ring: engage.Inside, Place: "shop", Evidence: "fix", DistanceM: 12.6, AccuracyM: 8},
 		{Type: engage.TriggerPlace, Transition: engage.Exit, Ring: engage.Near, Place: "gone", Evidence: "os_region"},
 		{Type: engage.TriggerEvent, Event: "order_completed"},
+		{Type: engage.TriggerBeacon, Transition: engage.ComeNear, Place: "shop", Beacon: "till", Evidence: "beacon"},
+		{Type: engage.TriggerBeacon, Transition: engage.Exit, Place: "shop", Beacon: "till", Evidence: "silence"},
 	} {
 		fmt.Fprintln(&b, triggerWords(&tr, map[string]string{"shop": "Corner shop"}[tr.Place]))
 	}

@@ -78,6 +78,9 @@ func situateConfig() func(*catalog.Snapshot) (*situate.Config, error) {
 				HearsRegions: slices.ContainsFunc(s.Campaigns(ws), func(c *engage.Campaign) bool {
 					return c.Status == engage.Live && c.Trigger.Type == engage.TriggerRegion
 				}),
+				HearsBeacons: slices.ContainsFunc(s.Campaigns(ws), func(c *engage.Campaign) bool {
+					return c.Status == engage.Live && c.Trigger.Type == engage.TriggerBeacon
+				}),
 			})
 		}
 		c, err := situate.NewConfig(before, in)

@@ -73,11 +73,14 @@ func (c *sdkCatalog) Fences(workspace string) ingest.Fences {
 
 func wishesOf(places []*engage.Place, campaigns []*engage.Campaign) map[string]fenceWish {
 	wishes := map[string]fenceWish{}
-	byPlace, byTag := map[string][]*engage.Campaign{}, map[string][]*engage.Campaign{}
+	byPlace, byTag, byBeacon := map[string][]*engage.Campaign{}, map[string][]*engage.Campaign{}, map[string][]*engage.Campaign{}
 	for _, cam := range campaigns {
 		t := cam.Trigger
-		if cam.Status != engage.Live || t.Type != engage.TriggerPlace && t.Type != engage.TriggerRegion {
+		if cam.Status != engage.Live || !atPlaces(t.Type) {
 			continue
+		}
+		for _, id := range t.Beacons {
+			byBeacon[id] = append(byBeacon[id], cam)
 		}
 		for _, id := range t.Places {
 			byPlace[id] = append(byPlace[id], cam)
@@ -91,6 +94,9 @@ func wishesOf(places []*engage.Place, campaigns []*engage.Campaign) map[string]f
 		for _, tag := range p.Tags {
 			named = append(named, byTag[tag]...)
 		}
+		for i := range p.Beacons {
+			named = append(named, byBeacon[p.Beacons[i].ID]...)
+		}
 		slices.SortFunc(named, func(a, b *engage.Campaign) int { return strings.Compare(a.ID, b.ID) })
 		named = slices.Compact(named)
 		for i := range p.Geofences {
@@ -101,6 +107,11 @@ func wishesOf(places []*engage.Place, campaigns []*engage.Campaign) map[string]f
 		}
 	}
 	return wishes
+}
+
+// atPlaces reports whether a trigger is of places, so that phones should watch these first.
+func atPlaces(t engage.TriggerType) bool {
+	return t == engage.TriggerPlace || t == engage.TriggerRegion || t == engage.TriggerBeacon
 }
 
 // Nearest implements ingest.Fences.

@@ -431,6 +431,9 @@ func (c *Catalog) PutCampaign(ctx context.Context, by string, cam *engage.Campai
 		if err := rulesPlaces(s, s.Campaign(cam.Workspace, cam.ID), cam); err != nil {
 			return err
 		}
+		if err := triggerBeacons(s, s.Campaign(cam.Workspace, cam.ID), cam); err != nil {
+			return err
+		}
 		return c.lives(s, by, s.Campaign(cam.Workspace, cam.ID), cam)
 	})
 }

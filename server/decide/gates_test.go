@@ -543,7 +543,7 @@ func TestEveryFieldOfTheMomentHasAValue(t *testing.T) {
 			w.apply(enters("ada", "cafe", "v1", 0, func(tr *engage.Trigger) {
 				s := sky("rain", 0, time.Hour)
 				tr.Weather, tr.WeatherIs = &s, engage.WeatherFresh
-				tr.InsideS, tr.Opening = 60, "closed"
+				tr.InsideS, tr.Opening, tr.Beacon = 60, "closed", "door"
 			}))
 		}
 		if got := w.verdicts(); got != "x pending" {

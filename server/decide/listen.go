@@ -22,6 +22,9 @@ type index struct {
 	byPlace map[crossing][]*campaign // at a place's id; "" for campaigns of every place
 	byTag   map[crossing][]*campaign
 	byEvent map[string][]*campaign
+	// byBeacon is at a beacon's id. The first beacon of a place that is heard, and the last
+	// that is lost, count for the place's own lists too.
+	byBeacon map[crossing][]*campaign
 }
 
 // crossing is a kind of moment at a place or at places of a tag.
@@ -33,7 +36,7 @@ type crossing struct {
 }
 
 func newIndex() index {
-	return index{byPlace: map[crossing][]*campaign{}, byTag: map[crossing][]*campaign{}, byEvent: map[string][]*campaign{}}
+	return index{byPlace: map[crossing][]*campaign{}, byTag: map[crossing][]*campaign{}, byEvent: map[string][]*campaign{}, byBeacon: map[crossing][]*campaign{}}
 }
 
 func (x index) add(c *campaign) {
@@ -50,8 +53,11 @@ func (x index) add(c *campaign) {
 			of.at = at
 			lists[of] = append(lists[of], c)
 		}
-		if len(t.Places) == 0 && len(t.Tags) == 0 {
+		if len(t.Places) == 0 && len(t.Tags) == 0 && len(t.Beacons) == 0 {
 			put(x.byPlace, "")
+		}
+		for _, b := range t.Beacons {
+			put(x.byBeacon, b)
 		}
 		for _, p := range t.Places {
 			put(x.byPlace, p)
@@ -64,6 +70,9 @@ func (x index) add(c *campaign) {
 
 // crossings are the kinds of moments that fire a campaign.
 func crossings(t *engage.CampaignTrigger) []crossing {
+	if t.Type == engage.TriggerBeacon {
+		return []crossing{{typ: t.Type, transition: t.Transition}}
+	}
 	if t.Transition == engage.ComeNear {
 		return []crossing{{typ: t.Type, transition: engage.Enter, ring: engage.Near}}
 	}
@@ -80,7 +89,7 @@ func crossings(t *engage.CampaignTrigger) []crossing {
 
 // sort ends the building of the index.
 func (x index) sort() {
-	for _, lists := range []map[crossing][]*campaign{x.byPlace, x.byTag} {
+	for _, lists := range []map[crossing][]*campaign{x.byPlace, x.byTag, x.byBeacon} {
 		for k, list := range lists {
 			lists[k] = inOrder(list)
 		}
@@ -108,7 +117,8 @@ func (w *workspace) listening(t *engage.Trigger, at time.Time) []*campaign {
 		return met(w.fires.byEvent[t.Event], t, at)
 	}
 	of := crossing{typ: t.Type, transition: t.Transition, ring: t.Ring}
-	found, own := w.fires.byPlace[of], false
+	var found []*campaign
+	own := false
 	join := func(more []*campaign) {
 		switch {
 		case len(more) == 0:
@@ -120,6 +130,15 @@ func (w *workspace) listening(t *engage.Trigger, at time.Time) []*campaign {
 			found, own = slices.Concat(found, more), true
 		}
 	}
+	if t.Type == engage.TriggerBeacon {
+		of.at = t.Beacon
+		join(w.fires.byBeacon[of])
+		if !t.PlaceWide {
+			return found
+		}
+		of.at = ""
+	}
+	join(w.fires.byPlace[of])
 	of.at = t.Place
 	join(w.fires.byPlace[of])
 	if p := w.places[t.Place]; p != nil {

@@ -120,7 +120,13 @@ func (m *moment) triggerFields() map[string]any {
 	if m.t.Transition == "" {
 		return f
 	}
-	f["transition"], f["ring"] = string(m.t.Transition), string(m.t.Ring)
+	f["transition"] = string(m.t.Transition)
+	if m.t.Ring != "" {
+		f["ring"] = string(m.t.Ring)
+	}
+	if m.t.Beacon != "" {
+		f["beacon"] = m.t.Beacon
+	}
 	if m.t.InsideS > 0 {
 		f["inside_s"] = m.t.InsideS
 	}

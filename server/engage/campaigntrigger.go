@@ -22,10 +22,13 @@ const (
 	// What the phone's system says of a place's region that it watches, before any fix
 	// confirms it.
 	TriggerRegion TriggerType = "region"
+
+	// A beacon of a place is heard, is near, or is heard no more.
+	TriggerBeacon TriggerType = "beacon"
 )
 
 // TriggerTypes are all of them.
-var TriggerTypes = []TriggerType{TriggerPlace, TriggerEvent, TriggerAPI, TriggerSchedule, TriggerRegion}
+var TriggerTypes = []TriggerType{TriggerPlace, TriggerEvent, TriggerAPI, TriggerSchedule, TriggerRegion, TriggerBeacon}
 
 // HasProperties reports whether such a trigger carries values of its own, which texts and
 // rules see as trigger.properties.
@@ -37,11 +40,13 @@ const ComeNear Transition = "near"
 // CampaignTrigger says what fires the campaign.
 type CampaignTrigger struct {
 	Type TriggerType `json:"type"`
-	// Of a place trigger, and of a region trigger:
-	Transition Transition `json:"transition,omitempty"` // one of Transitions, of a region Enter or Exit; or ComeNear
+	// Of a place trigger, of a region trigger, and of a beacon trigger:
+	Transition Transition `json:"transition,omitempty"` // one of Transitions, of a region or a beacon Enter or Exit; or ComeNear
 	Rings      []Ring     `json:"rings,omitempty"`      // which rings count; empty means inside only
 	Places     []string   `json:"places,omitempty"`     // ids; empty, with no tags, means every place
 	Tags       []string   `json:"tags,omitempty"`       // places that carry one of these
+	// Of a beacon trigger: ids of beacons, in addition to all those of Places and Tags.
+	Beacons []string `json:"beacons,omitempty"`
 	// Of an event trigger:
 	Event string `json:"event,omitempty"`
 	// Where is a rule over the event's "properties.*"; one that does not hold fires
@@ -75,10 +80,13 @@ func (t CampaignTrigger) validate() error {
 	if t.Type != TriggerSchedule && t.Schedule != nil {
 		return Errorf(Invalid, "schedule", "belongs to a schedule trigger")
 	}
+	if t.Type != TriggerBeacon && len(t.Beacons) > 0 {
+		return Errorf(Invalid, "beacons", "belong to a beacon trigger")
+	}
 	switch t.Type {
-	case TriggerPlace, TriggerRegion:
+	case TriggerPlace, TriggerRegion, TriggerBeacon:
 		allowed := append(slices.Clone(Transitions), ComeNear)
-		if t.Type == TriggerRegion {
+		if t.Type != TriggerPlace {
 			allowed = []Transition{Enter, Exit, ComeNear}
 		}
 		if !slices.Contains(allowed, t.Transition) {
@@ -86,6 +94,9 @@ func (t CampaignTrigger) validate() error {
 		}
 		if t.Transition == ComeNear && len(t.Rings) > 0 {
 			return Errorf(Invalid, "rings", "to come near is to enter a near ring: leave them out")
+		}
+		if t.Type == TriggerBeacon {
+			return t.validateBeacons()
 		}
 		for i, r := range t.Rings {
 			if r != Inside && r != Near {
@@ -104,6 +115,28 @@ func (t CampaignTrigger) validate() error {
 		return At("schedule", t.Schedule.validate())
 	default:
 		return Errorf(Invalid, "type", "must be one of %q, is %q", TriggerTypes, t.Type)
+	}
+	return nil
+}
+
+// maxTriggerBeacons bounds the beacons that a campaign names one by one: more are named by
+// their places or by a tag of these.
+const maxTriggerBeacons = 200
+
+func (t CampaignTrigger) validateBeacons() error {
+	if len(t.Rings) > 0 {
+		return Errorf(Invalid, "rings", "belong to a place trigger or a region trigger")
+	}
+	if len(t.Beacons) > maxTriggerBeacons {
+		return Errorf(Invalid, "beacons", "at most %d, got %d: name their places, or a tag of these", maxTriggerBeacons, len(t.Beacons))
+	}
+	for i, b := range t.Beacons {
+		if !ValidID(b) {
+			return invalidID(fmt.Sprintf("beacons[%d]", i))
+		}
+		if slices.Contains(t.Beacons[:i], b) {
+			return Errorf(Invalid, fmt.Sprintf("beacons[%d]", i), "stands twice: %q", b)
+		}
 	}
 	return nil
 }

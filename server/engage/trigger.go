@@ -42,6 +42,8 @@ type Trigger struct {
 	Ring       Ring         `json:"ring,omitempty"`
 	Place      string       `json:"place,omitempty"`
 	Fence      string       `json:"fence,omitempty"`
+	Beacon     string       `json:"beacon,omitempty"`     // of a beacon: its id
+	PlaceWide  bool         `json:"place_wide,omitempty"` // of a beacon: it is the first of its place that is heard or near, or the last that is lost
 	Evidence   string       `json:"evidence,omitempty"`   // "fix", "os_region", "beacon", "path" or "silence"
 	InsideS    float64      `json:"inside_s,omitempty"`   // of an exit, a dwell, a visit: for how many seconds it had been inside
 	Stale      bool         `json:"stale,omitempty"`      // it became known too late to send anything for it

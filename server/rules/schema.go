@@ -248,8 +248,9 @@ func MomentSchema() *Schema {
 		},
 		{
 			Path: "trigger.transition", Type: String, Description: "How the ring was crossed",
-			Values: []string{string(engage.Enter), string(engage.Exit), string(engage.Dwell), string(engage.Pass), string(engage.VisitEnded)},
+			Values: []string{string(engage.Enter), string(engage.Exit), string(engage.Dwell), string(engage.Pass), string(engage.VisitEnded), string(engage.ComeNear)},
 		},
+		{Path: "trigger.beacon", Type: String, Description: "Id of the beacon that was heard or lost; absent where it was none"},
 		{Path: "trigger.inside_s", Type: Number, Description: "For how many seconds the person had been there, of an exit, a dwell or a visit; absent otherwise"},
 		{Path: "place.open", Type: Bool, Description: "Whether the place was open at that moment, by its opening hours; absent when they are not known"},
 		{Path: "trigger.event", Type: String, Description: "Name of the event that fired the campaign"},

@@ -39,6 +39,8 @@ type (
 		Refused  uint64                   `json:"refused,omitempty"`
 		Doubted  uint64                   `json:"doubted,omitempty"`
 		Live     []engage.LiveToken       `json:"live,omitempty"`
+		Heard    []Heard                  `json:"heard,omitempty"`
+		HeardDue time.Time                `json:"heard_due,omitzero"`
 		User
 	}
 )
@@ -94,7 +96,7 @@ func (in *Install) appendJSON(b []byte) ([]byte, error) {
 		b = append(t.Head.Track.AppendJSON(append(b, `,"track":`...)), "}}"...)
 	}
 	if b, err = appendMembers(b, &installTail{
-		in.Due, in.Session, in.Claimed, in.Imported, in.Said, in.Since, in.Orphans, in.Refused, in.Doubted, in.Live, in.User,
+		in.Due, in.Session, in.Claimed, in.Imported, in.Said, in.Since, in.Orphans, in.Refused, in.Doubted, in.Live, in.Heard, in.HeardDue, in.User,
 	}); err != nil {
 		return nil, err
 	}

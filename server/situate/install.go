@@ -35,6 +35,8 @@ type Install struct {
 	Refused  uint64                           `json:"refused,omitempty"`  // positions dropped for want of consent
 	Doubted  uint64                           `json:"doubted,omitempty"`  // entered regions whose own fix was clearly elsewhere, or did not say that an outline was entered; dropped
 	Live     []engage.LiveToken               `json:"live,omitempty"`     // of Live Activities; replaced, never changed
+	Heard    []Heard                          `json:"heard,omitempty"`    // beacons of places; replaced, never changed
+	HeardDue time.Time                        `json:"heard_due,omitzero"` // of the timer that asks which are silent; zero: none is set
 	User                                      // who has proven to be Profile's, since From
 
 	fix Fix // what Fix points to, once it was set here

@@ -181,7 +181,7 @@ func (s *step) logout() error {
 		return nil
 	}
 	s.endBy(in.Tracker.End(s.e.At), engage.EndedByLogout)
-	in.Fix, in.Coarse, in.Tracker = nil, 0, geo.Tracker{}
+	in.Fix, in.Coarse, in.Tracker, in.Heard = nil, 0, geo.Tracker{}, nil
 	in.leaveLive()
 	if err := s.forward(engage.KindDeviceGone, engage.DeviceGone{Install: in.Install, Reason: "logout"}); err != nil {
 		return err

@@ -3,8 +3,6 @@ package situate
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/footfall-engage/footfall/geo"
@@ -78,6 +76,8 @@ func (s *step) timer() error {
 	}
 	switch f.Name {
 	case presenceTimer:
+	case beaconsTimer:
+		return s.unheard()
 	case tracksTimer:
 		s.recordTracks(s.in.Tracks.Open())
 		s.in.Tracks = engage.Tracks{}
@@ -204,46 +204,23 @@ func (s *step) beacon(b *sdkpb.Beacon) error {
 		s.in.Refused++
 		return nil
 	}
-	for _, fence := range s.config.beaconFences(b) {
-		ev := geo.Evidence{Source: geo.ByBeacon, At: s.occurred(), Fence: fence, Inside: !b.GetLost()}
+	stands := s.config.standsOf(b)
+	told := map[string]bool{}
+	for _, x := range stands {
+		if told[x.fence] {
+			continue
+		}
+		told[x.fence] = true
+		ev := geo.Evidence{Source: geo.ByBeacon, At: s.occurred(), Fence: x.fence, Inside: !b.GetLost()}
 		s.locate(&ev, b.GetLocation())
 		if _, err := s.word(ev); err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-// beaconFences are the geofences that a beacon speaks of: the one that the most
-// exact of the beacons that it may be stands for. Where a phone lost an iBeacon of
-// which it only says the UUID, all of that UUID are lost.
-func (w *workspace) beaconFences(b *sdkpb.Beacon) []string {
-	var seen engage.Beacon
-	switch {
-	case b.GetIbeacon() != nil:
-		i := b.GetIbeacon()
-		seen = engage.Beacon{Type: engage.IBeacon, UUID: i.GetUuid(), Major: intOf(i.Major), Minor: intOf(i.Minor)}
-	case b.GetEddystoneUid() != nil:
-		seen = engage.Beacon{Type: engage.EddystoneUID, Namespace: b.GetEddystoneUid().GetNamespace(), Instance: b.GetEddystoneUid().GetInstance()}
-	default:
+	if len(stands) == 0 {
 		return nil
 	}
-	if b.GetLost() && seen.Type == engage.IBeacon && seen.Major == nil {
-		var out []string
-		for key, fence := range w.beacons {
-			if key == seen.Key() || strings.HasPrefix(key, seen.Key()+":") {
-				out = append(out, fence)
-			}
-		}
-		slices.Sort(out)
-		return slices.Compact(out)
-	}
-	for _, key := range seen.Keys() {
-		if fence, stands := w.beacons[key]; stands {
-			return []string{fence}
-		}
-	}
-	return nil
+	return s.hears(b, stands)
 }
 
 func intOf(v *uint32) *int {
@@ -323,7 +300,10 @@ func (s *step) recordVisit(v *geo.Visit, why engage.VisitEnd) {
 }
 
 // endVisits ends what is open: the person withdrew the consent to location.
-func (s *step) endVisits() { s.endBy(s.in.Tracker.End(s.e.At), engage.EndedByConsent) }
+func (s *step) endVisits() {
+	s.endBy(s.in.Tracker.End(s.e.At), engage.EndedByConsent)
+	s.in.Heard = nil
+}
 
 // forgetPositions ends what stands on positions alone: the person withdrew the
 // consent to precise ones.

@@ -24,6 +24,11 @@
 // nothing is sent for it. Visits go to the history when they begin, end or are
 // corrected, and so do tracks: the fixes themselves, by the hour.
 //
+// Beacons are also told by themselves, where a campaign listens (heard.go): each that
+// stands at a place when it is heard first, when the phone judges it near, and when it is
+// lost, by the phone's word or by silence. What is lost and heard again within minutes is
+// the same occasion.
+//
 // What silence means (a dwell without news, a beacon that is gone, a phone that
 // went dark) the partition's timer asks, so that a replay has the same answer. A
 // session counts as live from the entry that began it to the one that ended it, but

@@ -18,6 +18,8 @@ type Workspace struct {
 	Doubts geo.Doubts      // the zero value means geo.DefaultDoubts
 	// HearsRegions: some campaign wants to know what phones' systems say of regions.
 	HearsRegions bool
+	// HearsBeacons: some campaign wants to know which beacons phones hear.
+	HearsBeacons bool
 }
 
 // Config is what situate needs of a configuration revision: the places of every
@@ -31,11 +33,11 @@ type workspace struct {
 	places  map[string]*site
 	fences  map[string]fence
 	rules   map[geo.Rule]*rules
-	beacons map[string]string // by engage.Beacon.Key: the fence that it is evidence for
+	beacons map[string]stand // by engage.Beacon.Key
 	doubts  geo.Doubts
 	edition uint64 // of the places: another one where any differs
 
-	hearsRegions bool
+	hearsRegions, hearsBeacons bool
 }
 
 // site is a place with its opening hours; nil hours are not known.
@@ -92,7 +94,8 @@ func NewConfig(before *Config, workspaces []Workspace) (*Config, error) {
 func newWorkspace(old *workspace, in *Workspace) (*workspace, error) {
 	w := &workspace{
 		places: make(map[string]*site, len(in.Places)), fences: make(map[string]fence, len(in.Places)),
-		rules: map[geo.Rule]*rules{}, beacons: map[string]string{}, doubts: in.Doubts, hearsRegions: in.HearsRegions,
+		rules: map[geo.Rule]*rules{}, beacons: map[string]stand{}, doubts: in.Doubts,
+		hearsRegions: in.HearsRegions, hearsBeacons: in.HearsBeacons,
 	}
 	if w.doubts == (geo.Doubts{}) {
 		w.doubts = geo.DefaultDoubts()
@@ -157,7 +160,7 @@ func (w *workspace) add(old *workspace, s *site) {
 	}
 	for i := range s.Beacons {
 		if f := s.FenceOf(&s.Beacons[i]); f != nil {
-			w.beacons[s.Beacons[i].Key()] = f.ID
+			w.beacons[s.Beacons[i].Key()] = stand{s.Beacons[i].ID, f.ID}
 		}
 	}
 }

@@ -40,6 +40,7 @@ const (
 	OtherTransition Code = "other_transition" // a crossing came, of another kind than the campaign waits for
 	NoEvent         Code = "no_event"         // the event did not come
 	Conditions      Code = "conditions"       // it came, and the trigger's conditions were not met
+	NotHeard        Code = "not_heard"        // no phone of the person told that it heard one of the beacons
 	NotCalled       Code = "not_called"       // nobody called the API for the person
 	NotKept         Code = "not_kept"         // the records of that time are gone
 )
@@ -100,6 +101,8 @@ func Not(q *Asked) []Finding {
 	switch q.Campaign.Trigger.Type {
 	case engage.TriggerEvent:
 		x.events()
+	case engage.TriggerBeacon:
+		x.beacons()
 	case engage.TriggerAPI:
 		x.say(NotCalled, nil, nil, "Nobody called the campaign for this person.")
 	default:
