@@ -78,6 +78,7 @@ const (
 	growSeconds = 60.0 // from half to whole it takes half of it
 	sentOver    = 10.0 // seconds over which it is measured what is sent
 	minRate     = 1.0 / 60
+	rampRoom    = 2 // times what is sent, below which the ramp does not fall
 )
 
 // rate is a token bucket whose rate follows the provider's answers: it is halved when
@@ -92,7 +93,7 @@ type rate struct {
 	lift    float64 // at which there is no ceiling any more
 	cutAt   time.Time
 	has     float64
-	starved bool // something has waited for it since it was filled last
+	hungry  bool // it was at most half full since it was filled last
 	sent    float64
 	at      time.Time
 }
@@ -140,17 +141,20 @@ func (r *rate) fill(now time.Time) {
 	if !r.limited() {
 		return
 	}
-	if r.has < 1 {
-		r.starved = true
+	if r.low() {
+		r.hungry = true
 	}
 	r.has += r.now() * s
 	if r.allowed > 0 {
 		idle := s
-		if r.starved { // for a second at most: then nobody has asked any more
+		if r.hungry { // for a second at most: then nobody has asked any more
 			r.allowed = min(r.allowed+r.slope*min(s, 1), r.limit)
 			idle = max(s-1, 0)
 		}
-		r.allowed = max(r.allowed-r.slope*idle, r.start())
+		// It does not fall below twice what is sent: an even stream would use up what is in
+		// the bucket, wait until the ramp has risen again, and so on for ever.
+		least := min(max(r.start(), rampRoom*r.sent), r.limit)
+		r.allowed = max(r.allowed-r.slope*idle, min(r.allowed, least))
 	}
 	if r.ceiling > 0 {
 		if r.ceiling += r.grow * s; r.ceiling >= r.lift {
@@ -158,8 +162,11 @@ func (r *rate) fill(now time.Time) {
 		}
 	}
 	r.has = min(r.has, r.burst())
-	r.starved = r.has < 1
+	r.hungry = r.low()
 }
+
+// low is half full: the ramp begins to rise before anything has to wait for it.
+func (r *rate) low() bool { return r.has < r.burst()/2 }
 
 // tokens is how many attempts may be made now.
 func (r *rate) tokens(now time.Time) float64 {
@@ -181,7 +188,7 @@ func (r *rate) take(now time.Time) bool {
 	r.fill(now)
 	if r.limited() {
 		if r.has < 1 {
-			r.starved = true
+			r.hungry = true
 			return false
 		}
 		r.has--

@@ -37,6 +37,38 @@ func TestRateClimbsToItsLimitInAMinuteAndFallsBackWhenIdle(t *testing.T) {
 	within(t, "after ten minutes", drain(&r, &now, time.Second), 150, 500)
 }
 
+// A stream that goes on evenly waits for the ramp while it begins at most, however fast it
+// is: whoever enters a place is not to be told half a second later because others did.
+func TestAnEvenStreamDoesNotWaitForTheRamp(t *testing.T) {
+	for _, perS := range []int{50, 150, 200, 400, 1000, 4000} {
+		now := start
+		r := newRate(DefaultLimits().FCM, now)
+		step := time.Second / time.Duration(perS)
+		waiting, late := 0, 0
+		for i := range 120 * perS {
+			waiting++
+			for waiting > 0 && r.take(now) {
+				waiting--
+			}
+			if i > 60*perS && waiting > 0 { // it had time to climb, and to catch up
+				late++
+			}
+			now = now.Add(step)
+		}
+		if late > 0 {
+			t.Errorf("%d/s: %d of %d have to wait after a minute", perS, late, 60*perS)
+		}
+	}
+	now := start
+	r := newRate(DefaultLimits().FCM, now)
+	for i := range 5 * 200 { // 200/s from the first moment: the ramp climbs in time
+		if !r.take(now) {
+			t.Fatalf("push %d of 200/s waits", i)
+		}
+		now = now.Add(5 * time.Millisecond)
+	}
+}
+
 func TestRateIsHalvedOnceASecondAndGrowsBack(t *testing.T) {
 	now := start
 	r := newRate(Rates{PerMin: 60_000}, now)

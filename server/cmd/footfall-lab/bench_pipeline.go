@@ -49,8 +49,9 @@ func benchPipelineCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "pipeline",
 		Short: "Measure the whole way of a fix: from the phone to the push, or to the message on the screen",
-		Long: `Runs the real server (embedded log, SQLite, default settings) in one process, and phones
-with the push provider's simulator in another, on the loopback and in a temporary folder,
+		Long: `Runs the real server (embedded log, SQLite; default settings, but that it need not climb
+slowly to FCM's rate, nor limits registrations) in one process, and phones with the push
+provider's simulator in another, on the loopback and in a temporary folder,
 with --fences geofences and --campaigns live campaigns, of which five want to hear of each
 place.
 
@@ -89,6 +90,7 @@ host kept for others. Generator and server share the machine.`,
 	}
 	f.add(cmd, "CPU and allocation profiles of the server, by path, durability and rate; allocs-before.pprof is the base of allocs.pprof")
 	f.addDuration(cmd, 5*time.Second, "each run")
+	f.addTrace(cmd, "each run, whose path, durability and rate follow the name")
 	flags := cmd.Flags()
 	flags.IntVar(&f.fences, "fences", 100_000, "geofences, each of a place of its own")
 	flags.IntVar(&f.campaigns, "campaigns", 1000, "live campaigns")
@@ -301,6 +303,13 @@ func (p *pipelinePart) run(ctx context.Context, rate int, d time.Duration, measu
 			return out, err
 		}
 	}
+	tracing := measured && p.trace != ""
+	if tracing {
+		file := fmt.Sprintf("%s-%s-%s-%d", p.trace, p.path, p.durability, rate)
+		if err := p.server.ask(ctx, serverOrder{Do: serverTrace, File: file}, nil); err != nil {
+			return out, err
+		}
+	}
 	machine, err := machineNow()
 	if err != nil {
 		return out, err
@@ -319,6 +328,11 @@ func (p *pipelinePart) run(ctx context.Context, rate int, d time.Duration, measu
 	}
 	if out.HostTook, err = machine.hostTook(); err != nil {
 		return out, err
+	}
+	if tracing {
+		if err := p.server.ask(ctx, serverOrder{Do: serverTraced}, nil); err != nil {
+			return out, err
+		}
 	}
 	if profile != "" {
 		if err := p.server.ask(ctx, serverOrder{Do: serverProfiled, Dir: profile}, nil); err != nil {

@@ -108,6 +108,7 @@ func benchPipelineServer() *cobra.Command {
 			c.Durability = config.Durability(durability)
 			c.Providers.FCM.Endpoint = fcm
 			c.Limits.RegistrationsPerS = 1_000_000 // all phones have one address
+			c.Push.FCMRampS = 0                    // it begins with thousands a second, as no shop does
 		}
 		if places > 0 {
 			s.before = func(ctx context.Context, a *app.App, c *config.Config) error {
