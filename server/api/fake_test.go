@@ -46,6 +46,7 @@ type world struct {
 	timeline   map[string][]engage.TimelineEntry
 	decisions  map[string][]engage.Decision
 	tallies    map[string]map[string]map[string]engage.Counts // workspace, campaign, arm
+	counted    map[string]map[string]map[time.Duration][]api.Counted
 	where      map[string][]api.Whereabouts
 	visits     map[string][]engage.Visit
 	tracks     map[string][]api.TrackFix // of phone-1, whose profile is the workspace's
@@ -157,6 +158,14 @@ func (w *world) Tallies(_ context.Context, ws, campaign string) (map[string]enga
 	return w.tallies[ws][campaign], nil
 }
 
+func (w *world) Counted(_ context.Context, ws, campaign string, by time.Duration, from, before time.Time) ([]api.Counted, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(w.counted[ws][campaign][by]), func(c api.Counted) bool {
+		return c.From.Before(from) || !c.From.Before(before)
+	}), nil
+}
+
 func (w *world) Whereabouts(_ context.Context, ws string, limit int) ([]api.Whereabouts, bool, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -253,7 +262,7 @@ func newSite(t testing.TB) *site {
 func (s *site) options(logger *slog.Logger) api.Options {
 	return api.Options{
 		Catalog: s.catalog, Sealer: s.sealer, Compile: decide.Compile,
-		People: s.world, Privacy: newAskings(s.world), Uploads: s.uploads, Decisions: s.world, Positions: s.world, Nearby: s.world, Audience: audience.New(audience.Options{Source: s.world, Budget: time.Minute}), Operations: s.world, Webhooks: s.hooks, Offers: newPools(), Push: s.world, LiveActivities: noActivities{}, Dropped: s.world, Watching: s.world.watching,
+		People: s.world, Privacy: newAskings(s.world), Uploads: s.uploads, Decisions: s.world, Positions: s.world, Nearby: s.world, Audience: audience.New(audience.Options{Source: s.world, Budget: time.Minute}), HourCountsKept: time.Hour, Operations: s.world, Webhooks: s.hooks, Offers: newPools(), Push: s.world, LiveActivities: noActivities{}, Dropped: s.world, Watching: s.world.watching,
 		Preview: previewByDecide,
 		Calls:   s.world, Occurrences: s.world,
 		Weather: func() weather.Status { return weather.Status{Enabled: true, Provider: "met.no", Fresh: 3, Now: start} },

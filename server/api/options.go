@@ -70,6 +70,8 @@ type Options struct {
 	// for all that; it may hold Liquid. Nil: none may.
 	PlainImages func(address string) bool
 
+	// HourCountsKept is for how long campaigns' counts by the hour are; 0: they are not.
+	HourCountsKept time.Duration
 	// TracksKept is for how long positions are; 0: for ever.
 	TracksKept time.Duration
 
@@ -158,6 +160,16 @@ type Decisions interface {
 	// Tallies of a campaign by arm, summed over the partitions; the arm "" holds
 	// what never reached one. A campaign without any has none.
 	Tallies(ctx context.Context, workspace, campaign string) (map[string]engage.Counts, error)
+	// Counted is what a campaign counted in each hour (by is time.Hour) or each day of UTC
+	// that begins at from or later and before a time, in their order; those in which nothing
+	// was counted, or that are not kept any more, are left out.
+	Counted(ctx context.Context, workspace, campaign string, by time.Duration, from, before time.Time) ([]Counted, error)
+}
+
+// Counted is what a campaign counted in a span of time, by arm.
+type Counted struct {
+	From time.Time // when it begins
+	Arms map[string]engage.Counts
 }
 
 // Whereabouts is where an install was last known to be.

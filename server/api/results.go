@@ -1,23 +1,17 @@
 package api
 
 import (
-	"cmp"
 	"context"
 	"maps"
 	"math"
 	"net/http"
-	"slices"
 
 	"github.com/footfall-engage/footfall/server/catalog"
 	"github.com/footfall-engage/footfall/server/engage"
 )
 
 func (s *server) registerResults() {
-	register(s, operation{
-		method: http.MethodGet, path: "/campaigns/{id}/results", id: "get-results", tag: tagResults, role: catalog.Viewer,
-		summary:     "Get a campaign's counts per arm",
-		description: "Counts of facts, each named for what is known. They do not say what the campaign caused: that needs the arms' outcomes compared.",
-	}, s.getResults)
+	s.registerCounts()
 	register(s, operation{
 		method: http.MethodGet, path: "/decisions", id: "list-decisions", tag: tagResults, role: catalog.Viewer,
 		summary: "List decisions", description: "The newest first, with every gate in plain words.",
@@ -28,8 +22,11 @@ type resultsView struct {
 	Campaign   string            `json:"campaign"`
 	Name       string            `json:"name"`
 	Status     engage.Status     `json:"status"`
+	Span       *resultsSpan      `json:"span,omitempty" doc:"The time of which the counts are; absent: all that there ever was"`
 	Arms       []armResultsView  `json:"arms" nullable:"false" doc:"The campaign's arms in their order, then the control group, then arms of earlier versions"`
 	Suppressed []suppressedView  `json:"suppressed" nullable:"false" doc:"Moments at which a gate said no, before any arm was chosen; the most frequent first"`
+	Why        whyView           `json:"why"`
+	Series     []countedView     `json:"series,omitempty" doc:"By the hour or the day, those in which something was counted"`
 	Meanings   map[string]string `json:"meanings" doc:"What each count says, and what it does not"`
 	Totals     totalsView        `json:"totals"`
 }
@@ -54,6 +51,8 @@ type armResultsView struct {
 	Expired   int64  `json:"expired"`
 	Failed    int64  `json:"failed"`
 	redeemedView
+	followedView
+	Rates *sharesView `json:"rates,omitempty" doc:"Of the arm's persons, by assignment; absent: nobody was assigned"`
 }
 
 // redeemedView is what tills took of codes that messages brought.
@@ -102,6 +101,8 @@ type suppressedView struct {
 	Reason engage.Reason `json:"reason"`
 	Count  int64         `json:"count"`
 	Words  string        `json:"words"`
+	Share  float64       `json:"share" doc:"Of all moments at which a gate said no, 0 to 1"`
+	Advice string        `json:"advice" doc:"What could be done about it, and whether anything should"`
 }
 
 // totalsView are sums over arms and campaigns.
@@ -124,6 +125,7 @@ type totalsView struct {
 	Expired    int64 `json:"expired"`
 	Failed     int64 `json:"failed"`
 	redeemedView
+	followedView
 }
 
 func (t *totalsView) add(c engage.Counts) {
@@ -147,6 +149,7 @@ func (t *totalsView) add(c engage.Counts) {
 	t.Expired += c.Expired
 	t.Failed += c.Failed
 	t.redeemedView.add(redeemedOf(c))
+	t.followedView.add(c)
 }
 
 // pending is what was ordered and is not settled: every decision ends once.
@@ -168,12 +171,22 @@ var meanings = map[string]string{
 	"acted":          "The phone reported that a button of the message was pressed.",
 	"dismissed":      "The phone reported that the person put the message away.",
 	"converted":      "The app reported that the message led to what it was for. It would perhaps have come about anyway.",
-	"not_shown":      "The app reported that it could not show the message, which went into the inbox then.",
-	"expired":        "The message's time was over before it was accepted or shown.",
+	"people":         "Persons who were assigned to the arm at the first decision for them. They are compared by assignment, whether or not a message reached them.",
+	"visited":        "Persons of these who came to one of the places within the campaign's window after a decision. Many would have come anyway: compare with the control group.",
+	"bought":         "Persons of these who ordered something in that time, as tills, shops and servers told. Many would have anyway.",
+	"reached":        "Persons of these who did what the campaign is for (its goal) in that time. Many would have anyway.",
+	"goals":          "How often the goal was reached: once per decision, unless the campaign counts every time.",
+	"last_touch":     "Goals before which the newest message that the phone had reported, of all campaigns with such a goal, was of this campaign. It was the last one, which does not make it the cause.",
+	"assisted":       "Goals before which the phone had reported a message of this campaign, too, but another campaign's or a later one came last.",
+	"orders":         "Orders in that time that were not cancelled.",
+	"value":          "What these orders are worth less refunds, by currency.",
+	"rates":          "Shares of the arm's persons, each with the interval in which the true share lies with 95 % confidence.",
 	"redeemed":       "A till took the code that the message brought, those included that were voided later.",
 	"voided":         "A till took a redemption back: the code is good again.",
 	"redeemed_value": "What was paid for what was bought with the codes that stand as redeemed, as tills said. It would perhaps have been bought anyway.",
 	"redeemed_worth": "What these codes took off or gave, as tills or the offer say.",
+	"not_shown":      "The app reported that it could not show the message, which went into the inbox then.",
+	"expired":        "The message's time was over before it was accepted or shown.",
 	"failed":         "Delivery was given up: the provider refused, the credential does not work, or every attempt went wrong.",
 }
 
@@ -219,67 +232,6 @@ var reasonWords = map[engage.Reason]string{
 
 	engage.ReasonArbitration: "Another campaign came first",
 	engage.ReasonRender:      "The message could not be written",
-}
-
-func (s *server) getResults(ctx context.Context, who caller, in *byID) (*answered[*resultsView], error) {
-	c, err := s.campaign(who, in.ID)
-	if err != nil {
-		return nil, err
-	}
-	tallies, err := s.o.Decisions.Tallies(ctx, who.workspace, c.ID)
-	if err != nil {
-		return nil, err
-	}
-	out := &resultsView{Campaign: c.ID, Name: c.Name, Status: c.Status, Arms: []armResultsView{}, Suppressed: []suppressedView{}, Meanings: meanings}
-	var order []string
-	for _, a := range c.Arms {
-		order = append(order, a.ID)
-	}
-	if _, counted := tallies[engage.HoldoutArm]; counted || c.HoldoutPercent > 0 {
-		order = append(order, engage.HoldoutArm)
-	}
-	for _, arm := range slices.Sorted(maps.Keys(tallies)) {
-		if arm != "" && !slices.Contains(order, arm) {
-			order = append(order, arm)
-		}
-	}
-	for _, arm := range order {
-		n := tallies[arm]
-		out.Arms = append(out.Arms, armResultsView{
-			Arm: arm, Control: arm == engage.HoldoutArm, Decided: n.Decided, HeldOut: n.HeldOut,
-			Pending: pending(n), Sent: n.Sent, Accepted: n.Accepted, InApp: n.InApp, Inboxed: n.Inboxed, Delivered: n.Delivered, Displayed: n.Displayed, Opened: n.Opened, Expired: n.Expired, Failed: n.Failed,
-			Acted: n.Acted, Dismissed: n.Dismissed, Converted: n.Converted, NotShown: n.NotShown, redeemedView: redeemedOf(n),
-		})
-	}
-	for _, n := range tallies {
-		out.Totals.add(n)
-	}
-	out.Suppressed = suppressedOf(tallies)
-	return &answered[*resultsView]{out}, nil
-}
-
-// suppressedOf sums what was suppressed, by reason, the most frequent first.
-func suppressedOf(tallies ...map[string]engage.Counts) []suppressedView {
-	sums := map[engage.Reason]int64{}
-	for _, t := range tallies {
-		for _, c := range t {
-			for r, n := range c.Suppressed {
-				sums[r] += n
-			}
-		}
-	}
-	out := make([]suppressedView, 0, len(sums))
-	for r, n := range sums {
-		words := reasonWords[r]
-		if words == "" {
-			words = string(r)
-		}
-		out = append(out, suppressedView{r, n, words})
-	}
-	slices.SortFunc(out, func(a, b suppressedView) int {
-		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Reason, b.Reason))
-	})
-	return out
 }
 
 type listDecisionsInput struct {

@@ -254,7 +254,7 @@ func TestEveryReasonHasWords(t *testing.T) {
 				continue
 			}
 			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-			if name != "arm" && name != "control" && meanings[name] == "" {
+			if !field.Anonymous && name != "arm" && name != "control" && meanings[name] == "" {
 				t.Errorf("the count %s has no meaning", name)
 			}
 		}

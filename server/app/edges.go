@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/footfall-engage/footfall/server/decide"
 	"github.com/footfall-engage/footfall/server/deliver"
 	"github.com/footfall-engage/footfall/server/ingest"
+	"github.com/footfall-engage/footfall/server/measure"
 	"github.com/footfall-engage/footfall/server/situate"
 )
 
@@ -60,7 +60,7 @@ func (a *App) openEdges(ctx context.Context, places *configs[*situate.Config]) e
 		Calls: calls{a}, Occurrences: occurrenceRecords{a},
 		SDK: a.gateway.Routes(), Collect: a.collect.Handler(), Dropped: dropped{a.states, a.catalog}, Metrics: promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}),
 		Ready: a.ready, Clock: a.o.Clock, Logger: a.log, Version: a.o.Version,
-		PlainImages: a.plainImages, TracksKept: time.Duration(a.o.Config.History.TracksDays) * 24 * time.Hour,
+		PlainImages: a.plainImages, TracksKept: historyKept(&a.o.Config)["tracks"], HourCountsKept: historyKept(&a.o.Config)[measure.Hours],
 	}); err != nil {
 		return fmt.Errorf("api: %w", err)
 	}

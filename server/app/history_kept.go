@@ -8,6 +8,7 @@ import (
 	"github.com/footfall-engage/footfall/server/config"
 	"github.com/footfall-engage/footfall/server/decide"
 	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/measure"
 )
 
 // historyKept is for how long what partitions record is kept (partition.Options.Keep).
@@ -18,5 +19,7 @@ func historyKept(c *config.Config) map[string]time.Duration {
 		"decisions": of(c.History.MessagesDays), "dropped": collect.DroppedFor,
 		"reservations":   of(c.History.OffersDays),
 		decide.Snapshots: time.Duration(c.History.SnapshotsDays) * 24 * time.Hour,
+		measure.Hours:    time.Duration(c.History.ResultHoursDays) * 24 * time.Hour,
+		measure.Days:     time.Duration(c.History.ResultDays) * 24 * time.Hour,
 	}
 }

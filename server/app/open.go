@@ -23,6 +23,7 @@ import (
 	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/eventlog"
 	"github.com/footfall-engage/footfall/server/lockfile"
+	"github.com/footfall-engage/footfall/server/measure"
 	"github.com/footfall-engage/footfall/server/partition"
 	"github.com/footfall-engage/footfall/server/people"
 	"github.com/footfall-engage/footfall/server/redeem"
@@ -56,6 +57,8 @@ func stateCollections() []store.Collection {
 			{Name: "campaign", Paths: []string{"campaign", "at_us"}},
 			{Name: "at", Paths: []string{"at_us"}},
 		}},
+		store.Collection{Name: measure.Hours}, // a campaign's stand together by their ids
+		store.Collection{Name: measure.Days},
 		store.Collection{Name: "timeline"},
 		store.Collection{Name: decide.Snapshots, Opaque: true},
 		// engage.Visit: the newest of a place, a person or a phone, and those that

@@ -13,7 +13,6 @@ import (
 	"github.com/footfall-engage/footfall/server/catalog"
 	"github.com/footfall-engage/footfall/server/decide"
 	"github.com/footfall-engage/footfall/server/engage"
-	"github.com/footfall-engage/footfall/server/measure"
 	"github.com/footfall-engage/footfall/server/partition"
 	"github.com/footfall-engage/footfall/server/situate"
 	"github.com/footfall-engage/footfall/server/store"
@@ -130,21 +129,6 @@ func (r reads) Decisions(ctx context.Context, workspace string, f api.DecisionFi
 		q.Filter = store.Filter{All: all}
 	}
 	return page(ctx, r.a.states, "decisions", q, fromJSON[engage.Decision])
-}
-
-// Tallies implements api.Decisions.
-func (r reads) Tallies(ctx context.Context, workspace, campaign string) (map[string]engage.Counts, error) {
-	var ts []*measure.Tally
-	q := store.Query{Workspace: workspace, IDPrefix: measure.Prefix(campaign)}
-	err := r.a.states.Iterate(ctx, "state_act", q, func(d store.Doc) error {
-		t, err := fromJSON[measure.Tally](d)
-		ts = append(ts, &t)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read tallies of %s: %w", campaign, err)
-	}
-	return measure.Merge(ts...), nil
 }
 
 // Whereabouts implements api.Positions.

@@ -54,6 +54,9 @@ type History struct {
 	MessagesDays  int // decisions with their traces
 	OffersDays    int // who has which code of an offer, and what was redeemed; never 0
 	SnapshotsDays int // what people were at the beginning of each day; 0 means none are kept
+	// Counts of campaigns by the hour and by the day; 0 means none are kept. What they add
+	// up to stays.
+	ResultHoursDays, ResultDays int
 }
 
 // Log formats.
@@ -291,7 +294,7 @@ func Default() Config {
 		Workspace:     "default",
 		RetentionDays: 7,
 		HistoryDays:   90,
-		History:       History{OffersDays: 400, SnapshotsDays: 35},
+		History:       History{OffersDays: 400, SnapshotsDays: 35, ResultHoursDays: 35, ResultDays: 400},
 		Log:           Log{Level: "info", Format: Text},
 		EventLog:      EventLog{Replicas: 1},
 		Store:         Store{MongoDB: MongoDB{Database: "footfall"}},

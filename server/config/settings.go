@@ -51,6 +51,8 @@ func (c *Config) bindings() []binding {
 		{"history.tracks_days", &c.History.TracksDays, "Days that positions are kept, one chunk per phone and hour."},
 		{"history.messages_days", &c.History.MessagesDays, "Days that decisions are kept, with their traces and what became of each message."},
 		{"history.offers_days", &c.History.OffersDays, "Days that it is kept which message brought whom which code, and what tills redeemed, 30 to 3650; and unique codes after the end of their offer. What a till is shown later than that, it does not know."},
+		{"history.result_hours_days", &c.History.ResultHoursDays, "Days that campaigns' counts are kept by the hour; 0 keeps none. An hour in which something was counted takes about 1 KB of each campaign."},
+		{"history.result_days", &c.History.ResultDays, "Days that campaigns' counts are kept by the day; 0 keeps none. What they add up to stays."},
 		{"history.snapshots_days", &c.History.SnapshotsDays, "Days for which it is kept what people were at the beginning of each day, from which campaigns are rehearsed; 0 keeps none. Each day takes less than 1 KB of disk of each person whom something was heard of."},
 
 		{"log.level", &c.Log.Level, `"debug", "info", "warn" or "error".`},

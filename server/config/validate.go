@@ -69,6 +69,8 @@ func (c *Config) Validate() error {
 	between("history.purchases_days", c.History.PurchasesDays, 0, 3650)
 	between("history.offers_days", c.History.OffersDays, 30, 3650)
 	between("history.snapshots_days", c.History.SnapshotsDays, 0, 3650)
+	between("history.result_hours_days", c.History.ResultHoursDays, 0, 400)
+	between("history.result_days", c.History.ResultDays, 0, 3650)
 	between("history.visits_days", c.History.VisitsDays, 0, 3650)
 	between("history.tracks_days", c.History.TracksDays, 0, 3650)
 	between("history.messages_days", c.History.MessagesDays, 0, 3650)

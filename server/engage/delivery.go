@@ -225,32 +225,3 @@ const (
 	ReceiptConverted = "converted" // the app says that it led to what it was for
 	ReceiptFailed    = "failed"    // the app could not show it
 )
-
-// Counts per campaign and arm.
-type Counts struct {
-	Decided    int64            `json:"decided"`
-	HeldOut    int64            `json:"held_out"`
-	Suppressed map[Reason]int64 `json:"suppressed,omitempty"`
-	Sent       int64            `json:"sent"`     // decisions that ended so: accepted, or confirmed by the SDK
-	Accepted   int64            `json:"accepted"` // by a provider
-	InApp      int64            `json:"in_app"`   // confirmed by the SDK
-	Inboxed    int64            `json:"inboxed"`
-	Delivered  int64            `json:"delivered"` // the phone said so
-	Displayed  int64            `json:"displayed"`
-	Opened     int64            `json:"opened"`
-	Acted      int64            `json:"acted,omitempty"`     // a button of it was pressed
-	Dismissed  int64            `json:"dismissed,omitempty"` // the person put it away
-	Converted  int64            `json:"converted,omitempty"` // the app said so
-	NotShown   int64            `json:"not_shown,omitempty"` // the app said that it could not
-	Expired    int64            `json:"expired"`
-	Failed     int64            `json:"failed"`
-	// Redeemed are codes of its messages that tills took, Voided those of them that were
-	// taken back; RedeemedValue is what was paid with those that stand, RedeemedWorth what
-	// these took off or gave: by currency, in ten-thousandths of its unit (Parts).
-	Redeemed      int64            `json:"redeemed,omitempty"`
-	Voided        int64            `json:"voided,omitempty"`
-	RedeemedValue map[string]int64 `json:"redeemed_value,omitempty"`
-	RedeemedWorth map[string]int64 `json:"redeemed_worth,omitempty"`
-	// Conflicted are persons who had two arms when it turned out that they are one.
-	Conflicted int64 `json:"conflicted,omitempty"`
-}

@@ -55,6 +55,8 @@ type Tx interface {
 	Config() (any, uint64)
 	// Position is where the entry stands: its partition, incarnation, sequence.
 	Position() Source
+	// At is the entry's log time.
+	At() time.Time
 }
 
 // Firing is the body of a KindTimer entry.

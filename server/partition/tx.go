@@ -142,6 +142,9 @@ func (tx *Tx) Config() (any, uint64) { return tx.p.config, tx.p.adopted }
 // Position implements engage.Tx.
 func (tx *Tx) Position() engage.Source { return tx.source }
 
+// At implements engage.Tx.
+func (tx *Tx) At() time.Time { return tx.at }
+
 // commit moves what the Tx collected into the partition's memory. Outputs get
 // their sources; they are returned for the outbox.
 func (tx *Tx) commit() []output {

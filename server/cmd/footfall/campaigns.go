@@ -36,7 +36,7 @@ submit asks for that, approve and reject answer. Every version is kept.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(c.campaignsList(), c.campaignsShow(), c.campaignsNew(), c.campaignsPut(), c.campaignsDuplicate(),
-		c.campaignsVersions(), c.campaignsDiff(), c.campaignTrigger(), c.campaignsPreview(),
+		c.campaignsResults(), c.campaignsVersions(), c.campaignsDiff(), c.campaignTrigger(), c.campaignsPreview(),
 		c.campaignStatus("submit", "review", "note", "Ask somebody else to look at a campaign"),
 		c.campaignStatus("approve", "live", "comment", "Make what is in review live"),
 		c.campaignStatus("reject", "draft", "comment", "Give what is in review back to its makers"),

@@ -337,6 +337,8 @@ func (t *tx) Position() engage.Source {
 	return engage.Source{Partition: t.p.name, Incarnation: 1, Seq: t.p.seq}
 }
 
+func (t *tx) At() time.Time { return t.at }
+
 // commit makes what the step did true, after it was found sound.
 func (t *tx) commit() error {
 	p := t.p
