@@ -42,6 +42,7 @@ func (b *bare) ClearTimer(string, string)                  {}
 func (b *bare) Record(string, string, string, any)         {}
 func (b *bare) Config() (any, uint64)                      { return b.config, 1 }
 func (b *bare) Position() engage.Source                    { return engage.Source{Partition: "act/0"} }
+func (b *bare) At() time.Time                              { return t0 }
 
 // crowded are n live campaigns, each at a place of its own but for five that all want
 // the café, with what campaigns usually have: an audience, a context, a cap, texts.

@@ -47,6 +47,7 @@ func (tx *benchTx) ClearTimer(string, string)                  {}
 func (tx *benchTx) Record(_, _, _ string, _ any)               { tx.outs++ }
 func (tx *benchTx) Config() (any, uint64)                      { return tx.config, 1 }
 func (tx *benchTx) Position() engage.Source                    { return engage.Source{Partition: "in/0"} }
+func (tx *benchTx) At() time.Time                              { return time.Time{} } // situate does not ask
 
 func (tx *benchTx) commit() {
 	if tx.edited != nil {
