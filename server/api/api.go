@@ -74,6 +74,7 @@ func New(o Options) (http.Handler, error) {
 	s.registerKeys()
 	s.registerWebhooks()
 	s.registerOffers()
+	s.registerItems()
 	s.registerOperations()
 
 	s.registerHealth(r)
@@ -120,6 +121,7 @@ func (o *Options) check() error {
 		{"Nearby", o.Nearby == nil},
 		{"Operations", o.Operations == nil},
 		{"Webhooks", o.Webhooks == nil},
+		{"Items", o.Items == nil},
 		{"Push", o.Push == nil},
 		{"LiveActivities", o.LiveActivities == nil},
 		{"Dropped", o.Dropped == nil},
@@ -156,6 +158,7 @@ func humaConfig(version string) huma.Config {
 			{Name: tagLiveActivities, Description: "What stands on the lock screen of iPhones, and changes there"},
 			{Name: tagCollect, Description: "What websites, servers and tills bring by the tracking API"},
 			{Name: tagOffers, Description: "What messages bring: codes that a till takes"},
+			{Name: tagItems, Description: "Catalogues of products and the like, whose items messages show"},
 			{Name: tagWebhooks, Description: "Events for your own systems: visits, messages, conversions"},
 			{Name: tagOperations, Description: "For those who run the server"},
 		},
@@ -186,6 +189,7 @@ const (
 
 	tagWebhooks   = "webhooks"
 	tagOffers     = "offers"
+	tagItems      = "items"
 	tagOperations = "operations"
 )
 

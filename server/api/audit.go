@@ -20,7 +20,7 @@ func (s *server) registerAudit() {
 }
 
 type auditInput struct {
-	Kind catalog.Kind `query:"kind" enum:"campaign,place,app,key,webhook,write_key,workspace,attributes" doc:"Only documents of this kind"`
+	Kind catalog.Kind `query:"kind" enum:"campaign,place,app,key,webhook,write_key,workspace,attributes,limits,offer,catalogue" doc:"Only documents of this kind"`
 	ID   string       `query:"id" maxLength:"100" doc:"Only the document of this id"`
 	By   string       `query:"by" maxLength:"100" doc:"Only changes by this key (id)"`
 	From time.Time    `query:"from" doc:"Not before"`

@@ -147,7 +147,7 @@ func TestDocumentIsWholeOpenAPI31(t *testing.T) {
 
 // fill puts ids into a path.
 func (op *opDoc) fill(id string) string {
-	path := strings.NewReplacer("{id}", id, "{key}", catalog.LegacyIdentityKey).Replace(op.path)
+	path := strings.NewReplacer("{id}", id, "{item}", id, "{key}", catalog.LegacyIdentityKey).Replace(op.path)
 	return path + map[string]string{ // what they cannot do without
 		"explain":        "?campaign=rain",
 		"list-nearby":    "?lat=52.37&lng=4.89&radius_m=1000",
@@ -221,6 +221,9 @@ var samples = map[string]string{
 	"end-live-activity":     `{"to":["install:phone-1"]}`,
 	"put-offer":             `{"name":"G","status":"active","kind":"gift","codes":"unique"}`,
 	"add-offer-codes":       `{"codes":["A-1"]}`,
+	"put-catalogue":         `{"name":"Products","fields":{"name":"string"}}`,
+	"put-item":              `{"fields":{"name":"Tea"}}`,
+	"put-items":             `{"items":[{"id":"tea","fields":{"name":"Tea"}}]}`,
 	"put-webhook":           `{"url":"https://example.com/hook"}`,
 	"create-webhook-secret": `{}`,
 	"test-webhook":          `{}`,
@@ -233,7 +236,7 @@ var samples = map[string]string{
 func (s *site) print(ws string) string {
 	s.t.Helper()
 	now := s.catalog.Now()
-	b, err := json.Marshal([]any{now.Workspaces[ws], now.Places(ws), now.Campaigns(ws), now.Apps(ws), now.Keys(ws), now.Webhooks(ws), now.WriteKeys(ws), now.Learned(ws), now.Limits(ws), now.Offers(ws)})
+	b, err := json.Marshal([]any{now.Workspaces[ws], now.Places(ws), now.Campaigns(ws), now.Apps(ws), now.Keys(ws), now.Webhooks(ws), now.WriteKeys(ws), now.Learned(ws), now.Limits(ws), now.Offers(ws), now.Catalogues(ws)})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -312,6 +315,7 @@ func TestExamplesOfTheDocumentCanBeSaved(t *testing.T) {
 	s := newSite(t)
 	s.furnish(alpha)
 	s.put("/api/v1/campaigns/"+api.RainyDay, string(api.ExampleCampaign(api.RainyDay))).want(201) // that others speak of
+	s.put("/api/v1/catalogues/products", `{}`).want(201)
 	s.put("/api/v1/campaigns/orders-x", campaign("trigger", `{"type":"api"}`, "status", `"live"`)).want(201)
 	_, ops := s.document()
 	saved := []string{}
@@ -322,8 +326,13 @@ func TestExamplesOfTheDocumentCanBeSaved(t *testing.T) {
 		for _, content := range op.RequestBody.Content {
 			for name, x := range content.Examples {
 				id := name + "-x"
-				if strings.Contains(op.path, "/apps/") {
+				switch {
+				case strings.Contains(op.path, "/apps/"):
 					id = "app"
+				case strings.Contains(op.path, "/items/"):
+					id = "products"
+				case strings.Contains(op.path, "/catalogues/"):
+					id = strings.ReplaceAll(id, "-", "_")
 				}
 				a := s.do(request{method: op.method, path: op.fill(id), role: op.Role, body: string(x.Value), header: map[string]string{"If-None-Match": "*"}})
 				if a.status != 200 && a.status != 201 && a.status != 412 { // 412: the same example stands at two media types

@@ -262,7 +262,7 @@ func newSite(t testing.TB) *site {
 func (s *site) options(logger *slog.Logger) api.Options {
 	return api.Options{
 		Catalog: s.catalog, Sealer: s.sealer, Compile: decide.Compile,
-		People: s.world, Privacy: newAskings(s.world), Uploads: s.uploads, Decisions: s.world, Positions: s.world, Nearby: s.world, Audience: audience.New(audience.Options{Source: s.world, Budget: time.Minute}), HourCountsKept: time.Hour, Operations: s.world, Webhooks: s.hooks, Offers: newPools(), Push: s.world, LiveActivities: noActivities{}, Dropped: s.world, Watching: s.world.watching,
+		People: s.world, Privacy: newAskings(s.world), Uploads: s.uploads, Decisions: s.world, Positions: s.world, Nearby: s.world, Audience: audience.New(audience.Options{Source: s.world, Budget: time.Minute}), HourCountsKept: time.Hour, Operations: s.world, Webhooks: s.hooks, Offers: newPools(), Items: s.items(), Push: s.world, LiveActivities: noActivities{}, Dropped: s.world, Watching: s.world.watching,
 		Preview: previewByDecide,
 		Calls:   s.world, Occurrences: s.world,
 		Weather: func() weather.Status { return weather.Status{Enabled: true, Provider: "met.no", Fresh: 3, Now: start} },
@@ -397,6 +397,8 @@ func (s *site) furnish(ws string) {
 	s.do(request{method: "PUT", path: "/api/v1/campaigns/rain", key: key, body: campaign}).want(201)
 	s.do(request{method: "POST", path: "/api/v1/apps", key: key, body: `{"id":"app","name":"` + mark + `","platform":"web","identity_secret":"` + mark + `-identity"}`}).want(201)
 	s.do(request{method: "PUT", path: "/api/v1/webhooks/hook", key: key, body: `{"url":"https://example.com","name":"` + mark + `"}`}).want(201)
+	s.do(request{method: "PUT", path: "/api/v1/catalogues/shop", key: key, body: `{"name":"` + mark + `"}`}).want(201)
+	s.do(request{method: "PUT", path: "/api/v1/catalogues/shop/items/shop", key: key, body: `{"fields":{"name":"` + mark + `"}}`}).want(201)
 	s.do(request{method: "POST", path: "/api/v1/write-keys", key: key, body: `{"name":"` + mark + `","kind":"public"}`}).want(201)
 
 	id := engage.ProfileID(ws, "phone-1")

@@ -43,6 +43,7 @@ type Options struct {
 	Operations  Operations
 	Webhooks    Webhooks
 	Offers      Offers
+	Items       Items
 	Push        Push
 
 	LiveActivities LiveActivities
@@ -98,6 +99,8 @@ type Catalog interface {
 	DeleteCampaign(ctx context.Context, by, workspace, id string, expected int64) error
 	PutOffer(ctx context.Context, by string, o *engage.Offer, expected int64) error
 	DeleteOffer(ctx context.Context, by, workspace, id string, expected int64) error
+	PutCatalogue(ctx context.Context, by string, k *engage.Catalogue, expected int64) error
+	DeleteCatalogue(ctx context.Context, by, workspace, id string, expected int64) error
 	PutApp(ctx context.Context, by string, a *catalog.App, expected int64) error
 	PutWebhook(ctx context.Context, by string, w *catalog.Webhook, expected int64) error
 	DeleteWebhook(ctx context.Context, by, workspace, id string, expected int64) error

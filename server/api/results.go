@@ -229,6 +229,9 @@ var reasonWords = map[engage.Reason]string{
 	engage.ReasonOfferWaits:       "Waited for one of the offer",
 	engage.ReasonOfferTooMany:     "Too many moments waited for the offer",
 	engage.ReasonOfferUnavailable: "None of the offer came in time",
+	engage.ReasonItemsWaits:       "Waited for items of a catalogue",
+	engage.ReasonItemsTooMany:     "Too many moments waited for items",
+	engage.ReasonItemsUnavailable: "Items of a catalogue did not come in time",
 
 	engage.ReasonArbitration: "Another campaign came first",
 	engage.ReasonRender:      "The message could not be written",

@@ -34,16 +34,19 @@ func newRegistry() huma.Registry {
 		return strings.TrimSuffix(strings.TrimSuffix(name, "View"), "Doc")
 	})
 	for from, to := range map[reflect.Type]reflect.Type{
-		reflect.TypeFor[engage.Campaign](): reflect.TypeFor[campaignDoc](),
-		reflect.TypeFor[savedCampaign]():   reflect.TypeFor[savedCampaignDoc](),
-		reflect.TypeFor[engage.Offer]():    reflect.TypeFor[offerDoc](),
-		reflect.TypeFor[offerView]():       reflect.TypeFor[offerDoc](),
-		reflect.TypeFor[limitPolicyBody](): reflect.TypeFor[limitPolicyDoc](),
-		reflect.TypeFor[engage.Content]():  reflect.TypeFor[contentDoc](),
-		reflect.TypeFor[engage.Place]():    reflect.TypeFor[placeDoc](),
-		reflect.TypeFor[engage.Geofence](): reflect.TypeFor[geofenceDoc](),
-		reflect.TypeFor[placeView]():       reflect.TypeFor[placeDoc](),
-		reflect.TypeFor[places.Feature]():  reflect.TypeFor[featureDoc](),
+		reflect.TypeFor[engage.Campaign]():  reflect.TypeFor[campaignDoc](),
+		reflect.TypeFor[savedCampaign]():    reflect.TypeFor[savedCampaignDoc](),
+		reflect.TypeFor[engage.Offer]():     reflect.TypeFor[offerDoc](),
+		reflect.TypeFor[offerView]():        reflect.TypeFor[offerDoc](),
+		reflect.TypeFor[engage.Catalogue](): reflect.TypeFor[catalogueDoc](),
+		reflect.TypeFor[catalogueView]():    reflect.TypeFor[catalogueDoc](),
+		reflect.TypeFor[engage.Item]():      reflect.TypeFor[itemDoc](),
+		reflect.TypeFor[limitPolicyBody]():  reflect.TypeFor[limitPolicyDoc](),
+		reflect.TypeFor[engage.Content]():   reflect.TypeFor[contentDoc](),
+		reflect.TypeFor[engage.Place]():     reflect.TypeFor[placeDoc](),
+		reflect.TypeFor[engage.Geofence]():  reflect.TypeFor[geofenceDoc](),
+		reflect.TypeFor[placeView]():        reflect.TypeFor[placeDoc](),
+		reflect.TypeFor[places.Feature]():   reflect.TypeFor[featureDoc](),
 	} {
 		r.RegisterTypeAlias(from, to)
 	}
@@ -307,6 +310,7 @@ type campaignDoc struct {
 	Audience       *ruleDoc           `json:"audience,omitempty" doc:"A rule over the person; absent: everybody"`
 	Context        *ruleDoc           `json:"context,omitempty" doc:"A rule over the moment; absent: always"`
 	Offer          string             `json:"offer,omitempty" doc:"Id of the offer that the message brings: its texts have it as offer.code, offer.name, offer.value, offer.currency, offer.terms and offer.expires_at"`
+	Item           *campaignItemDoc   `json:"item,omitempty" doc:"The item of a catalogue that the message is about: its texts have it as item.<field>. One that is not there, or lacks a field, is a missing variable"`
 	Arms           []armDoc           `json:"arms" minItems:"1" maxItems:"10" nullable:"false" doc:"Variants of the message"`
 	HoldoutPercent float64            `json:"holdout_percent" required:"false" minimum:"0" maximum:"50" doc:"Of the eligible persons get nothing, to be compared with"`
 	Limits         limitsDoc          `json:"limits" required:"false"`
@@ -354,4 +358,10 @@ type featurePropertiesDoc struct {
 type featureCollectionDoc struct {
 	Type     string       `json:"type" enum:"FeatureCollection"`
 	Features []featureDoc `json:"features" nullable:"false"`
+}
+
+type campaignItemDoc struct {
+	Catalogue string `json:"catalogue" maxLength:"50" doc:"Its id"`
+	Property  string `json:"property,omitempty" maxLength:"100" doc:"Of the trigger's properties: what has the item's id, such as product_id or product.id. This or attribute"`
+	Attribute string `json:"attribute,omitempty" maxLength:"100" doc:"Of the person: what has the item's id, such as last_viewed_product"`
 }

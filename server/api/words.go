@@ -130,6 +130,8 @@ func yesWords(g engage.GateResult, s seen) string {
 		return capYes(s)
 	case "offer":
 		return "The offer may be given, and there is one left."
+	case "items":
+		return itemsYes(g)
 	case "arbitration":
 		return wonWords(s)
 	case "render":
@@ -195,6 +197,8 @@ func noWords(g engage.GateResult, s seen) string {
 	case engage.ReasonOfferEnded, engage.ReasonOfferNotStarted, engage.ReasonOfferNotHere, engage.ReasonOfferPersonLimit,
 		engage.ReasonOfferSoldOut, engage.ReasonOfferUsedUp, engage.ReasonOfferWaits, engage.ReasonOfferTooMany, engage.ReasonOfferUnavailable:
 		return offerNo(g)
+	case engage.ReasonItemsWaits, engage.ReasonItemsTooMany, engage.ReasonItemsUnavailable:
+		return itemsNo(g)
 	case engage.ReasonTooManyOpen:
 		return "Too many messages to the person were on their way already."
 	case engage.ReasonQuietDropped:

@@ -329,6 +329,7 @@ func TestWhatDecideSaysIsToldPlainly(t *testing.T) {
 	}
 	toldOfLimits(t, told)
 	offerRuns(t, told)
+	itemRuns(t, told)
 	// The kill switch.
 	for _, d := range decidedIn(t, decide.Workspace{Stop: &engage.Stop{At: at, By: "ada"}}, 0, nil, nil, offer(nil)) {
 		for _, g := range d.Gates {

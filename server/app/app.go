@@ -30,6 +30,7 @@ import (
 	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/eventlog"
 	"github.com/footfall-engage/footfall/server/ingest"
+	"github.com/footfall-engage/footfall/server/items"
 	"github.com/footfall-engage/footfall/server/media"
 	"github.com/footfall-engage/footfall/server/partition"
 	"github.com/footfall-engage/footfall/server/people"
@@ -80,6 +81,7 @@ type App struct {
 	nearby   *nearby
 	router   *router
 	offers   offers
+	items    *items.Service
 	senders  *senders
 	deliver  *deliver.Deliverer
 	lives    *deliver.Lives
@@ -210,7 +212,8 @@ func (a *App) openPartitions(ctx context.Context, places *configs[*situate.Confi
 		return err
 	}
 	a.openOffers()
-	a.router = &router{weather: a.feed, codes: a.offers.Fill}
+	a.openItems()
+	a.router = &router{weather: a.feed, codes: a.offers.Fill, items: a.items.Known}
 	a.learner = newLearner(a.catalog, a.o.Clock, a.log)
 	a.nearby = newNearby(a.states, a.o.Config.Live, a.o.Clock, a.log)
 	campaigns := &configs[*decide.Config]{catalog: a.catalog, compile: decideConfig(a.log)}

@@ -97,7 +97,7 @@ func decideConfig(log *slog.Logger) func(*catalog.Snapshot) (*decide.Config, err
 		for ws, w := range s.Workspaces {
 			in = append(in, decide.Workspace{
 				ID: ws, Attributes: s.AttributesWith(w), Doubtful: doubtful(s, w), Places: s.Places(ws), Campaigns: s.Campaigns(ws), Webhooks: s.WebhookRules(ws), Stop: w.Stop,
-				Limits: s.Limits(ws), Offers: s.Offers(ws),
+				Limits: s.Limits(ws), Offers: s.Offers(ws), Catalogues: s.Catalogues(ws),
 			})
 		}
 		c, errs := decide.NewConfig(in)

@@ -77,6 +77,16 @@ func (c adopted) DeleteCampaign(ctx context.Context, by, workspace, id string, e
 	return c.wait(ctx, c.Catalog.DeleteCampaign(ctx, by, workspace, id, expected))
 }
 
+// PutCatalogue implements api.Catalog.
+func (c adopted) PutCatalogue(ctx context.Context, by string, k *engage.Catalogue, expected int64) error {
+	return c.wait(ctx, c.Catalog.PutCatalogue(ctx, by, k, expected))
+}
+
+// DeleteCatalogue implements api.Catalog.
+func (c adopted) DeleteCatalogue(ctx context.Context, by, workspace, id string, expected int64) error {
+	return c.wait(ctx, c.Catalog.DeleteCatalogue(ctx, by, workspace, id, expected))
+}
+
 // PutWebhook implements api.Catalog.
 func (c adopted) PutWebhook(ctx context.Context, by string, w *catalog.Webhook, expected int64) error {
 	return c.wait(ctx, c.Catalog.PutWebhook(ctx, by, w, expected))

@@ -22,6 +22,7 @@ import (
 	"github.com/footfall-engage/footfall/server/durable"
 	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/eventlog"
+	"github.com/footfall-engage/footfall/server/items"
 	"github.com/footfall-engage/footfall/server/lockfile"
 	"github.com/footfall-engage/footfall/server/measure"
 	"github.com/footfall-engage/footfall/server/partition"
@@ -50,7 +51,7 @@ func hotCollections() []store.Collection {
 
 func stateCollections() []store.Collection {
 	_, out := partition.Collections("in")
-	return append(out,
+	return append(append(out, items.Collections()...),
 		store.Collection{Name: "state_act"},
 		store.Collection{Name: "decisions", Indexes: []store.Index{
 			{Name: "profile", Paths: []string{"profile", "at_us"}},

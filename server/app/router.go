@@ -22,6 +22,7 @@ type router struct {
 	receipt func(ctx context.Context, workspace, profile string, r engage.ReceiptItem) error
 	webhook func(ctx context.Context, entries []engage.Entry) error
 	codes   func(ctx context.Context, workspace, offer string, codes []engage.PoolCode) ([]engage.PoolCode, error)
+	items   func(ctx context.Context, workspace string, refs []engage.ItemRef) ([]engage.KnownItem, error)
 	weather *weatherFeed
 	moves   moves // who has become whom, as the act partitions see it
 }
@@ -62,6 +63,8 @@ func (r *router) Deliver(ctx context.Context, dest string, entries []engage.Entr
 		return nil
 	case "codes":
 		return r.fill(ctx, entries)
+	case "items":
+		return r.answerItems(ctx, entries)
 	case "webhook":
 		return r.webhook(ctx, entries)
 	case "weather":

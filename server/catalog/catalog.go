@@ -423,6 +423,9 @@ func (c *Catalog) PutCampaign(ctx context.Context, by string, cam *engage.Campai
 		if err := s.hasOffer(cam); err != nil {
 			return err
 		}
+		if err := s.hasCatalogue(cam); err != nil {
+			return err
+		}
 		for i, id := range cam.Trigger.Places {
 			if s.Place(cam.Workspace, id) == nil {
 				return engage.Errorf(engage.Invalid, fmt.Sprintf("trigger.places[%d]", i), "there is no place %q", id)

@@ -20,6 +20,7 @@ type Snapshot struct {
 	places     map[string]map[string]*engage.Place
 	campaigns  map[string]map[string]*engage.Campaign
 	offers     map[string]map[string]*engage.Offer
+	catalogues map[string]map[string]*engage.Catalogue
 	apps       map[string]map[string]*App
 	webhooks   map[string]map[string]*Webhook
 	learned    map[string]*LearnedAttributes  // by workspace
@@ -45,7 +46,7 @@ func newLists() *lists { return &lists{places: map[string][]*engage.Place{}} }
 func emptySnapshot() *Snapshot {
 	return &Snapshot{
 		Workspaces: map[string]*Workspace{}, places: map[string]map[string]*engage.Place{},
-		campaigns: map[string]map[string]*engage.Campaign{}, offers: map[string]map[string]*engage.Offer{}, apps: map[string]map[string]*App{},
+		campaigns: map[string]map[string]*engage.Campaign{}, offers: map[string]map[string]*engage.Offer{}, catalogues: map[string]map[string]*engage.Catalogue{}, apps: map[string]map[string]*App{},
 		webhooks: map[string]map[string]*Webhook{}, learned: map[string]*LearnedAttributes{}, limits: map[string]*engage.LimitPolicy{}, writeKeys: map[string]*WriteKey{},
 		keys: map[string]*Key{}, appByKey: map[string]*App{}, fences: map[string]map[string]string{}, beacons: map[string]string{}, versions: map[string]int64{}, lists: newLists(),
 	}
@@ -108,6 +109,8 @@ func (s *Snapshot) own(kind Kind) {
 		s.campaigns = maps.Clone(s.campaigns)
 	case Offers:
 		s.offers = maps.Clone(s.offers)
+	case Catalogues:
+		s.catalogues = maps.Clone(s.catalogues)
 	case Apps:
 		s.apps, s.appByKey = maps.Clone(s.apps), maps.Clone(s.appByKey)
 	case Keys:
@@ -133,6 +136,8 @@ func (s *Snapshot) ownIn(kind Kind, workspace string) {
 		s.campaigns[workspace] = maps.Clone(s.campaigns[workspace])
 	case Offers:
 		s.offers[workspace] = maps.Clone(s.offers[workspace])
+	case Catalogues:
+		s.catalogues[workspace] = maps.Clone(s.catalogues[workspace])
 	case Apps:
 		s.apps[workspace] = maps.Clone(s.apps[workspace])
 	case Webhooks:
@@ -178,6 +183,8 @@ func (s *Snapshot) apply(r Revision) error {
 		s.campaigns[r.Workspace], err = setIn(s.campaigns[r.Workspace], r)
 	case Offers:
 		s.offers[r.Workspace], err = setIn(s.offers[r.Workspace], r)
+	case Catalogues:
+		s.catalogues[r.Workspace], err = setIn(s.catalogues[r.Workspace], r)
 	case Apps:
 		if old := s.apps[r.Workspace][r.ID]; old != nil {
 			delete(s.appByKey, old.Key)

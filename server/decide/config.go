@@ -24,18 +24,24 @@ type Workspace struct {
 	Places    []*engage.Place
 	Campaigns []*engage.Campaign
 	Offers    []*engage.Offer
-	Webhooks  []*engage.WebhookRule // of the subscriptions that hear anything
-	Limits    *engage.LimitPolicy   // nil: none
-	Stop      *engage.Stop          // nil: messages go out
+
+	Catalogues []*engage.Catalogue
+
+	Webhooks []*engage.WebhookRule // of the subscriptions that hear anything
+	Limits   *engage.LimitPolicy   // nil: none
+	Stop     *engage.Stop          // nil: messages go out
 }
 
 type workspace struct {
 	places    map[string]*engage.Place
 	campaigns map[string]*campaign // live ones
 	offers    map[string]*engage.Offer
-	fires     index   // them
-	hooks     hooks   // nil: nobody listens
-	limits    *policy // nil: none
+
+	catalogues map[string]*engage.Catalogue
+
+	fires  index   // them
+	hooks  hooks   // nil: nobody listens
+	limits *policy // nil: none
 
 	stop       *engage.Stop
 	attributes map[string]rules.Type
@@ -53,7 +59,9 @@ type campaign struct {
 	arms         []arm
 	weight       int
 	needsWeather bool
-	outlooks     []int // spans of the next hours of which it needs the forecast
+	outlooks     []int                // spans of the next hours of which it needs the forecast
+	needsItems   bool                 // its texts look at items of catalogues
+	about        *engage.CampaignItem // its Item, if a text names it
 	pushOnly     bool
 	channels     []string // that any arm allows
 	allowed      channels // the same
@@ -113,6 +121,13 @@ func compile(c *engage.Campaign, attributes map[string]rules.Type) (*campaign, e
 		if c.Offer == "" && slices.Contains(content.Variables(), "offer") {
 			return nil, engage.Errorf(engage.Invalid, engage.Index("arms", i, "message"), "names the variable offer, but the campaign brings no offer")
 		}
+		if c.Item == nil && slices.Contains(content.Variables(), "item") {
+			return nil, engage.Errorf(engage.Invalid, engage.Index("arms", i, "message"), "names the variable item, but the campaign does not say which item of which catalogue that is")
+		}
+		if slices.Contains(content.Variables(), "item") {
+			out.about = c.Item
+		}
+		out.needsItems = out.needsItems || slices.ContainsFunc(content.Variables(), func(name string) bool { return name == "item" || name == "catalog" })
 		x := arm{Arm: a, content: content}
 		for _, ch := range []engage.Channel{engage.InApp, engage.Push, engage.Inbox} {
 			if a.Message.Allows(ch) {
@@ -149,6 +164,10 @@ func NewConfig(in []Workspace) (*Config, []error) {
 		}
 		for _, o := range w.Offers {
 			x.offers[o.ID] = o
+		}
+		x.catalogues = make(map[string]*engage.Catalogue, len(w.Catalogues))
+		for _, k := range w.Catalogues {
+			x.catalogues[k.ID] = k
 		}
 		for _, cam := range w.Campaigns {
 			if cam.Status != engage.Live {

@@ -230,6 +230,8 @@ func (m Machine) Apply(tx engage.Tx, e engage.Entry) error {
 		return s.onRedemption()
 	case engage.KindAbsorb:
 		return s.absorb()
+	case engage.KindItems:
+		return s.onItems()
 	case engage.KindMergeNo:
 		var no engage.MergeRefused
 		if err := read(e, &no); err != nil {
@@ -521,8 +523,8 @@ func (s *step) together(id string) []string {
 	})
 }
 
-// timer wakes what waited: "weather/<decision>", "quiet/<decision>",
-// "expire/<delivery>".
+// timer wakes what waited: "weather/<decision>", "quiet/<decision>", "lease/<decision>",
+// "items/<decision>"; "expire/<delivery>" ends a decision.
 func (s *step) timer() error {
 	var f engage.Firing
 	if err := read(s.e, &f); err != nil {
@@ -530,7 +532,7 @@ func (s *step) timer() error {
 	}
 	kind, id, _ := strings.Cut(f.Name, "/")
 	switch kind {
-	case "weather", "quiet", "lease":
+	case "weather", "quiet", "lease", "items":
 		if w, ok := s.p.Waiting[id]; !ok || w.For != kind {
 			return nil
 		}
@@ -569,6 +571,7 @@ func (s *step) wake(ids []string, lastChance bool) error {
 		a.taken = w.Taken
 		a.lastChance = lastChance && w.For == "weather"
 		a.leaseUntil, a.leaseOver = w.Until, lastChance && w.For == "lease"
+		a.itemsSoFar = itemsSoFar{known: w.Items, itemsUntil: w.ItemsUntil, itemsOver: lastChance && w.For == "items"}
 		ok, err := a.run()
 		if err != nil {
 			return err

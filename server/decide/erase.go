@@ -28,7 +28,7 @@ func erase(tx engage.Tx, e engage.Entry) error {
 // follows from something earlier does not: whom it is about was erased meanwhile.
 func begets(k engage.Kind) bool {
 	switch k {
-	case engage.KindTimer, engage.KindCall, engage.KindOutcome, engage.KindReceipt, engage.KindDeviceGone, engage.KindYield, engage.KindRedemption:
+	case engage.KindTimer, engage.KindCall, engage.KindOutcome, engage.KindReceipt, engage.KindDeviceGone, engage.KindYield, engage.KindRedemption, engage.KindItems:
 		return false
 	}
 	return true

@@ -27,6 +27,8 @@ type attempt struct {
 	lacks      *limit
 	leaseUntil time.Time
 	leaseOver  bool
+
+	itemsSoFar
 }
 
 // errWaits: the moment was parked or deferred; nothing more is to be done now.
@@ -49,12 +51,14 @@ var gatesOf = map[engage.Class][]gate{
 		{"quiet", (*attempt).quiet},
 		{"cap", (*attempt).cap},
 		{"offer", (*attempt).offer},
+		{"items", (*attempt).items},
 	},
 	engage.Service: {
 		{"eligibility", (*attempt).eligibility},
 		{"audience", (*attempt).audience},
 		{"context", (*attempt).context},
 		{"offer", (*attempt).offer},
+		{"items", (*attempt).items},
 	},
 }
 
@@ -83,7 +87,7 @@ func (a *attempt) saw(gate string, reason engage.Reason, saw map[string]any) {
 // run asks the gates and reports whether all said yes. A no is recorded.
 func (a *attempt) run() (bool, error) {
 	for _, g := range gatesOf[a.c.Class] {
-		if g.name == "offer" && a.c.Offer == "" {
+		if g.name == "offer" && a.c.Offer == "" || g.name == "items" && !a.c.needsItems {
 			continue
 		}
 		reason, saw, err := g.ask(a)
@@ -113,6 +117,7 @@ var tooMany = map[engage.Reason]engage.Reason{
 	engage.ReasonQuiet:          engage.ReasonQuietTooMany,
 	engage.ReasonOfferWaits:     engage.ReasonOfferTooMany,
 	engage.ReasonCapAsks:        engage.ReasonCapBudget,
+	engage.ReasonItemsWaits:     engage.ReasonItemsTooMany,
 }
 
 // suppress ends the decision with a no.
@@ -134,6 +139,12 @@ func (a *attempt) wait(gate string) error {
 		}
 		w.For, w.Limit, w.Until = "lease", a.lacks.ID, due.UTC()
 		if err := s.parkAt(a.lacks.ID); err != nil {
+			return err
+		}
+		a.keepItems(&w)
+	case gate == "items":
+		var err error
+		if due, err = a.awaitItems(&w); err != nil {
 			return err
 		}
 	case gate == "context":

@@ -273,6 +273,8 @@ func (s *step) takeOver(w Waiting) error {
 		return s.park(w.Trigger.Cell)
 	case "lease":
 		return s.parkAt(w.Limit)
+	case "items":
+		return s.askItems(w.Asked) // the answer to what was asked there names nobody here
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ type moment struct {
 	props    map[string]any
 	offer    map[string]any // of the campaign that asks, as templates see it; nil: it has none
 	ahead    *ahead         // what is forecast; nil until it is asked for
+	items    *looked        // of the campaign that asks; nil: its texts look at none
 }
 
 func (s *step) moment(t *engage.Trigger) *moment {
@@ -185,6 +186,9 @@ func (m *moment) vars(c *campaign, before Before) map[string]any {
 	}
 	if m.offer != nil {
 		v["offer"] = m.offer
+	}
+	if m.items != nil {
+		m.items.vars(m, c.about, v)
 	}
 	return v
 }

@@ -83,9 +83,10 @@ type Before struct {
 	LastSeen    time.Time `json:"last_seen"`
 }
 
-// Waiting is a moment that waits for weather or for the end of quiet hours.
+// Waiting is a moment that waits: for weather, the end of quiet hours, units of a limit, or
+// items of catalogues.
 type Waiting struct {
-	For      string          `json:"for"` // weather, quiet, lease
+	For      string          `json:"for"` // weather, quiet, lease, items
 	Campaign string          `json:"campaign"`
 	Trigger  engage.Trigger  `json:"trigger"`
 	Before   Before          `json:"before"`
@@ -95,6 +96,12 @@ type Waiting struct {
 	// long it waits at most, however often it is woken.
 	Limit string    `json:"limit,omitempty"`
 	Until time.Time `json:"until,omitzero"`
+
+	// Asked are the items that a moment waits for, Items those that came for it before,
+	// ItemsUntil how long it waits for such at most.
+	Asked      []engage.ItemRef   `json:"asked,omitempty"`
+	Items      []engage.KnownItem `json:"items,omitempty"`
+	ItemsUntil time.Time          `json:"items_until,omitzero"`
 }
 
 func (p *Person) version() int { return p.V }

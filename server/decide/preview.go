@@ -26,6 +26,11 @@ type PreviewOf struct {
 	Places           []*engage.Place // that the person may have been at, and the trigger's
 	Trigger          engage.Trigger  // what of it is known; its type is the campaign's
 	At               time.Time
+
+	Catalogues []*engage.Catalogue
+	Items      []engage.KnownItem // what is known of items so far
+	// Example is the item that the campaign is about where nobody says which it is; nil: none.
+	Example *engage.KnownItem
 }
 
 // Preview is what one arm says then.
@@ -43,6 +48,9 @@ type Preview struct {
 	// Samples are the variables of its texts that nobody gave, so that they are of an
 	// example: "weather", "place".
 	Samples []string
+	// Asks are items that the texts of any arm look at and that are not in PreviewOf.Items:
+	// with them it is another preview.
+	Asks []engage.ItemRef
 }
 
 // PreviewArms renders every arm with the variables that a decision would give it. No
@@ -52,11 +60,12 @@ func PreviewArms(in PreviewOf) ([]Preview, error) {
 	if err != nil {
 		return nil, err
 	}
-	vars, phone, sampled, err := in.vars(c)
+	items := &looked{config: in.workspace(), known: in.Items}
+	vars, phone, sampled, err := in.vars(c, items)
 	if err != nil {
 		return nil, err
 	}
-	s := &step{e: engage.Entry{At: in.At}, p: &Person{}, config: &workspace{places: in.places()}}
+	s := &step{e: engage.Entry{At: in.At}, p: &Person{}, config: items.config}
 	m := s.moment(&in.Trigger)
 	m.device = phone
 	out := make([]Preview, 0, len(c.arms))
@@ -70,19 +79,26 @@ func PreviewArms(in PreviewOf) ([]Preview, error) {
 		}
 		out = append(out, p)
 	}
+	for i := range out {
+		out[i].Asks = items.lacks
+	}
 	return out, nil
 }
 
-func (in *PreviewOf) places() map[string]*engage.Place {
-	out := make(map[string]*engage.Place, len(in.Places))
+// workspace is what of the configuration the texts see.
+func (in *PreviewOf) workspace() *workspace {
+	out := &workspace{places: make(map[string]*engage.Place, len(in.Places)), catalogues: make(map[string]*engage.Catalogue, len(in.Catalogues))}
 	for _, p := range in.Places {
-		out[p.ID] = p
+		out.places[p.ID] = p
+	}
+	for _, c := range in.Catalogues {
+		out.catalogues[c.ID] = c
 	}
 	return out
 }
 
 // vars are what the texts see, of which phone, and which of them are of an example.
-func (in *PreviewOf) vars(c *campaign) (vars map[string]any, phone engage.Device, sampled []string, err error) {
+func (in *PreviewOf) vars(c *campaign, items *looked) (vars map[string]any, phone engage.Device, sampled []string, err error) {
 	p := &Person{}
 	if in.Person != nil {
 		st, err := Machine{}.Decode(engage.ProfileKey(c.Workspace, "preview"), in.Person)
@@ -95,7 +111,7 @@ func (in *PreviewOf) vars(c *campaign) (vars map[string]any, phone engage.Device
 		}
 		p = person
 	}
-	s := &step{ws: c.Workspace, e: engage.Entry{At: in.At}, p: p, config: &workspace{places: in.places()}}
+	s := &step{ws: c.Workspace, e: engage.Entry{At: in.At}, p: p, config: items.config}
 	t := &in.Trigger
 	t.Type, t.Event, t.Transition, t.OccurredAt = c.Trigger.Type, c.Trigger.Event, c.Trigger.Transition, in.At
 	if used := p.DevicesByUse(); t.Install == "" && len(used) > 0 {
@@ -114,7 +130,16 @@ func (in *PreviewOf) vars(c *campaign) (vars map[string]any, phone engage.Device
 		m.device.Locale = in.Locale
 	}
 	m.stays()
+	if c.needsItems {
+		m.items = items
+	}
 	vars = m.vars(c, s.before(t))
+	if about := c.about; about != nil && in.Example != nil {
+		if _, said := m.itemID(about); !said {
+			vars["item"] = viewItem(in.Example, items.config.catalogues[about.Catalogue])
+			sampled = append(sampled, "item")
+		}
+	}
 	if in.Person == nil {
 		vars["profile"] = examples["profile"]
 		sampled = append(sampled, "profile")

@@ -50,7 +50,9 @@ type Campaign struct {
 	Context   json.RawMessage `json:"context,omitempty"`  // a rule over the moment; empty means always
 	// Offer is the id of the offer that the message brings; its texts have it as "offer".
 	Offer string `json:"offer,omitempty"`
-	Arms  []Arm  `json:"arms"`
+	// Item is the item of a catalogue that the message is about; nil: none.
+	Item *CampaignItem `json:"item,omitempty"`
+	Arms []Arm         `json:"arms"`
 	// HoldoutPercent of the eligible persons get nothing and are measured: 0..50.
 	HoldoutPercent float64    `json:"holdout_percent"`
 	Limits         Limits     `json:"limits"`
@@ -138,6 +140,9 @@ func (c *Campaign) Validate() error {
 	}
 	if err := c.Trigger.validate(); err != nil {
 		return At("trigger", err)
+	}
+	if err := c.Item.validate(c.Trigger.Type); err != nil {
+		return At("item", err)
 	}
 	seen := map[string]bool{}
 	for i, a := range c.Arms {

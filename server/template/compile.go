@@ -70,6 +70,10 @@ type compiler struct {
 	used   map[string]bool // variables that are read
 	set    map[string]bool // variables that the template itself sets
 	paths  [][]string      // of variables that are read, with their properties
+	// mentions are catalogues and fields of items, items the variables that are assigned an
+	// item, with its catalogue.
+	mentions []Mention
+	items    map[string]string
 }
 
 var errNoArgument = errors.New("an argument is missing")
@@ -405,6 +409,10 @@ func (c *compiler) assignTag(p piece) (node, error) {
 	e, err := c.compile(ls[2:], p.args, p.line)
 	if err != nil {
 		return nil, err
+	}
+	delete(c.items, ls[0].s)
+	if of, whole := c.mention(ls[2:]); whole && ls[2].kind == lexName {
+		c.items[ls[0].s] = of
 	}
 	return &assignNode{name: ls[0].s, expr: e}, c.sets(ls[0].s, p)
 }

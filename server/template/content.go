@@ -25,7 +25,7 @@ const (
 
 // Known lists the variables that a message may use, sorted.
 func Known() []string {
-	return []string{"campaign", "device", "now", "offer", "place", "profile", "trigger", "weather"}
+	return []string{"campaign", "catalog", "device", "item", "now", "offer", "place", "profile", "trigger", "weather"}
 }
 
 // Content is the texts of a message, parsed. It is immutable and safe for

@@ -20,6 +20,9 @@
 //     "default" follows. Conditions may ask for it: a missing one is false.
 //     Filters pass a missing input or argument on, so that "default" may come
 //     last: {{ profile.name | upcase | default: "you" }}.
+//   - Items of catalogues are looked up while a text is rendered: "catalog" (Items), as in
+//     {{ catalog.products["sku-1"].name }}, and "item", the one that a campaign is about.
+//     What an item lacks is missing like any variable.
 //   - "now" is the time given to Render. Dates are shown in its zone.
 //   - A text has a language (locale.go): names of months and days, plurals, separators
 //     and the place of a currency's sign are that language's, as CLDR has them

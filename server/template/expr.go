@@ -152,6 +152,7 @@ func (c *compiler) compile(ls []lexeme, src string, line int) (*expr, error) {
 				e.paths = append(e.paths, path)
 				c.paths = append(c.paths, path)
 				c.used[l.s] = true
+				c.mention(ls[i:])
 			}
 			b.WriteString(l.s)
 		default:

@@ -24,6 +24,8 @@ type run struct {
 	written *locale
 	// lacks is told what is missing, which then counts as empty; nil: it is an error.
 	lacks func(error)
+	// fault is why an item could not be looked at.
+	fault error
 }
 
 // errWork and errOutput are limits, to which exec adds the line.
@@ -115,6 +117,9 @@ func (r *run) eval(e *expr) (any, error) {
 			return nil, at(e.line, errWork)
 		}
 		return nil, invalid(e.line, "%s in %q", err, clip(e.src))
+	}
+	if r.fault != nil {
+		return nil, tooLarge(e.line, "%s", r.fault)
 	}
 	return plain(v), nil
 }

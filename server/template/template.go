@@ -30,6 +30,7 @@ type Template struct {
 	reads     []string   // every top-level name that stands in it
 	variables []string   // those of them that it does not set
 	paths     [][]string // that its expressions ask for, with their properties
+	mentions  []Mention  // of catalogues and their items' fields
 	constant  bool
 }
 
@@ -48,12 +49,12 @@ func Parse(source string) (t *Template, err error) {
 	if err != nil {
 		return nil, err
 	}
-	c := compiler{pieces: pieces, used: map[string]bool{}, set: map[string]bool{}}
+	c := compiler{pieces: pieces, used: map[string]bool{}, set: map[string]bool{}, items: map[string]string{}}
 	nodes, _, err := c.block()
 	if err != nil {
 		return nil, err
 	}
-	t = &Template{nodes: nodes, constant: true, paths: c.paths}
+	t = &Template{nodes: nodes, constant: true, paths: c.paths, mentions: c.mentions}
 	for _, p := range pieces {
 		t.constant = t.constant && p.kind == textPiece
 	}
@@ -74,7 +75,7 @@ func (t *Template) Variables() []string { return slices.Clone(t.variables) }
 func (t *Template) Constant() bool { return t.constant }
 
 // Render renders the template. Vars may hold strings, numbers, bools,
-// time.Time, nil, and lists and string-keyed maps of these; of other types
+// time.Time, nil, Items, and lists and string-keyed maps of these; of other types
 // nothing is seen. They are not changed. Now is what "now" means, and its zone
 // is the one in which dates are shown. The language is that of the variable
 // device.locale, English if there is none.

@@ -267,7 +267,7 @@ func TestRenderingChangesNothingAndIsTheSameForEverybodyAtOnce(t *testing.T) {
 
 func TestVariablesAreThoseNotSetByTheTemplate(t *testing.T) {
 	tpl, err := template.Parse(`{% assign x = place.name | append: trigger.y %}{{ x }}{% for l in profile.likes limit: device.n %}{{ l }}{{ forloop.index }}{% endfor %}
-		{% case weather.condition %}{% when campaign.c %}{% endcase %}{% capture z %}{{ now }}{% endcapture %}{{ z }}{% if true and nil == empty %}{{ profile.a["true"][place.b] }}{{ offer.code }}{% endif %}`)
+		{% case weather.condition %}{% when campaign.c %}{% endcase %}{% capture z %}{{ now }}{% endcapture %}{{ z }}{% if true and nil == empty %}{{ profile.a["true"][place.b] }}{{ offer.code }}{{ catalog.x }}{{ item.y }}{% endif %}`)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,7 @@ import (
 // It answers every question itself: the library would look into Go values by
 // reflection and call their methods.
 type value struct {
-	v any // nil, bool, int, float64, string, time.Time, []any, map[string]any, loop
+	v any // nil, bool, int, float64, string, time.Time, []any, map[string]any, loop, shelves, shelf
 	r *run
 }
 
@@ -48,6 +48,9 @@ func (v value) Equal(other values.Value) bool {
 }
 
 func (v value) IndexValue(index values.Value) values.Value {
+	if s, is := v.v.(shelf); is {
+		return v.r.item(s, plain(index.Interface()))
+	}
 	switch i := plain(index.Interface()).(type) {
 	case string:
 		return v.r.wrap(property(v.v, i))
@@ -138,8 +141,10 @@ type loop struct{ i, n int }
 // of what is none of them. It looks no deeper than it must.
 func plain(v any) any {
 	switch v := v.(type) {
-	case nil, bool, int, string, time.Time, []any, map[string]any, loop, *run:
+	case nil, bool, int, string, time.Time, []any, map[string]any, loop, shelves, shelf, *run:
 		return v
+	case Items:
+		return shelves{v}
 	case float64:
 		if math.IsNaN(v) || math.IsInf(v, 0) {
 			return nil
@@ -224,6 +229,10 @@ func property(v any, name string) any {
 		if name == "size" {
 			return len([]rune(v))
 		}
+	case shelves:
+		return shelf{v.of, name}
+	case shelf:
+		return itemOf(v, name)
 	case loop:
 		switch name {
 		case "first":
@@ -368,7 +377,7 @@ func describe(v any) string {
 	switch v := v.(type) {
 	case []any:
 		return "a list"
-	case map[string]any, loop:
+	case map[string]any, loop, shelves, shelf:
 		return "an object"
 	case string:
 		return strconv.Quote(clip(v))

@@ -65,7 +65,7 @@ func (c *cli) audit() *cobra.Command {
 		Use: "audit", Short: "Say who changed what of the configuration, the newest first", Args: nothing,
 		Example: "  footfall audit --kind campaign --id rainy-day\n  footfall audit --by k-7f3a --most 20",
 	}
-	kind := cmd.Flags().String("kind", "", "campaign, place, app, key, webhook, write_key, workspace or attributes")
+	kind := cmd.Flags().String("kind", "", "campaign, place, app, key, webhook, write_key, workspace, attributes, limits, offer or catalogue")
 	id := cmd.Flags().String("id", "", "only the document of this id")
 	who := cmd.Flags().String("by", "", "only changes by this key")
 	most := cmd.Flags().Int("most", 50, "changes at most")
