@@ -37,7 +37,7 @@ type pipelineFlags struct {
 const (
 	baseRate  = 1000
 	maxRate   = 200_000
-	halvings  = 3               // between the highest rate that was held and the lowest that was not
+	halvings  = 2               // between the highest rate that was held and the lowest that was not
 	held      = 0.95            // of the rate offered that must be brought to its end in the time
 	tolerable = 1000            // ms, p99 above which a rate is not held
 	seekFor   = 3 * time.Second // of a try, at most
@@ -94,7 +94,7 @@ host kept for others. Generator and server share the machine.`,
 	flags := cmd.Flags()
 	flags.IntVar(&f.fences, "fences", 100_000, "geofences, each of a place of its own")
 	flags.IntVar(&f.campaigns, "campaigns", 1000, "live campaigns")
-	flags.IntVar(&f.phones, "phones", 2000, "phones")
+	flags.IntVar(&f.phones, "phones", 10_000, "phones")
 	flags.IntVar(&f.every, "every", 5, "one of so many fixes enters a place")
 	flags.StringSliceVar(&f.paths, "path", []string{string(pipelinebench.Push), string(pipelinebench.InApp)}, "push, in_app")
 	flags.StringSliceVar(&f.durabilities, "durability", []string{string(config.Process), string(config.Power)}, "what an ack survives: process, power")

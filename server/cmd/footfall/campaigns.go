@@ -26,8 +26,8 @@ func (c *cli) campaigns() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "campaigns", Short: "Make campaigns, have them reviewed, launch, pause and end them", Args: nothing,
 		Long: `A campaign lives from draft over review and live to ended; only a live one sends
-anything. Where the workspace asks for it (PUT /api/v1/review-policy), a second person makes it live:
-submit asks for that, approve and reject answer. Every version is kept.`,
+anything. Where the workspace asks for it (review-policy), a second person makes it live: submit asks
+for that, approve and reject answer. Every version is kept.`,
 		Example: `  footfall campaigns new winback > come-back.json                  # one to begin with
   footfall campaigns put come-back come-back.json
   footfall campaigns submit come-back --note "the prices are from Monday on"
@@ -37,6 +37,7 @@ submit asks for that, approve and reject answer. Every version is kept.`,
 	}
 	cmd.AddCommand(c.campaignsList(), c.campaignsShow(), c.campaignsNew(), c.campaignsPut(), c.campaignsDuplicate(),
 		c.campaignsResults(), c.campaignsVersions(), c.campaignsDiff(), c.campaignTrigger(), c.campaignsPreview(),
+		c.campaignsOccurrences(), c.campaignsReviewPolicy(),
 		c.campaignStatus("submit", "review", "note", "Ask somebody else to look at a campaign"),
 		c.campaignStatus("approve", "live", "comment", "Make what is in review live"),
 		c.campaignStatus("reject", "draft", "comment", "Give what is in review back to its makers"),
