@@ -5,9 +5,10 @@ import (
 	"github.com/footfall-engage/footfall/server/template"
 )
 
-// TextFinding is something about a message that could be sent and is perhaps not meant.
+// TextFinding is something about a campaign, most often about a text of its messages, that
+// could be sent and is perhaps not meant.
 type TextFinding struct {
-	Kind     string `json:"kind" enum:"too_long,many_emoji,capitals,stacked_marks,direction,invisible_characters,no_deep_link,plain_http,no_title,locale_not_said,not_translated,other_variables" doc:"For programs; more may come"`
+	Kind     string `json:"kind" enum:"too_long,many_emoji,capitals,stacked_marks,direction,invisible_characters,no_deep_link,plain_http,no_title,locale_not_said,not_translated,other_variables,no_effect" doc:"For programs; more may come"`
 	Field    string `json:"field" example:"arms[0].message.locales.nl.title"`
 	Locale   string `json:"locale,omitempty" doc:"Of the text; absent: the message's own"`
 	Platform string `json:"platform,omitempty" enum:"ios,android" doc:"Where it matters; absent: everywhere"`
@@ -18,7 +19,7 @@ type TextFinding struct {
 // with the shortest values. Texts that do not compile, or are too long whatever the
 // values, are left to who refuses them.
 func lint(c *engage.Campaign) []TextFinding {
-	out := []TextFinding{}
+	out := idleLimits(c)
 	for i := range c.Arms {
 		content, err := template.ParseContent(c.Arms[i].Message)
 		if err != nil {
@@ -43,6 +44,34 @@ func lint(c *engage.Campaign) []TextFinding {
 			}
 		}
 		out = append(out, findings(engage.Index("arms", i, "message"), append(found, content.LintLocales()...))...)
+	}
+	return out
+}
+
+// idleLimits finds the limits that a service message does not have: who asked for it gets it.
+func idleLimits(c *engage.Campaign) []TextFinding {
+	out := []TextFinding{}
+	if c.Class != engage.Service {
+		return out
+	}
+	l := &c.Limits
+	for _, x := range []struct {
+		field string
+		set   bool
+	}{
+		{"cap", l.Cap > 0},
+		{"caps", len(l.Caps) > 0},
+		{"quiet_hours", l.Quiet != nil},
+		{"attention", l.Attention != nil},
+		{"budget", l.Budget != nil},
+		{"rate", l.Rate != nil},
+	} {
+		if x.set {
+			out = append(out, TextFinding{
+				Kind: "no_effect", Field: "limits." + x.field,
+				Words: "A service message is sent to whoever asked for it: this limit is of marketing messages only and does nothing here.",
+			})
+		}
 	}
 	return out
 }

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -127,5 +128,39 @@ func TestFindingsStandBesideWarnings(t *testing.T) {
 	}
 	if !v.Valid || kinds["capitals"] != "arms[0].message.locales.nl.title" || kinds["locale_not_said"] != "arms[0].message.locale" {
 		t.Errorf("%+v", v)
+	}
+}
+
+// Limits of marketing messages that a service message is given would be thought to hold.
+func TestALimitThatAServiceMessageDoesNotHaveIsFound(t *testing.T) {
+	s := newSite(t)
+	var v struct {
+		Valid    bool
+		Findings []struct{ Kind, Field string }
+	}
+	var made map[string]any
+	if err := json.Unmarshal(api.ExampleCampaign(api.WelcomeBack), &made); err != nil {
+		t.Fatal(err)
+	}
+	made["class"] = "service"
+	find := func(limits string) (fields []string) {
+		made["limits"] = json.RawMessage(limits)
+		body, err := json.Marshal(made)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.do(request{method: "POST", path: "/api/v1/campaigns/validate", body: string(body)}).want(200, &v)
+		for _, f := range v.Findings {
+			if f.Kind == "no_effect" {
+				fields = append(fields, f.Field)
+			}
+		}
+		return fields
+	}
+	if f := find(`{"expire_s": 7200}`); len(f) > 0 {
+		t.Errorf("nothing is limited, and found: %v", f)
+	}
+	if f := find(`{"budget": {"messages": 5}, "rate": {"per_minute": 5}}`); !slices.Equal(f, []string{"limits.budget", "limits.rate"}) || !v.Valid {
+		t.Errorf("found: %v of %+v", f, v)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -15,7 +14,6 @@ import (
 	"github.com/footfall-engage/footfall/geo"
 	"github.com/footfall-engage/footfall/sdkproto/client"
 	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
-	"github.com/footfall-engage/footfall/server/config"
 )
 
 // An inbox outlives the death of the server, and of the app, at any moment: no card is
@@ -26,34 +24,8 @@ func TestAnInboxOutlivesKill9OfTheServerAndTheApp(t *testing.T) {
 		t.Skip("it kills a server several times")
 	}
 	dir := t.TempDir()
-	binary, err := footfall()
-	if err != nil {
-		t.Fatal(err)
-	}
-	w, err := newWorld(dir, 1, geo.Point{Lat: 52.37, Lng: 4.9}, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := w.close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	log, err := os.Create(filepath.Join(dir, "server.log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	v := &victim{t: t, binary: binary, conf: config.Default(), log: log}
-	defer func() {
-		v.kill()
-		if t.Failed() {
-			said, _ := os.ReadFile(log.Name())
-			t.Logf("the servers said: …%s", said[max(0, len(said)-10000):])
-		}
-		_ = log.Close()
-	}()
-	v.conf.DataDir, v.conf.Listen, v.conf.Partitions = filepath.Join(dir, "data"), freePort(t), 2
-	w.configure(&v.conf)
+	w := providers(t, dir, 1, geo.Point{Lat: 52.37, Lng: 4.9}, 0)
+	v := newVictim(t, dir, w)
 	v.start()
 	v.ready()
 	m := newMarketer("http://"+v.conf.Listen, v.key)

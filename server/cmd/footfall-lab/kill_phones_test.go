@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"sync"
@@ -19,7 +18,6 @@ import (
 	"github.com/footfall-engage/footfall/sdkproto/client"
 	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
 	"github.com/footfall-engage/footfall/server/app"
-	"github.com/footfall-engage/footfall/server/config"
 	"github.com/footfall-engage/footfall/server/engage"
 )
 
@@ -77,35 +75,9 @@ func TestThousandsOfPhonesComeBackToAServerThatWasKilled(t *testing.T) {
 		}
 	}
 	dir := t.TempDir()
-	binary, err := footfall()
-	if err != nil {
-		t.Fatal(err)
-	}
-	w, err := newWorld(dir, 1, geo.Point{Lat: 52.37, Lng: 4.9}, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := w.close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	log, err := os.Create(filepath.Join(dir, "server.log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	v := &victim{t: t, binary: binary, conf: config.Default(), log: log}
-	defer func() {
-		v.kill()
-		if t.Failed() {
-			said, _ := os.ReadFile(log.Name())
-			t.Logf("the servers said: …%s", said[max(0, len(said)-20000):])
-		}
-		_ = log.Close()
-	}()
-	v.conf.DataDir, v.conf.Listen, v.conf.Partitions = filepath.Join(dir, "data"), freePort(t), 2
+	w := providers(t, dir, 1, geo.Point{Lat: 52.37, Lng: 4.9}, 0)
+	v := newVictim(t, dir, w)
 	v.conf.Limits.RegistrationsPerS = count // all from one address
-	w.configure(&v.conf)
 	v.start()
 	v.ready()
 	m := newMarketer("http://"+v.conf.Listen, v.key)

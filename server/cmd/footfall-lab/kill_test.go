@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/footfall-engage/footfall/geo"
 	"github.com/footfall-engage/footfall/sdkproto/sdkpb"
 	"github.com/footfall-engage/footfall/server/app"
 	"github.com/footfall-engage/footfall/server/config"
@@ -58,6 +59,50 @@ type victim struct {
 	ended  chan struct{} // closed when cmd has
 	gaveUp int           // times that it ended by itself and was started again
 	key    string        // the first admin key, which it prints once
+}
+
+// newVictim is a server that is not started yet, on a folder of its own with two
+// partitions; w are the providers that it sends to, nil for none. What it said is shown
+// when the test fails.
+func newVictim(t *testing.T, dir string, w *world) *victim {
+	t.Helper()
+	binary, err := footfall()
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := os.Create(filepath.Join(dir, "server.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := &victim{t: t, binary: binary, conf: config.Default(), log: log}
+	t.Cleanup(func() {
+		v.kill()
+		if t.Failed() {
+			said, _ := os.ReadFile(log.Name())
+			t.Logf("the servers said: …%s", said[max(0, len(said)-20000):])
+		}
+		_ = log.Close()
+	})
+	v.conf.DataDir, v.conf.Listen, v.conf.Partitions = filepath.Join(dir, "data"), freePort(t), 2
+	if w != nil {
+		w.configure(&v.conf)
+	}
+	return v
+}
+
+// providers are the simulators that a test's server sends to, closed at its end.
+func providers(t *testing.T, dir string, seed uint64, center geo.Point, slow time.Duration) *world {
+	t.Helper()
+	w, err := newWorld(dir, seed, center, slow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return w
 }
 
 // start starts it on its folder; it may still be catching up.
@@ -185,10 +230,6 @@ func TestNothingIsLostOrDoubledByKill9OfNATSAndTheServer(t *testing.T) {
 func underKills(t *testing.T, nats *natstest.Server) {
 	t.Helper()
 	dir := t.TempDir()
-	binary, err := footfall()
-	if err != nil {
-		t.Fatal(err)
-	}
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("moments of death by seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -197,35 +238,13 @@ func underKills(t *testing.T, nats *natstest.Server) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := newWorld(dir, 5, town.Center, 200*time.Millisecond)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := w.close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	log, err := os.Create(filepath.Join(dir, "server.log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	v := &victim{t: t, binary: binary, conf: config.Default(), log: log}
-	defer func() {
-		v.kill()
-		if t.Failed() {
-			said, _ := os.ReadFile(log.Name())
-			t.Logf("the servers said: …%s", said[max(0, len(said)-20000):])
-		}
-		_ = log.Close()
-	}()
+	w := providers(t, dir, 5, town.Center, 200*time.Millisecond)
+	v := newVictim(t, dir, w)
 	began := time.Now()
 	phase := func(name string) {
 		t.Logf("%-24s %6.1f s", name, time.Since(began).Seconds())
 		began = time.Now()
 	}
-	v.conf.DataDir, v.conf.Listen, v.conf.Partitions = filepath.Join(dir, "data"), freePort(t), 2
-	w.configure(&v.conf)
 	if nats != nil {
 		v.conf.EventLog.URL = nats.URL()
 	}

@@ -9,14 +9,11 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
 
 	"github.com/footfall-engage/footfall/server/app"
-	"github.com/footfall-engage/footfall/server/config"
 )
 
 // tillFile is a table of orders with a row for each line, some of them refused, and what
@@ -137,29 +134,12 @@ func TestAnUploadOutlivesKill9(t *testing.T) {
 		t.Skip("it kills a server several times")
 	}
 	t.Parallel()
-	dir := t.TempDir()
-	binary, err := footfall()
-	if err != nil {
-		t.Fatal(err)
-	}
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("moments of death by seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	log, err := os.Create(filepath.Join(dir, "server.log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	v := &victim{t: t, binary: binary, conf: config.Default(), log: log}
-	defer func() {
-		v.kill()
-		if t.Failed() {
-			said, _ := os.ReadFile(log.Name())
-			t.Logf("the servers said: …%s", said[max(0, len(said)-10000):])
-		}
-		_ = log.Close()
-		http.DefaultClient.CloseIdleConnections()
-	}()
-	v.conf.DataDir, v.conf.Listen, v.conf.Partitions, v.conf.Uploads.RowsPerS = filepath.Join(dir, "data"), freePort(t), 2, 1500
+	defer http.DefaultClient.CloseIdleConnections()
+	v := newVictim(t, t.TempDir(), nil)
+	v.conf.Uploads.RowsPerS = 1500
 	v.start()
 	v.ready()
 
