@@ -93,6 +93,7 @@ type fieldsView struct {
 	Audience []rules.Field `json:"audience" nullable:"false"`
 	Context  []rules.Field `json:"context" nullable:"false"`
 	Event    []rules.Field `json:"event" nullable:"false"`
+	Weather  []rules.Field `json:"weather" nullable:"false" doc:"Of a weather trigger's where"`
 }
 
 func (s *server) listFields(_ context.Context, who caller, _ *struct{}) (*answered[fieldsView], error) {
@@ -101,6 +102,6 @@ func (s *server) listFields(_ context.Context, who caller, _ *struct{}) (*answer
 		return nil, err
 	}
 	return &answered[fieldsView]{fieldsView{
-		Audience: rules.PersonSchema(now.AttributesWith(w)).Fields(), Context: rules.MomentSchema().Fields(), Event: rules.EventSchema().Fields(),
+		Audience: rules.PersonSchema(now.AttributesWith(w)).Fields(), Context: rules.MomentSchema().Fields(), Event: rules.EventSchema().Fields(), Weather: rules.WeatherSchema().Fields(),
 	}}, nil
 }

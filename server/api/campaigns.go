@@ -33,7 +33,7 @@ func (s *server) registerCampaigns() {
 			"Where the operator wants it (media.check), its images are fetched: one that is no JPEG, PNG or GIF, or too large, is refused; a host that does not answer refuses nothing. With media.host they are kept as they are at that moment, and messages name them where the server serves them; saving again fetches again. " +
 			"A push that FCM or APNs would find too large (4096 bytes) is refused with the field that takes most room; above 90 % of it, and of variables that a person may lack, the answer has warnings. " +
 			"A change names the version that it was made from, by If-Match or in the document.",
-		body: engage.Campaign{}, examples: examplesOf(RainyDay, WelcomeBack, "order-ready", "checkout-help", "big-basket", "fresh-bread", "fitting-room", "left-in-basket"), errors: changes,
+		body: engage.Campaign{}, examples: examplesOf(RainyDay, WelcomeBack, "order-ready", "checkout-help", "big-basket", "fresh-bread", "fitting-room", "left-in-basket", "rain-begins"), errors: changes,
 	}, s.putCampaign)
 	register(s, operation{
 		method: http.MethodDelete, path: "/campaigns/{id}", id: "delete-campaign", tag: tagCampaigns, role: catalog.Marketer,
@@ -52,7 +52,7 @@ func (s *server) registerCampaigns() {
 		method: http.MethodPost, path: "/campaigns/validate", id: "validate-campaign", tag: tagCampaigns, role: catalog.Viewer,
 		summary:     "Check a campaign without saving it",
 		description: "What is wrong with the campaign stands in the answer, which is 200 either way. Its images are looked at for a marketer's key, as when it is saved; those that could not be are warnings.",
-		body:        engage.Campaign{}, examples: examplesOf(RainyDay, WelcomeBack, "order-ready", "checkout-help", "big-basket", "fresh-bread", "fitting-room", "left-in-basket"),
+		body:        engage.Campaign{}, examples: examplesOf(RainyDay, WelcomeBack, "order-ready", "checkout-help", "big-basket", "fresh-bread", "fitting-room", "left-in-basket", "rain-begins"),
 	}, s.validateCampaign)
 	s.registerPreview()
 }

@@ -40,6 +40,7 @@ var exampleSummaries = map[string]string{
 	"fresh-bread":    "On Saturdays at half past eight, where each person is",
 	"big-basket":     "Help for people whose basket was worth 50 or more when they left it: an event with conditions on its properties",
 	"checkout-help":  "Waits on the phone until the person has been on the checkout screen for 20 s; at most once per session and three times in all; a card of the inbox besides; never a push",
+	"rain-begins":    "For people who are in a shop for fashion when rain begins within the hour, no more than every six hours per shop",
 	"fitting-room":   "For people who come near a beacon of a shop for fashion, in the open app; trigger.beacons would name single ones",
 	WelcomeBack:      "A greeting for people who have been at a place before, at most twice a day",
 	"corner-shop":    "A shop with its hours, a fence of its own and a wider one around it, and a beacon at the door",

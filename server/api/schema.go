@@ -141,16 +141,17 @@ type ruleDoc struct {
 }
 
 type campaignTriggerDoc struct {
-	Type       string       `json:"type" enum:"place,event,api,schedule,region,beacon" doc:"place: a transition at a place; beacon: a Bluetooth beacon of a place is heard, is near or is heard no more; event: something that the app or a server tracked; api: POST /api/v1/campaigns/{id}/trigger; schedule: a time of the wall clock; region: what the phone's system says of a region that it watches, before any fix confirms it"`
-	Transition string       `json:"transition,omitempty" enum:"enter,exit,near,dwell,pass,visit" doc:"Of a place trigger; of a region or a beacon trigger enter, exit and near. Of a beacon, enter is that it is heard first, near that the phone judges it within a few metres, exit that it is lost: of a place, the first of its beacons and the last; heard again within 5 min it is the same occasion. Else near is to enter a near ring, however far it reaches; dwell is after the geofence's dwell_s; pass is a way through between two fixes; visit is its end"`
-	Rings      []string     `json:"rings,omitempty" enum:"inside,near" nullable:"false" doc:"Of a place trigger: which rings count; absent: inside"`
-	Places     []string     `json:"places,omitempty" nullable:"false" doc:"Ids; absent, with no tags: every place"`
-	Tags       []string     `json:"tags,omitempty" nullable:"false" doc:"Places that carry one of these"`
-	Beacons    []string     `json:"beacons,omitempty" maxItems:"200" nullable:"false" doc:"Of a beacon trigger: ids of beacons, besides all those of places and tags"`
-	Event      string       `json:"event,omitempty" doc:"Of an event trigger: the event's name"`
-	Where      *ruleDoc     `json:"where,omitempty" doc:"Of an event trigger: a rule over its properties, such as properties.cart.total ge 50; one that does not hold fires nothing. Absent: always"`
-	Schedule   *scheduleDoc `json:"schedule,omitempty" doc:"Of a schedule trigger: when"`
-	MaxAgeS    int          `json:"max_age_s,omitempty" minimum:"0" doc:"Evidence older than this when it reaches the server sends nothing. Seconds; absent: 900, of a schedule 21600"`
+	Type        string       `json:"type" enum:"place,event,api,schedule,region,beacon,weather" doc:"weather: the weather turns at a place, for who is inside then; place: a transition at a place; beacon: a Bluetooth beacon of a place is heard, is near or is heard no more; event: something that the app or a server tracked; api: POST /api/v1/campaigns/{id}/trigger; schedule: a time of the wall clock; region: what the phone's system says of a region that it watches, before any fix confirms it"`
+	Transition  string       `json:"transition,omitempty" enum:"enter,exit,near,dwell,pass,visit" doc:"Of a place trigger; of a region or a beacon trigger enter, exit and near. Of a beacon, enter is that it is heard first, near that the phone judges it within a few metres, exit that it is lost: of a place, the first of its beacons and the last; heard again within 5 min it is the same occasion. Else near is to enter a near ring, however far it reaches; dwell is after the geofence's dwell_s; pass is a way through between two fixes; visit is its end"`
+	Rings       []string     `json:"rings,omitempty" enum:"inside,near" nullable:"false" doc:"Of a place trigger: which rings count; absent: inside"`
+	Places      []string     `json:"places,omitempty" nullable:"false" doc:"Ids; absent, with no tags: every place"`
+	Tags        []string     `json:"tags,omitempty" nullable:"false" doc:"Places that carry one of these"`
+	Beacons     []string     `json:"beacons,omitempty" maxItems:"200" nullable:"false" doc:"Of a beacon trigger: ids of beacons, besides all those of places and tags"`
+	Event       string       `json:"event,omitempty" doc:"Of an event trigger: the event's name"`
+	Where       *ruleDoc     `json:"where,omitempty" doc:"Of an event trigger: a rule over its properties, such as properties.cart.total ge 50; one that does not hold fires nothing. Absent: always. Of a weather trigger, required: the rule over weather.* that fires when it comes to hold, as weather.condition in rain or weather.next_1h.temperature_max_c lt 0. A first look at a place is no turning, and while the weather is not known nothing turns"`
+	AgainAfterS int          `json:"again_after_s,omitempty" minimum:"900" maximum:"604800" doc:"Of a weather trigger: having turned at a place, it does not turn there again before, however it flutters. Seconds; absent: 10800"`
+	Schedule    *scheduleDoc `json:"schedule,omitempty" doc:"Of a schedule trigger: when"`
+	MaxAgeS     int          `json:"max_age_s,omitempty" minimum:"0" doc:"Evidence older than this when it reaches the server sends nothing. Seconds; absent: 900, of a schedule 21600"`
 }
 
 type scheduleDoc struct {

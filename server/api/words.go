@@ -424,8 +424,11 @@ func triggerWords(t *engage.Trigger, place string) string {
 	if place == "" {
 		place = t.Place
 	}
-	if t.Type == engage.TriggerBeacon {
+	switch t.Type {
+	case engage.TriggerBeacon:
 		return beaconWords(t, place)
+	case engage.TriggerWeather:
+		return turningWords(t, place)
 	}
 	verb := map[engage.Transition]string{
 		engage.Enter: "Entered", engage.Exit: "Left", engage.Dwell: "Stayed at", engage.Pass: "Passed through", engage.VisitEnded: "Ended a visit of",

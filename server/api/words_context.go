@@ -57,3 +57,12 @@ func beaconWords(t *engage.Trigger, place string) string {
 		return "Heard " + name + " no more"
 	}
 }
+
+// turningWords says that the weather turned where somebody was.
+func turningWords(t *engage.Trigger, place string) string {
+	words := "The weather turned at " + place
+	if w := t.Weather; w != nil {
+		words += fmt.Sprintf(" (%s)", (&sky{Kind: w.Kind, Condition: w.Condition, TemperatureC: w.TemperatureC}).words())
+	}
+	return words
+}

@@ -127,6 +127,7 @@ func TestGatesAndDecisionsSpeakPlainly(t *testing.T) {
 		{Type: engage.TriggerEvent, Event: "order_completed"},
 		{Type: engage.TriggerBeacon, Transition: engage.ComeNear, Place: "shop", Beacon: "till", Evidence: "beacon"},
 		{Type: engage.TriggerBeacon, Transition: engage.Exit, Place: "shop", Beacon: "till", Evidence: "silence"},
+		{Type: engage.TriggerWeather, Place: "shop", Weather: &engage.Weather{Kind: "forecast", Condition: "rain", TemperatureC: 9}},
 	} {
 		fmt.Fprintln(&b, triggerWords(&tr, map[string]string{"shop": "Corner shop"}[tr.Place]))
 	}

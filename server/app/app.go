@@ -79,6 +79,8 @@ type App struct {
 	weather  *weather.Service
 	feed     *weatherFeed
 	nearby   *nearby
+	insiders *insiders
+	turnings *turnings
 	router   *router
 	offers   offers
 	items    *items.Service
@@ -215,6 +217,8 @@ func (a *App) openPartitions(ctx context.Context, places *configs[*situate.Confi
 	a.openItems()
 	a.router = &router{weather: a.feed, codes: a.offers.Fill, items: a.items.Known}
 	a.learner = newLearner(a.catalog, a.o.Clock, a.log)
+	a.insiders = newInsiders()
+	a.turnings = a.newTurnings()
 	a.nearby = newNearby(a.states, a.o.Config.Live, a.o.Clock, a.log)
 	campaigns := &configs[*decide.Config]{catalog: a.catalog, compile: decideConfig(a.log)}
 	open := func(kind string, i int, m engage.Machine, c partition.Configs) (*partition.Partition, error) {
@@ -225,7 +229,10 @@ func (a *App) openPartitions(ctx context.Context, places *configs[*situate.Confi
 			Keep:      historyKept(&a.o.Config),
 		}
 		if kind == "in" {
-			o.Observe = a.nearby.observe
+			o.Observe = func(key string, s engage.State) {
+				a.nearby.observe(key, s)
+				a.insiders.observe(key, s)
+			}
 		} else {
 			o.Observe = a.router.moves.observe
 			o.MaxStateBytes = personBytes
@@ -299,6 +306,16 @@ func (a *App) run(ctx context.Context) error {
 	if err := a.outlast(ctx, a.nearby.load); err != nil { // before a partition shows it what is newer
 		return err
 	}
+	if err := a.outlast(ctx, func(ctx context.Context) error {
+		for ws := range a.catalog.Now().Workspaces {
+			if err := a.insiders.load(ctx, a.states, ws); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
 	if a.library != nil {
 		if err := a.outlast(ctx, a.library.Load); err != nil {
 			return err
@@ -335,6 +352,7 @@ func (a *App) run(ctx context.Context) error {
 	}
 	a.life.run("uploads", a.uploads.Run)
 	a.life.run("schedules", a.newScheduler().Run)
+	a.life.run("weather turnings", a.turnings.run)
 	a.life.run("gateway", a.gateway.Run)
 	select {
 	case <-a.gateway.Ready():
@@ -451,7 +469,7 @@ func (a *App) idle() bool {
 			return false
 		}
 	}
-	return true
+	return a.turnings.idle()
 }
 
 // Flush saves the states of all partitions, so that readers of the store see them.

@@ -80,6 +80,7 @@ func stateCollections() []store.Collection {
 		}},
 		droppedCollection(),
 		occurrencesCollection(),
+		store.Collection{Name: turningsCollection},
 		store.Collection{Name: "media"},
 		store.Collection{Name: "media_data", Opaque: true},
 		store.Collection{Name: "meta"},

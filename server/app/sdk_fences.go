@@ -76,7 +76,7 @@ func wishesOf(places []*engage.Place, campaigns []*engage.Campaign) map[string]f
 	byPlace, byTag, byBeacon := map[string][]*engage.Campaign{}, map[string][]*engage.Campaign{}, map[string][]*engage.Campaign{}
 	for _, cam := range campaigns {
 		t := cam.Trigger
-		if cam.Status != engage.Live || !atPlaces(t.Type) {
+		if cam.Status != engage.Live || !t.Type.AtPlace() {
 			continue
 		}
 		for _, id := range t.Beacons {
@@ -107,11 +107,6 @@ func wishesOf(places []*engage.Place, campaigns []*engage.Campaign) map[string]f
 		}
 	}
 	return wishes
-}
-
-// atPlaces reports whether a trigger is of places, so that phones should watch these first.
-func atPlaces(t engage.TriggerType) bool {
-	return t == engage.TriggerPlace || t == engage.TriggerRegion || t == engage.TriggerBeacon
 }
 
 // Nearest implements ingest.Fences.

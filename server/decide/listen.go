@@ -45,7 +45,7 @@ func (x index) add(c *campaign) {
 	case engage.TriggerEvent:
 		x.byEvent[t.Event] = append(x.byEvent[t.Event], c)
 		return
-	case engage.TriggerAPI, engage.TriggerSchedule:
+	case engage.TriggerAPI, engage.TriggerSchedule, engage.TriggerWeather:
 		return // a call names its campaign
 	}
 	for _, of := range crossings(&t) {
@@ -169,7 +169,11 @@ func met(list []*campaign, t *engage.Trigger, at time.Time) []*campaign {
 
 // whereOf parses what a campaign asks of its trigger itself.
 func whereOf(t *engage.CampaignTrigger) (*rules.Rule, error) {
-	r, err := rules.Parse(t.Where, rules.EventSchema())
+	schema := rules.EventSchema()
+	if t.Type == engage.TriggerWeather {
+		schema = rules.WeatherSchema()
+	}
+	r, err := rules.Parse(t.Where, schema)
 	return r, engage.At("trigger.where", err)
 }
 

@@ -145,7 +145,7 @@ func (in *PreviewOf) vars(c *campaign, items *looked) (vars map[string]any, phon
 		sampled = append(sampled, "profile")
 	}
 	for name, example := range examples {
-		if _, given := vars[name]; !given && (name != "place" || t.Type == engage.TriggerPlace) {
+		if _, given := vars[name]; !given && (name != "place" || t.Type.AtPlace()) {
 			vars[name] = example
 			sampled = append(sampled, name)
 		}

@@ -25,14 +25,22 @@ const (
 
 	// A beacon of a place is heard, is near, or is heard no more.
 	TriggerBeacon TriggerType = "beacon"
+
+	// The weather turns at a place where the person is.
+	TriggerWeather TriggerType = "weather"
 )
 
 // TriggerTypes are all of them.
-var TriggerTypes = []TriggerType{TriggerPlace, TriggerEvent, TriggerAPI, TriggerSchedule, TriggerRegion, TriggerBeacon}
+var TriggerTypes = []TriggerType{TriggerPlace, TriggerEvent, TriggerAPI, TriggerSchedule, TriggerRegion, TriggerBeacon, TriggerWeather}
 
 // HasProperties reports whether such a trigger carries values of its own, which texts and
 // rules see as trigger.properties.
 func (t TriggerType) HasProperties() bool { return t == TriggerEvent || t == TriggerAPI }
+
+// AtPlace reports whether such a trigger is of places, so that its texts can say where.
+func (t TriggerType) AtPlace() bool {
+	return t == TriggerPlace || t == TriggerRegion || t == TriggerBeacon || t == TriggerWeather
+}
 
 // ComeNear is, of a campaign, to enter a near ring of a place, whatever its size.
 const ComeNear Transition = "near"
@@ -50,8 +58,12 @@ type CampaignTrigger struct {
 	// Of an event trigger:
 	Event string `json:"event,omitempty"`
 	// Where is a rule over the event's "properties.*"; one that does not hold fires
-	// nothing. Empty means always.
+	// nothing. Empty means always. Of a weather trigger: the rule over "weather.*" that
+	// fires when it comes to hold; required.
 	Where json.RawMessage `json:"where,omitempty"`
+	// AgainAfterS, of a weather trigger: having turned at a place it does not turn again
+	// there before. Seconds; 0 means 10800.
+	AgainAfterS int `json:"again_after_s,omitempty"`
 	// Of a schedule trigger:
 	Schedule *Schedule `json:"schedule,omitempty"`
 	// MaxAge: evidence that is older when it reaches us sends nothing. Seconds;
@@ -74,8 +86,12 @@ func (t CampaignTrigger) validate() error {
 	if t.MaxAgeS < 0 {
 		return Errorf(Invalid, "max_age_s", "must not be negative, is %d", t.MaxAgeS)
 	}
-	if t.Type != TriggerEvent && len(t.Where) > 0 && string(t.Where) != "null" {
-		return Errorf(Invalid, "where", "belongs to an event trigger; what else must hold stands in context")
+	where := len(t.Where) > 0 && string(t.Where) != "null"
+	if where && t.Type != TriggerEvent && t.Type != TriggerWeather {
+		return Errorf(Invalid, "where", "belongs to an event trigger or a weather trigger; what else must hold stands in context")
+	}
+	if t.Type != TriggerWeather && t.AgainAfterS != 0 {
+		return Errorf(Invalid, "again_after_s", "belongs to a weather trigger")
 	}
 	if t.Type != TriggerSchedule && t.Schedule != nil {
 		return Errorf(Invalid, "schedule", "belongs to a schedule trigger")
@@ -108,6 +124,8 @@ func (t CampaignTrigger) validate() error {
 			return Errorf(Invalid, "event", "is required for an event trigger")
 		}
 	case TriggerAPI:
+	case TriggerWeather:
+		return t.validateWeather(where)
 	case TriggerSchedule:
 		if t.Schedule == nil {
 			return Errorf(Invalid, "schedule", "is required for a schedule trigger")
@@ -139,4 +157,48 @@ func (t CampaignTrigger) validateBeacons() error {
 		}
 	}
 	return nil
+}
+
+// AgainAfter of a weather trigger that does not say, and the most.
+const (
+	usualAgainAfter = 3 * time.Hour
+	MaxAgainAfter   = 7 * 24 * time.Hour
+)
+
+// minAgainAfterS keeps a value that flutters from firing at each look.
+const minAgainAfterS = 900
+
+// AgainAfter is how soon a weather trigger may turn again at a place.
+func (t *CampaignTrigger) AgainAfter() time.Duration {
+	if t.AgainAfterS == 0 {
+		return usualAgainAfter
+	}
+	return time.Duration(t.AgainAfterS) * time.Second
+}
+
+func (t CampaignTrigger) validateWeather(where bool) error {
+	switch {
+	case !where:
+		return Errorf(Invalid, "where", "is required for a weather trigger: the condition that fires when it comes to hold")
+	case t.Transition != "":
+		return Errorf(Invalid, "transition", "belongs to a place trigger; weather turns when where comes to hold")
+	case len(t.Rings) > 0:
+		return Errorf(Invalid, "rings", "belong to a place trigger: weather turns for who is inside")
+	case t.AgainAfterS != 0 && (t.AgainAfterS < minAgainAfterS || t.AgainAfterS > int(MaxAgainAfter/time.Second)):
+		return Errorf(Invalid, "again_after_s", "must be %d to %d, is %d", minAgainAfterS, MaxAgainAfter/time.Second, t.AgainAfterS)
+	}
+	return nil
+}
+
+// Means reports whether a trigger of places means one: by its id, by a tag, or as any
+// where neither is given.
+func (t *CampaignTrigger) Means(p *Place) bool {
+	return len(t.Places) == 0 && len(t.Tags) == 0 || slices.Contains(t.Places, p.ID) ||
+		slices.ContainsFunc(t.Tags, func(tag string) bool { return slices.Contains(p.Tags, tag) })
+}
+
+// TurningOccasion is the occasion of a campaign's weather that turned at a place at a
+// time, of every person there.
+func TurningOccasion(workspace, campaign, place string, at time.Time) string {
+	return hashID("turning", workspace, campaign, place, at.UTC().Format(time.RFC3339Nano))
 }

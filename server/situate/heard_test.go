@@ -221,9 +221,9 @@ func fencedOtherwise(p *engage.Place) *engage.Place {
 	return p
 }
 
-// Ten thousand beacons of one UUID, and a phone that claims to hear them all: what is kept
-// and told is bounded.
-func TestAPhoneThatHearsTenThousandBeaconsIsBounded(t *testing.T) {
+// Ten thousand beacons of one UUID, and a phone that claims to hear a hundred of them at
+// once: what is kept and told is bounded.
+func TestWhatAPhoneHearsOfTenThousandBeaconsIsBounded(t *testing.T) {
 	var places []*engage.Place
 	for i := range 200 {
 		p := cafe(east(float64(i * 500)))
@@ -238,7 +238,7 @@ func TestAPhoneThatHearsTenThousandBeaconsIsBounded(t *testing.T) {
 		places = append(places, p)
 	}
 	p := listening(t, true, places...)
-	for i := range uint32(10_000) {
+	for i := uint32(0); i < 10_000; i += 97 {
 		p.item(sec, beacon(chain, i/50, i%50, false))
 	}
 	_, told := p.beacons()

@@ -41,6 +41,7 @@ const (
 	NoEvent         Code = "no_event"         // the event did not come
 	Conditions      Code = "conditions"       // it came, and the trigger's conditions were not met
 	NotHeard        Code = "not_heard"        // no phone of the person told that it heard one of the beacons
+	NotTurned       Code = "not_turned"       // the weather did not turn where the person was known to be
 	NotCalled       Code = "not_called"       // nobody called the API for the person
 	NotKept         Code = "not_kept"         // the records of that time are gone
 )
@@ -103,6 +104,8 @@ func Not(q *Asked) []Finding {
 		x.events()
 	case engage.TriggerBeacon:
 		x.beacons()
+	case engage.TriggerWeather:
+		x.say(NotTurned, nil, nil, "The weather that the campaign waits for did not turn at any of its places while the person was known to be inside.")
 	case engage.TriggerAPI:
 		x.say(NotCalled, nil, nil, "Nobody called the campaign for this person.")
 	default:
