@@ -30,7 +30,7 @@ func (a *App) openEdges(ctx context.Context, places *configs[*situate.Config]) e
 	}
 	if a.deliver, err = deliver.New(deliver.Options{
 		Ledger: ledger{a.hot}, Sessions: a.gateway.Sessions(), Senders: a.senders,
-		Outcomes: outcomes{a.router}, Permits: permits{a.states, a.catalog}, Owners: owners{a}, Clock: a.o.Clock, Logger: a.log, Metrics: a.registry,
+		Outcomes: outcomes{a.router}, Permits: permits{a.states, a.catalog, &a.router.moves.answers}, Owners: owners{a}, Clock: a.o.Clock, Logger: a.log, Metrics: a.registry,
 		MaxInFlight: a.o.Config.Push.MaxInFlight, Limits: pushLimits(&a.o.Config.Push), Budgets: budgets{a.hot},
 	}); err != nil {
 		return fmt.Errorf("deliver: %w", err)

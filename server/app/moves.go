@@ -14,14 +14,22 @@ import (
 )
 
 // moves knows which profile another has become. What moved lately it remembers, for
-// the store has it only a moment later; the rest it asks the store. The zero value is
-// ready.
+// the store has it only a moment later; the rest it asks the store, and of those that have
+// not moved it remembers that, until they do: whatever becomes of a person passes observe.
+// The zero value is ready.
 type moves struct {
 	mu     sync.Mutex
 	to     map[string]string // by key
 	newest []string          // keys, a ring once there are maxMoves
 	next   int
+	still  map[string]struct{} // keys that have not moved
+	seen   uint64              // moves so far
+
+	answers answers
 }
+
+// maxStill is how many are remembered that have not moved; then it begins anew.
+const maxStill = 100_000
 
 // maxMoves is how many moves are remembered: far more than are made between two saves.
 const maxMoves = 20_000
@@ -35,12 +43,16 @@ func (m *moves) observe(key string, s engage.State) {
 	if !moved && !strings.HasPrefix(engage.IDOf(key), "p:") {
 		return
 	}
+	person, _ := s.(*decide.Person)
+	m.answers.observe(key, person)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !moved {
 		delete(m.to, key) // erased, and somebody new
 		return
 	}
+	m.seen++
+	delete(m.still, key)
 	if m.to == nil {
 		m.to = map[string]string{}
 	}
@@ -82,6 +94,30 @@ func (m *moves) now(ctx context.Context, states store.Store, workspace, profile 
 	return "", nil, engage.Errorf(engage.Internal, "", "profile %s moved more than %d times", profile, maxHops)
 }
 
+// id is the profile that one is now.
+func (m *moves) id(ctx context.Context, states store.Store, workspace, profile string) (string, error) {
+	m.mu.Lock()
+	_, still := m.still[engage.ProfileKey(workspace, profile)]
+	seen := m.seen
+	m.mu.Unlock()
+	if still {
+		return profile, nil
+	}
+	is, _, err := m.now(ctx, states, workspace, profile)
+	if err != nil || is != profile {
+		return is, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.seen == seen { // else it may be the one that moved, meanwhile
+		if m.still == nil || len(m.still) >= maxStill {
+			m.still = map[string]struct{}{}
+		}
+		m.still[engage.ProfileKey(workspace, profile)] = struct{}{}
+	}
+	return is, nil
+}
+
 // now is the profile that one is now, and its state as the store has it.
 func (a *App) now(ctx context.Context, workspace, profile string) (string, []byte, error) {
 	m := &moves{}
@@ -115,8 +151,11 @@ func (a *App) personOf(ctx context.Context, workspace, install string) (string, 
 	if err != nil {
 		return "", err
 	}
-	profile, _, err = a.now(ctx, workspace, profile)
-	return profile, err
+	if a.router == nil {
+		profile, _, err = a.now(ctx, workspace, profile)
+		return profile, err
+	}
+	return a.router.moves.id(ctx, a.states, workspace, profile)
 }
 
 // everyID are the ids that a person has gone by: the present one and those of profiles

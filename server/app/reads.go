@@ -211,11 +211,13 @@ func appendJSON(ctx context.Context, of func(string) *partition.Partition, key s
 type permits struct {
 	states  store.Store
 	catalog *catalog.Catalog
+	answers *answers
 }
 
-// Permit implements deliver.Permits. The person's committed state may be older
-// than the decision, which then knows better: only a withdrawal after it counts. Of the
-// configuration the newest holds, whatever the decision had.
+// Permit implements deliver.Permits. The person's committed state, which is asked where
+// the newest answer is not remembered, may be older than the decision, which then knows
+// better: only a withdrawal after it counts. Of the configuration the newest holds, whatever
+// the decision had.
 func (p permits) Permit(ctx context.Context, s *engage.Send) (engage.Reason, error) {
 	now := p.catalog.Now()
 	if w := now.Workspaces[s.Workspace]; w != nil && w.Stop.Of(s.Class) {
@@ -225,6 +227,12 @@ func (p permits) Permit(ctx context.Context, s *engage.Send) (engage.Reason, err
 		return engage.ReasonSendPaused, nil
 	}
 	if s.Class != engage.Marketing {
+		return "", nil
+	}
+	if x, known := p.answers.find(engage.ProfileKey(s.Workspace, s.Profile)); known {
+		if x.withdrawn.After(s.DecidedAt) {
+			return engage.ReasonConsent, nil
+		}
 		return "", nil
 	}
 	var none moves // as the committed state has it
