@@ -114,6 +114,7 @@ type campaignBody struct {
 	Item           *engage.CampaignItem   `json:"item"`
 	Arms           []engage.Arm           `json:"arms"`
 	HoldoutPercent float64                `json:"holdout_percent"`
+	Goal           *engage.Goal           `json:"goal"`
 	Limits         engage.Limits          `json:"limits"`
 	Start          string                 `json:"start"`
 	End            string                 `json:"end"`
@@ -193,7 +194,7 @@ func readCampaign(who caller, id string, raw []byte) (*engage.Campaign, error) {
 	}
 	return &engage.Campaign{
 		ID: id, Workspace: who.workspace, Version: b.Version, Name: b.Name, Class: b.Class, Programme: b.Programme, Status: b.Status, Review: review, Priority: b.Priority,
-		Lane: b.Lane, Trigger: b.Trigger, Audience: b.Audience, Context: b.Context, Offer: b.Offer, Item: b.Item, Arms: b.Arms, HoldoutPercent: b.HoldoutPercent,
+		Lane: b.Lane, Trigger: b.Trigger, Audience: b.Audience, Context: b.Context, Offer: b.Offer, Item: b.Item, Arms: b.Arms, HoldoutPercent: b.HoldoutPercent, Goal: b.Goal,
 		Limits: b.Limits, Start: start, End: end, TimeZone: b.TimeZone, Tags: b.Tags, Value: b.Value,
 	}, nil
 }
@@ -385,6 +386,13 @@ func (s *server) validateCampaign(ctx context.Context, who caller, in *bodyInput
 	for i, id := range c.Trigger.Places {
 		if now.Place(who.workspace, id) == nil {
 			out.Errors = append(out.Errors, FieldError{engage.Invalid, fmt.Sprintf("trigger.places[%d]", i), fmt.Sprintf("there is no place %q", clip(id))})
+		}
+	}
+	if c.Goal != nil {
+		for i, id := range c.Goal.Places {
+			if now.Place(who.workspace, id) == nil {
+				out.Errors = append(out.Errors, FieldError{engage.Invalid, fmt.Sprintf("goal.places[%d]", i), fmt.Sprintf("there is no place %q", clip(id))})
+			}
 		}
 	}
 	for i, id := range c.Trigger.Beacons {

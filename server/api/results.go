@@ -177,7 +177,7 @@ var meanings = map[string]string{
 	"reached":        "Persons of these who did what the campaign is for (its goal) in that time. Many would have anyway.",
 	"goals":          "How often the goal was reached: once per decision, unless the campaign counts every time.",
 	"last_touch":     "Goals before which the newest message that the phone had reported, of all campaigns with such a goal, was of this campaign. It was the last one, which does not make it the cause.",
-	"assisted":       "Goals before which the phone had reported a message of this campaign, too, but another campaign's or a later one came last.",
+	"assisted":       "Goals before which the phone had reported a message of this campaign, too, but one of another campaign came last.",
 	"orders":         "Orders in that time that were not cancelled.",
 	"value":          "What these orders are worth less refunds, by currency.",
 	"rates":          "Shares of the arm's persons, each with the interval in which the true share lies with 95 % confidence.",

@@ -314,11 +314,22 @@ type campaignDoc struct {
 	Item           *campaignItemDoc   `json:"item,omitempty" doc:"The item of a catalogue that the message is about: its texts have it as item.<field>. One that is not there, or lacks a field, is a missing variable"`
 	Arms           []armDoc           `json:"arms" minItems:"1" maxItems:"10" nullable:"false" doc:"Variants of the message"`
 	HoldoutPercent float64            `json:"holdout_percent" required:"false" minimum:"0" maximum:"50" doc:"Of the eligible persons get nothing, to be compared with"`
+	Goal           *goalDoc           `json:"goal,omitempty" doc:"What it is for, and by what it is measured; absent: visits and purchases within 7 days are counted, and no goal"`
 	Limits         limitsDoc          `json:"limits" required:"false"`
 	Start          string             `json:"start,omitempty" doc:"Not before. RFC 3339; in a change also without an offset, on the clocks of time_zone: 2026-12-01T09:00"`
 	End            string             `json:"end,omitempty" doc:"Not after; likewise"`
 	TimeZone       string             `json:"time_zone,omitempty" doc:"IANA name of the zone in which start and end are thought of"`
 	UpdatedAt      time.Time          `json:"updated_at" readOnly:"true" required:"false"`
+}
+
+type goalDoc struct {
+	Type    string   `json:"type" enum:"event,visit,purchase" doc:"What somebody is to do within the window after a decision: the same is counted of who was held out"`
+	Event   string   `json:"event,omitempty" doc:"Of an event: its name"`
+	Where   *ruleDoc `json:"where,omitempty" doc:"Of an event: a rule over its properties; absent: always"`
+	Places  []string `json:"places,omitempty" maxItems:"1000" nullable:"false" doc:"Of a visit: ids of places; absent, with no tags: every place. The visit during which it was decided is none"`
+	Tags    []string `json:"tags,omitempty" maxItems:"50" nullable:"false" doc:"Of a visit: places that carry one of these"`
+	WindowS int      `json:"window_s,omitempty" minimum:"0" maximum:"7776000" doc:"Seconds after the decision in which it counts, by when it happened; absent: 604800 (7 days)"`
+	Every   bool     `json:"every,omitempty" doc:"Each time counts as a goal, and not only the first after a decision"`
 }
 
 type reviewDoc struct {

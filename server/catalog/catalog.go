@@ -405,6 +405,9 @@ func (c *Catalog) DeletePlace(ctx context.Context, by, workspace, id string, exp
 			if cam.Status != engage.Ended && slices.Contains(cam.Trigger.Places, id) {
 				return engage.Errorf(engage.Conflict, "id", "campaign %q is triggered by this place", cam.ID)
 			}
+			if cam.Status != engage.Ended && cam.Goal != nil && slices.Contains(cam.Goal.Places, id) {
+				return engage.Errorf(engage.Conflict, "id", "campaign %q has this place for a goal", cam.ID)
+			}
 			if at := s.ruleNames(cam, id); at != "" && cam.Status != engage.Ended {
 				return engage.Errorf(engage.Conflict, "id", "campaign %q asks about this place (%s)", cam.ID, at)
 			}
@@ -429,6 +432,13 @@ func (c *Catalog) PutCampaign(ctx context.Context, by string, cam *engage.Campai
 		for i, id := range cam.Trigger.Places {
 			if s.Place(cam.Workspace, id) == nil {
 				return engage.Errorf(engage.Invalid, fmt.Sprintf("trigger.places[%d]", i), "there is no place %q", id)
+			}
+		}
+		if cam.Goal != nil {
+			for i, id := range cam.Goal.Places {
+				if s.Place(cam.Workspace, id) == nil {
+					return engage.Errorf(engage.Invalid, fmt.Sprintf("goal.places[%d]", i), "there is no place %q", id)
+				}
 			}
 		}
 		if err := rulesPlaces(s, s.Campaign(cam.Workspace, cam.ID), cam); err != nil {

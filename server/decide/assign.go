@@ -48,6 +48,9 @@ func (a *attempt) decide(rendered map[string]template.Rendered) error {
 	if err := a.reserve(arm != engage.HoldoutArm); err != nil {
 		return err
 	}
+	if err := a.aim(arm); err != nil {
+		return err
+	}
 	if arm == engage.HoldoutArm {
 		a.saw("holdout", "", map[string]any{"arm": arm, "holdout_percent": a.c.HoldoutPercent})
 		a.d.State = engage.HeldOut

@@ -39,9 +39,10 @@ type workspace struct {
 
 	catalogues map[string]*engage.Catalogue
 
-	fires  index   // them
-	hooks  hooks   // nil: nobody listens
-	limits *policy // nil: none
+	goals  map[string]*goal // of all that are or were live: what follows is looked at after their end
+	fires  index            // them
+	hooks  hooks            // nil: nobody listens
+	limits *policy          // nil: none
 
 	stop       *engage.Stop
 	attributes map[string]rules.Type
@@ -111,6 +112,9 @@ func compile(c *engage.Campaign, attributes map[string]rules.Type) (*campaign, e
 	if out.context, err = rules.Parse(c.Context, rules.MomentSchema()); err != nil {
 		return nil, engage.At("context", err)
 	}
+	if _, err := goalOf(c); err != nil {
+		return nil, err
+	}
 	out.visited = visitedPlaces(out.audience)
 	out.needsWeather = out.context.Uses("weather.")
 	for i, a := range c.Arms {
@@ -155,7 +159,7 @@ func NewConfig(in []Workspace) (*Config, []error) {
 	var errs []error
 	for _, w := range in {
 		x := &workspace{
-			places: map[string]*engage.Place{}, campaigns: map[string]*campaign{}, offers: map[string]*engage.Offer{},
+			places: map[string]*engage.Place{}, campaigns: map[string]*campaign{}, goals: map[string]*goal{}, offers: map[string]*engage.Offer{},
 			fires: newIndex(), hooks: newHooks(w.Webhooks), attributes: w.Attributes, doubtful: w.Doubtful, stop: w.Stop,
 			limits: newPolicy(w.Limits),
 		}
@@ -170,6 +174,11 @@ func NewConfig(in []Workspace) (*Config, []error) {
 			x.catalogues[k.ID] = k
 		}
 		for _, cam := range w.Campaigns {
+			if cam.Status == engage.Live || cam.Status == engage.Paused || cam.Status == engage.Ended {
+				if g, err := goalOf(cam); err == nil { // of one that does not compile, below
+					x.goals[cam.ID] = g
+				}
+			}
 			if cam.Status != engage.Live {
 				continue
 			}

@@ -62,6 +62,13 @@
 // What a public key says changes nothing of anybody who is known (touch.go): it concerns
 // a browser's own profile, or, once somebody is known by that, a shadow of it.
 //
+// # What follows
+//
+// For as long as a campaign's window lasts after a decision (engage.Goal), visits, purchases
+// and the campaign's goal are counted of whoever was decided for, in the arms and in the
+// control group alike (goals.go). Of the messages that the phone reported before a goal and
+// whose goal it was, the one that was reported last is its last touch, and the others assisted.
+//
 // # One terminal state
 //
 // A decision is pending until a provider accepts, the SDK confirms, delivery
@@ -431,8 +438,14 @@ func (s *step) onTrigger() error {
 		s.p.setRecent(t.Place, r)
 		s.p.Visited(t.OccurredAt)
 		s.p.VisitedPlace(t.Place, t.OccurredAt)
+		if err := s.cameTo(&t); err != nil {
+			return err
+		}
 	}
 	if t.Type == engage.TriggerEvent {
+		if err := s.did(t.Event, t.Properties, t.OccurredAt); err != nil {
+			return err
+		}
 		s.lean(t.Event, t.Properties, nil)
 	}
 	s.p.Seen(s.e.At)

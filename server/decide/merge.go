@@ -147,6 +147,9 @@ func (s *step) absorb() error {
 	s.absorbSpends(q)
 	s.absorbOffers(q)
 	s.p.Touched = s.p.Touched.with(q.Touched)
+	if err := s.absorbAims(q); err != nil {
+		return err
+	}
 	if err := s.absorbArms(q); err != nil {
 		return err
 	}

@@ -111,6 +111,7 @@ func (s *step) onReceipt() error {
 	if err := s.timeline(r.Install, r); err != nil {
 		return err
 	}
+	s.touchedBy(&r)
 	d := s.change(r.Message)
 	if d == nil {
 		// A message can be read or put away in the inbox when its decision is long

@@ -51,9 +51,13 @@ type Person struct {
 	Recent     map[string]Recent           `json:"recent,omitempty"`  // by place
 	// Offers are how many messages brought the person each offer, or would have, had they
 	// not been held out.
-	Offers  map[string]int `json:"offers,omitempty"`
-	Touched Touched        `json:"touched,omitempty"`
-	Shadow  Shadow         `json:"shadow,omitzero"`
+	Offers map[string]int `json:"offers,omitempty"`
+	// Aims are decisions of which it is looked at what follows, the oldest first; Measured is
+	// what has counted of the person once, by campaign.
+	Aims     []Aim               `json:"aims,omitempty"`
+	Measured map[string]measured `json:"measured,omitempty"`
+	Touched  Touched             `json:"touched,omitempty"`
+	Shadow   Shadow              `json:"shadow,omitzero"`
 	// ChangedUS is the log time, as Unix microseconds, of the newest entry that changed the
 	// person; 0 of a state of an earlier build.
 	ChangedUS int64 `json:"changed_us,omitempty"`
@@ -154,6 +158,7 @@ func (p *Person) setOpen(d *engage.Decision) { p.Open = replaced(p.Open, d.Deliv
 func (p *Person) forget(now time.Time) {
 	old := now.Add(-remember)
 	p.forgetSpends(now)
+	p.forgetAims(now)
 	if len(p.Open) > maxRemember {
 		done := slices.DeleteFunc(slices.Collect(maps.Values(p.Open)), func(d *engage.Decision) bool { return !d.State.Terminal() })
 		slices.SortFunc(done, func(a, b *engage.Decision) int {

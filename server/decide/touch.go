@@ -244,7 +244,13 @@ func (s *step) tell(t *engage.Touch) error {
 // event.
 func (s *step) happened(t *engage.Touch) error {
 	if o := t.Order; o != nil && o.ID != "" {
+		before := s.p.Purchases.Order(o.ID)
 		s.p.Bought(o, s.occurred())
+		if now := s.p.Purchases.Order(o.ID); t.Trusted && now.ID != "" {
+			if err := s.ordered(&before, &now); err != nil {
+				return err
+			}
+		}
 	}
 	ev := t.Event
 	if ev == nil {
@@ -258,6 +264,11 @@ func (s *step) happened(t *engage.Touch) error {
 		if err := s.fire(&engage.Trigger{
 			Type: engage.TriggerEvent, Occasion: engage.TouchOccasion(s.ws, t.ID), OccurredAt: s.occurred(), Event: ev.Name, Properties: props,
 		}); err != nil {
+			return err
+		}
+	}
+	if t.Trusted && len(s.p.Aims) > 0 {
+		if err := s.did(ev.Name, props, s.occurred()); err != nil {
 			return err
 		}
 	}

@@ -55,6 +55,7 @@ type Campaign struct {
 	Arms []Arm         `json:"arms"`
 	// HoldoutPercent of the eligible persons get nothing and are measured: 0..50.
 	HoldoutPercent float64    `json:"holdout_percent"`
+	Goal           *Goal      `json:"goal,omitempty"` // nil: it has none; visits and purchases are counted all the same
 	Limits         Limits     `json:"limits"`
 	Start          *time.Time `json:"start,omitempty"`     // not before
 	End            *time.Time `json:"end,omitempty"`       // not after
@@ -143,6 +144,9 @@ func (c *Campaign) Validate() error {
 	}
 	if err := c.Item.validate(c.Trigger.Type); err != nil {
 		return At("item", err)
+	}
+	if err := At("goal", c.Goal.validate()); err != nil {
+		return err
 	}
 	seen := map[string]bool{}
 	for i, a := range c.Arms {

@@ -97,6 +97,27 @@ func (t *Totals) order(o *Order) {
 	}
 }
 
+// Counts reports whether it is a purchase: completed, and not cancelled.
+func (o *Order) Counts() bool { return o.counts() }
+
+// Worth is what it is worth less what was given back.
+func (o *Order) Worth() Amount { return max(o.Value-o.Refunded, 0) }
+
+// OrderHash is a hash of an order's id, for lists of orders that are kept small.
+func OrderHash(id string) uint64 { return orderHash(id) }
+
+// Order is what is known of one; the zero Order where it is not known one by one.
+func (p *Purchases) Order(id string) Order {
+	if p != nil {
+		for i := range p.Orders {
+			if p.Orders[i].ID == id {
+				return p.Orders[i]
+			}
+		}
+	}
+	return Order{}
+}
+
 func (o *Order) counts() bool { return !o.ValueAt.IsZero() && !o.Cancelled }
 
 func (o *Order) compare(x *Order) int {
