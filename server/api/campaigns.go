@@ -224,7 +224,7 @@ func (s *server) putCampaign(ctx context.Context, who caller, in *putInput) (*ve
 		return nil, err
 	}
 	s.inUse(ctx, c, kept)
-	return versionedOf(&savedCampaign{c, warnings, lint(c)}, c.Version, expected), nil
+	return versionedOf(&savedCampaign{c, warnings, lint(c, s.o.Catalog.Now())}, c.Version, expected), nil
 }
 
 // tryTexts renders every arm with sample values. The error is of a text that no
@@ -382,7 +382,10 @@ func (s *server) validateCampaign(ctx context.Context, who caller, in *bodyInput
 		return &answered[*validationView]{out}, nil
 	}
 	out.Warnings = append(out.Warnings, warnings...)
-	out.Findings = lint(c)
+	out.Findings = lint(c, now)
+	if c.Item != nil && now.Catalogue(who.workspace, c.Item.Catalogue) == nil {
+		out.Errors = append(out.Errors, FieldError{engage.Invalid, "item.catalogue", fmt.Sprintf("there is no catalogue %q", clip(c.Item.Catalogue))})
+	}
 	for i, id := range c.Trigger.Places {
 		if now.Place(who.workspace, id) == nil {
 			out.Errors = append(out.Errors, FieldError{engage.Invalid, fmt.Sprintf("trigger.places[%d]", i), fmt.Sprintf("there is no place %q", clip(id))})

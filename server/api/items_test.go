@@ -132,3 +132,59 @@ func TestManyItemsAreTakenWithAReportOfEach(t *testing.T) {
 		t.Errorf("%+v left", left)
 	}
 }
+
+// What the texts name of catalogues and is not there is a finding, not a refusal: it may
+// come.
+func TestUnknownCataloguesAndFieldsAreFindings(t *testing.T) {
+	s := newSite(t)
+	s.shelf()
+	c := campaign("trigger", `{"type":"event","event":"viewed"}`, "item", `{"catalogue":"products","property":"product"}`,
+		"arms", `[{"id":"a","message":{"title":"{{ item.name }} {{ item.colour }} {{ item.price | money: item.currency }}","body":"{{ catalog.shoes[\"x\"].name }} {{ catalog.products[\"y\"].size }}","deep_link":"shop://x"}}]`)
+	var saved struct {
+		Findings []struct{ Kind, Field string }
+	}
+	s.put("/api/v1/campaigns/seen", c).want(201, &saved)
+	want := "[{unknown_item_field arms[0].message.title} {unknown_catalogue arms[0].message.body} {unknown_item_field arms[0].message.body}]"
+	if got := fmt.Sprint(saved.Findings); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	s.put("/api/v1/campaigns/none", campaign("trigger", `{"type":"event","event":"viewed"}`, "item", `{"catalogue":"shoes","property":"product"}`)).wantProblem(422, engage.Invalid, "item.catalogue")
+	var valid struct {
+		Valid  bool
+		Errors []struct{ Field string }
+	}
+	s.do(request{method: "POST", path: "/api/v1/campaigns/validate", role: catalog.Viewer, body: campaign("trigger", `{"type":"event","event":"viewed"}`, "item", `{"catalogue":"shoes","property":"product"}`)}).want(200, &valid)
+	if valid.Valid || fmt.Sprint(valid.Errors) != "[{item.catalogue}]" {
+		t.Errorf("%+v", valid)
+	}
+}
+
+// A preview has the items as they are now, those that others name too; where nobody says
+// which item it is about, the first of the catalogue stands for it.
+func TestAPreviewShowsItems(t *testing.T) {
+	s := newSite(t)
+	call := s.shelf()
+	call("PUT", "/products/items/pot", `{"fields":{"name":"Pot","price":20,"with":"tea-1","image":"https://shop.example/pot.png"}}`).want(201)
+	s.put("/api/v1/campaigns/seen", campaign("trigger", `{"type":"event","event":"viewed"}`, "item", `{"catalogue":"products","property":"product"}`,
+		"arms", `[{"id":"a","message":{"title":"{{ item.name }} {{ item.price | money: item.currency }}","body":"with {{ catalog.products[item.with].name | default: \"nothing\" }}","image_url":"{{ item.image | default: \"\" }}"}}]`)).want(201)
+	for body, want := range map[string]string{
+		`"properties":{"product":"pot"}`:   "Pot €20.00|with Tea|https://shop.example/pot.png|true|[]",
+		`"properties":{"product":"tea-1"}`: "Tea €4.50|with nothing||true|[]",
+		`"properties":{"product":"gone"}`:  "|with nothing||false|[]",
+		`"locale":"en"`:                    "Pot €20.00|with Tea|https://shop.example/pot.png|true|[item]",
+	} {
+		var got struct {
+			Previews []struct {
+				Title, Body string
+				Image       string `json:"image_url"`
+				Sendable    bool
+				Samples     []string
+			}
+		}
+		s.do(request{method: "POST", path: "/api/v1/campaigns/preview", role: catalog.Viewer, body: `{"campaign_id":"seen","platform":"ios",` + body + `}`}).want(200, &got)
+		p := got.Previews[0]
+		if line := fmt.Sprint(strings.TrimSpace(p.Title), "|", p.Body, "|", p.Image, "|", p.Sendable, "|", p.Samples); line != want {
+			t.Errorf("%s: %s, want %s", body, line, want)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"github.com/footfall-engage/footfall/server/catalog"
 	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/template"
 )
@@ -8,7 +9,7 @@ import (
 // TextFinding is something about a campaign, most often about a text of its messages, that
 // could be sent and is perhaps not meant.
 type TextFinding struct {
-	Kind     string `json:"kind" enum:"too_long,many_emoji,capitals,stacked_marks,direction,invisible_characters,no_deep_link,plain_http,no_title,locale_not_said,not_translated,other_variables,no_effect" doc:"For programs; more may come"`
+	Kind     string `json:"kind" enum:"too_long,many_emoji,capitals,stacked_marks,direction,invisible_characters,no_deep_link,plain_http,no_title,locale_not_said,not_translated,other_variables,unknown_catalogue,unknown_item_field,no_effect" doc:"For programs; more may come"`
 	Field    string `json:"field" example:"arms[0].message.locales.nl.title"`
 	Locale   string `json:"locale,omitempty" doc:"Of the text; absent: the message's own"`
 	Platform string `json:"platform,omitempty" enum:"ios,android" doc:"Where it matters; absent: everywhere"`
@@ -17,8 +18,9 @@ type TextFinding struct {
 
 // lint finds in every arm, in each of its languages, what is perhaps not meant, as it is
 // with the shortest values. Texts that do not compile, or are too long whatever the
-// values, are left to who refuses them.
-func lint(c *engage.Campaign) []TextFinding {
+// values, are left to who refuses them. What the texts look at of catalogues is judged by
+// those that there are now.
+func lint(c *engage.Campaign, now *catalog.Snapshot) []TextFinding {
 	out := idleLimits(c)
 	for i := range c.Arms {
 		content, err := template.ParseContent(c.Arms[i].Message)
@@ -43,7 +45,9 @@ func lint(c *engage.Campaign) []TextFinding {
 				found = append(found, f)
 			}
 		}
-		out = append(out, findings(engage.Index("arms", i, "message"), append(found, content.LintLocales()...))...)
+		found = append(found, content.LintLocales()...)
+		found = append(found, lintItems(content, c, now)...)
+		out = append(out, findings(engage.Index("arms", i, "message"), found)...)
 	}
 	return out
 }
@@ -74,6 +78,22 @@ func idleLimits(c *engage.Campaign) []TextFinding {
 		}
 	}
 	return out
+}
+
+// lintItems finds what there is not of what the texts look at.
+func lintItems(content *template.Content, c *engage.Campaign, now *catalog.Snapshot) []template.Finding {
+	about := ""
+	if c.Item != nil {
+		about = c.Item.Catalogue
+	}
+	return content.LintItems(about, func(catalogue, name string) (has, there bool) {
+		k := now.Catalogue(c.Workspace, catalogue)
+		if k == nil {
+			return false, false
+		}
+		_, has = k.Fields[name]
+		return has || name == "currency" && k.Currency != "", true
+	})
 }
 
 // ownField is the field of f if that was found of the message's own text already.

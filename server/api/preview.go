@@ -28,6 +28,10 @@ type PreviewOf struct {
 	Places           []*engage.Place
 	Trigger          engage.Trigger // what is known of it: place, weather, install, properties
 	At               time.Time
+
+	Catalogues []*engage.Catalogue
+	Items      []engage.KnownItem // what is known of the items that the texts look at
+	Example    *engage.KnownItem  // the item that the campaign is about, where nobody says which; nil: none
 }
 
 // Previewed is what one arm says then.
@@ -38,6 +42,8 @@ type Previewed struct {
 	Lacking       []error  // variables that have no value (empty in Rendered), texts of which nothing is left: it would not be sent
 	Err           error    // why it cannot be rendered even so
 	Samples       []string // variables of its texts that are of an example
+
+	Asks []engage.ItemRef // items that its texts look at, and that are not in PreviewOf.Items
 }
 
 // platforms are those that a preview shows unless it is asked for one.
@@ -163,7 +169,7 @@ func (s *server) preview(ctx context.Context, who caller, in *bodyInput) (*answe
 		for _, platform := range on {
 			of := *ask
 			of.Campaign, of.Platform = &one, platform
-			got, err := s.o.Preview(&of)
+			got, err := s.previewItems(ctx, who, &of)
 			if err != nil {
 				return nil, err
 			}
@@ -176,6 +182,30 @@ func (s *server) preview(ctx context.Context, who caller, in *bodyInput) (*answe
 		return nil, engage.Errorf(engage.NotFound, "arm", "the campaign has no arm %q", clip(b.Arm))
 	}
 	return &answered[*campaignPreviewView]{out}, nil
+}
+
+// previewItems is a preview with the items that the texts look at: one may name others.
+func (s *server) previewItems(ctx context.Context, who caller, of *PreviewOf) ([]Previewed, error) {
+	if about := of.Campaign.Item; about != nil && s.o.Catalog.Now().Catalogue(who.workspace, about.Catalogue) != nil {
+		first, _, err := s.o.Items.List(ctx, who.workspace, about.Catalogue, engage.ItemListing{Limit: 1})
+		if err != nil {
+			return nil, err
+		}
+		for _, i := range first {
+			of.Example = &engage.KnownItem{ItemRef: engage.ItemRef{Catalogue: i.Catalogue, ID: i.ID}, Version: i.Version, Fields: i.Fields}
+		}
+	}
+	for {
+		got, err := s.o.Preview(of)
+		if err != nil || len(got) == 0 || len(got[0].Asks) == 0 {
+			return got, err
+		}
+		more, err := s.o.Items.Known(ctx, who.workspace, got[0].Asks) // of each a limited number, none twice
+		if err != nil {
+			return nil, err
+		}
+		of.Items = append(of.Items, more...)
+	}
 }
 
 // previewOf is what the request asks for.
@@ -199,7 +229,7 @@ func (s *server) previewOf(ctx context.Context, who caller, b *campaignPreviewBo
 			return nil, engage.Errorf(engage.Invalid, "properties", "is not a JSON object")
 		}
 	}
-	of.Places = now.Places(who.workspace)
+	of.Places, of.Catalogues = now.Places(who.workspace), now.Catalogues(who.workspace)
 	of.Trigger.Place = b.Place
 	if t := of.Campaign.Trigger; b.Place == "" && len(t.Places) > 0 {
 		of.Trigger.Place = t.Places[0]

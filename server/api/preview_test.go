@@ -17,10 +17,11 @@ func previewByDecide(of *api.PreviewOf) ([]api.Previewed, error) {
 	got, err := decide.PreviewArms(decide.PreviewOf{
 		Campaign: of.Campaign, Attributes: of.Attributes, Person: of.Person, Platform: of.Platform, Locale: of.Locale,
 		Places: of.Places, Trigger: of.Trigger, At: of.At,
+		Catalogues: of.Catalogues, Items: of.Items, Example: of.Example,
 	})
 	var out []api.Previewed
 	for _, p := range got {
-		out = append(out, api.Previewed{Arm: p.Arm, Platform: p.Platform, Phone: p.Phone, Rendered: p.Rendered, Lacking: p.Lacking, Err: p.Err, Samples: p.Samples})
+		out = append(out, api.Previewed{Arm: p.Arm, Platform: p.Platform, Phone: p.Phone, Rendered: p.Rendered, Lacking: p.Lacking, Err: p.Err, Samples: p.Samples, Asks: p.Asks})
 	}
 	return out, err
 }

@@ -42,15 +42,16 @@ const uploadTargets = "\n\nTargets of every kind of file: user_id, email, loyalt
 	"Of events: event, occurred_at, event_type, message_id, properties.<name>[:<type>]. " +
 	"Of purchases: order_id, value, occurred_at, status (completed, updated, refunded, cancelled), currency, place, coupon, products (a JSON list), message_id, properties.<name>[:<type>]; " +
 	"where an order has a row for each of its lines, which must follow each other: line.id, line.name, line.category, line.brand, line.price (of one), line.quantity, line.value; an order of which a row is refused or contradicts another is refused as a whole. " +
+	"Of items, which have no identifiers: id (needed), deleted (yes: the item is deleted), fields.<name>[:<type>]; a field that the catalogue does not have is learned. " +
 	"Columns that the mapping does not name are not looked at; without a mapping all are guessed by their names, and the types of attributes by the first rows."
 
 func (s *server) registerUploads() {
 	register(s, operation{
 		method: http.MethodPost, path: "/uploads", id: "create-upload", tag: tagPeople, role: catalog.Admin, status: http.StatusCreated,
-		summary: "Begin an upload of people, events or purchases",
+		summary: "Begin an upload of people, events, purchases or items",
 		description: "Then its bytes come by POST /uploads/{id}/content, in one part or several; what was cut off goes on where the server has it (received). " +
 			"A table (CSV with a header, separated by comma, semicolon, tab or bar) or a JSON object per line, either compressed by gzip or not, up to 4 GB unless the server's configuration has another bound (uploads.max_mb). " +
-			"It is processed in the background, beside live traffic, and triggers nothing. A row that is refused stops no other. The same row again, in this file or another, has no effect." + uploadTargets,
+			"It is processed in the background, beside live traffic, and triggers nothing. A row that is refused stops no other. The same row again, in this file or another, has no effect. A row of items replaces the item of its id, or deletes it." + uploadTargets,
 		body: uploadBody{}, errors: []int{http.StatusTooManyRequests},
 	}, s.createUpload)
 	register(s, operation{
@@ -94,12 +95,13 @@ func (s *server) registerUploads() {
 }
 
 type uploadBody struct {
-	Kind    uploads.Kind      `json:"kind" enum:"people,events,purchases"`
-	Name    string            `json:"name,omitempty" doc:"Of the file, for people to read"`
-	Format  uploads.Format    `json:"format,omitempty" enum:"csv,ndjson" doc:"Absent: found out"`
-	Size    int64             `json:"size,omitempty" minimum:"0" doc:"Bytes; absent: not known"`
-	SHA256  string            `json:"sha256,omitempty" doc:"Of the bytes, in hexadecimal: a file that has another one is not processed"`
-	Mapping map[string]string `json:"mapping,omitempty" doc:"Target by column, or by key of a line of JSON; one within an object by its path, traits.city. Absent: guessed"`
+	Kind      uploads.Kind      `json:"kind" enum:"people,events,purchases,items"`
+	Catalogue string            `json:"catalogue,omitempty" maxLength:"50" doc:"Of items: the id of the catalogue into which they go"`
+	Name      string            `json:"name,omitempty" doc:"Of the file, for people to read"`
+	Format    uploads.Format    `json:"format,omitempty" enum:"csv,ndjson" doc:"Absent: found out"`
+	Size      int64             `json:"size,omitempty" minimum:"0" doc:"Bytes; absent: not known"`
+	SHA256    string            `json:"sha256,omitempty" doc:"Of the bytes, in hexadecimal: a file that has another one is not processed"`
+	Mapping   map[string]string `json:"mapping,omitempty" doc:"Target by column, or by key of a line of JSON; one within an object by its path, traits.city. Absent: guessed"`
 }
 
 // uploadPart documents bytes.
@@ -107,7 +109,8 @@ type uploadPart string
 
 type uploadView struct {
 	ID        string            `json:"id"`
-	Kind      uploads.Kind      `json:"kind" enum:"people,events,purchases"`
+	Kind      uploads.Kind      `json:"kind" enum:"people,events,purchases,items"`
+	Catalogue string            `json:"catalogue,omitempty" doc:"Of items"`
 	Name      string            `json:"name,omitempty"`
 	By        string            `json:"by" doc:"Id of the key that made it"`
 	State     uploads.State     `json:"state" enum:"receiving,waiting,processing,done,failed,cancelled"`
@@ -134,7 +137,7 @@ func viewUpload(u uploads.Upload) uploadView {
 		mapping = u.Mapping
 	}
 	v := uploadView{
-		ID: u.ID, Kind: u.Kind, Name: u.Name, By: u.By, State: u.State, SameAs: u.Same, CreatedAt: u.CreatedAt, StartedAt: u.StartedAt, EndedAt: u.EndedAt,
+		ID: u.ID, Kind: u.Kind, Catalogue: u.Catalogue, Name: u.Name, By: u.By, State: u.State, SameAs: u.Same, CreatedAt: u.CreatedAt, StartedAt: u.StartedAt, EndedAt: u.EndedAt,
 		Size: u.Size, Received: u.Received, Used: u.Used, Read: u.Read, Taken: u.Taken, Refused: u.Refused, Listed: u.Listed, Mapping: mapping,
 		RowsPerS: u.RowsPerS, LeftS: u.Left.Seconds(),
 	}
@@ -150,7 +153,7 @@ func (s *server) createUpload(_ context.Context, who caller, in *struct{ Raw }) 
 		return nil, err
 	}
 	u, err := s.o.Uploads.Create(uploads.Making{
-		Workspace: who.workspace, By: who.key.ID, Kind: b.Kind, Name: b.Name, Format: b.Format, Size: b.Size, SHA256: b.SHA256, Mapping: b.Mapping,
+		Workspace: who.workspace, By: who.key.ID, Kind: b.Kind, Catalogue: b.Catalogue, Name: b.Name, Format: b.Format, Size: b.Size, SHA256: b.SHA256, Mapping: b.Mapping,
 	})
 	if err != nil {
 		return nil, err
@@ -186,9 +189,10 @@ func (h *heard) Read(p []byte) (int, error) {
 
 type previewInput struct {
 	uploadStream
-	Kind    string `query:"kind" enum:"people,events,purchases" required:"true"`
-	Format  string `query:"format" enum:"csv,ndjson" doc:"Absent: found out"`
-	Mapping string `query:"mapping" maxLength:"100000" doc:"Target by column, as a JSON object; absent: guessed"`
+	Kind      string `query:"kind" enum:"people,events,purchases,items" required:"true"`
+	Catalogue string `query:"catalogue" maxLength:"50" doc:"Of items: the id of the catalogue into which they would go"`
+	Format    string `query:"format" enum:"csv,ndjson" doc:"Absent: found out"`
+	Mapping   string `query:"mapping" maxLength:"100000" doc:"Target by column, as a JSON object; absent: guessed"`
 }
 
 func (s *server) previewUpload(_ context.Context, who caller, in *previewInput) (*answered[*uploads.Preview], error) {
@@ -206,9 +210,16 @@ func (s *server) previewUpload(_ context.Context, who caller, in *previewInput) 
 		}
 		mapping = b.Mapping
 	}
-	p, err := uploads.Look(in.body, uploads.Previewing{
+	look := uploads.Previewing{
 		Kind: uploads.Kind(in.Kind), Format: uploads.Format(in.Format), Mapping: mapping, Declared: s.o.Catalog.Now().AttributesWith(w), Now: s.o.Clock.Now(),
-	})
+	}
+	if look.Kind == uploads.Items {
+		if look.Catalogue = s.o.Catalog.Now().Catalogue(who.workspace, in.Catalogue); look.Catalogue == nil {
+			return nil, engage.Errorf(engage.NotFound, "catalogue", "there is no catalogue %q", clip(in.Catalogue))
+		}
+		look.Declared = uploads.FieldTypes(look.Catalogue)
+	}
+	p, err := uploads.Look(in.body, look)
 	if err != nil && in.body.err != nil {
 		return nil, readError(in.body.err)
 	}

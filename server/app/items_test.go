@@ -3,6 +3,7 @@ package app_test
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/footfall-engage/footfall/server/app"
@@ -85,5 +86,36 @@ func TestItemsGoTheWholeWayAndIntoTheLog(t *testing.T) {
 	got := replayed(t, tape, app.ReplayOptions{Log: embeddedLog(t), Store: sqliteStore(t, tape.At)})
 	if d := got.Difference(tape.Live); d != "" {
 		t.Error(d)
+	}
+}
+
+// A file of items that is cut off by a restart goes on, is in the store whole, and its
+// items are shown.
+func TestAnUploadedFileOfItemsIsShown(t *testing.T) {
+	s := catalogued(t)
+	var u uploadState
+	s.must("POST", "/api/v1/uploads", map[string]any{"kind": "items", "catalogue": "products", "mapping": map[string]string{"SKU": "id", "Name": "fields.name", "Price": "fields.price"}}, &u)
+	var b strings.Builder
+	b.WriteString("SKU,Name,Price\n")
+	for i := range 700 {
+		fmt.Fprintf(&b, "sku-%d,Product %d,%d.50\n", i, i, i)
+	}
+	table := b.String() + "sku-x,Dear,very\n"
+	s.content(&u, table[:5000], false)
+	s.stop()
+	s.serve()
+	s.must("GET", "/api/v1/uploads/"+u.ID, nil, &u)
+	s.content(&u, table[u.Received:], true)
+	s.processed(&u)
+	var k struct{ Items int }
+	s.must("GET", "/api/v1/catalogues/products", nil, &k)
+	if u.Taken != 700 || u.Refused != 1 || k.Items != 702 {
+		t.Errorf("%+v, %d items", u, k.Items)
+	}
+	p := s.phone("ada", "android", nil).agree().foreground()
+	p.views("sku-42")
+	s.eventually("the phone shows the product", func() bool { return len(p.shows()) == 1 })
+	if got := p.shows()[0]; got != "Product 42 €\u00a042,50" {
+		t.Errorf("shown %q", got)
 	}
 }

@@ -10,13 +10,14 @@ func preview(of *api.PreviewOf) ([]api.Previewed, error) {
 	got, err := decide.PreviewArms(decide.PreviewOf{
 		Campaign: of.Campaign, Attributes: of.Attributes, Person: of.Person, Platform: of.Platform, Locale: of.Locale,
 		Places: of.Places, Trigger: of.Trigger, At: of.At,
+		Catalogues: of.Catalogues, Items: of.Items, Example: of.Example,
 	})
 	if err != nil {
 		return nil, err
 	}
 	out := make([]api.Previewed, len(got))
 	for i, p := range got {
-		out[i] = api.Previewed{Arm: p.Arm, Platform: p.Platform, Phone: p.Phone, Rendered: p.Rendered, Lacking: p.Lacking, Err: p.Err, Samples: p.Samples}
+		out[i] = api.Previewed{Arm: p.Arm, Platform: p.Platform, Phone: p.Phone, Rendered: p.Rendered, Lacking: p.Lacking, Err: p.Err, Samples: p.Samples, Asks: p.Asks}
 	}
 	return out, nil
 }

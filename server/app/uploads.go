@@ -32,7 +32,8 @@ func (a *App) openUploads() error {
 		Log: log, Clock: a.o.Clock, Logger: a.log,
 		Suppressed: a.people.Suppressed, Erased: a.people.Erased,
 		Registerer: a.registry, RowsPerS: limits.RowsPerS, MaxBytes: limits.MaxBytes(), MaxSpooled: limits.WaitingBytes(), MaxOpen: limits.Open, Keep: limits.Keep(),
-		Attributes: a.bindingTypes,
+		Attributes: a.bindingTypes, Items: a.items,
+		Catalogue: func(workspace, id string) *engage.Catalogue { return a.catalog.Now().Catalogue(workspace, id) },
 	})
 	return err
 }

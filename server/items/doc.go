@@ -24,4 +24,10 @@
 //
 // It does not read here, or it would not be a function of its log. It asks (package
 // decide, items.go), and what Known reads comes to it as a record.
+//
+// # Figures
+//
+// A table of 100,000 items of six fields was taken in 8.2 s, 12,189 items a second, with
+// 2 MB of memory in use beyond what was before (garbage apart), on two cores shared with
+// other work: go test ./server/uploads -run XXX -bench AnItemIsUploaded -benchtime 100000x.
 package items

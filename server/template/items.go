@@ -1,6 +1,7 @@
 package template
 
 import (
+	"fmt"
 	"time"
 )
 
@@ -89,6 +90,26 @@ func (c *Content) Mentions() []Mention {
 		}
 	}
 	return out
+}
+
+// LintItems finds catalogues, and fields of their items, that the texts name and that
+// there are not. About is the catalogue of the variable "item"; field reports whether the
+// items of a catalogue have a field, and whether there is the catalogue.
+func (c *Content) LintItems(about string, field func(catalogue, name string) (has, there bool)) []Finding {
+	var found []Finding
+	for _, m := range c.Mentions() {
+		if m.Catalogue == "" {
+			m.Catalogue = about
+		}
+		has, there := field(m.Catalogue, m.Field)
+		switch {
+		case !there && m.Field == "":
+			found = append(found, Finding{Kind: FindCatalogue, Field: m.Text, Words: fmt.Sprintf("there is no catalogue %q: what the text asks of it is missing, for everybody", m.Catalogue)})
+		case there && !has && m.Field != "":
+			found = append(found, Finding{Kind: FindField, Field: m.Text, Words: fmt.Sprintf("no item of the catalogue %q has had the field %q yet: it is missing, for everybody", m.Catalogue, m.Field)})
+		}
+	}
+	return found
 }
 
 // mention notes what lexemes that begin with a name say of items, and returns the

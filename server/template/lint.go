@@ -43,6 +43,8 @@ const (
 	FindUntold    = "locale_not_said"
 	FindPartly    = "not_translated"
 	FindVariables = "other_variables"
+	FindCatalogue = "unknown_catalogue"
+	FindField     = "unknown_item_field"
 )
 
 const (

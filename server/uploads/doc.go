@@ -1,6 +1,7 @@
-// Package uploads takes files of people, events and purchases from other systems: it
-// receives them in parts that can be resumed, reads them in the background, and appends
-// each row to the log as an engage.Touch that triggers nothing.
+// Package uploads takes files of people, events and purchases from other systems, and of
+// items of catalogues: it receives them in parts that can be resumed, reads them in the
+// background, and appends each row to the log as an engage.Touch that triggers nothing, or
+// puts it into its catalogue.
 //
 // # The way of a file
 //
@@ -94,6 +95,12 @@
 //	line.price                                      of one
 //	line.quantity                                   absent: 1
 //	line.value                                      of the line; below 0: a discount
+//
+// of items, which go into a catalogue and not into the log (items.go):
+//
+//	id                             required
+//	deleted                        yes: the item is deleted
+//	fields.<name>[:<type>]         as the catalogue has it, else learned; a column that is not mapped becomes one of its own name
 //
 // An empty cell says nothing; a null of JSON forgets an attribute. Times are RFC 3339, a
 // date, or Unix seconds or milliseconds; lists are JSON, or separated by semicolon, bar or

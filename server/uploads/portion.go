@@ -20,6 +20,9 @@ const (
 type portion struct {
 	rows, taken, refused, listed int // listed: of those refused, in the report
 	entries                      []engage.Entry
+	items                        []engage.ItemEdit // instead, of a file of items
+	numbers                      []int             // of the rows of items
+	late                         []Refused         // of items, refused when they were written
 	report                       bytes.Buffer
 	end                          error // why nothing comes behind it: io.EOF, or what is wrong with the file; nil: more comes
 
@@ -64,7 +67,7 @@ func (s *Service) done(p *portion) {
 
 // read reads the next portion. An error is the server's own, after which the rows are to
 // be read again.
-func (s *Service) read(k *kept) (whole *portion, err error) {
+func (s *Service) read(ctx context.Context, k *kept) (whole *portion, err error) {
 	j := k.job
 	p := &portion{over: make(chan struct{})}
 	s.mu.Lock()
@@ -83,7 +86,12 @@ func (s *Service) read(k *kept) (whole *portion, err error) {
 			break
 		}
 		p.rows += len(x.numbers)
-		if x.row != nil {
+		switch {
+		case x.row != nil && x.row.Item != nil:
+			if err := s.fitItem(ctx, &u, x); err != nil {
+				return nil, err
+			}
+		case x.row != nil:
 			if why := s.leftAlone(&u, x.row.Touch.Identifiers); why != nil {
 				x.refuse(why)
 			}
@@ -104,6 +112,11 @@ func (s *Service) read(k *kept) (whole *portion, err error) {
 		if x.row == nil {
 			continue
 		}
+		if x.row.Item != nil {
+			p.items, p.numbers = append(p.items, *x.row.Item), append(p.numbers, x.row.Number)
+			p.taken++
+			continue
+		}
 		e, err := entryOf(&u, x.row)
 		if err != nil {
 			return nil, err
@@ -121,13 +134,21 @@ func (s *Service) read(k *kept) (whole *portion, err error) {
 func (s *Service) depart(ctx context.Context, k *kept, p *portion) {
 	p.landed = make(chan error, 1)
 	k.job.ahead = p
-	if len(p.entries) == 0 {
+	if len(p.entries) == 0 && len(p.items) == 0 {
 		s.done(p)
 		p.landed <- nil
 		return
 	}
+	s.mu.Lock()
+	u := k.u
+	s.mu.Unlock()
 	go func() { // arrive waits for it
-		err := s.o.Log.Append(ctx, p.entries)
+		var err error
+		if len(p.items) > 0 {
+			err = s.putItems(ctx, &u, p)
+		} else {
+			err = s.o.Log.Append(ctx, p.entries)
+		}
 		s.done(p)
 		p.landed <- err
 	}()
@@ -165,6 +186,9 @@ func (s *Service) again(k *kept, err error) error {
 // count counts a portion that is in the log.
 func (s *Service) count(k *kept, p *portion) error {
 	j := k.job
+	if err := j.addLate(p); err != nil {
+		return err
+	}
 	if _, err := j.report.Write(p.report.Bytes()); err != nil {
 		return fmt.Errorf("report of an upload: %w", err)
 	}

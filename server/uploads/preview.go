@@ -25,6 +25,8 @@ type Previewing struct {
 	Mapping  Mapping
 	Declared map[string]rules.Type
 	Now      time.Time
+	// Catalogue, of items, is where they would go: what it refuses is told; nil: nothing is.
+	Catalogue *engage.Catalogue
 }
 
 // Preview is what the beginning of a file would be read as.
@@ -47,6 +49,9 @@ type PreviewRow struct {
 	Attributes  map[string]any                    `json:"attributes,omitempty"`
 	Preferences map[string]engage.Attitude        `json:"preferences,omitempty"`
 	Consents    map[engage.Purpose]engage.Consent `json:"consents,omitempty"`
+	Item        string                            `json:"item,omitempty" doc:"Of items: the id"`
+	Deleted     bool                              `json:"deleted,omitempty" doc:"Of items: it would be deleted"`
+	Fields      map[string]any                    `json:"fields,omitempty" doc:"Of items"`
 	Event       string                            `json:"event,omitempty"`
 	Properties  map[string]any                    `json:"properties,omitempty"`
 	Order       *engage.Order                     `json:"order,omitempty"`
@@ -72,6 +77,9 @@ func Look(from io.Reader, o Previewing) (*Preview, error) {
 		began[order] = row
 		return row, nil
 	})
+	if k := o.Catalogue; k != nil {
+		rows = fitted{rows, k}
+	}
 	var row, before *unit
 	for ; p.Read < previewRead-1; before = row {
 		if row, err = rows.next(); err != nil {
@@ -114,6 +122,9 @@ func (p *Preview) add(u *unit) {
 	t := &row.Touch
 	out := PreviewRow{
 		Row: row.Number, Identifiers: t.Identifiers, At: row.Occurred, Attributes: t.Traits, Preferences: t.Preferences, Consents: t.Consents, Order: t.Order,
+	}
+	if i := row.Item; i != nil {
+		out.Identifiers, out.Item, out.Deleted, out.Fields = []string{}, i.ID, i.Delete, i.Fields
 	}
 	if t.Event != nil {
 		out.Event, out.Properties = t.Event.Name, t.Event.Properties

@@ -224,7 +224,7 @@ func (s *Service) process(ctx context.Context, k *kept) (err error) {
 		var next *portion
 		var err error
 		if !cancelled && rows < turnRows {
-			next, err = s.read(k)
+			next, err = s.read(ctx, k)
 		}
 		if wrong := s.arrive(k); wrong != nil {
 			if next != nil {
@@ -273,10 +273,7 @@ func (s *Service) begin(ctx context.Context, k *kept) error {
 		}
 		u.State, u.StartedAt = Processing, s.o.Clock.Now().UTC()
 		u.UpdatedAt = u.StartedAt
-		u.Declared = map[string]string{}
-		for name, t := range s.o.Attributes(u.Workspace) {
-			u.Declared[name] = string(t)
-		}
+		u.Declared = s.types(&u)
 		u.Decided = u.Mapping
 		if err := s.same(k, &u); err != nil {
 			return err
@@ -333,7 +330,7 @@ func (s *Service) same(k *kept, u *Upload) error {
 	defer s.mu.Unlock()
 	for _, other := range s.all {
 		o := &other.u
-		if o.State == Done && o.Same == "" && o.Workspace == u.Workspace && o.Kind == u.Kind && o.SHA256 == u.SHA256 &&
+		if u.Kind != Items && o.State == Done && o.Same == "" && o.Workspace == u.Workspace && o.Kind == u.Kind && o.SHA256 == u.SHA256 &&
 			o.Format == u.Format && maps.Equal(o.Mapping, u.Mapping) && maps.Equal(o.Declared, u.Declared) {
 			u.Same = o.ID
 			k.u = *u

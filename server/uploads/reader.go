@@ -175,9 +175,12 @@ func (r *reader) header() error {
 	}
 	r.plan = make([]target, len(r.columns))
 	for i, c := range r.columns {
-		if r.mapped != nil {
+		switch {
+		case r.mapped != nil:
 			r.plan[i] = r.mapped[c]
-		} else {
+		case r.o.Kind == Items:
+			r.plan[i] = guessItem(c, slices.ContainsFunc(r.plan[:i], func(t target) bool { return t.field == "id" }))
+		default:
 			r.plan[i] = guess(r.o.Kind, c)
 		}
 	}
@@ -187,7 +190,7 @@ func (r *reader) header() error {
 	}
 	seen := map[string]int{}
 	holds := map[string]int{}
-	identified := false
+	identified := r.o.Kind == Items // by what is needed
 	for i, t := range r.plan {
 		if t.field == ignored || t.field == "" {
 			continue
@@ -232,6 +235,8 @@ func needed(kind Kind) []string {
 		return []string{"occurred_at", "event"}
 	case Purchases:
 		return []string{"occurred_at", "order_id", "value"}
+	case Items:
+		return []string{"id"}
 	default:
 		return nil
 	}
@@ -313,7 +318,7 @@ func (r *reader) guessTypes() {
 		}
 	}
 	for i, t := range r.plan {
-		if (t.field == "attributes" || t.field == "properties") && (t.field == "properties" || r.o.Declared[t.name] == "") {
+		if (t.field == "attributes" || t.field == "properties" || t.field == "fields") && (t.field == "properties" || r.o.Declared[t.name] == "") {
 			r.plan[i].typ = likely(by[i])
 		}
 	}
@@ -379,7 +384,7 @@ func (r *reader) next() (*Row, error) {
 		wrong = r.row.end(row)
 	}
 	if wrong != nil {
-		row.Touch, row.Err = engage.Touch{}, wrong
+		row.Touch, row.Item, row.Err = engage.Touch{}, nil, wrong
 	}
 	return row, nil
 }
@@ -464,7 +469,7 @@ func (r *reader) cells() (*engage.Error, error) {
 }
 
 // roots are objects within a line whose members are columns of their own.
-var roots = []string{"attributes", "traits", "properties", "preferences", "consents"}
+var roots = []string{"attributes", "traits", "properties", "preferences", "consents", "fields"}
 
 func (r *reader) object() (*engage.Error, error) {
 	line, err := r.scan.NextLine()
@@ -506,7 +511,7 @@ func (r *reader) members(prefix string, object map[string]any) *engage.Error {
 		x, column := object[key], prefix+key
 		t, mapped := r.mapped[column]
 		if within, is := x.(map[string]any); is && !mapped &&
-			(prefix == "" && slices.Contains(roots, key) || strings.HasPrefix(prefix, "consents.") && strings.Count(prefix, ".") == 1) {
+			(prefix == "" && slices.Contains(roots, key) && (key != "fields" || r.o.Kind == Items) || strings.HasPrefix(prefix, "consents.") && strings.Count(prefix, ".") == 1) {
 			if wrong := r.members(column+".", within); wrong != nil {
 				return wrong
 			}

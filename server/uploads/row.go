@@ -32,7 +32,8 @@ const firstYear = 1970
 type Row struct {
 	Number   int // as a spreadsheet counts: the header is 1; of lines of JSON the line
 	Touch    engage.Touch
-	Occurred time.Time // when it was so
+	Item     *engage.ItemEdit // of a file of items; nil of others
+	Occurred time.Time        // when it was so
 	Err      *engage.Error
 
 	// Of a file in which an order has several rows: the order's id, "" where it cannot be
@@ -57,6 +58,7 @@ type rowReader struct {
 	shared   consentCells
 	attrs    int
 	line     line
+	item     engage.ItemEdit
 }
 
 // consentCells is what a row says of a consent.
@@ -71,6 +73,7 @@ type consentCells struct {
 func (r *rowReader) begin() {
 	r.touch = engage.Touch{V: 1, Trusted: true, Quiet: true}
 	r.ids, r.others, r.occurred, r.consents, r.shared, r.attrs = map[string][]string{}, nil, time.Time{}, nil, consentCells{}, 0
+	r.item = engage.ItemEdit{}
 	if r.kind == Events {
 		r.touch.Event = &engage.TouchEvent{Type: "track"}
 	}
@@ -83,6 +86,9 @@ func (r *rowReader) begin() {
 func (r *rowReader) put(column string, t target, v *value) *engage.Error {
 	if t.field == ignored || t.field == "" {
 		return nil
+	}
+	if r.kind == Items {
+		return r.putItem(column, t, v)
 	}
 	if v.empty() {
 		if v.of == member && v.json == nil && t.field == "attributes" {
@@ -395,6 +401,9 @@ func eventOf(s engage.OrderStatus) string {
 
 // end makes the row of what was put.
 func (r *rowReader) end(row *Row) *engage.Error {
+	if r.kind == Items {
+		return r.endItem(row)
+	}
 	for _, step := range []func() *engage.Error{r.identify, r.agree, r.what} {
 		if err := step(); err != nil {
 			return err

@@ -43,6 +43,10 @@ type Options struct {
 	Log Log
 	// Attributes are the declared types of a workspace's attributes.
 	Attributes func(workspace string) map[string]rules.Type
+	// Items takes items; nil: there are no uploads of them. Catalogue is one of a
+	// workspace, nil when there is none; required with Items.
+	Items     Catalogue
+	Catalogue func(workspace, id string) *engage.Catalogue
 	// Suppressed reports whether an identifier is on a workspace's suppression list; nil:
 	// nobody is.
 	Suppressed func(workspace, identifier string) bool
@@ -108,6 +112,7 @@ func New(o Options) (*Service, error) {
 type Making struct {
 	Workspace, By string
 	Kind          Kind
+	Catalogue     string // of items
 	Name          string
 	Format        Format // "": found out
 	Size          int64  // bytes; 0: not known
@@ -126,7 +131,7 @@ func (s *Service) Create(m Making) (Upload, error) {
 	}
 	now := s.o.Clock.Now().UTC()
 	u := Upload{
-		V: 1, ID: newID(now), Workspace: m.Workspace, Kind: m.Kind, Name: clip(m.Name), Format: m.Format, By: m.By, Mapping: m.Mapping,
+		V: 1, ID: newID(now), Workspace: m.Workspace, Kind: m.Kind, Catalogue: m.Catalogue, Name: clip(m.Name), Format: m.Format, By: m.By, Mapping: m.Mapping,
 		SHA256: m.SHA256, State: Receiving, CreatedAt: now, UpdatedAt: now, Size: m.Size,
 	}
 	s.mu.Lock()
@@ -157,7 +162,7 @@ func (s *Service) check(m *Making) error {
 	_, err := m.Mapping.parse(m.Kind)
 	switch {
 	case !slices.Contains(Kinds(), m.Kind):
-		return engage.Errorf(engage.Invalid, "kind", "must be people, events or purchases")
+		return engage.Errorf(engage.Invalid, "kind", "must be people, events, purchases or items")
 	case m.Format != "" && m.Format != CSV && m.Format != NDJSON:
 		return engage.Errorf(engage.Invalid, "format", "must be csv or ndjson")
 	case m.Size < 0:
@@ -165,6 +170,9 @@ func (s *Service) check(m *Making) error {
 	case m.Size > s.o.MaxBytes:
 		return engage.Errorf(engage.TooLarge, "size", "at most %d bytes: compress the file, or cut it in parts", s.o.MaxBytes)
 	case err != nil:
+		return err
+	}
+	if err := s.checkItems(m); err != nil {
 		return err
 	}
 	if b, err := hex.DecodeString(m.SHA256); m.SHA256 != "" && (err != nil || len(b) != 32) {

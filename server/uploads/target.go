@@ -22,10 +22,11 @@ const (
 	People    Kind = "people"
 	Events    Kind = "events"
 	Purchases Kind = "purchases"
+	Items     Kind = "items" // of a catalogue
 )
 
 // Kinds are all kinds.
-func Kinds() []Kind { return []Kind{People, Events, Purchases} }
+func Kinds() []Kind { return []Kind{People, Events, Purchases, Items} }
 
 // Mapping says what the columns hold: target by column. See the package's documentation.
 type Mapping map[string]string
@@ -47,6 +48,7 @@ const ignored = "-"
 var fields = map[Kind][]string{
 	People: {"likes", "dislikes", "consent_text_version", "consent_at", "consent_source", "updated_at"},
 	Events: {"occurred_at", "message_id", "event", "event_type"},
+	Items:  {"id", "deleted"},
 	Purchases: {
 		"occurred_at", "message_id", "order_id", "value", "status", "currency", "place", "coupon", "products",
 	},
@@ -82,14 +84,14 @@ func parseTarget(kind Kind, text string) (target, *engage.Error) {
 	if text == ignored || text == "" {
 		return target{field: ignored}, nil
 	}
-	if slices.Contains(identifierFields, text) || slices.Contains(fields[kind], text) {
+	if kind != Items && slices.Contains(identifierFields, text) || slices.Contains(fields[kind], text) {
 		return target{field: text}, nil
 	}
 	root, name, dotted := strings.Cut(text, ".")
 	t := target{field: root, name: name}
 	switch {
 	case !dotted || name == "":
-	case root == "attributes" && kind == People, root == "properties" && kind != People:
+	case root == "attributes" && kind == People, root == "properties" && (kind == Events || kind == Purchases), root == "fields" && kind == Items:
 		if i := strings.LastIndexByte(name, ':'); i >= 0 {
 			t.name, t.typ = name[:i], rules.Type(name[i+1:])
 			if !slices.Contains(types, t.typ) {
@@ -98,6 +100,9 @@ func parseTarget(kind Kind, text string) (target, *engage.Error) {
 		}
 		if t.name == "" || len(t.name) > profile.MaxAttribute/2 || !utf8.ValidString(t.name) {
 			return t, engage.Errorf(engage.Invalid, "", "must have a name of at most %d bytes behind the point", profile.MaxAttribute/2)
+		}
+		if root == "fields" && t.name != fieldOf(t.name) {
+			return t, engage.Errorf(engage.Invalid, "", "names the field %q: it has 1 to 60 of a-z, A-Z, 0-9 and '_'", clip(t.name))
 		}
 		if root == "attributes" && t.name != attributeName(t.name) {
 			return t, engage.Errorf(engage.Invalid, "", "names the attribute %q: it has 1 to 100 of a-z, A-Z, 0-9, '_', '-'", clip(t.name))
@@ -125,6 +130,9 @@ func parseTarget(kind Kind, text string) (target, *engage.Error) {
 
 // targetsOf are the targets of a kind of file, for people to read.
 func targetsOf(kind Kind) []string {
+	if kind == Items {
+		return append(slices.Clone(fields[kind]), "fields.<name>[:<type>]")
+	}
 	out := append(slices.Clone(identifierFields), fields[kind]...)
 	if kind == People {
 		return append(out, "attributes.<name>[:<type>]", "preferences.<topic>", "consents.<purpose>[.text_version|.at|.source]")
@@ -211,6 +219,9 @@ func byLine(all iter.Seq[target]) (bool, error) {
 
 // guess is what a column holds, by its name alone.
 func guess(kind Kind, column string) target {
+	if kind == Items {
+		return guessItem(column, false)
+	}
 	name := strings.Join(strings.Fields(strings.ToLower(column)), "_")
 	text := identifierNames[name]
 	if text == "" {

@@ -51,7 +51,8 @@ type Upload struct {
 	ID        string    `json:"id"`
 	Workspace string    `json:"workspace"`
 	Kind      Kind      `json:"kind"`
-	Name      string    `json:"name,omitempty"` // of the file
+	Catalogue string    `json:"catalogue,omitempty"` // of items: where they go
+	Name      string    `json:"name,omitempty"`      // of the file
 	Format    Format    `json:"format,omitempty"`
 	By        string    `json:"by"`                // id of the key
 	Mapping   Mapping   `json:"mapping,omitempty"` // as it was given

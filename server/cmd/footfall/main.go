@@ -69,7 +69,8 @@ func (c *cli) root() *cobra.Command {
   footfall stop           stops everything at once; footfall go-on ends it
   footfall audit          says who changed what of the configuration
   footfall places         imports places from a file and exports them
-  footfall import         imports people, events, purchases and push tokens that
+  footfall items          sees and changes catalogues and their items, which messages show
+  footfall import         imports people, events, purchases, items and push tokens that
                           another system has collected
   footfall uploads        follows and cancels such imports
   footfall test-send      sends one push to one phone and shows the provider's answer
@@ -94,7 +95,7 @@ variable FOOTFALL_KEY. Exit codes: 0 done, 1 failed, 2 wrong usage or configurat
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
 	})
-	root.AddCommand(c.serve(), c.checkConfig(), c.keys(), c.campaigns(), c.stop(), c.goOn(), c.audit(), c.offers(), c.places(), c.importing(), c.uploads(), c.testSend(), c.liveActivities(), c.channels(), c.credentials(), c.webhooks(), c.writeKeys(), c.dropped(), c.attributes(), c.limits(), c.people(), c.explain(), c.quarantine(), c.replay(), c.versionCmd())
+	root.AddCommand(c.serve(), c.checkConfig(), c.keys(), c.campaigns(), c.stop(), c.goOn(), c.audit(), c.offers(), c.items(), c.places(), c.importing(), c.uploads(), c.testSend(), c.liveActivities(), c.channels(), c.credentials(), c.webhooks(), c.writeKeys(), c.dropped(), c.attributes(), c.limits(), c.people(), c.explain(), c.quarantine(), c.replay(), c.versionCmd())
 	return root
 }
 

@@ -54,8 +54,9 @@ type uploadDoc struct {
 	LeftS    float64           `json:"left_s"`
 }
 
-// importUpload is "import people", "import events" or "import purchases".
+// importUpload is "import people", "import events", "import purchases" or "import items".
 func (c *cli) importUpload(kind uploads.Kind) *cobra.Command {
+	const ids = "user_id, email, loyalty, anonymous_id (one is needed);\n"
 	cmd := &cobra.Command{
 		Use: string(kind) + " FILE", Short: "Import " + string(kind) + " from a table or lines of JSON", Args: exactly(1, "a file"),
 		Long: `Import ` + string(kind) + ` from a table (CSV with a header, separated by comma, semicolon, tab
@@ -67,17 +68,18 @@ read to its end.
 
 What a column holds is guessed by its name; --preview shows it and sends only the
 beginning of the file. With --map only the columns that it names are looked at, each by a
-flag COLUMN=TARGET. Targets: user_id, email, loyalty, anonymous_id (one is needed);
-` + map[uploads.Kind]string{
-			uploads.People: `attributes.NAME:TYPE (string, number, bool, time, strings), preferences.TOPIC, likes,
+flag COLUMN=TARGET. Targets: ` + map[uploads.Kind]string{
+			uploads.People: ids + `attributes.NAME:TYPE (string, number, bool, time, strings), preferences.TOPIC, likes,
 dislikes, consents.PURPOSE with consent_text_version, consent_at and consent_source, updated_at.`,
-			uploads.Events:    `event and occurred_at (both needed), event_type, message_id, properties.NAME:TYPE.`,
-			uploads.Purchases: `order_id, value and occurred_at (all needed), status, currency, place, coupon, products, message_id, properties.NAME:TYPE.`,
+			uploads.Events:    ids + `event and occurred_at (both needed), event_type, message_id, properties.NAME:TYPE.`,
+			uploads.Purchases: ids + `order_id, value and occurred_at (all needed), status, currency, place, coupon, products, message_id, properties.NAME:TYPE.`,
+			uploads.Items:     `id (needed), deleted, fields.NAME:TYPE. A row replaces the item of its id, or deletes it.`,
 		}[kind],
 		Example: map[uploads.Kind]string{
 			uploads.People: `  footfall import people customers.csv --preview
   footfall import people customers.csv.gz --map "Customer No=user_id" --map "Zip=attributes.zip" --report refused.ndjson`,
 			uploads.Events: `  footfall import events history.ndjson`,
+			uploads.Items:  `  footfall import items products.csv --catalogue products --map "SKU=id" --map "Price=fields.price"`,
 			uploads.Purchases: `  footfall import purchases tills.csv --map "Receipt=order_id" --map "Card=loyalty" --map "Total=value" --map "Time=occurred_at"
   footfall import purchases lines.csv --map "Receipt=order_id" --map "Card=loyalty" --map "Time=occurred_at" --map "Article=line.id" --map "Amount=line.value"`,
 		}[kind],
@@ -87,12 +89,19 @@ dislikes, consents.PURPOSE with consent_text_version, consent_at and consent_sou
 	preview := f.Bool("preview", false, "only show what the file would be read as")
 	resume := f.String("resume", "", "id of an upload that was cut off, to go on with")
 	detach := f.Bool("detach", false, "do not wait until it is processed")
+	catalogue := new(string)
+	if kind == uploads.Items {
+		catalogue = f.String("catalogue", "", "id of the catalogue into which they go; required")
+	}
 	report := f.String("report", "", "file for the rows that were refused, one JSON object per line")
 	remote := c.remoteFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		mapping, err := parseMap(*mapped)
 		if err != nil {
 			return err
+		}
+		if kind == uploads.Items && *catalogue == "" {
+			return usageError{errors.New("--catalogue is required: the id of the catalogue into which the items go")}
 		}
 		file, size, err := openFile(args[0])
 		if err != nil {
@@ -108,13 +117,13 @@ dislikes, consents.PURPOSE with consent_text_version, consent_at and consent_sou
 			return err
 		}
 		if *preview {
-			return c.preview(cmd.Context(), r, kind, mapping, file)
+			return c.preview(cmd.Context(), r, kind, *catalogue, mapping, file)
 		}
 		var u uploadDoc
 		if *resume != "" {
 			err = r.call(cmd.Context(), http.MethodGet, "/api/v1/uploads/"+url.PathEscape(*resume), nil, &u)
 		} else {
-			err = r.createUpload(cmd.Context(), kind, args[0], size, mapping, seek, &u)
+			err = r.createUpload(cmd.Context(), kind, *catalogue, args[0], size, mapping, seek, &u)
 		}
 		if err != nil {
 			return err
@@ -147,14 +156,18 @@ func parseMap(flags []string) (map[string]string, error) {
 	return out, nil
 }
 
-func (r *remote) createUpload(ctx context.Context, kind uploads.Kind, name string, size int64, mapping map[string]string, file io.ReadSeeker, into *uploadDoc) error {
+func (r *remote) createUpload(ctx context.Context, kind uploads.Kind, catalogue, name string, size int64, mapping map[string]string, file io.ReadSeeker, into *uploadDoc) error {
 	sum := sha256.New() // so that a file that changes while it is sent is not taken for one
 	if _, err := io.Copy(sum, file); err != nil {
 		return err
 	}
-	return r.call(ctx, http.MethodPost, "/api/v1/uploads", map[string]any{
+	body := map[string]any{
 		"kind": kind, "name": filepath.Base(name), "size": size, "sha256": hex.EncodeToString(sum.Sum(nil)), "mapping": mapping,
-	}, into)
+	}
+	if catalogue != "" {
+		body["catalogue"] = catalogue
+	}
+	return r.call(ctx, http.MethodPost, "/api/v1/uploads", body, into)
 }
 
 // sendUpload sends what the server does not have, part by part; a part that breaks off is
@@ -318,8 +331,11 @@ func (r *remote) lines(ctx context.Context, path string, f func(line []byte) err
 }
 
 // preview shows what the beginning of a file would be read as.
-func (c *cli) preview(ctx context.Context, r *remote, kind uploads.Kind, mapping map[string]string, file io.Reader) error {
+func (c *cli) preview(ctx context.Context, r *remote, kind uploads.Kind, catalogue string, mapping map[string]string, file io.Reader) error {
 	q := url.Values{"kind": {string(kind)}}
+	if catalogue != "" {
+		q.Set("catalogue", catalogue)
+	}
 	if mapping != nil {
 		b, err := json.Marshal(mapping)
 		if err != nil {
@@ -367,7 +383,7 @@ func (c *cli) preview(ctx context.Context, r *remote, kind uploads.Kind, mapping
 
 func (c *cli) uploads() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "uploads", Short: "See and cancel imports of people, events and purchases", Args: nothing,
+		Use: "uploads", Short: "See and cancel imports of people, events, purchases and items", Args: nothing,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	list := &cobra.Command{Use: "list", Short: "List uploads, the newest first", Args: nothing}
