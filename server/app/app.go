@@ -81,23 +81,25 @@ type App struct {
 	nearby   *nearby
 	insiders *insiders
 	turnings *turnings
-	router   *router
-	offers   offers
-	items    *items.Service
-	senders  *senders
-	deliver  *deliver.Deliverer
-	lives    *deliver.Lives
-	webhooks *webhook.Dispatcher
-	library  *media.Library // nil: images are not hosted
-	people   *people.Service
-	gateway  *ingest.Gateway
-	collect  *collect.Collector
-	uploads  *uploads.Service
-	learner  *learner
-	handler  http.Handler
-	listener net.Listener
-	caughtUp atomic.Bool
-	serving  chan struct{}
+
+	occupancyDue atomic.Int64 // when tellOccupancy looks next, Unix nanoseconds; 0: it does not run
+	router       *router
+	offers       offers
+	items        *items.Service
+	senders      *senders
+	deliver      *deliver.Deliverer
+	lives        *deliver.Lives
+	webhooks     *webhook.Dispatcher
+	library      *media.Library // nil: images are not hosted
+	people       *people.Service
+	gateway      *ingest.Gateway
+	collect      *collect.Collector
+	uploads      *uploads.Service
+	learner      *learner
+	handler      http.Handler
+	listener     net.Listener
+	caughtUp     atomic.Bool
+	serving      chan struct{}
 }
 
 // New opens the data folder and wires the server. It starts nothing that works;
@@ -353,6 +355,7 @@ func (a *App) run(ctx context.Context) error {
 	a.life.run("uploads", a.uploads.Run)
 	a.life.run("schedules", a.newScheduler().Run)
 	a.life.run("weather turnings", a.turnings.run)
+	a.life.run("occupancy", a.tellOccupancy)
 	a.life.run("gateway", a.gateway.Run)
 	select {
 	case <-a.gateway.Ready():
@@ -468,6 +471,9 @@ func (a *App) idle() bool {
 		if !p.Idle() {
 			return false
 		}
+	}
+	if due := a.occupancyDue.Load(); due != 0 && due <= a.o.Clock.Now().UnixNano() {
+		return false
 	}
 	return a.turnings.idle()
 }

@@ -78,6 +78,7 @@ func situateConfig() func(*catalog.Snapshot) (*situate.Config, error) {
 				HearsRegions: slices.ContainsFunc(s.Campaigns(ws), func(c *engage.Campaign) bool {
 					return c.Status == engage.Live && c.Trigger.Type == engage.TriggerRegion
 				}),
+				WantsOccupancy: slices.ContainsFunc(s.Campaigns(ws), decide.AsksOccupancy),
 				HearsBeacons: slices.ContainsFunc(s.Campaigns(ws), func(c *engage.Campaign) bool {
 					return c.Status == engage.Live && c.Trigger.Type == engage.TriggerBeacon
 				}),

@@ -273,6 +273,7 @@ func (t *turnings) everybody(ctx context.Context, p *engage.Place, x *openTurn) 
 	if err := at(&m, p); err != nil {
 		return err
 	}
+	m.Occupancy = new(engage.CoarseCount(len(there)))
 	m.Weather, m.WeatherIs = &x.Weather.Weather, engage.WeatherFresh
 	for part := range slices.Chunk(there, turnChunk) {
 		entries := make([]engage.Entry, 0, len(part))

@@ -139,7 +139,7 @@ func (w *turningWorld) called() (out []string, occasion string) {
 	w.Helper()
 	for _, e := range w.entries {
 		var tr engage.Trigger
-		if err := json.Unmarshal(e.Body, &tr); err != nil || e.Kind != engage.KindCall || tr.Type != engage.TriggerWeather || tr.Weather == nil || tr.Place != "cafe" {
+		if err := json.Unmarshal(e.Body, &tr); err != nil || e.Kind != engage.KindCall || tr.Type != engage.TriggerWeather || tr.Weather == nil || tr.Place != "cafe" || tr.Occupancy == nil {
 			w.Errorf("entry %s, %v", e.Body, err)
 		}
 		out, occasion = append(out, engage.IDOf(e.Key)+" "+tr.Install), tr.Occasion

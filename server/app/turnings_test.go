@@ -114,6 +114,7 @@ func TestAnOutageTurnsNothing(t *testing.T) {
 
 func TestAWeatherTriggerIsRefusedWithItsField(t *testing.T) {
 	s := newStory(t)
+	n := 0
 	for trigger, field := range map[string]string{
 		`{"type":"weather"}`: "trigger.where",
 		`{"type":"weather","where":{"field":"weather.condition","op":"eq","value":"drizzle"}}`:               "trigger.where.value",
@@ -127,11 +128,12 @@ func TestAWeatherTriggerIsRefusedWithItsField(t *testing.T) {
 		`{"type":"weather","where":{"field":"weather.next_3h.uv","op":"gt","value":3},"again_after_s":3600}`: "",
 		`{"type":"weather","where":{"field":"weather.next_2h.uv","op":"gt","value":3},"again_after_s":3600}`: "trigger.where.field",
 	} {
+		n++
 		var problem struct {
 			Field string `json:"field"`
 		}
 		body := fmt.Sprintf(`{"name":"x","class":"marketing","status":"draft","trigger":%s,"arms":[{"id":"a","message":{"title":"x"}}]}`, trigger)
-		code := s.call("PUT", "/api/v1/campaigns/x-"+fmt.Sprint(len(trigger)), json.RawMessage(body), &problem)
+		code := s.call("PUT", fmt.Sprintf("/api/v1/campaigns/x-%d", n), json.RawMessage(body), &problem)
 		if field == "" && code != http.StatusCreated || field != "" && (code/100 != 4 || problem.Field != field) {
 			t.Errorf("%s: %d, field %q, want %q", trigger, code, problem.Field, field)
 		}

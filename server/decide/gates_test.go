@@ -544,6 +544,7 @@ func TestEveryFieldOfTheMomentHasAValue(t *testing.T) {
 				s := sky("rain", 0, time.Hour)
 				tr.Weather, tr.WeatherIs = &s, engage.WeatherFresh
 				tr.InsideS, tr.Opening, tr.Beacon = 60, "closed", "door"
+				tr.Occupancy = new(15)
 			}))
 		}
 		if got := w.verdicts(); got != "x pending" {

@@ -109,6 +109,9 @@ func (m *moment) placeFields() map[string]any {
 	if m.t.Opening != "" {
 		f["open"] = m.t.Opening == "open"
 	}
+	if m.t.Occupancy != nil {
+		f["occupancy"] = *m.t.Occupancy
+	}
 	return f
 }
 

@@ -1,8 +1,11 @@
 package decide
 
 import (
+	"encoding/json"
+	"strings"
 	"time"
 
+	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/hours"
 )
 
@@ -28,4 +31,22 @@ func (m *moment) openForMin() (any, bool) {
 		return alwaysOpenMin, true
 	}
 	return min(int(next.Sub(now)/time.Minute), alwaysOpenMin), true
+}
+
+// AsksOccupancy reports whether a live campaign's context or texts may ask how full a place
+// is.
+func AsksOccupancy(c *engage.Campaign) bool {
+	if c.Status != engage.Live {
+		return false
+	}
+	if strings.Contains(string(c.Context), "place.occupancy") {
+		return true
+	}
+	for i := range c.Arms {
+		text, err := json.Marshal(c.Arms[i].Message)
+		if err == nil && strings.Contains(string(text), "occupancy") {
+			return true
+		}
+	}
+	return false
 }

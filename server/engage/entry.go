@@ -54,8 +54,10 @@ const (
 	KindWeatherRequest Kind = "weather_request" // body: the cell; to "weather"
 
 	KindWeather Kind = "weather" // JSON WeatherRecord; key "_/w:<cell>"
-	KindAdopt   Kind = "adopt"   // JSON revision; made and read by package partition
-	KindTimer   Kind = "timer"   // made by package partition, applied by the stage
+	// KindOccupancy is JSON Occupancy; key OccupancyKey, in every partition of IN.
+	KindOccupancy Kind = "occupancy"
+	KindAdopt     Kind = "adopt" // JSON revision; made and read by package partition
+	KindTimer     Kind = "timer" // made by package partition, applied by the stage
 )
 
 // SessionEnd tells situate that a phone's socket has closed, after what it brought.

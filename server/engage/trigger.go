@@ -51,7 +51,8 @@ type Trigger struct {
 	Opening    string       `json:"opening,omitempty"`    // "open" or "closed" at the time; absent: not known
 	DistanceM  float64      `json:"distance_m,omitempty"` // to the place's location; 0 when only the OS told
 	AccuracyM  float64      `json:"accuracy_m,omitempty"`
-	Cell       string       `json:"cell,omitempty"` // weather cell of the place
+	Occupancy  *int         `json:"occupancy,omitempty"` // how many phones are known to be inside, as CoarseCount has it; absent: not known, or nobody asks
+	Cell       string       `json:"cell,omitempty"`      // weather cell of the place
 	Weather    *Weather     `json:"weather,omitempty"`
 	WeatherIs  WeatherState `json:"weather_is,omitempty"`
 

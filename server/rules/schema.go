@@ -256,6 +256,7 @@ func MomentSchema() *Schema {
 		{Path: "trigger.event", Type: String, Description: "Name of the event that fired the campaign"},
 		{Path: "trigger.properties.*", Type: Scalar, Description: "A property of that event"},
 		{Path: "local.hour", Type: Number, Max: 23, Description: "Hour of the day in local time, 0 to 23"},
+		{Path: "place.occupancy", Type: Number, Description: "How many phones are known to be inside the place, within the last minutes, rounded down: below 5 it is 0, below 100 a multiple of 5, then of 25; absent when it is not known"},
 		{Path: "place.open_for_min", Type: Number, Description: "For how many whole minutes more the place is open, by its opening hours; 0 where it is closed, at most a week; absent when they are not known"},
 		{Path: "local.time", Type: TimeOfDay, Description: `Time of day in local time, "HH:MM"; between goes over midnight when the first is the later one`},
 		{Path: "local.minute", Type: Number, Max: 59, Description: "Minute of the hour in local time, 0 to 59"},

@@ -200,7 +200,7 @@ func (s *step) tellBeacon(h *Heard, f fence, what engage.Transition, at time.Tim
 		OccurredAt: at.UTC(), Transition: what, Place: f.place.ID, Fence: f.geofence().ID, Beacon: h.Beacon, PlaceWide: wide, Evidence: string(by),
 		Opening: opening(f.place, at),
 	}
-	if err := s.attachWeather(&t, f.place.Place); err != nil {
+	if err := s.attach(&t, f.place.Place); err != nil {
 		return err
 	}
 	return s.forward(engage.KindTrigger, t)

@@ -258,7 +258,7 @@ func (s *step) tell(tr *geo.Transition) error {
 		t.InsideS = tr.At.Sub(tr.Since).Seconds()
 	}
 	t.Opening = opening(f.place, tr.At)
-	if err := s.attachWeather(&t, f.place.Place); err != nil {
+	if err := s.attach(&t, f.place.Place); err != nil {
 		return err
 	}
 	return s.forward(engage.KindTrigger, t)

@@ -3,7 +3,7 @@
 // the order of the log, and finds the places that the install enters and leaves.
 // It is a pure step (engage.Machine) that a partition of kind "in" runs.
 //
-// In: sessions (who the phone says it is), items, dead tokens, weather. Out, to
+// In: sessions (who the phone says it is), items, dead tokens, weather, how full places are. Out, to
 // the profile's partition: devices, preferences, consents, identifications,
 // receipts, and triggers with the weather there, or the word that it is absent.
 //
@@ -98,6 +98,9 @@ func (Machine) Decode(key string, body []byte) (engage.State, error) {
 	case strings.HasPrefix(id, "w:"):
 		w := &Weather{}
 		return w, decode(body, w, &w.V)
+	case strings.HasPrefix(id, "o:"):
+		o := &Occupancy{}
+		return o, decode(body, o, &o.V)
 	case strings.HasPrefix(id, "t:"):
 		x := &Slot{}
 		return x, decode(body, x, &x.V)
@@ -120,6 +123,8 @@ func (Machine) Apply(tx engage.Tx, e engage.Entry) error {
 	switch e.Kind {
 	case engage.KindWeather:
 		return applyWeather(tx, e)
+	case engage.KindOccupancy:
+		return applyOccupancy(tx, e)
 	case engage.KindTokenClaim:
 		return applyClaim(tx, e)
 	case engage.KindSession, engage.KindSessionEnd, engage.KindItem, engage.KindUnproven,

@@ -34,7 +34,7 @@ func (s *step) said(r *sdkpb.RegionEvent, ev *geo.Evidence, done *geo.Step) erro
 		t.DistanceM, t.AccuracyM = geo.DistanceM(ev.Pos, f.place.Location), ev.AccuracyM
 	}
 	t.Opening = opening(f.place, t.OccurredAt)
-	if err := s.attachWeather(&t, f.place.Place); err != nil {
+	if err := s.attach(&t, f.place.Place); err != nil {
 		return err
 	}
 	return s.forward(engage.KindTrigger, t)

@@ -20,6 +20,8 @@ type Workspace struct {
 	HearsRegions bool
 	// HearsBeacons: some campaign wants to know which beacons phones hear.
 	HearsBeacons bool
+	// WantsOccupancy: some campaign asks how full places are.
+	WantsOccupancy bool
 }
 
 // Config is what situate needs of a configuration revision: the places of every
@@ -37,7 +39,7 @@ type workspace struct {
 	doubts  geo.Doubts
 	edition uint64 // of the places: another one where any differs
 
-	hearsRegions, hearsBeacons bool
+	hearsRegions, hearsBeacons, wantsOccupancy bool
 }
 
 // site is a place with its opening hours; nil hours are not known.
@@ -95,7 +97,7 @@ func newWorkspace(old *workspace, in *Workspace) (*workspace, error) {
 	w := &workspace{
 		places: make(map[string]*site, len(in.Places)), fences: make(map[string]fence, len(in.Places)),
 		rules: map[geo.Rule]*rules{}, beacons: map[string]stand{}, doubts: in.Doubts,
-		hearsRegions: in.HearsRegions, hearsBeacons: in.HearsBeacons,
+		hearsRegions: in.HearsRegions, hearsBeacons: in.HearsBeacons, wantsOccupancy: in.WantsOccupancy,
 	}
 	if w.doubts == (geo.Doubts{}) {
 		w.doubts = geo.DefaultDoubts()

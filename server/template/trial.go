@@ -28,7 +28,7 @@ func samples() map[string]any {
 			"id": "o", "name": "o", "kind": "amount", "code": "ABC", "value": 1.0, "currency": "EUR", "worth": 1.0, "terms": "t",
 			"expires_at": time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC),
 		},
-		"place": map[string]any{"id": "p", "name": "p", "tags": []any{"t"}},
+		"place": map[string]any{"id": "p", "name": "p", "tags": []any{"t"}, "occupancy": 10},
 		"weather": map[string]any{
 			"condition": "rain", "temperature_c": 9.0, "feels_like_c": 9.0, "precipitation_mm": 1.0, "wind_mps": 1.0, "uv": 1.0, "day": true,
 			"next_1h": outlook(), "next_3h": outlook(), "next_6h": outlook(), "next_12h": outlook(),
