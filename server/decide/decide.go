@@ -5,7 +5,8 @@
 //
 // # The gates, in order
 //
-// consent, eligibility, audience, context, quiet hours, caps; then, among the
+// consent, eligibility, audience, context, quiet hours, caps, of campaigns that bring an
+// offer that, of those whose texts look at items of catalogues these; then, among the
 // campaigns that are left, arbitration: the highest priority wins, of the same the
 // highest declared value, of the same the smaller id (arbitrate.go); it must render
 // every arm, and else gives way to the next; then holdout and arm. Each gate that
@@ -31,8 +32,9 @@
 // until a weather record of the cell arrives in this partition or 2 s of log time
 // have passed (then weather_unknown). So is one that asks about the forecast
 // (outlook.go), which no trigger carries: it is of the weather record that this
-// partition has. A campaign in quiet hours is deferred to
-// their end. Both run all gates again when they wake, for the same occasion, with
+// partition has. One whose texts look at items of catalogues is parked likewise, until
+// these come as a record of the person (items.go). A campaign in quiet hours is deferred to
+// their end. All run all gates again when they wake, for the same occasion, with
 // the weather of then and with what was known of the person before the moment.
 // Who waited for the same wakes together; whoever finds the moment taken meanwhile
 // gives way. A person has at most 50 moments that wait, and 100 messages on their
