@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/footfall-engage/footfall/server/clock"
 	"github.com/footfall-engage/footfall/server/engage"
@@ -267,8 +268,10 @@ func loadItems(t testing.TB, rows int) (peak uint64) {
 	done := make(chan error, 1)
 	go func() { done <- up.Run(ctx) }()
 	d := &desk{Service: up}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
 	for ended := false; !ended; {
-		runtime.Gosched()
+		<-tick.C
 		x, err := d.Get("shop", u.ID)
 		if err != nil {
 			t.Fatal(err)
