@@ -78,6 +78,7 @@ func stateCollections() []store.Collection {
 			{Name: "back", Paths: []string{"back"}, Sparse: true},
 			{Name: "profile", Paths: []string{"profile", "at_us"}},
 		}},
+		claimsCollection(),
 		droppedCollection(),
 		occurrencesCollection(),
 		store.Collection{Name: turningsCollection},

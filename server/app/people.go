@@ -19,7 +19,10 @@ import (
 
 // openPeople wires what persons may ask for.
 func (a *App) openPeople(ctx context.Context) error {
-	var err error
+	err := a.newClaims(ctx)
+	if err != nil {
+		return err
+	}
 	a.people, err = people.Open(ctx, people.Options{
 		Hot: a.hot, States: a.states, Engine: forgetting{a}, Hasher: people.NewHasher(a.sealer.Derive("people")), Clock: a.o.Clock, Logger: a.log,
 		LogRetention: time.Duration(a.o.Config.RetentionDays) * 24 * time.Hour, Scrub: a.scrub,

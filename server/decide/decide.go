@@ -203,6 +203,8 @@ func (m Machine) Apply(tx engage.Tx, e engage.Entry) error {
 	switch e.Kind {
 	case engage.KindClaimed:
 		return m.claimed(tx, e)
+	case engage.KindDisclaim:
+		return m.disclaim(tx, e)
 	case engage.KindMerge:
 		var x engage.Merge
 		if err := read(e, &x); err != nil {

@@ -28,7 +28,8 @@ func erase(tx engage.Tx, e engage.Entry) error {
 // follows from something earlier does not: whom it is about was erased meanwhile.
 func begets(k engage.Kind) bool {
 	switch k {
-	case engage.KindTimer, engage.KindCall, engage.KindOutcome, engage.KindReceipt, engage.KindDeviceGone, engage.KindYield, engage.KindRedemption, engage.KindItems:
+	case engage.KindTimer, engage.KindCall, engage.KindOutcome, engage.KindReceipt, engage.KindDeviceGone, engage.KindYield, engage.KindRedemption, engage.KindItems,
+		engage.KindDisclaim:
 		return false
 	}
 	return true

@@ -129,7 +129,11 @@ func (s *step) absorb() error {
 	if s.p.is(q.ID) {
 		return nil
 	}
+	claimed := s.p.Claimed
 	s.p.Absorb(&q.Profile, profile.Link{A: x.Of, B: x.And, At: s.occurred()})
+	if s.p.Claimed != claimed {
+		s.noteClaim(s.p.Claimed)
+	}
 	for _, id := range []string{x.Of, x.And} {
 		if x.Identifier != "" && s.p.is(id) && id == engage.PersonID(s.ws, x.Identifier) {
 			s.p.Bind(x.Identifier)

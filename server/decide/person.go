@@ -237,27 +237,6 @@ func identify(tx engage.Tx, e engage.Entry) error {
 	return emit(tx, engage.ProfileKey(ws, node), engage.KindBound, e.Occurred, id)
 }
 
-// claimed notes what an app says of its user without proof, on a profile of whom
-// nothing else says who it is. A person who is known is not even looked at twice:
-// nothing about them changes, their history included.
-func (m Machine) claimed(tx engage.Tx, e engage.Entry) error {
-	s, err := m.person(tx, e)
-	if err != nil {
-		return err
-	}
-	if s.p.Named() {
-		return nil
-	}
-	var id engage.Identify
-	if err := read(e, &id); err != nil {
-		return err
-	}
-	s.keepPerson()
-	s.p.Seen(e.At)
-	s.p.Claim(id.Identifier)
-	return s.timeline(id.Install, id)
-}
-
 // Cell is what this partition knows of a weather cell: key "_/w:<cell>@<partition>".
 type Cell struct {
 	V       int             `json:"v"` // 1

@@ -117,7 +117,7 @@ func (m Machine) touch(tx engage.Tx, e engage.Entry) error {
 	if t.Trusted {
 		s.consents(&t, origin)
 	} else if t.Claimed != "" {
-		s.p.Claim(t.Claimed)
+		s.claim(t.Claimed)
 	}
 	if err := s.tell(&t); err != nil {
 		return err

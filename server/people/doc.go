@@ -15,6 +15,13 @@
 // what was deleted. Of several erasures eight are under way at a time, they wait for their
 // second look together, and the files are scrubbed once for all of whom nothing is found.
 //
+// Others may have been said to be the person: a page or an app that nobody believes names
+// whom it likes. Such a profile stays, for nothing tells whose it is; its owner forgets
+// whom it was said to be (KindDisclaim), and that goes from its timeline and its
+// snapshots, with attributes and properties that are the person's e-mail address. The
+// collection "claims" tells where to look, of whom a profile was ever said to be. What
+// an earlier build noted is listed there when first somebody is erased.
+//
 // What was sent in before an erasure is erased, also where it waits: rows of an upload that
 // was begun before are refused when their turn comes (Erased), and the portion that is on
 // its way to the log when the erasure begins is waited for before the owners are told. What

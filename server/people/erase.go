@@ -239,6 +239,12 @@ type looks struct {
 // those of whom nothing was found any more. A part that was done already is done again,
 // and finds nothing.
 func (s *Service) erase(ctx context.Context, all []*job) error {
+	if len(all) > 0 && !s.listed {
+		if err := s.o.Engine.ListClaims(ctx); err != nil {
+			return fmt.Errorf("list claims: %w", err)
+		}
+		s.listed = true
+	}
 	var g errgroup.Group
 	g.SetLimit(together)
 	gone, errs := make([]bool, len(all)), make([]error, len(all))
@@ -344,6 +350,10 @@ func (s *Service) pass(ctx context.Context, e *job) (n int64, err error) {
 	}
 	s.hashed(e)
 	s.noteErased(e.Workspace, e.Hashes, e.AtUS)
+	since := map[string]int64{}
+	if err := s.disclaim(ctx, e, deleted, since); err != nil {
+		return 0, err
+	}
 	if err := s.remove(ctx, s.o.Hot, "deliveries", found.deliveries, deleted); err != nil {
 		return 0, err
 	}
@@ -355,6 +365,9 @@ func (s *Service) pass(ctx context.Context, e *job) (n int64, err error) {
 	for name, k := range deleted {
 		e.Deleted[name] += k
 		n += k
+	}
+	for name, k := range since {
+		e.Deleted[name] += k
 	}
 	return n, nil
 }
@@ -482,6 +495,7 @@ func (s *Service) places(sub *Subject) []place {
 			place{of: s.o.States, collection: "reservations", q: store.Query{Filter: equals("profile", profile)}},
 			place{of: s.o.States, collection: "visits", q: store.Query{Filter: equals("profile", profile)}},
 			place{of: s.o.States, collection: "tracks", q: store.Query{Filter: equals("profile", profile)}},
+			place{of: s.o.States, collection: engage.Claims, q: store.Query{Filter: equals("profile", profile)}},
 			place{of: s.o.Hot, collection: "inbox", q: store.Query{Filter: store.Filter{Path: "_id", Op: store.Eq, Value: profile}}},
 			place{of: s.o.Hot, collection: "inbox", q: store.Query{IDPrefix: profile + "/"}},
 			place{of: s.o.Hot, collection: "accesses", q: store.Query{IDPrefix: profile + "/"}},

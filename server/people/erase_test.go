@@ -29,14 +29,17 @@ func (o owners) Forget(_ context.Context, s *people.Subject) error {
 	}
 	return nil
 }
-func (owners) Trim(context.Context) error { return nil }
-func (owners) Disconnect(string, string)  {}
+
+func (owners) ListClaims(context.Context) error                                  { return nil }
+func (owners) Disclaim(context.Context, string, engage.Disclaim, []string) error { return nil }
+func (owners) Trim(context.Context) error                                        { return nil }
+func (owners) Disconnect(string, string)                                         {}
 
 // service is one on a store of its own, and the store.
 func service(t *testing.T, c clock.Clock, engine people.Engine, with ...func(*people.Options)) (*people.Service, store.Store) {
 	t.Helper()
 	all := people.Collections()
-	for _, name := range []string{"state_in", "state_act", "timeline", "visits", "tracks", "decisions", "snapshots", "reservations", "quarantine", "credentials", "deliveries", "inbox", "webhooks", "dropped", "live_activities"} {
+	for _, name := range []string{"state_in", "state_act", "timeline", "visits", "tracks", "decisions", "snapshots", "reservations", "quarantine", "credentials", "deliveries", "inbox", "webhooks", "dropped", "live_activities", "claims"} {
 		all = append(all, store.Collection{Name: name})
 	}
 	s, err := sqlite.Open(t.Context(), sqlite.Options{Path: filepath.Join(t.TempDir(), "x.db"), Collections: all, Now: c.Now})

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/footfall-engage/footfall/server/clock"
+	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/store"
 )
 
@@ -17,6 +18,13 @@ type Engine interface {
 	// returns when they have applied it and all that they had written before is in
 	// the store.
 	Forget(ctx context.Context, s *Subject) error
+	// ListClaims returns when every claim of an earlier build is in the store, as those
+	// of this one are (engage.Claim).
+	ListClaims(ctx context.Context) error
+	// Disclaim has the owners of profiles, and of what these have become, forget that they
+	// were said to be somebody, and takes it out of their history; it returns when that is
+	// in the store.
+	Disclaim(ctx context.Context, workspace string, d engage.Disclaim, profiles []string) error
 	// Trim has the event log lose, now, what is older than its retention, and returns
 	// when it has.
 	Trim(ctx context.Context) error
@@ -49,7 +57,9 @@ type Service struct {
 	// forgetErased is when old ones are dropped, Unix microseconds.
 	forgetErased int64
 
-	looks map[string]looks // by erasure, of the goroutine that runs
+	// Of the goroutine that runs:
+	looks  map[string]looks // by erasure
+	listed bool             // the engine has listed what claims there are
 }
 
 // Collections are those that the service keeps in the hot store.

@@ -245,6 +245,23 @@ func (p *Profile) Claim(identifier string) bool {
 	return true
 }
 
+// Disclaim forgets that somebody said to be one of those who were erased, and their
+// e-mail addresses, and reports whether there was anything of that.
+func (p *Profile) Disclaim(d engage.Disclaim) (changed bool) {
+	if p.Claimed != "" && d.Names(p.Workspace, p.Claimed) {
+		p.Claimed, changed = "", true
+	}
+	for name, v := range p.Attributes {
+		if d.IsAddress(p.Workspace, v) {
+			p.Attributes, p.AttributeAt = cloneOf(p.Attributes), cloneOf(p.AttributeAt)
+			delete(p.Attributes, name)
+			delete(p.AttributeAt, name)
+			changed = true
+		}
+	}
+	return changed
+}
+
 // Named reports whether the person is known by an identifier that is more than a
 // browser's.
 func (p *Profile) Named() bool {
