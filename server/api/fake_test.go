@@ -143,7 +143,7 @@ func (w *world) Decisions(_ context.Context, ws string, f api.DecisionFilter, cu
 	defer w.mu.Unlock()
 	var all []engage.Decision
 	for _, d := range w.decisions[ws] {
-		if (f.Profile == "" || d.Profile == f.Profile) && (f.Campaign == "" || d.Campaign == f.Campaign) &&
+		if (f.Profile == "" || d.Profile == f.Profile) && (f.Campaign == "" || d.Campaign == f.Campaign) && (f.Place == "" || d.Trigger.Place == f.Place) &&
 			(f.State == "" || d.State == f.State) && (f.Reason == "" || d.Reason == f.Reason) {
 			all = append(all, d)
 		}

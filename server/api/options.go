@@ -150,6 +150,7 @@ type TimelineFilter struct {
 type DecisionFilter struct {
 	Profile  string
 	Campaign string
+	Place    string // of the moment
 	State    engage.DecisionState
 	Reason   engage.Reason
 	From     time.Time // log time; this one is in

@@ -14,7 +14,7 @@ func (s *server) registerResults() {
 	s.registerCounts()
 	register(s, operation{
 		method: http.MethodGet, path: "/decisions", id: "list-decisions", tag: tagResults, role: catalog.Viewer,
-		summary: "List decisions", description: "The newest first, with every gate in plain words.",
+		summary: "List decisions", description: "The newest first, with every gate in plain words, as long as they are kept (history.messages_days). By person, campaign or place only theirs are read; by state and reason alone the decisions of the time are looked through.",
 	}, s.listDecisions)
 }
 
@@ -241,6 +241,7 @@ type listDecisionsInput struct {
 	Paging
 	Profile  string `query:"profile" maxLength:"600" doc:"Only of this person: profile id, user_id:… or install:…"`
 	Campaign string `query:"campaign" maxLength:"100" doc:"Only of this campaign"`
+	Place    string `query:"place" maxLength:"100" doc:"Only of moments at this place"`
 	State    string `query:"state" enum:"pending,sent,held_out,suppressed,expired,failed"`
 	Reason   string `query:"reason" maxLength:"100"`
 	Between
@@ -251,7 +252,7 @@ func (s *server) listDecisions(ctx context.Context, who caller, in *listDecision
 		return nil, err
 	}
 	f := DecisionFilter{
-		Campaign: in.Campaign, State: engage.DecisionState(in.State), Reason: engage.Reason(in.Reason), From: in.From, Before: in.To,
+		Campaign: in.Campaign, Place: in.Place, State: engage.DecisionState(in.State), Reason: engage.Reason(in.Reason), From: in.From, Before: in.To,
 	}
 	if in.Profile != "" {
 		var err error

@@ -56,6 +56,7 @@ func stateCollections() []store.Collection {
 		store.Collection{Name: "decisions", Indexes: []store.Index{
 			{Name: "profile", Paths: []string{"profile", "at_us"}},
 			{Name: "campaign", Paths: []string{"campaign", "at_us"}},
+			{Name: "place", Paths: []string{"trigger.place", "at_us"}, Sparse: true},
 			{Name: "at", Paths: []string{"at_us"}},
 		}},
 		store.Collection{Name: measure.Hours}, // a campaign's stand together by their ids

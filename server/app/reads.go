@@ -112,7 +112,7 @@ func (r reads) Decisions(ctx context.Context, workspace string, f api.DecisionFi
 		all = append(all, oneOf("profile", ids))
 	}
 	for _, c := range []struct{ path, value string }{
-		{"campaign", f.Campaign}, {"state", string(f.State)}, {"reason", string(f.Reason)},
+		{"campaign", f.Campaign}, {"trigger.place", f.Place}, {"state", string(f.State)}, {"reason", string(f.Reason)},
 	} {
 		if c.value != "" {
 			all = append(all, store.Filter{Path: c.path, Op: store.Eq, Value: c.value})

@@ -184,7 +184,7 @@ function drawCampaigns(campaigns) {
   const body = $("campaigns").tBodies[0];
   if (!campaigns.length) {
     const td = el("td", "empty", "No campaign is live yet.");
-    td.colSpan = 11;
+    td.colSpan = 14;
     const tr = el("tr");
     tr.append(td);
     body.replaceChildren(tr);
@@ -196,7 +196,10 @@ function drawCampaigns(campaigns) {
     name.title = c.id;
     if (c.status !== "live") name.append(el("span", "state", c.status));
     const t = c.totals;
-    tr.append(name, ...[t.decided, t.held_out, t.sent, t.pending, t.expired + t.failed, t.in_app, t.inboxed, t.displayed, t.opened, t.suppressed].map((n) => el("td", "", count(n))));
+    tr.append(name, ...[t.decided, t.held_out, t.sent, t.pending, t.expired + t.failed, t.in_app, t.inboxed, t.displayed, t.opened, t.visited, t.bought].map((n) => el("td", "", count(n))));
+    const reached = el("td", "", count(t.reached));
+    reached.title = `${count(t.goals)} times; its message came last before ${count(t.last_touch)} of these, and assisted ${count(t.assisted)}`;
+    tr.append(reached, el("td", "", count(t.suppressed)));
     return tr;
   }));
 }

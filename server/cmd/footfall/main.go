@@ -95,7 +95,7 @@ variable FOOTFALL_KEY. Exit codes: 0 done, 1 failed, 2 wrong usage or configurat
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
 	})
-	root.AddCommand(c.serve(), c.checkConfig(), c.keys(), c.campaigns(), c.stop(), c.goOn(), c.audit(), c.offers(), c.items(), c.places(), c.importing(), c.uploads(), c.testSend(), c.liveActivities(), c.channels(), c.credentials(), c.webhooks(), c.writeKeys(), c.dropped(), c.attributes(), c.limits(), c.people(), c.explain(), c.quarantine(), c.replay(), c.versionCmd())
+	root.AddCommand(c.serve(), c.checkConfig(), c.keys(), c.campaigns(), c.stop(), c.goOn(), c.audit(), c.offers(), c.items(), c.places(), c.importing(), c.uploads(), c.testSend(), c.liveActivities(), c.channels(), c.credentials(), c.webhooks(), c.writeKeys(), c.dropped(), c.attributes(), c.limits(), c.people(), c.explain(), c.decisions(), c.quarantine(), c.replay(), c.versionCmd())
 	return root
 }
 
