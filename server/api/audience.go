@@ -261,16 +261,13 @@ type clauseView struct {
 
 // gateClauses are the clauses that a gate's trace has.
 func gateClauses(g engage.GateResult) (out []clauseView) {
-	raw, kept := g.Saw["clauses"]
-	if !kept {
-		return nil
+	var saw struct {
+		Clauses []rules.Verdict `json:"clauses"`
 	}
-	var all []rules.Verdict
-	text, err := json.Marshal(raw)
-	if err != nil || json.Unmarshal(text, &all) != nil {
+	if len(g.Saw) == 0 || json.Unmarshal(g.Saw, &saw) != nil {
 		return nil // of another version: saw has it as it is
 	}
-	for _, c := range all {
+	for _, c := range saw.Clauses {
 		out = append(out, clauseView{c.Path, c.OK, clauseWords(&rules.Explanation{OK: c.OK, Field: c.Field, Op: c.Op, Want: c.Want, Got: c.Got})})
 	}
 	return out

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"maps"
 
 	"github.com/footfall-engage/footfall/server/engage"
 )
@@ -38,13 +37,13 @@ func blurDecision(d engage.Decision) engage.Decision {
 	d.Trigger.DistanceM, d.Trigger.AccuracyM = 0, 0
 	gates := make([]engage.GateResult, len(d.Gates))
 	for i, g := range d.Gates {
-		g.Saw = maps.Clone(g.Saw)
+		saw := g.Saw.Values()
 		for _, key := range withheld {
-			delete(g.Saw, key)
-			delete(g.Saw, "trigger."+key)
+			delete(saw, key)
+			delete(saw, "trigger."+key)
 		}
-		if b, err := json.Marshal(g.Saw); err != nil || bytes.Contains(b, []byte("distance_m")) {
-			g.Saw = map[string]any{"withheld": true} // a rule about the distance, with what it was
+		if g.Saw = engage.SawOf(saw); bytes.Contains(g.Saw, []byte("distance_m")) {
+			g.Saw = engage.SawOf(map[string]any{"withheld": true}) // a rule about the distance, with what it was
 		}
 		gates[i] = g
 	}

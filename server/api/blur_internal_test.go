@@ -12,9 +12,9 @@ func TestDistancesAreWithheldOfWhoWithdrew(t *testing.T) {
 	d := engage.Decision{
 		Trigger: engage.Trigger{Type: engage.TriggerPlace, Transition: engage.Enter, Ring: engage.Inside, Place: "cafe", Evidence: "fix", DistanceM: 33.9, AccuracyM: 8},
 		Gates: []engage.GateResult{
-			{Gate: "consent", OK: true, Saw: map[string]any{"distance_m": 33.9}},
-			{Gate: "context", Saw: map[string]any{"failed": []any{map[string]any{"field": "trigger.distance_m", "value": 33.9}}}},
-			{Gate: "cap", Saw: map[string]any{"count": 2}},
+			{Gate: "consent", OK: true, Saw: saw("distance_m", 33.9)},
+			{Gate: "context", Saw: saw("failed", []any{map[string]any{"field": "trigger.distance_m", "value": 33.9}})},
+			{Gate: "cap", Saw: saw("count", 2)},
 		},
 	}
 	body, err := json.Marshal(blurDecision(d))
@@ -24,7 +24,7 @@ func TestDistancesAreWithheldOfWhoWithdrew(t *testing.T) {
 	if strings.Contains(string(body), "33.9") || strings.Contains(string(body), "accuracy_m") || !strings.Contains(string(body), `"count":2`) {
 		t.Errorf("%s", body)
 	}
-	if d.Trigger.DistanceM != 33.9 || d.Gates[0].Saw["distance_m"] != 33.9 {
+	if d.Trigger.DistanceM != 33.9 || d.Gates[0].Saw.Values()["distance_m"] != 33.9 {
 		t.Error("the decision itself has changed")
 	}
 	data, err := json.Marshal(d.Trigger)

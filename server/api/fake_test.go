@@ -428,11 +428,11 @@ func (s *site) furnish(ws string) {
 			{Gate: "consent", OK: true},
 			{Gate: "eligibility", OK: true},
 			{Gate: "audience", OK: true},
-			{Gate: "context", OK: true, Saw: map[string]any{"weather": map[string]any{"kind": "forecast", "condition": "rain", "temperature_c": 9.5}}},
-			{Gate: "cap", OK: true, Saw: map[string]any{"count": 0, "cap": 1, "window_s": 86400}},
-			{Gate: "arbitration", OK: true, Saw: map[string]any{"wanted_by": 1}},
+			{Gate: "context", OK: true, Saw: engage.SawOf(map[string]any{"weather": map[string]any{"kind": "forecast", "condition": "rain", "temperature_c": 9.5}})},
+			{Gate: "cap", OK: true, Saw: engage.SawOf(map[string]any{"count": 0, "cap": 1, "window_s": 86400})},
+			{Gate: "arbitration", OK: true, Saw: engage.SawOf(map[string]any{"wanted_by": 1})},
 			{Gate: "render", OK: true},
-			{Gate: "holdout", OK: true, Saw: map[string]any{"arm": "umbrella", "holdout_percent": 10}},
+			{Gate: "holdout", OK: true, Saw: engage.SawOf(map[string]any{"arm": "umbrella", "holdout_percent": 10})},
 		},
 	}}
 	w.tallies[ws] = map[string]map[string]engage.Counts{"rain": {

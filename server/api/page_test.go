@@ -76,15 +76,15 @@ func (s *site) town() {
 			d.State, d.Arm = engage.HeldOut, engage.HoldoutArm
 		case 3:
 			d.State, d.Reason = engage.Suppressed, engage.ReasonContext
-			d.Gates = append(gates[:2:2], engage.GateResult{Gate: "audience", OK: true}, engage.GateResult{Gate: "context", Reason: engage.ReasonContext, Saw: map[string]any{
+			d.Gates = append(gates[:2:2], engage.GateResult{Gate: "audience", OK: true}, engage.GateResult{Gate: "context", Reason: engage.ReasonContext, Saw: engage.SawOf(map[string]any{
 				"weather": map[string]any{"kind": "forecast", "condition": "clear", "temperature_c": 14.0},
 				"failed":  []any{map[string]any{"field": "weather.condition", "op": "in", "want": []any{"rain", "sleet", "thunder"}, "got": "clear"}},
-			}})
+			})})
 		case 4:
 			d.Channel = "in_app"
 		case 5:
 			d.State, d.Reason = engage.Suppressed, engage.ReasonCap
-			d.Gates = append(gates[:2:2], engage.GateResult{Gate: "cap", Reason: engage.ReasonCap, Saw: map[string]any{"count": 1, "cap": 1, "window_s": 86400}})
+			d.Gates = append(gates[:2:2], engage.GateResult{Gate: "cap", Reason: engage.ReasonCap, Saw: engage.SawOf(map[string]any{"count": 1, "cap": 1, "window_s": 86400})})
 		}
 		if i > 2 {
 			d.Trigger.Weather = &engage.Weather{

@@ -315,7 +315,7 @@ func (s *server) decisionViews(ctx context.Context, who caller) func(engage.Deci
 			v.CampaignName = c.Name
 		}
 		for _, g := range d.Gates {
-			v.Gates = append(v.Gates, gateView{Gate: g.Gate, OK: g.OK, Reason: g.Reason, Words: gateWords(g), Saw: g.Saw, Clauses: gateClauses(g)})
+			v.Gates = append(v.Gates, gateView{Gate: g.Gate, OK: g.OK, Reason: g.Reason, Words: gateWords(g), Saw: g.Saw.Values(), Clauses: gateClauses(g)})
 		}
 		return v
 	}

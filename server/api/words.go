@@ -86,10 +86,9 @@ func (w *sky) words() string {
 }
 
 // readSeen reads a trace; false if it is one of another version that does not fit.
-func readSeen(saw map[string]any) (seen, bool) {
+func readSeen(saw engage.Saw) (seen, bool) {
 	var s seen
-	b, err := json.Marshal(saw)
-	ok := err == nil && json.Unmarshal(b, &s) == nil
+	ok := len(saw) == 0 || json.Unmarshal(saw, &s) == nil
 	return s, ok
 }
 

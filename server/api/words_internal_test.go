@@ -41,7 +41,9 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
-func saw(kv ...any) map[string]any {
+func saw(kv ...any) engage.Saw { return engage.SawOf(values(kv...)) }
+
+func values(kv ...any) map[string]any {
 	m := map[string]any{}
 	for i := 0; i < len(kv); i += 2 {
 		m[kv[i].(string)] = kv[i+1]
@@ -50,12 +52,12 @@ func saw(kv ...any) map[string]any {
 }
 
 func failed(field, op string, want, got any, negated bool) map[string]any {
-	return saw("field", field, "op", op, "want", want, "got", got, "negated", negated)
+	return values("field", field, "op", op, "want", want, "got", got, "negated", negated)
 }
 
 func TestGatesAndDecisionsSpeakPlainly(t *testing.T) {
 	at := time.Date(2026, 3, 2, 9, 30, 0, 0, time.UTC)
-	weather := saw("kind", "forecast", "condition", "partly_cloudy", "temperature_c", 14.0)
+	weather := values("kind", "forecast", "condition", "partly_cloudy", "temperature_c", 14.0)
 	gates := []engage.GateResult{
 		{Gate: "consent", OK: true},
 		{Gate: "consent", Reason: engage.ReasonConsent, Saw: saw("purpose", "marketing")},

@@ -22,16 +22,10 @@ func itemsOf(g engage.GateResult) string {
 		}
 		out = append(out, name)
 	}
-	switch items := g.Saw["items"].(type) {
-	case []map[string]any:
-		for _, item := range items {
+	items, _ := g.Saw.Values()["items"].([]any)
+	for _, x := range items {
+		if item, is := x.(map[string]any); is {
 			add(item)
-		}
-	case []any: // as the store has it
-		for _, x := range items {
-			if item, is := x.(map[string]any); is {
-				add(item)
-			}
 		}
 	}
 	return strings.Join(out, ", ")

@@ -19,7 +19,7 @@ func TestTheLanguageOfAMessageIsTold(t *testing.T) {
 			"Every arm of the message could be written, in the language nl (a), the language en (b), for a phone in nl.",
 		},
 	} {
-		if got := gateWords(engage.GateResult{Gate: "render", OK: true, Saw: c.saw}); got != c.want {
+		if got := gateWords(engage.GateResult{Gate: "render", OK: true, Saw: engage.SawOf(c.saw)}); got != c.want {
 			t.Errorf("got %q, want %q", got, c.want)
 		}
 	}

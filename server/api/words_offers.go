@@ -8,26 +8,27 @@ import (
 
 // offerNo tells why an offer was not given.
 func offerNo(g engage.GateResult) string {
-	offer := fmt.Sprintf("The offer %q", g.Saw["offer"])
+	saw := g.Saw.Values()
+	offer := fmt.Sprintf("The offer %q", saw["offer"])
 	switch g.Reason {
 	case engage.ReasonOfferEnded:
 		return offer + " was over, paused or deleted."
 	case engage.ReasonOfferNotStarted:
 		return offer + " had not begun."
 	case engage.ReasonOfferNotHere:
-		return fmt.Sprintf("%s is not redeemed at the place %q.", offer, g.Saw["place"])
+		return fmt.Sprintf("%s is not redeemed at the place %q.", offer, saw["place"])
 	case engage.ReasonOfferPersonLimit:
-		return fmt.Sprintf("%s had been given to the person %v of at most %v times.", offer, g.Saw["had"], g.Saw["per_person"])
+		return fmt.Sprintf("%s had been given to the person %v of at most %v times.", offer, saw["had"], saw["per_person"])
 	case engage.ReasonOfferUsedUp:
-		return fmt.Sprintf("%s had been redeemed %v of at most %v times.", offer, g.Saw["redeemed"], g.Saw["total"])
+		return fmt.Sprintf("%s had been redeemed %v of at most %v times.", offer, saw["redeemed"], saw["total"])
 	case engage.ReasonOfferSoldOut:
-		return fmt.Sprintf("%s was given out: there are %v.", offer, g.Saw["stock"])
+		return fmt.Sprintf("%s was given out: there are %v.", offer, saw["stock"])
 	case engage.ReasonOfferWaits:
 		return offer + " has some left elsewhere: the moment waited for one, for 2 seconds at most."
 	case engage.ReasonOfferTooMany:
 		return "Too many moments of the person were waiting already."
 	default:
-		return "None of " + fmt.Sprintf("the offer %q", g.Saw["offer"]) + " came within 2 seconds."
+		return "None of " + fmt.Sprintf("the offer %q", saw["offer"]) + " came within 2 seconds."
 	}
 }
 

@@ -99,7 +99,7 @@ func offerRuns(t *testing.T, told map[engage.Reason]bool) {
 		}
 		look()
 	}
-	for _, g := range []engage.GateResult{{Gate: "offer", OK: true, Saw: map[string]any{"offer": "o"}}} {
+	for _, g := range []engage.GateResult{{Gate: "offer", OK: true, Saw: engage.SawOf(map[string]any{"offer": "o"})}} {
 		if words := gateWords(g); !strings.Contains(words, "offer") {
 			t.Errorf("a yes is told as %q", words)
 		}

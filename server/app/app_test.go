@@ -51,7 +51,7 @@ func TestARainyDay(t *testing.T) {
 	// Cleo likes books, Dan said no to marketing, Eve forbade notifications.
 	cleo := s.phone("cleo", "android", nil).agree().likes("books").background()
 	cleo.at(cafe, 10).post()
-	if d := s.want(cleo, "rainy-day", engage.Suppressed, engage.ReasonAudience); len(d.Gates) == 0 || d.Gates[len(d.Gates)-1].Saw["failed"] == nil {
+	if d := s.want(cleo, "rainy-day", engage.Suppressed, engage.ReasonAudience); len(d.Gates) == 0 || d.Gates[len(d.Gates)-1].Saw.Values()["failed"] == nil {
 		t.Errorf("the trace does not name the failed clause: %+v", d.Gates)
 	}
 	dan := s.phone("dan", "android", nil).agree(sdkpb.Consent_PURPOSE_MARKETING).likes("fashion").background()

@@ -70,7 +70,7 @@ func TestItemsGoTheWholeWayAndIntoTheLog(t *testing.T) {
 	d := s.want(cleo, "seen", engage.Suppressed, engage.ReasonRender)
 	saw := ""
 	for _, g := range d.Gates {
-		saw += fmt.Sprint(g.Gate, " ", g.Saw["items"], g.Saw["missing"], "; ")
+		saw += fmt.Sprint(g.Gate, " ", g.Saw.Values()["items"], g.Saw.Values()["missing"], "; ")
 	}
 	if want := "items [map[catalogue:products id:tea there:false]] <nil>; "; !bytes.Contains([]byte(saw), []byte(want)) || !bytes.Contains([]byte(saw), []byte("item.name")) {
 		t.Errorf("the trace says %s", saw)

@@ -29,16 +29,16 @@ func (s *step) arbitrate(passed []*attempt) error {
 	winner, before := passed[0].taken, (*campaign)(nil)
 	for i, a := range passed {
 		if winner != "" {
-			a.saw("arbitration", engage.ReasonArbitration, lost(a.c, winner, before))
+			a.saw("arbitration", engage.ReasonArbitration, s.lost(a.c, winner, before))
 			if err := a.suppress(engage.ReasonArbitration); err != nil {
 				return err
 			}
 			continue
 		}
-		a.pass("arbitration", won(a.c, len(passed), passed[i+1:]))
+		a.pass("arbitration", s.won(a.c, len(passed), passed[i+1:]))
 		rendered, err := a.render()
 		if err != nil {
-			a.saw("render", engage.ReasonRender, unwritten(err))
+			a.saw("render", engage.ReasonRender, s.unwritten(err))
 			if err := a.suppress(engage.ReasonRender); err != nil {
 				return err
 			}
@@ -49,8 +49,7 @@ func (s *step) arbitrate(passed []*attempt) error {
 			return err
 		}
 		winner, before = a.c.ID, a.c
-		t := a.t
-		for _, id := range s.waiting(func(w *Waiting) bool { return sameMoment(&w.Trigger, &t) }) {
+		for _, id := range s.waiting(func(w *Waiting) bool { return sameMoment(&w.Trigger, a.t) }) {
 			w := s.p.Waiting[id]
 			w.Taken = winner
 			s.p.setWaiting(id, &w)
@@ -60,46 +59,43 @@ func (s *step) arbitrate(passed []*attempt) error {
 }
 
 // figures are what a campaign is judged by.
-func figures(c *campaign) map[string]any {
-	saw := map[string]any{"priority": c.Priority}
+func (s *step) figures(c *campaign) *seen {
+	saw := s.see().int("priority", int64(c.Priority))
 	if c.Value > 0 {
-		saw["value"] = c.Value
+		saw.number("value", c.Value)
 	}
 	return saw
 }
 
 // won is what the trace of a winner says: its figures, and those of who came next.
-func won(c *campaign, wanted int, next []*attempt) map[string]any {
-	saw := figures(c)
-	saw["wanted_by"] = wanted
+func (s *step) won(c *campaign, wanted int, next []*attempt) *seen {
+	saw := s.figures(c).int("wanted_by", int64(wanted))
 	if len(next) > 0 {
-		over := make([]map[string]any, 0, min(len(next), maxRivals))
-		for _, a := range next[:min(len(next), maxRivals)] {
-			one := figures(a.c)
-			one["campaign"] = a.c.ID
-			over = append(over, one)
+		var over [maxRivals]*seen
+		n := min(len(next), maxRivals)
+		for i, a := range next[:n] {
+			over[i] = s.figures(a.c).text("campaign", a.c.ID)
 		}
-		saw["over"] = over
+		saw.objects("over", over[:n])
 	}
 	return saw
 }
 
 // lost is what the trace of a loser says: who came first, by which figure. Of a winner of
 // before it woke only the id is known.
-func lost(c *campaign, winner string, before *campaign) map[string]any {
-	saw := map[string]any{"winner": winner}
+func (s *step) lost(c *campaign, winner string, before *campaign) *seen {
+	saw := s.see().text("winner", winner)
 	if before == nil {
-		saw["by"] = "earlier"
-		return saw
+		return saw.text("by", "earlier")
 	}
-	saw["priority"], saw["winner_priority"] = c.Priority, before.Priority
+	saw.int("priority", int64(c.Priority)).int("winner_priority", int64(before.Priority))
 	switch {
 	case c.Priority != before.Priority:
-		saw["by"] = "priority"
+		saw.text("by", "priority")
 	case c.Value != before.Value:
-		saw["by"], saw["value"], saw["winner_value"] = "value", c.Value, before.Value
+		saw.text("by", "value").number("value", c.Value).number("winner_value", before.Value)
 	default:
-		saw["by"] = "id"
+		saw.text("by", "id")
 	}
 	return saw
 }

@@ -1,7 +1,6 @@
 package decide
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -52,15 +51,15 @@ func (a *attempt) decide(rendered map[string]template.Rendered) error {
 		return err
 	}
 	if arm == engage.HoldoutArm {
-		a.saw("holdout", "", map[string]any{"arm": arm, "holdout_percent": a.c.HoldoutPercent})
+		a.saw("holdout", "", s.see().text("arm", arm).number("holdout_percent", a.c.HoldoutPercent))
 		a.d.State = engage.HeldOut
-		s.tx.Record("decisions", s.ws, a.d.ID, a.d)
+		s.made(a.d)
 		return s.m.Meter.Add(s.tx, s.ws, a.c.ID, arm, engage.Counts{Decided: 1, HeldOut: 1})
 	}
 	if err := a.takeBudget(); err != nil {
 		return err
 	}
-	a.pass("holdout", map[string]any{"arm": arm, "holdout_percent": a.c.HoldoutPercent})
+	a.pass("holdout", s.see().text("arm", arm).number("holdout_percent", a.c.HoldoutPercent))
 	expires := now.Add(a.c.Limits.Expire())
 	r := rendered[arm]
 	said := &a.c.arm(arm).Message
@@ -72,17 +71,16 @@ func (a *attempt) decide(rendered map[string]template.Rendered) error {
 		Bulk:           a.c.Lane == engage.BulkLane || a.t.Bulk,
 		RetryAmbiguous: a.c.Limits.RetryAmbiguous == nil || *a.c.Limits.RetryAmbiguous,
 	}
-	body, err := json.Marshal(send)
+	body, err := sendJSON.Append(make([]byte, 0, 1024), &send)
 	if err != nil {
 		return fmt.Errorf("encode send: %w", err)
 	}
 	s.tx.Emit("send", engage.Entry{Kind: engage.KindSend, Key: s.key, Occurred: s.e.Occurred, Body: body})
 	due := expires.Add(expiryGrace)
 	a.d.State, a.d.DueAt = engage.Pending, &due
-	d := a.d
-	s.p.setOpen(&d)
-	s.tx.SetTimer(s.key, "expire/"+d.Delivery, due, nil)
-	s.tx.Record("decisions", s.ws, d.ID, d)
+	s.p.setOpen(a.d)
+	s.tx.SetTimer(s.key, "expire/"+a.d.Delivery, due, nil)
+	s.made(a.d)
 	return s.m.Meter.Add(s.tx, s.ws, a.c.ID, arm, engage.Counts{Decided: 1})
 }
 

@@ -7,7 +7,7 @@ import (
 // budget asks, after all that is the person's own, whether the campaign's budget and rate
 // have something left: each is a limit that spans people (lease.go). saw is what the
 // caps saw, to which it adds.
-func (a *attempt) budget(saw map[string]any) (engage.Reason, map[string]any, error) {
+func (a *attempt) budget(saw *seen) (engage.Reason, *seen, error) {
 	for i := range a.c.shared {
 		x := &a.c.shared[i]
 		is, err := a.lease(limit{ID: x.ID, Terms: x.Terms}, x.N)
@@ -17,13 +17,13 @@ func (a *attempt) budget(saw map[string]any) (engage.Reason, map[string]any, err
 		if is.there {
 			continue
 		}
-		no := map[string]any{"of": x.Of, "total": x.Terms.Total, "takes": x.N, "leased_here": is.free}
+		no := a.s.see().any("of", x.Of).int("total", x.Terms.Total).int("takes", x.N).int("leased_here", is.free)
 		reason := engage.ReasonCapBudget
 		if x.Of == "per_minute" {
 			reason = engage.ReasonCapRate
 		}
 		if is.late {
-			no["no_answer"] = true // of the limit's owner, in time
+			no.bool("no_answer", true) // of the limit's owner, in time
 		}
 		if !is.out {
 			return engage.ReasonCapAsks, no, errWaits

@@ -31,7 +31,7 @@ func (s *step) onCall() error {
 	if t.Type == engage.TriggerSchedule {
 		return nil // its decision tells of it: nothing has happened to the person
 	}
-	return s.timeline("", t)
+	return s.timeline("", &t)
 }
 
 // onTime reports whether a campaign's time has come where the person is, by what is known

@@ -84,6 +84,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/footfall-engage/footfall/server/engage"
@@ -335,16 +336,62 @@ func read(e engage.Entry, into any) error {
 
 // step is one entry being applied to one person.
 type step struct {
-	m      Machine
-	tx     engage.Tx
-	e      engage.Entry
-	key    string
-	ws     string
-	p      *Person
-	isNew  bool       // and not kept yet
-	config *workspace // never nil
-	rev    uint64
-	drops  int // lines of the list of what was dropped
+	m        Machine
+	tx       engage.Tx
+	e        engage.Entry
+	key      string
+	ws       string
+	p        *Person
+	isNew    bool       // and not kept yet
+	config   *workspace // never nil
+	rev      uint64
+	drops    int // lines of the list of what was dropped
+	*scratch     // while moments are decided
+}
+
+// scratch is memory that a step needs only while it runs: it goes from step to step.
+type scratch struct {
+	sights   []*seen // used of them are what the gate that is asked sees
+	used     int
+	attempts []*room
+	tried    int // of them
+}
+
+// room is an attempt with its moment.
+type room struct {
+	attempt attempt
+	moment  moment
+}
+
+// newRoom is for one more attempt.
+func (s *step) newRoom() *room {
+	if s.tried == len(s.attempts) {
+		s.attempts = append(s.attempts, &room{})
+	}
+	s.tried++
+	return s.attempts[s.tried-1]
+}
+
+// maxScratch is how many attempts' memory is kept: few moments have more.
+const maxScratch = 64
+
+var scratches = sync.Pool{New: func() any { return &scratch{} }}
+
+// begin takes such memory; done gives it back.
+func (s *step) begin() {
+	s.scratch = scratches.Get().(*scratch) //nolint:forcetypeassert // New gives nothing else
+}
+
+func (s *step) done() {
+	x := s.scratch
+	if s.scratch = nil; len(x.attempts) > maxScratch || len(x.sights) > maxScratch {
+		return
+	}
+	for _, k := range x.attempts[:x.tried] {
+		*k = room{}
+	}
+	x.used, x.tried = 0, 0
+	scratches.Put(x)
 }
 
 // person gives the state of the person whose key the entry has, to change; a new one
@@ -410,7 +457,7 @@ func (s *step) timeline(install string, data any) error {
 	}
 	class := engage.ClassOfKind(s.e.Kind)
 	switch x := data.(type) {
-	case engage.Trigger:
+	case *engage.Trigger:
 		class = x.Class()
 	case engage.Touch:
 		class = x.Class()
@@ -425,8 +472,8 @@ func (s *step) timeline(install string, data any) error {
 // onTrigger runs a moment through every campaign that listens to it.
 func (s *step) onTrigger() error {
 	var t engage.Trigger
-	if err := read(s.e, &t); err != nil {
-		return err
+	if err := triggerJSON.Unmarshal(s.e.Body, &t); err != nil {
+		return fmt.Errorf("%s: %w", s.e.Kind, err)
 	}
 	if err := s.tellPlace(&t); err != nil {
 		return err
@@ -453,7 +500,7 @@ func (s *step) onTrigger() error {
 		s.lean(t.Event, t.Properties, nil)
 	}
 	s.p.Seen(s.e.At)
-	return s.timeline(t.Install, t)
+	return s.timeline(t.Install, &t)
 }
 
 // fire runs a moment through the campaigns that listen to it.
@@ -462,9 +509,17 @@ func (s *step) fire(t *engage.Trigger) error {
 		return err
 	}
 	before := s.before(t)
-	var passed []*attempt
-	for _, c := range s.config.listening(t, s.e.At) {
-		a := s.attempt(c, *t, s.e.At, before)
+	listening := s.config.listening(t, s.e.At)
+	if len(listening) == 0 {
+		return nil
+	}
+	s.begin()
+	defer s.done()
+	passed := make([]*attempt, 0, len(listening))
+	m := s.moment(t)
+	m.local()
+	for _, c := range listening {
+		a := s.attempt(c, m, s.e.At, before)
 		ok, err := a.run()
 		if err != nil {
 			return err
@@ -570,8 +625,11 @@ func (s *step) wake(ids []string, lastChance bool) error {
 		s.tx.ClearTimer(s.key, w.For+"/"+id)
 		woken[i] = w
 	}
-	var passed []*attempt
-	for _, w := range woken {
+	s.begin()
+	defer s.done()
+	passed := make([]*attempt, 0, len(woken))
+	for i := range woken {
+		w := &woken[i]
 		s.age(&w.Trigger)
 		if err := s.lookWeather(&w.Trigger); err != nil {
 			return err
@@ -583,7 +641,7 @@ func (s *step) wake(ids []string, lastChance bool) error {
 			}
 			continue
 		}
-		a := s.attempt(c, w.Trigger, w.Decision.At, w.Before)
+		a := s.attempt(c, s.moment(&w.Trigger), w.Decision.At, w.Before)
 		a.d.ID, a.d.Delivery = w.Decision.ID, w.Decision.Delivery // minted by who the person was then
 		a.taken = w.Taken
 		a.lastChance = lastChance && w.For == "weather"
@@ -603,7 +661,7 @@ func (s *step) wake(ids []string, lastChance bool) error {
 // gone ends a decision whose campaign was paused, ended or deleted while it waited.
 func (s *step) gone(d engage.Decision) error {
 	d.Gates = append(slices.Clone(d.Gates), engage.GateResult{
-		Gate: "eligibility", Reason: engage.ReasonPaused, Saw: map[string]any{"revision": s.rev},
+		Gate: "eligibility", Reason: engage.ReasonPaused, Saw: engage.SawOf(map[string]any{"revision": s.rev}),
 	})
 	d.State, d.Reason, d.Delivery, d.DueAt, d.UpdatedAt, d.Revision = engage.Suppressed, engage.ReasonPaused, "", nil, s.e.At, s.rev
 	s.record(d)

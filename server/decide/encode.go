@@ -13,7 +13,19 @@ import (
 var (
 	personJSON = fastjson.Of[Person](fastjson.Ints[profile.Stamp]())
 	touchJSON  = fastjson.Of[engage.Touch]()
+
+	sendJSON     = fastjson.Of[engage.Send]()
+	triggerJSON  = fastjson.Of[engage.Trigger]()
+	decisionJSON = fastjson.Of[engage.Decision](fastjson.Raw[engage.Saw]())
 )
+
+// document is a decision as it is kept.
+type document engage.Decision
+
+// Encode is what the partition stores of it.
+func (d *document) Encode() ([]byte, error) {
+	return decisionJSON.Append(make([]byte, 0, 1280), (*engage.Decision)(d))
+}
 
 // Encode implements engage.State.
 func (p *Person) Encode() ([]byte, error) {
@@ -22,8 +34,11 @@ func (p *Person) Encode() ([]byte, error) {
 
 // written is what a timeline has of something that happened, as JSON.
 func written(data any) ([]byte, error) {
-	if t, is := data.(engage.Touch); is {
-		return touchJSON.Append(make([]byte, 0, 512), &t)
+	switch x := data.(type) {
+	case *engage.Trigger:
+		return triggerJSON.Append(make([]byte, 0, 512), x)
+	case engage.Touch:
+		return touchJSON.Append(make([]byte, 0, 512), &x)
 	}
 	return json.Marshal(data)
 }

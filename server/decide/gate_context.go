@@ -6,23 +6,22 @@ import (
 	"github.com/footfall-engage/footfall/server/engage"
 )
 
-func (a *attempt) context() (engage.Reason, map[string]any, error) {
-	saw := map[string]any{}
+func (a *attempt) context() (engage.Reason, *seen, error) {
+	saw := a.s.see()
 	if a.t.Type == engage.TriggerPlace {
-		saw["distance_m"], saw["accuracy_m"] = a.t.DistanceM, a.t.AccuracyM
+		saw.number("distance_m", a.t.DistanceM).number("accuracy_m", a.t.AccuracyM)
 	}
 	if a.c.needsWeather {
-		saw["weather_is"] = string(a.t.WeatherIs)
+		saw.text("weather_is", string(a.t.WeatherIs))
 		if a.t.Weather == nil {
 			if a.t.Cell != "" && !a.lastChance {
 				return engage.ReasonWeatherUnknown, saw, errWaits
 			}
 			return engage.ReasonWeatherUnknown, saw, nil
 		}
-		saw["weather"] = map[string]any{
-			"kind": a.t.Weather.Kind, "condition": a.t.Weather.Condition, "temperature_c": a.t.Weather.TemperatureC,
-			"precipitation_mm": a.t.Weather.Precipitation, "provider": a.t.Weather.Provider,
-		}
+		w := a.t.Weather
+		saw.object("weather", a.s.see().text("kind", w.Kind).text("condition", w.Condition).number("temperature_c", w.TemperatureC).
+			number("precipitation_mm", w.Precipitation).text("provider", w.Provider))
 		if len(a.c.outlooks) > 0 {
 			if reason, err := a.outlooks(saw); reason != "" {
 				return reason, saw, err
@@ -33,7 +32,10 @@ func (a *attempt) context() (engage.Reason, map[string]any, error) {
 		return "", saw, nil
 	}
 	_, x := a.c.context.Eval(a.m, a.s.e.At)
-	return engage.ReasonContext, traced(saw, x), nil
+	for name, v := range traced(map[string]any{}, x) {
+		saw.any(name, v)
+	}
+	return engage.ReasonContext, saw, nil
 }
 
 // park has the person woken when weather of a cell comes, and asks for it.

@@ -41,7 +41,7 @@ func (a *attempt) quiet() (engage.Reason, map[string]any, error) {
 }
 
 // cap asks what the person has had, and then the campaign's budget and rate.
-func (a *attempt) cap() (engage.Reason, map[string]any, error) {
+func (a *attempt) cap() (engage.Reason, *seen, error) {
 	reason, saw, err := a.caps()
 	if reason != "" || err != nil {
 		return reason, saw, err
@@ -51,8 +51,8 @@ func (a *attempt) cap() (engage.Reason, map[string]any, error) {
 
 // caps asks the campaign's own caps, and then those of the workspace, the nearest first:
 // the gap, all messages, tags, channels, attention.
-func (a *attempt) caps() (engage.Reason, map[string]any, error) {
-	var saw map[string]any
+func (a *attempt) caps() (engage.Reason, *seen, error) {
+	var saw *seen
 	for _, c := range a.c.caps {
 		n, room := spentOf(a.s.p.Spent[a.c.ID], a.begins(c), c.Max)
 		if n >= c.Max {
@@ -67,12 +67,12 @@ func (a *attempt) caps() (engage.Reason, map[string]any, error) {
 		return "", saw, nil
 	}
 	if saw == nil {
-		saw = map[string]any{}
+		saw = a.s.see()
 	}
 	if reason, no := a.gap(p); reason != "" {
 		return reason, no, nil
 	}
-	var shared []map[string]any
+	var shared []*seen
 	for _, c := range p.Caps {
 		if c.Channel != "" || c.Tag != "" && !slices.Contains(a.c.Tags, c.Tag) {
 			continue
@@ -82,7 +82,8 @@ func (a *attempt) caps() (engage.Reason, map[string]any, error) {
 		one := a.sawCap(c.Cap(), n, when(over, room))
 		reason := engage.ReasonCapGlobal
 		if c.Tag != "" {
-			one["tag"], reason = c.Tag, engage.ReasonCapTag
+			one.text("tag", c.Tag)
+			reason = engage.ReasonCapTag
 		}
 		if over {
 			return reason, one, nil
@@ -93,7 +94,7 @@ func (a *attempt) caps() (engage.Reason, map[string]any, error) {
 		return reason, no, nil
 	}
 	if len(shared) > 0 {
-		saw["shared"] = shared
+		saw.objects("shared", shared)
 	}
 	if p.Attention == nil {
 		return "", saw, nil
@@ -102,8 +103,7 @@ func (a *attempt) caps() (engage.Reason, map[string]any, error) {
 	if reason != "" {
 		return reason, one, nil
 	}
-	saw["attention"] = one
-	return "", saw, nil
+	return "", saw.object("attention", one), nil
 }
 
 func when(is bool, at int64) int64 {
@@ -124,20 +124,20 @@ func (a *attempt) begins(c engage.Cap) int64 {
 
 // sawCap is what a cap was seen to be; room is the time of the message that has to leave
 // its window before there is room, 0 if there is.
-func (a *attempt) sawCap(c engage.Cap, n int, room int64) map[string]any {
-	saw := map[string]any{"count": n, "cap": c.Max}
+func (a *attempt) sawCap(c engage.Cap, n int, room int64) *seen {
+	saw := a.s.see().int("count", int64(n)).int("cap", int64(c.Max))
 	if c.Calendar != "" {
-		saw["calendar"], saw["zone"] = string(c.Calendar), a.m.home().String()
+		saw.text("calendar", string(c.Calendar)).text("zone", a.m.home().String())
 	} else {
-		saw["window_s"] = c.WindowS
+		saw.int("window_s", int64(c.WindowS))
 	}
 	switch {
 	case room == 0:
 	case c.Calendar != "":
 		_, next := period(c.Calendar, a.s.e.At.In(a.m.home()))
-		saw["free_at"] = next.UTC()
+		saw.time("free_at", next.UTC())
 	default:
-		saw["free_at"] = time.Unix(0, room).UTC().Add(time.Duration(c.WindowS) * time.Second)
+		saw.time("free_at", time.Unix(0, room).UTC().Add(time.Duration(c.WindowS)*time.Second))
 	}
 	return saw
 }
@@ -154,7 +154,7 @@ func spentOf(times []time.Time, after int64, most int) (n int, room int64) {
 	return n, room
 }
 
-func (a *attempt) gap(p *policy) (engage.Reason, map[string]any) {
+func (a *attempt) gap(p *policy) (engage.Reason, *seen) {
 	last := a.s.p.lastSpend()
 	if p.GapS == 0 || last == 0 {
 		return "", nil
@@ -164,12 +164,12 @@ func (a *attempt) gap(p *policy) (engage.Reason, map[string]any) {
 	if !a.s.e.At.Before(free) {
 		return "", nil
 	}
-	return engage.ReasonCapGap, map[string]any{"gap_s": p.GapS, "last_at": at, "free_at": free}
+	return engage.ReasonCapGap, a.s.see().int("gap_s", int64(p.GapS)).time("last_at", at).time("free_at", free)
 }
 
 // closeChannels closes the channels whose caps are reached. It says no if an arm has no
 // way left: every arm must be able to go.
-func (a *attempt) closeChannels(p *policy, shared *[]map[string]any) (engage.Reason, map[string]any) {
+func (a *attempt) closeChannels(p *policy, shared *[]*seen) (engage.Reason, *seen) {
 	for _, c := range p.Caps {
 		bit := channelBit(c.Channel)
 		if bit == 0 || a.c.allowed&bit == 0 {
@@ -178,12 +178,12 @@ func (a *attempt) closeChannels(p *policy, shared *[]map[string]any) (engage.Rea
 		n, room := a.s.p.spent(a.begins(c.Cap()), c.Max, func(x *Spend) bool { return x.Channels&bit != 0 })
 		over := n >= c.Max
 		one := a.sawCap(c.Cap(), n, when(over, room))
-		one["channel"] = string(c.Channel)
+		one.text("channel", string(c.Channel))
 		*shared = append(*shared, one)
 		if !over {
 			continue
 		}
-		one["closed"] = true
+		one.bool("closed", true)
 		a.closed |= bit
 		for i := range a.c.arms {
 			if !a.hasWay(&a.c.arms[i]) {
@@ -206,15 +206,15 @@ func (a *attempt) hasWay(x *arm) bool {
 	return true
 }
 
-func (a *attempt) attention(p *policy) (engage.Reason, map[string]any) {
+func (a *attempt) attention(p *policy) (engage.Reason, *seen) {
 	window, cost := p.Attention.Window(), a.c.Limits.AttentionPoints()
 	n, room := a.s.p.points(a.s.e.At.Add(-window).UnixNano(), cost, p.Attention.Points)
-	saw := map[string]any{"spent": n, "cost": cost, "points": p.Attention.Points, "window_s": window.Seconds()}
+	saw := a.s.see().int("spent", int64(n)).int("cost", int64(cost)).int("points", int64(p.Attention.Points)).number("window_s", window.Seconds())
 	if n+cost <= p.Attention.Points || cost == 0 {
 		return "", saw
 	}
 	if room != 0 && cost <= p.Attention.Points { // else it never fits
-		saw["free_at"] = time.Unix(0, room).UTC().Add(window)
+		saw.time("free_at", time.Unix(0, room).UTC().Add(window))
 	}
 	return engage.ReasonCapAttention, saw
 }

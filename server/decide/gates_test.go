@@ -185,7 +185,7 @@ func TestEachGateSaysNoWithWhatItSaw(t *testing.T) {
 			if last.Gate != c.gate || last.OK || last.Reason != d.Reason || strings.Count(gatesOf(d), "!") != 1 {
 				t.Errorf("gates %s, want %s to say no; reason %s", gatesOf(d), c.gate, last.Reason)
 			}
-			if got := mustJSON(t, last.Saw); c.saw != "" && got != c.saw {
+			if got := mustJSON(t, last.Saw.Values()); c.saw != "" && got != c.saw {
 				t.Errorf("saw\n%s, want\n%s", got, c.saw)
 			}
 			if d.Delivery != "" || d.Arm != "" {
@@ -204,7 +204,7 @@ func TestConsentIsAskedFirst(t *testing.T) {
 	}))
 	w.apply(enters("eve", "cafe", "v1", 0)) // nothing is known of her
 	d := w.decisions()[0]
-	if gatesOf(d) != "!consent" || mustJSON(t, d.Gates[0].Saw) != `{"purpose":"marketing"}` {
+	if gatesOf(d) != "!consent" || mustJSON(t, d.Gates[0].Saw.Values()) != `{"purpose":"marketing"}` {
 		t.Errorf("gates %s", mustJSON(t, d.Gates))
 	}
 }
@@ -297,7 +297,7 @@ func TestOncePerOccasion(t *testing.T) {
 	w.meet("ada")
 	w.apply(enters("ada", "cafe", "v1", 0, near), enters("ada", "cafe", "v1", sec))
 	w.wantVerdicts("x pending, x suppressed eligibility_occasion_used")
-	if saw := mustJSON(t, w.decisions()[1].Gates[1].Saw); saw != `{"occasion":"v1"}` {
+	if saw := mustJSON(t, w.decisions()[1].Gates[1].Saw.Values()); saw != `{"occasion":"v1"}` {
 		t.Errorf("saw %s", saw)
 	}
 	w.apply(enters("ada", "cafe", "v2", 2*sec))
@@ -340,8 +340,8 @@ func TestTheCapCountsWhatWasDecidedInItsWindow(t *testing.T) {
 			free := map[time.Duration]string{
 				20 * time.Minute: "2026-11-02T11:00:00Z", 3600*sec - 1: "2026-11-02T11:00:00Z", 3600*sec + 1: "2026-11-02T11:10:00Z",
 			}[d.At.Sub(t0)]
-			if g := d.Gates[len(d.Gates)-1]; d.Reason == engage.ReasonCap && mustJSON(t, g.Saw) != `{"cap":2,"count":2,"free_at":"`+free+`","window_s":3600}` {
-				t.Errorf("at %v saw %s", d.At.Sub(t0), mustJSON(t, g.Saw))
+			if g := d.Gates[len(d.Gates)-1]; d.Reason == engage.ReasonCap && mustJSON(t, g.Saw.Values()) != `{"cap":2,"count":2,"free_at":"`+free+`","window_s":3600}` {
+				t.Errorf("at %v saw %s", d.At.Sub(t0), mustJSON(t, g.Saw.Values()))
 			}
 		}
 		w.checkCounts()

@@ -329,7 +329,7 @@ func TestATextLooksAtSoManyItems(t *testing.T) {
 		t.Errorf("sent %v", sent)
 	}
 	d := w.decisions()[0]
-	if last := d.Gates[len(d.Gates)-1]; d.Reason != engage.ReasonRender || !strings.Contains(fmt.Sprint(last.Saw["error"]), "more than 10 items") {
+	if last := d.Gates[len(d.Gates)-1]; d.Reason != engage.ReasonRender || !strings.Contains(fmt.Sprint(last.Saw.Values()["error"]), "more than 10 items") {
 		t.Errorf("%s %s", d.Reason, mustJSON(t, last))
 	}
 }

@@ -279,8 +279,8 @@ func TestWhoWinsAMomentSaysHow(t *testing.T) {
 	}
 	for _, d := range w.decisions() {
 		for _, g := range d.Gates {
-			if g.Gate == "arbitration" && mustJSON(t, g.Saw) != want[d.Campaign] {
-				t.Errorf("%s saw %s\nwant %s", d.Campaign, mustJSON(t, g.Saw), want[d.Campaign])
+			if g.Gate == "arbitration" && mustJSON(t, g.Saw.Values()) != want[d.Campaign] {
+				t.Errorf("%s saw %s\nwant %s", d.Campaign, mustJSON(t, g.Saw.Values()), want[d.Campaign])
 			}
 		}
 	}
@@ -354,8 +354,8 @@ func TestLimitsOfTwoWhoAreOneAddUp(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 	for _, d := range w.decisions() {
-		if g := d.Gates[len(d.Gates)-1]; d.Reason == engage.ReasonCapGlobal && mustJSON(t, g.Saw) != `{"cap":3,"count":4,"free_at":"2026-11-02T11:00:01Z","window_s":3600}` {
-			t.Errorf("saw %s", mustJSON(t, g.Saw))
+		if g := d.Gates[len(d.Gates)-1]; d.Reason == engage.ReasonCapGlobal && mustJSON(t, g.Saw.Values()) != `{"cap":3,"count":4,"free_at":"2026-11-02T11:00:01Z","window_s":3600}` {
+			t.Errorf("saw %s", mustJSON(t, g.Saw.Values()))
 		}
 	}
 }

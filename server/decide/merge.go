@@ -259,7 +259,7 @@ func (s *step) takeOver(w Waiting) error {
 	old := w.Decision
 	old.State, old.Reason, old.Delivery, old.DueAt, old.UpdatedAt = engage.Suppressed, engage.ReasonMerged, "", nil, s.e.At
 	old.Gates = append(slices.Clone(old.Gates), engage.GateResult{
-		Gate: "eligibility", Reason: engage.ReasonMerged, Saw: map[string]any{"profile": s.p.ID},
+		Gate: "eligibility", Reason: engage.ReasonMerged, Saw: engage.SawOf(map[string]any{"profile": s.p.ID}),
 	})
 	s.record(old)
 	add := engage.Counts{Suppressed: map[engage.Reason]int64{old.Reason: 1}}

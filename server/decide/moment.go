@@ -12,7 +12,7 @@ type moment struct {
 	s      *step
 	t      *engage.Trigger
 	place  *engage.Place
-	device engage.Device  // the triggering one
+	device *engage.Device // the triggering one; never nil
 	zone   *time.Location // nil until local is asked
 	// homeZone is the zone of the person's phone; nil until home is asked.
 	homeZone *time.Location
@@ -23,7 +23,8 @@ type moment struct {
 }
 
 func (s *step) moment(t *engage.Trigger) *moment {
-	return &moment{s: s, t: t, place: s.config.places[t.Place], device: s.deviceOf(t)}
+	d := s.deviceOf(t)
+	return &moment{s: s, t: t, place: s.config.places[t.Place], device: &d}
 }
 
 // local is the log time where the person is: in the place's zone, else the

@@ -135,7 +135,7 @@ func (a *attempt) reserve(treated bool) error {
 		}
 	}
 	a.d.Offer = &r
-	s.reserved(&a.d)
+	s.reserved(a.d)
 	u, err := editUse(s.tx, s.ws, o.ID)
 	if err != nil {
 		return err

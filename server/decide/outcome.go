@@ -32,11 +32,14 @@ func (s *step) keep(d *engage.Decision) {
 // older version of it could be saved over a newer one.
 func (s *step) record(d engage.Decision) {
 	if d.Profile == s.p.ID {
-		s.tx.Record("decisions", s.ws, d.ID, d)
+		s.made(&d)
 		return
 	}
 	_ = emit(s.tx, engage.ProfileKey(s.ws, d.Profile), engage.KindDecision, s.e.Occurred, d) // it has been encoded before
 }
+
+// made writes a decision of this profile, which does not change any more.
+func (s *step) made(d *engage.Decision) { s.tx.Record("decisions", s.ws, d.ID, (*document)(d)) }
 
 // recorded is record at the owner.
 func recorded(tx engage.Tx, e engage.Entry) error {
@@ -44,7 +47,7 @@ func recorded(tx engage.Tx, e engage.Entry) error {
 	if err := read(e, &d); err != nil {
 		return err
 	}
-	tx.Record("decisions", e.Workspace(), d.ID, d)
+	tx.Record("decisions", e.Workspace(), d.ID, (*document)(&d))
 	return nil
 }
 

@@ -106,7 +106,7 @@ func (m *moment) addOutlooks(c *campaign, weather map[string]any) map[string]any
 
 // outlooks looks at the forecast that the campaign needs, and says no, or waits as for
 // the weather of now, where it is not known.
-func (a *attempt) outlooks(saw map[string]any) (engage.Reason, error) {
+func (a *attempt) outlooks(saw *seen) (engage.Reason, error) {
 	told := map[string]any{}
 	for _, n := range a.c.outlooks {
 		f, err := a.m.outlook(n)
@@ -120,13 +120,13 @@ func (a *attempt) outlooks(saw map[string]any) (engage.Reason, error) {
 			}
 			continue
 		}
-		saw["forecast_unknown_h"] = n
+		saw.int("forecast_unknown_h", int64(n))
 		if a.t.Cell != "" && !a.lastChance && !a.m.ahead.final {
 			return engage.ReasonWeatherUnknown, errWaits
 		}
 		return engage.ReasonWeatherUnknown, nil
 	}
-	saw["forecast"] = told
+	saw.any("forecast", told)
 	return "", nil
 }
 

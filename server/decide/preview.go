@@ -67,7 +67,7 @@ func PreviewArms(in PreviewOf) ([]Preview, error) {
 	}
 	s := &step{e: engage.Entry{At: in.At}, p: &Person{}, config: items.config}
 	m := s.moment(&in.Trigger)
-	m.device = phone
+	m.device = &phone
 	out := make([]Preview, 0, len(c.arms))
 	for _, arm := range c.arms {
 		p := Preview{Arm: arm.ID, Platform: phone.Platform, Phone: phone.Locale}
@@ -121,7 +121,7 @@ func (in *PreviewOf) vars(c *campaign, items *looked) (vars map[string]any, phon
 	examples := template.Samples()
 	if m.device.Install == "" {
 		sampled = append(sampled, "device")
-		m.device = engage.Device{Platform: "ios", Locale: "en", Notifications: "granted", Location: "always"}
+		m.device = &engage.Device{Platform: "ios", Locale: "en", Notifications: "granted", Location: "always"}
 	}
 	if in.Platform != "" {
 		m.device.Platform = in.Platform
@@ -156,5 +156,5 @@ func (in *PreviewOf) vars(c *campaign, items *looked) (vars map[string]any, phon
 		vars["trigger"] = trigger
 	}
 	slices.Sort(sampled)
-	return vars, m.device, sampled, nil
+	return vars, *m.device, sampled, nil
 }

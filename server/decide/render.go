@@ -36,15 +36,15 @@ func (e *unwrittenError) Unwrap() error { return e.err }
 
 // unwritten is what the trace has of a message that could not be rendered: which arm,
 // which of its texts, and the variables that were missing.
-func unwritten(err error) map[string]any {
-	saw := map[string]any{"error": err.Error()}
+func (s *step) unwritten(err error) *seen {
+	saw := s.see().text("error", err.Error())
 	if e, ok := errors.AsType[*unwrittenError](err); ok {
-		saw["arm"] = e.arm
+		saw.text("arm", e.arm)
 	}
 	if e, ok := errors.AsType[*engage.Error](err); ok {
-		saw["field"] = e.Field
+		saw.text("field", e.Field)
 		if len(e.Missing) > 0 {
-			saw["missing"] = e.Missing
+			saw.any("missing", e.Missing)
 		}
 	}
 	return saw
@@ -52,7 +52,7 @@ func unwritten(err error) map[string]any {
 
 // wrote is what the trace has of arms that have several languages: in which each was
 // rendered, and for a phone of which locale.
-func (a *attempt) wrote(rendered map[string]template.Rendered) map[string]any {
+func (a *attempt) wrote(rendered map[string]template.Rendered) *seen {
 	var chosen map[string]string
 	for i := range a.c.arms {
 		arm := &a.c.arms[i]
@@ -67,7 +67,7 @@ func (a *attempt) wrote(rendered map[string]template.Rendered) map[string]any {
 	if chosen == nil {
 		return nil
 	}
-	return map[string]any{"locale": a.m.locale(), "chosen": chosen}
+	return a.s.see().text("locale", a.m.locale()).any("chosen", chosen)
 }
 
 // locale is that of the phone whose moment it is; of a moment at no phone, of the one

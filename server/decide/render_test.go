@@ -13,7 +13,7 @@ func (w *world) told(gate string) map[string]any {
 	w.Helper()
 	for _, g := range w.decisions()[0].Gates {
 		if g.Gate == gate {
-			return g.Saw
+			return g.Saw.Values()
 		}
 	}
 	w.Fatalf("the gate %s was not asked", gate)

@@ -522,8 +522,8 @@ func TestMomentsBeyondTheMostThatWaitAreSuppressed(t *testing.T) {
 					continue
 				}
 				last := d.Gates[len(d.Gates)-1]
-				if d.Reason != c.reason || last.Gate != c.gate || last.Reason != c.reason || mustJSON(t, last.Saw) != c.saw {
-					t.Fatalf("suppressed by %s, gate %s saw %s", d.Reason, last.Gate, mustJSON(t, last.Saw))
+				if d.Reason != c.reason || last.Gate != c.gate || last.Reason != c.reason || mustJSON(t, last.Saw.Values()) != c.saw {
+					t.Fatalf("suppressed by %s, gate %s saw %s", d.Reason, last.Gate, mustJSON(t, last.Saw.Values()))
 				}
 			}
 			if states[engage.Pending] != c.most || states[engage.Suppressed] != 120-c.most {

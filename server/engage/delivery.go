@@ -133,10 +133,10 @@ const (
 
 // GateResult is what one gate said, and what it saw.
 type GateResult struct {
-	Gate   string         `json:"gate"`
-	OK     bool           `json:"ok"`
-	Reason Reason         `json:"reason,omitempty"`
-	Saw    map[string]any `json:"saw,omitempty"` // values, by name; encoded in sorted order
+	Gate   string `json:"gate"`
+	OK     bool   `json:"ok"`
+	Reason Reason `json:"reason,omitempty"`
+	Saw    Saw    `json:"saw,omitempty"`
 }
 
 // Decision is what became of one trigger at one campaign, and its trace. It is

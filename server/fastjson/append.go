@@ -135,10 +135,9 @@ func (e *encoder) any(v any) error {
 	case bool:
 		e.b = strconv.AppendBool(e.b, v)
 	case float64:
-		if v != math.Trunc(v) || math.Abs(v) >= exact || v == 0 && math.Signbit(v) {
-			return e.other(v)
-		}
-		e.int(int64(v))
+		b, err := AppendFloat(e.b, v)
+		e.b = b
+		return err
 	default:
 		return e.other(v)
 	}
@@ -152,6 +151,32 @@ func (e *encoder) object(m map[string]any) error {
 	}
 	defer func() { e.depth-- }()
 	return appendMap(e, m, (*encoder).any)
+}
+
+// AppendText appends a text to b as json.Marshal writes it.
+func AppendText(b []byte, s string) []byte {
+	e := encoder{b: b}
+	e.text(s)
+	return e.b
+}
+
+// AppendFloat appends a number to b as json.Marshal writes it. The error is of one that
+// is infinite, or none.
+func AppendFloat(b []byte, f float64) ([]byte, error) {
+	abs := math.Abs(f)
+	switch {
+	case f == math.Trunc(f) && abs < exact && (f != 0 || !math.Signbit(f)):
+		return strconv.AppendInt(b, int64(f), 10), nil
+	case math.IsInf(f, 0), math.IsNaN(f), f != 0 && (abs < 1e-6 || abs >= 1e21): // the last with an exponent
+		text, err := json.Marshal(f)
+		return append(b, text...), err
+	}
+	return strconv.AppendFloat(b, f, 'f', -1, 64), nil
+}
+
+func appendFloat(e *encoder, v reflect.Value) (err error) {
+	e.b, err = AppendFloat(e.b, v.Float())
+	return err
 }
 
 func appendOther(e *encoder, v reflect.Value) error { return e.other(v.Addr().Interface()) }
@@ -217,4 +242,22 @@ func appendRaw(e *encoder, v reflect.Value) error {
 		return nil
 	}
 	return appendOther(e, v)
+}
+
+func appendList(e *encoder, v reflect.Value, of handler) error {
+	if v.IsNil() {
+		e.b = append(e.b, "null"...)
+		return nil
+	}
+	e.b = append(e.b, '[')
+	for i := range v.Len() {
+		if i > 0 {
+			e.b = append(e.b, ',')
+		}
+		if err := of.append(e, v.Index(i)); err != nil {
+			return err
+		}
+	}
+	e.b = append(e.b, ']')
+	return nil
 }

@@ -174,6 +174,14 @@ func handlerOf(t reflect.Type, known map[reflect.Type]handler) handler {
 		h = handler{appendBool, readBool}
 	case t.Kind() >= reflect.Int && t.Kind() <= reflect.Int64:
 		h = handler{appendInt, readInt}
+	case t.Kind() == reflect.Float64:
+		h = handler{appendFloat, readFloat}
+	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct:
+		of := handlerOf(t.Elem(), known)
+		h = handler{
+			append: func(e *encoder, v reflect.Value) error { return appendList(e, v, of) },
+			read:   func(d *decoder, v reflect.Value) bool { return readList(d, v, of) },
+		}
 	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8 && !speaks(t.Elem()):
 		h = handler{appendBytes, readBytes}
 	case t.Kind() == reflect.Struct:
@@ -214,6 +222,10 @@ func speaks(t reflect.Type) bool {
 	}
 	return false
 }
+
+// Raw is the way for a type that is JSON itself, an object, and says so as json.RawMessage
+// does.
+func Raw[T ~[]byte]() Type { return Type{reflect.TypeFor[T](), handler{appendRaw, readRaw}} }
 
 // Ints is the way for maps of whole numbers by text.
 func Ints[V ~int64]() Type {

@@ -34,6 +34,15 @@ type Embedded struct {
 	Any   map[string]any `json:"any,omitempty"`
 }
 
+// object is JSON itself.
+type object []byte
+
+func (o object) MarshalJSON() ([]byte, error) { return json.RawMessage(o).MarshalJSON() }
+func (o *object) UnmarshalJSON(b []byte) error {
+	*o = bytes.Clone(b)
+	return nil
+}
+
 type sample struct {
 	V int `json:"v"`
 	Embedded
@@ -49,12 +58,14 @@ type sample struct {
 	Other   map[string]inner `json:"other,omitempty"`
 	Raw     json.RawMessage  `json:"raw,omitempty"`
 	Float   float64          `json:"float,omitempty"`
+	Inners  []inner          `json:"inners"`
+	Object  object           `json:"object,omitempty"`
 	Hidden  string           `json:"-"`
 	NoTag   string
 	private string
 }
 
-var samples = fastjson.Of[sample](fastjson.Ints[stamp]())
+var samples = fastjson.Of[sample](fastjson.Ints[stamp](), fastjson.Raw[object]())
 
 // compare writes and reads a sample both ways.
 func compare(t *testing.T, x *sample) {
@@ -136,7 +147,15 @@ func TestWhatIsWrittenIsWhatEncodingJSONWrites(t *testing.T) {
 		}
 		if some() {
 			x.Raw = json.RawMessage(raws[rnd.IntN(len(raws))])
-			x.Float = []float64{1, 0.5, math.Inf(1), math.NaN()}[rnd.IntN(4)]
+			floats := []float64{1, 0.5, -1e20, 1e21, 1e-6, 1e-7, -9e-7, 123456.789, math.MaxFloat64, 1 << 53, math.Copysign(0, -1), math.Inf(1), math.NaN()}
+			x.Float = floats[rnd.IntN(len(floats))]
+		}
+		if some() {
+			x.Inners = []inner{}
+			for range rnd.IntN(3) {
+				x.Inners = append(x.Inners, inner{Next: &inner{}, At: at})
+			}
+			x.Object = object(raws[rnd.IntN(3)])
 		}
 		compare(t, x)
 		want, err := json.Marshal(x.Any)
@@ -157,7 +176,7 @@ func FuzzWhatIsReadIsWhatEncodingJSONReads(f *testing.F) {
 	for _, s := range []string{
 		`{"v":1,"id":"a","named":"b","any":{"x":1,"y":"\u00e9","z":[1,{"a":null}],"n":null,"x":-0},"list":["a","b"],"stamps":{"a":1,"b":-9223372036854775808},` +
 			`"spoken":"x","bytes":"AQID","small":-128,"yes":true,"inner":{"at":"2026-10-01T09:00:00Z"},"to":{"next":{}},"at":"2026-10-01T09:00:00.5+02:00",` +
-			`"other":{"a":{}},"raw":{"a":[1,2]},"float":1.5,"NoTag":"x"}`,
+			`"other":{"a":{}},"raw":{"a":[1,2]},"float":1.5,"inners":[{},{"next":{}}],"object":{"a":1},"NoTag":"x"}`,
 		`{"V":1,"ID":"x"}`, `{"v":1,"v":2}`, `{"id":"a","v":1}`, ` {"v":1}`, `{"v":1} `, `{"v": 1}`, `{"v":1.0}`, `{"v":null,"id":null,"any":null,"list":null,"to":null,"raw":null}`,
 		`{"small":128}`, `{"bytes":"A"}`, `{"bytes":""}`, `{"bytes":"AQ\n=="}`, `{"any":{"a":1e999}}`, `{"any":{"a":00}}`, `{"any":{"a":1.}}`, `{"any":{"a":tru}}`, `{"any":{"a":[}]}}`,
 		`{"list":["a",]}`, `{"list":[],"more":1}`, `{"id":"` + "\xff" + `"}`, `{"id":"` + "\x01" + `"}`, `{"id":"\ud83d\ude00\ud800"}`, `{"at":"2026-10-01"}`, `{"raw": {"a": 1}}`,

@@ -240,6 +240,12 @@ func readInt(d *decoder, v reflect.Value) bool {
 	return true
 }
 
+func readFloat(d *decoder, v reflect.Value) bool {
+	f, ok := d.number()
+	v.SetFloat(f)
+	return ok
+}
+
 func readTexts(d *decoder, v reflect.Value) bool {
 	list := []string{}
 	ok := d.members('[', func() bool {
@@ -280,4 +286,18 @@ func readRaw(d *decoder, v reflect.Value) bool {
 	}
 	v.SetBytes(slices.Clone(raw))
 	return true
+}
+
+func readList(d *decoder, v reflect.Value, of handler) bool {
+	if d.word("null") {
+		return true
+	}
+	list, n := reflect.MakeSlice(v.Type(), 0, 0), 0
+	ok := d.members('[', func() bool {
+		list = reflect.Append(list, reflect.Zero(v.Type().Elem()))
+		n++
+		return of.read(d, list.Index(n-1))
+	})
+	v.Set(list)
+	return ok
 }
