@@ -140,6 +140,7 @@ type erasure struct {
 	LogUntil     time.Time        `json:"log_until"`
 	LogRemovedAt time.Time        `json:"log_removed_at,omitzero"`
 	Suppressed   bool             `json:"suppressed"`
+	By           string           `json:"by"` // id of the key that asked
 	Reason       string           `json:"reason"`
 	Deleted      map[string]int64 `json:"deleted"`
 }
