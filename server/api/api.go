@@ -74,6 +74,7 @@ func New(o Options) (http.Handler, error) {
 	s.registerKeys()
 	s.registerWebhooks()
 	s.registerOffers()
+	s.registerRedemptions()
 	s.registerItems()
 	s.registerOperations()
 
@@ -121,6 +122,7 @@ func (o *Options) check() error {
 		{"Nearby", o.Nearby == nil},
 		{"Operations", o.Operations == nil},
 		{"Webhooks", o.Webhooks == nil},
+		{"Redemptions", o.Redemptions == nil},
 		{"Items", o.Items == nil},
 		{"Push", o.Push == nil},
 		{"LiveActivities", o.LiveActivities == nil},

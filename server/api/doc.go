@@ -6,7 +6,7 @@
 // # Who may do what
 //
 // Every operation needs a server key as bearer token and has a least role:
-// viewer reads, marketer defines, admin handles keys, apps and what operators
+// till redeems codes and reads nothing, viewer reads, marketer defines, admin handles keys, apps and what operators
 // see. A key belongs to a workspace, and so does everything an operation reads or
 // writes: register gives each handler the caller's workspace, and no handler
 // takes one from the request. Only an admin key may name another workspace, in

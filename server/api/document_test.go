@@ -159,7 +159,7 @@ func (op *opDoc) fill(id string) string {
 func TestEveryOperationHoldsToItsRole(t *testing.T) {
 	s := newSite(t)
 	_, ops := s.document()
-	rank := map[catalog.Role]int{catalog.Viewer: 1, catalog.Marketer: 2, catalog.Admin: 3}
+	rank := map[catalog.Role]int{catalog.Till: 1, catalog.Viewer: 2, catalog.Marketer: 3, catalog.Admin: 4}
 	for _, op := range ops {
 		body := ""
 		if op.RequestBody != nil {
@@ -219,6 +219,9 @@ var samples = map[string]string{
 	"start-live-activity":   `{"app":"shop-app","activity":"secret","attributes_type":"T","attributes":{},"content_state":{},"to":["install:phone-1"]}`,
 	"update-live-activity":  `{"content_state":{},"to":["install:phone-1"]}`,
 	"end-live-activity":     `{"to":["install:phone-1"]}`,
+	"redeem":                `{"id":"t1","code":"COFFEE"}`,
+	"check-code":            `{"code":"COFFEE"}`,
+	"void-redemption":       `{}`,
 	"put-offer":             `{"name":"G","status":"active","kind":"gift","codes":"unique"}`,
 	"add-offer-codes":       `{"codes":["A-1"]}`,
 	"put-catalogue":         `{"name":"Products","fields":{"name":"string"}}`,
@@ -297,7 +300,7 @@ func TestNoOperationCrossesWorkspaces(t *testing.T) {
 		}
 	}
 	for _, op := range ops {
-		for _, role := range []catalog.Role{catalog.Viewer, catalog.Marketer} {
+		for _, role := range []catalog.Role{catalog.Till, catalog.Viewer, catalog.Marketer} {
 			call(op, "shop", s.keys[beta][role], map[string]string{api.WorkspaceHeader: alpha}).wantProblem(403, engage.Forbidden, api.WorkspaceHeader)
 		}
 		call(op, "shop", s.keys[beta][catalog.Admin], map[string]string{api.WorkspaceHeader: "gamma"}).wantProblem(404, engage.NotFound, api.WorkspaceHeader)

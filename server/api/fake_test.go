@@ -241,7 +241,7 @@ func newSite(t testing.TB) *site {
 			t.Fatal(err)
 		}
 		s.keys[ws] = map[catalog.Role]string{}
-		for _, role := range []catalog.Role{catalog.Admin, catalog.Marketer, catalog.Viewer} {
+		for _, role := range []catalog.Role{catalog.Admin, catalog.Marketer, catalog.Viewer, catalog.Till} {
 			k, token := catalog.NewKey(ws, ws+" "+string(role), role)
 			if err := s.catalog.PutKey(t.Context(), "system", k, 0); err != nil {
 				t.Fatal(err)
@@ -262,7 +262,7 @@ func newSite(t testing.TB) *site {
 func (s *site) options(logger *slog.Logger) api.Options {
 	return api.Options{
 		Catalog: s.catalog, Sealer: s.sealer, Compile: decide.Compile,
-		People: s.world, Privacy: newAskings(s.world), Uploads: s.uploads, Decisions: s.world, Positions: s.world, Nearby: s.world, Audience: audience.New(audience.Options{Source: s.world, Budget: time.Minute}), HourCountsKept: time.Hour, Operations: s.world, Webhooks: s.hooks, Offers: newPools(), Items: s.items(), Push: s.world, LiveActivities: noActivities{}, Dropped: s.world, Watching: s.world.watching,
+		People: s.world, Privacy: newAskings(s.world), Uploads: s.uploads, Decisions: s.world, Positions: s.world, Nearby: s.world, Audience: audience.New(audience.Options{Source: s.world, Budget: time.Minute}), HourCountsKept: time.Hour, Operations: s.world, Webhooks: s.hooks, Offers: newPools(), Redemptions: &tills{}, Items: s.items(), Push: s.world, LiveActivities: noActivities{}, Dropped: s.world, Watching: s.world.watching,
 		Preview: previewByDecide,
 		Calls:   s.world, Occurrences: s.world,
 		Weather: func() weather.Status { return weather.Status{Enabled: true, Provider: "met.no", Fresh: 3, Now: start} },

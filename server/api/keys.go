@@ -30,7 +30,7 @@ func (s *server) registerKeys() {
 
 type keyBody struct {
 	Name string       `json:"name" doc:"For people: who uses it"`
-	Role catalog.Role `json:"role" enum:"admin,marketer,viewer"`
+	Role catalog.Role `json:"role" enum:"admin,marketer,viewer,till"`
 }
 
 type keyView struct {

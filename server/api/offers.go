@@ -16,6 +16,16 @@ const maxCodes = 5000
 type OfferCounts struct {
 	Reserved int64 `json:"reserved"` // of an offer without stock and pool nobody counts: 0
 	Leased   int64 `json:"leased"`   // of what is left, what partitions have
+	// Issued are messages that were to bring it, GivenBack those of them that ended
+	// undelivered; both since this is counted.
+	Issued    int64 `json:"issued"`
+	GivenBack int64 `json:"given_back"`
+	Redeemed  int64 `json:"redeemed"` // that stand
+	Voided    int64 `json:"voided"`
+	// RedeemedValue is what was paid with those that stand, RedeemedWorth what they took
+	// off, by currency.
+	RedeemedValue map[string]float64 `json:"redeemed_value,omitempty"`
+	RedeemedWorth map[string]float64 `json:"redeemed_worth,omitempty"`
 }
 
 // Offers keeps the unique codes of offers, and knows how many are given out.
@@ -69,7 +79,7 @@ type offerDoc struct {
 	Status    string     `json:"status" enum:"active,paused,ended"`
 	Kind      string     `json:"kind" enum:"percent,amount,gift,free_shipping"`
 	Value     float64    `json:"value,omitempty" doc:"Off: per cent, or an amount in the currency"`
-	Currency  string     `json:"currency,omitempty" doc:"ISO 4217, of an amount" example:"EUR"`
+	Currency  string     `json:"currency,omitempty" doc:"ISO 4217, of an amount and of worth" example:"EUR"`
 	Terms     string     `json:"terms,omitempty" maxLength:"4000" doc:"For people to read"`
 	Codes     string     `json:"codes" enum:"shared,unique" doc:"shared: everybody has the same code; unique: each message carries one of its own, of those that were uploaded. It does not change"`
 	Code      string     `json:"code,omitempty" maxLength:"64" doc:"Of shared codes; no other offer has it, in whatever case"`
@@ -79,10 +89,19 @@ type offerDoc struct {
 	Places    []string   `json:"places,omitempty" maxItems:"1000" doc:"With tags: it is good at these places, and a moment at another gives none"`
 	Tags      []string   `json:"tags,omitempty" maxItems:"100" doc:"At places with one of these"`
 	Stock     int64      `json:"stock,omitempty" minimum:"0" doc:"How many messages carry it at most, over all persons and campaigns; absent: as many as there are"`
-	PerPerson int        `json:"per_person,omitempty" minimum:"0" doc:"How many messages bring it to one person at most; absent: no limit"`
+	PerPerson int        `json:"per_person,omitempty" minimum:"0" doc:"How many messages bring it to one person at most, and how often one person redeems a shared code; absent: no limit"`
+	Total     int64      `json:"total,omitempty" minimum:"0" doc:"How often it is redeemed at most, over all persons, voided ones not counted; once it was, no message brings it. Absent: no limit"`
+	Worth     float64    `json:"worth,omitempty" minimum:"0" doc:"What one redemption takes off or gives at most, in the currency: what counts where a till says nothing. Of an amount off it is the value; absent: not known"`
 	UpdatedAt time.Time  `json:"updated_at" readOnly:"true" required:"false"`
 	Reserved  int64      `json:"reserved,omitempty" readOnly:"true" doc:"Of one offer: messages that carry it, those not counted that ended undelivered. Of an offer without stock and pool nobody counts"`
 	Leased    int64      `json:"leased,omitempty" readOnly:"true" doc:"Of one offer: of what is left, what parts of the server have on lease; it goes back by itself where it is not used"`
+	Issued    int64      `json:"issued,omitempty" readOnly:"true" doc:"Of one offer: messages that were to bring it"`
+	GivenBack int64      `json:"given_back,omitempty" readOnly:"true" doc:"Of one offer: of these, those that ended undelivered"`
+	Redeemed  int64      `json:"redeemed,omitempty" readOnly:"true" doc:"Of one offer: redemptions that stand"`
+	Voided    int64      `json:"voided,omitempty" readOnly:"true" doc:"Of one offer: redemptions that were taken back"`
+
+	RedeemedValue map[string]float64 `json:"redeemed_value,omitempty" readOnly:"true" doc:"Of one offer: what was paid with those that stand, by currency"`
+	RedeemedWorth map[string]float64 `json:"redeemed_worth,omitempty" readOnly:"true" doc:"Of one offer: what these took off or gave, by currency"`
 }
 
 // offerBody is an offer as it comes in: what the server sets is not looked at.
@@ -105,9 +124,18 @@ type offerBody struct {
 	Tags      []string           `json:"tags"`
 	Stock     int64              `json:"stock"`
 	PerPerson int                `json:"per_person"`
+	Total     int64              `json:"total"`
+	Worth     float64            `json:"worth"`
 	UpdatedAt time.Time          `json:"updated_at"`
 	Reserved  int64              `json:"reserved"`
 	Leased    int64              `json:"leased"`
+	Issued    int64              `json:"issued"`
+	GivenBack int64              `json:"given_back"`
+	Redeemed  int64              `json:"redeemed"`
+	Voided    int64              `json:"voided"`
+
+	RedeemedValue map[string]float64 `json:"redeemed_value"`
+	RedeemedWorth map[string]float64 `json:"redeemed_worth"`
 }
 
 type offerView struct {
@@ -150,6 +178,7 @@ func (s *server) putOffer(ctx context.Context, who caller, in *putInput) (*versi
 	o := &engage.Offer{
 		ID: in.ID, Workspace: who.workspace, Name: b.Name, Status: b.Status, Kind: b.Kind, Value: b.Value, Currency: b.Currency, Terms: b.Terms,
 		Codes: b.Codes, Code: b.Code, From: b.From, Until: b.Until, Places: b.Places, Tags: b.Tags, Stock: b.Stock, PerPerson: b.PerPerson,
+		Total: b.Total, Worth: b.Worth,
 	}
 	var have int64
 	if old := s.o.Catalog.Now().Offer(who.workspace, in.ID); old != nil {

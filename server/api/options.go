@@ -43,6 +43,7 @@ type Options struct {
 	Operations  Operations
 	Webhooks    Webhooks
 	Offers      Offers
+	Redemptions Redemptions
 	Items       Items
 	Push        Push
 

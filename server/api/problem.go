@@ -7,10 +7,12 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/footfall-engage/footfall/server/engage"
+	"github.com/footfall-engage/footfall/server/redeem"
 )
 
 // Codes of problems that only HTTP knows.
@@ -42,6 +44,13 @@ var statusOf = map[engage.Code]int{
 	mediaType:            http.StatusUnsupportedMediaType,
 }
 
+// tillStatus is that of the codes by which a till is refused.
+var tillStatus = map[engage.Code]int{
+	engage.TillUnknownCode: http.StatusNotFound, engage.TillAlready: http.StatusConflict, engage.TillExpired: http.StatusConflict,
+	engage.TillPaused: http.StatusConflict, engage.TillNotYet: http.StatusConflict, engage.TillWrongPlace: http.StatusConflict,
+	engage.TillLimitReached: http.StatusConflict, engage.TillGivenBack: http.StatusConflict,
+}
+
 // statusClosed is what servers log for a client that went away.
 const statusClosed = 499
 
@@ -60,7 +69,15 @@ type Problem struct {
 	Offset *int64       `json:"offset,omitempty" doc:"With the code malformed: the byte of the body, from 0, at which it is no JSON; its length where it ends too early. Field is then the path up to there"`
 	Errors []FieldError `json:"errors,omitempty" doc:"All that was found, when it is more than one"`
 
+	// Redeemed is, with the code already_redeemed, when and where it was.
+	Redeemed *redeemedBefore `json:"redeemed,omitempty" doc:"With the code already_redeemed: when and where it was"`
+
 	cause error
+}
+
+type redeemedBefore struct {
+	At    time.Time `json:"at"`
+	Place string    `json:"place,omitempty" doc:"Absent: the till did not say"`
 }
 
 // FieldError is one of several things wrong with a document.
@@ -90,6 +107,9 @@ func problemOf(err error) *Problem {
 	e := asEngage(err)
 	status, known := statusOf[e.Code]
 	if !known {
+		status, known = tillStatus[e.Code]
+	}
+	if !known {
 		status = http.StatusInternalServerError
 	}
 	switch {
@@ -105,6 +125,9 @@ func problemOf(err error) *Problem {
 	p.cause = err
 	if x, ok := errors.AsType[*notJSON](err); ok {
 		p.Offset = &x.offset
+	}
+	if x, ok := errors.AsType[*redeem.Refused](err); ok && !x.At.IsZero() {
+		p.Redeemed = &redeemedBefore{x.At, x.Place}
 	}
 	return p
 }

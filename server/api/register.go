@@ -44,7 +44,7 @@ type caller struct {
 func (c caller) is(least catalog.Role) bool { return rank[c.key.Role] >= rank[least] }
 
 // rank orders the roles: each may do what those below it may.
-var rank = map[catalog.Role]int{catalog.Viewer: 1, catalog.Marketer: 2, catalog.Admin: 3}
+var rank = map[catalog.Role]int{catalog.Till: 1, catalog.Viewer: 2, catalog.Marketer: 3, catalog.Admin: 4}
 
 // operation is what the document says of an operation, and who may use it.
 type operation struct {

@@ -353,6 +353,7 @@ func (a *App) run(ctx context.Context) error {
 		return err
 	}
 	a.life.run("uploads", a.uploads.Run)
+	a.life.run("redemptions", a.offers.Run)
 	a.life.run("schedules", a.newScheduler().Run)
 	a.life.run("weather turnings", a.turnings.run)
 	a.life.run("occupancy", a.tellOccupancy)
@@ -467,6 +468,9 @@ func (a *App) Settle(ctx context.Context) error {
 }
 
 func (a *App) idle() bool {
+	if a.caughtUp.Load() && !a.offers.Idle() {
+		return false
+	}
 	for _, p := range a.partitions() {
 		if !p.Idle() {
 			return false

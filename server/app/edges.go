@@ -56,7 +56,7 @@ func (a *App) openEdges(ctx context.Context, places *configs[*situate.Config]) e
 	r := reads{a}
 	if a.handler, err = api.New(api.Options{
 		Catalog: adopted{a.catalog, a}, Sealer: a.sealer, Compile: decide.Compile, PushSizes: pushSizes, Preview: preview,
-		People: r, Privacy: privacy{a}, Uploads: a.uploads, Decisions: r, Positions: r, Nearby: a.nearby, Audience: audience.New(audience.Options{Source: savedPeople{a.states}, Read: decide.ReadProfile}), Operations: r, Webhooks: hooks{a}, Offers: a.offers, Items: a.items, Push: pushes{a}, LiveActivities: lives{a}, Images: images, Hosting: a.hosting(), Watching: a.watching, Weather: a.weather.Status,
+		People: r, Privacy: privacy{a}, Uploads: a.uploads, Decisions: r, Positions: r, Nearby: a.nearby, Audience: audience.New(audience.Options{Source: savedPeople{a.states}, Read: decide.ReadProfile}), Operations: r, Webhooks: hooks{a}, Offers: a.offers, Redemptions: a.offers.Service, Items: a.items, Push: pushes{a}, LiveActivities: lives{a}, Images: images, Hosting: a.hosting(), Watching: a.watching, Weather: a.weather.Status,
 		Calls: calls{a}, Occurrences: occurrenceRecords{a},
 		SDK: a.gateway.Routes(), Collect: a.collect.Handler(), Dropped: dropped{a.states, a.catalog}, Metrics: promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}),
 		Ready: a.ready, Clock: a.o.Clock, Logger: a.log, Version: a.o.Version,

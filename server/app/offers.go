@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/footfall-engage/footfall/server/api"
 	"github.com/footfall-engage/footfall/server/decide"
@@ -18,12 +19,70 @@ type offers struct {
 	states store.Store
 }
 
-// openOffers wires the pools of offers.
+// openOffers wires the pools of offers, and tills.
 func (a *App) openOffers() {
 	a.offers = offers{redeem.New(redeem.Options{
-		Hot:    a.hot,
+		Hot: a.hot, States: a.states, Clock: a.o.Clock, Logger: a.log, Flush: a.Flush,
+		Keep:   time.Duration(a.o.Config.History.OffersDays) * 24 * time.Hour,
 		Shared: func(workspace, code string) *engage.Offer { return a.catalog.Now().OfferByCode(workspace, code) },
+		Offer:  func(workspace, id string) *engage.Offer { return a.catalog.Now().Offer(workspace, id) },
+		Ended:  a.endedOffers, Tell: a.tellRedeemed,
+		Persons: func(ctx context.Context, workspace, profile string) ([]string, error) {
+			return reads{a}.everyID(ctx, workspace, profile)
+		},
 	}), a.states}
+}
+
+// endedOffers are those that are over, with since when.
+func (a *App) endedOffers(f func(*engage.Offer, time.Time)) {
+	now := a.catalog.Now()
+	for workspace := range now.Workspaces {
+		for _, o := range now.Offers(workspace) {
+			switch {
+			case o.Status == engage.OfferEnded:
+				f(o, o.UpdatedAt)
+			case o.Until != nil && o.Until.Before(a.o.Clock.Now()):
+				f(o, *o.Until)
+			}
+		}
+	}
+}
+
+// tellRedeemed has the owners of persons hear what tills took, and each partition how
+// often an offer was redeemed.
+func (a *App) tellRedeemed(ctx context.Context, all []redeem.Told) error {
+	var persons []engage.Entry
+	used := make([][]engage.Entry, len(a.router.act))
+	for _, t := range all {
+		if t.Redemption != nil {
+			body, err := json.Marshal(t.Redemption)
+			if err != nil {
+				return fmt.Errorf("encode redemption: %w", err)
+			}
+			persons = append(persons, engage.Entry{
+				Kind: engage.KindRedemption, Key: engage.ProfileKey(t.Workspace, t.Redemption.Profile), Occurred: t.Redemption.At, Body: body,
+			})
+		}
+		if t.Used == nil {
+			continue
+		}
+		body, err := json.Marshal(t.Used)
+		if err != nil {
+			return fmt.Errorf("encode use of an offer: %w", err)
+		}
+		for i, p := range a.router.act {
+			used[i] = append(used[i], engage.Entry{Kind: engage.KindOfferUse, Key: engage.OfferUseKey(t.Workspace, t.Used.Offer, p.Name()), Body: body})
+		}
+	}
+	for i, entries := range used {
+		if len(entries) == 0 {
+			continue
+		}
+		if err := a.router.act[i].Append(ctx, entries); err != nil {
+			return fmt.Errorf("append uses of offers: %w", err)
+		}
+	}
+	return appendEach(ctx, a.router, persons)
 }
 
 // Counts implements api.Offers.
@@ -36,7 +95,33 @@ func (o offers) Counts(ctx context.Context, workspace, offer string) (api.OfferC
 		c.Leased += h.Free
 		return err
 	})
+	if err != nil {
+		return c, err
+	}
+	q.IDPrefix = engage.OfferUsePrefix(offer)
+	err = o.states.Iterate(ctx, "state_act", q, func(d store.Doc) error {
+		u, err := fromJSON[decide.OfferUse](d)
+		c.Issued += u.Issued
+		c.GivenBack += u.Returned
+		return err
+	})
+	if err != nil {
+		return c, err
+	}
+	used, err := o.Used(ctx, workspace, offer)
+	c.Redeemed, c.Voided, c.RedeemedValue, c.RedeemedWorth = used.Redeemed, used.Voided, unitsOf(used.Value), unitsOf(used.Worth)
 	return c, err
+}
+
+func unitsOf(parts map[string]int64) map[string]float64 {
+	if len(parts) == 0 {
+		return nil
+	}
+	out := make(map[string]float64, len(parts))
+	for currency, n := range parts {
+		out[currency] = engage.Units(n)
+	}
+	return out
 }
 
 // fill adds the texts to codes that an owner has granted, and takes each grant on to the

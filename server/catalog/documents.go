@@ -214,6 +214,7 @@ const (
 	Admin    Role = "admin"    // everything, in every workspace
 	Marketer Role = "marketer" // everything but keys and apps, in its workspace
 	Viewer   Role = "viewer"   // reads, in its workspace
+	Till     Role = "till"     // redeems codes in its workspace, and reads nothing
 )
 
 // Key is a server key: a bearer token of the API. Only its hash is kept.
@@ -232,8 +233,8 @@ func (k *Key) Validate() error {
 	switch {
 	case !engage.ValidID(k.ID):
 		return engage.Errorf(engage.Invalid, "id", "must be 1 to 100 of a-z, A-Z, 0-9, '.', '_', '-'")
-	case k.Role != Admin && k.Role != Marketer && k.Role != Viewer:
-		return engage.Errorf(engage.Invalid, "role", `must be "admin", "marketer" or "viewer", is %q`, k.Role)
+	case k.Role != Admin && k.Role != Marketer && k.Role != Viewer && k.Role != Till:
+		return engage.Errorf(engage.Invalid, "role", `must be "admin", "marketer", "viewer" or "till", is %q`, k.Role)
 	case len(k.Hash) != 64:
 		return engage.Errorf(engage.Invalid, "hash", "must be a hex SHA-256")
 	}

@@ -102,7 +102,7 @@ func (c *Catalogue) Validate() error {
 		return Errorf(Invalid, "id", "must be 1 to %d of a-z, 0-9 and '_', beginning with a letter: texts name it", maxCatalogueID)
 	case len(c.Name) > 200:
 		return Errorf(TooLarge, "name", "at most 200 bytes, has %d", len(c.Name))
-	case c.Currency != "" && !validCurrency(c.Currency):
+	case c.Currency != "" && !ValidCurrency(c.Currency):
 		return Errorf(Invalid, "currency", `must be of three upper-case letters, like "EUR", is %q`, c.Currency)
 	case len(c.Fields) > MaxItemFields:
 		return Errorf(TooLarge, "fields", "at most %d, got %d", MaxItemFields, len(c.Fields))

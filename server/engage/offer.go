@@ -112,11 +112,11 @@ func (o *Offer) Validate() error {
 		return Errorf(Invalid, "value", "must be above 0 and at most 1e9, is %v", o.Value)
 	case o.Kind != OfferPercent && o.Kind != OfferAmount && o.Value != 0:
 		return Errorf(Invalid, "value", "belongs to percent and amount")
-	case o.Kind == OfferAmount && !validCurrency(o.Currency):
+	case o.Kind == OfferAmount && !ValidCurrency(o.Currency):
 		return Errorf(Invalid, "currency", `must be of three upper-case letters, like "EUR", is %q`, o.Currency)
 	case o.Kind != OfferAmount && o.Worth == 0 && o.Currency != "":
 		return Errorf(Invalid, "currency", "belongs to amount, and to worth")
-	case o.Currency != "" && !validCurrency(o.Currency):
+	case o.Currency != "" && !ValidCurrency(o.Currency):
 		return Errorf(Invalid, "currency", `must be of three upper-case letters, like "EUR", is %q`, o.Currency)
 	case len(o.Terms) > 4000:
 		return Errorf(TooLarge, "terms", "must have at most 4000 bytes, has %d", len(o.Terms))
@@ -158,7 +158,8 @@ func (o *Offer) Validate() error {
 	return nil
 }
 
-func validCurrency(c string) bool {
+// ValidCurrency reports whether it looks like a code of ISO 4217: three upper-case letters.
+func ValidCurrency(c string) bool {
 	return len(c) == 3 && strings.Trim(c, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
 }
 

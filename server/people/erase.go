@@ -493,6 +493,8 @@ func (s *Service) places(sub *Subject) []place {
 			place{of: s.o.States, collection: "snapshots", q: store.Query{IDPrefix: "p:" + profile + "/"}},
 			place{of: s.o.States, collection: "decisions", q: store.Query{Filter: equals("profile", profile)}},
 			place{of: s.o.States, collection: "reservations", q: store.Query{Filter: equals("profile", profile)}},
+			place{of: s.o.Hot, collection: "redemptions", q: store.Query{Filter: equals("profile", profile)}},
+			place{of: s.o.Hot, collection: "offer_uses", q: store.Query{IDPrefix: "p/" + profile + "/"}},
 			place{of: s.o.States, collection: "visits", q: store.Query{Filter: equals("profile", profile)}},
 			place{of: s.o.States, collection: "tracks", q: store.Query{Filter: equals("profile", profile)}},
 			place{of: s.o.States, collection: engage.Claims, q: store.Query{Filter: equals("profile", profile)}},

@@ -39,7 +39,7 @@ func (owners) Disconnect(string, string)                                        
 func service(t *testing.T, c clock.Clock, engine people.Engine, with ...func(*people.Options)) (*people.Service, store.Store) {
 	t.Helper()
 	all := people.Collections()
-	for _, name := range []string{"state_in", "state_act", "timeline", "visits", "tracks", "decisions", "snapshots", "reservations", "quarantine", "credentials", "deliveries", "inbox", "webhooks", "dropped", "live_activities", "claims"} {
+	for _, name := range []string{"state_in", "state_act", "timeline", "visits", "tracks", "decisions", "snapshots", "reservations", "redemptions", "offer_uses", "quarantine", "credentials", "deliveries", "inbox", "webhooks", "dropped", "live_activities", "claims"} {
 		all = append(all, store.Collection{Name: name})
 	}
 	s, err := sqlite.Open(t.Context(), sqlite.Options{Path: filepath.Join(t.TempDir(), "x.db"), Collections: all, Now: c.Now})

@@ -61,6 +61,7 @@ func (s *Service) Export(ctx context.Context, of *Subject, w io.Writer) error {
 		{"tracks", s.o.States, "tracks", func(p string) store.Query { return store.Query{Filter: equals("profile", p)} }, showTrack},
 		{"decisions", s.o.States, "decisions", func(p string) store.Query { return store.Query{Filter: equals("profile", p)} }, nil},
 		{"reservations", s.o.States, "reservations", func(p string) store.Query { return store.Query{Filter: equals("profile", p)} }, nil},
+		{"redemptions", s.o.Hot, "redemptions", func(p string) store.Query { return store.Query{Filter: equals("profile", p)} }, nil},
 		{"inbox", s.o.Hot, "inbox", func(p string) store.Query { return store.Query{IDPrefix: p + "/"} }, nil},
 		{"accesses", s.o.Hot, "accesses", func(p string) store.Query { return store.Query{IDPrefix: p + "/"} }, nil},
 	} {

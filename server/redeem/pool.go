@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/store"
@@ -23,6 +24,14 @@ type code struct {
 	V     int    `json:"v"` // 1
 	Offer string `json:"offer"`
 	N     int64  `json:"n"`
+	Used  *used  `json:"used,omitempty"` // nil: no till has it, or it was voided
+}
+
+// used says which redemption has a code, or a message. It names nobody.
+type used struct {
+	Redemption string    `json:"redemption"`
+	At         time.Time `json:"at"`
+	Place      string    `json:"place,omitempty"`
 }
 
 // chunk is a document of offer_pool; Codes are as they were uploaded.
@@ -146,7 +155,8 @@ func (s *Service) addCodes(ctx context.Context, workspace, offer string, codes [
 }
 
 // Fill adds the texts to codes that have numbers. One of which there is no text is left
-// out: the holding counts it as used.
+// out, and so is one that a till has taken, though its message was said to have ended
+// undelivered: the holding counts it as used.
 func (s *Service) Fill(ctx context.Context, workspace, offer string, codes []engage.PoolCode) ([]engage.PoolCode, error) {
 	chunks := map[string]*chunk{}
 	out := make([]engage.PoolCode, 0, len(codes))
@@ -162,7 +172,27 @@ func (s *Service) Fill(ctx context.Context, workspace, offer string, codes []eng
 			out = append(out, engage.PoolCode{N: c.N, Code: chunks[at].Codes[i]})
 		}
 	}
-	return out, nil
+	if len(out) == 0 {
+		return out, nil
+	}
+	ids := make([]string, len(out))
+	for i := range out {
+		ids[i] = engage.NormalCode(out[i].Code)
+	}
+	taken := map[string]bool{}
+	q := store.Query{Workspace: workspace, Filter: store.Filter{Path: "_id", Op: store.In, Value: ids}}
+	err := s.o.Hot.Iterate(ctx, "offer_codes", q, func(d store.Doc) error {
+		var c code
+		if err := json.Unmarshal(d.Body, &c); err != nil {
+			return fmt.Errorf("decode code: %w", err)
+		}
+		taken[d.ID] = c.Used != nil
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read codes: %w", err)
+	}
+	return slices.DeleteFunc(out, func(c engage.PoolCode) bool { return taken[engage.NormalCode(c.Code)] }), nil
 }
 
 // get reads a document into v and returns its version; 0 when there is none.

@@ -2,36 +2,18 @@ package redeem_test
 
 import (
 	"fmt"
-	"path/filepath"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/footfall-engage/footfall/server/engage"
 	"github.com/footfall-engage/footfall/server/redeem"
-	"github.com/footfall-engage/footfall/server/store/sqlite"
 )
 
 func open(t *testing.T) *redeem.Service {
 	t.Helper()
-	s, err := sqlite.Open(t.Context(), sqlite.Options{
-		Path: filepath.Join(t.TempDir(), "x.db"), Collections: redeem.Collections(),
-		Now: func() time.Time { return time.Unix(0, 0) },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return redeem.New(redeem.Options{Hot: s, Shared: func(_, code string) *engage.Offer {
-		if code == "COFFEE" {
-			return &engage.Offer{ID: "coffee"}
-		}
-		return nil
-	}})
+	w := newWorld(t)
+	w.offers["coffee"] = &engage.Offer{ID: "coffee", Codes: engage.SharedCode, Code: "COFFEE"}
+	return w.Service
 }
 
 // Codes that come in portions, over borders of documents, are there by their numbers.
@@ -122,5 +104,17 @@ func TestCodesUploadedAtOnceAreTakenOnce(t *testing.T) {
 	wg.Wait()
 	if n, err := s.Size(t.Context(), "acme", "gift"); n != 400 || taken != 400 || err != nil {
 		t.Errorf("%d taken, %d there, %v", taken, n, err)
+	}
+}
+
+// A code that a till has taken is given to nobody else, whatever became of its message.
+func TestACodeThatWasRedeemedIsNotGivenAgain(t *testing.T) {
+	w := newWorld(t)
+	w.gift("A-1", "B-2", "C-3")
+	w.reserve("d1", "B-2", "ada")
+	w.redeem("x", "B-2", "redeemed")
+	got, err := w.Fill(t.Context(), "acme", "gift", []engage.PoolCode{{N: 0}, {N: 1}, {N: 2}})
+	if want := "[{0 A-1} {2 C-3}]"; fmt.Sprint(got) != want || err != nil {
+		t.Errorf("%v, %v, want %s", got, err, want)
 	}
 }

@@ -25,7 +25,8 @@ func (c *cli) keys() *cobra.Command {
 		Use: "keys", Short: "Make, list and revoke server keys", Args: nothing,
 		Long: `Server keys are the bearer tokens of the API. A key is shown once, when it is made;
 only its hash is kept. Roles: admin (everything, in every workspace), marketer
-(everything but keys and apps, in its workspace), viewer (reads).`,
+(everything but keys and apps, in its workspace), viewer (reads), till (redeems codes
+of offers, and reads nothing).`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(c.keysCreate(), c.keysList(), c.keysRevoke(), c.keysReset())
@@ -37,7 +38,7 @@ func (c *cli) keysCreate() *cobra.Command {
 		Use: "create NAME", Short: "Make a key and show it once", Args: exactly(1, "the key's name"),
 		Example: `  footfall keys create "the console" --role marketer`,
 	}
-	role := cmd.Flags().String("role", "marketer", "admin, marketer or viewer")
+	role := cmd.Flags().String("role", "marketer", "admin, marketer, viewer or till")
 	remote := c.remoteFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		r, err := remote()
