@@ -46,6 +46,9 @@ prints the campaign, to be edited and put, or with --id saves it as a draft at o
 		}
 		var x campaignLine
 		if err := r.call(cmd.Context(), http.MethodPut, campaignPath(*id), t.Campaign, &x); err != nil {
+			if versionWanted(err) {
+				return fmt.Errorf("campaign %s is there already: give another --id", *id)
+			}
 			return err
 		}
 		c.tellCampaign(x)
@@ -87,6 +90,10 @@ from, which stands in the file; --force overwrites whatever is there.`,
 			Warnings []struct{ Field, Reason string } `json:"warnings"`
 		}
 		if err := r.call(cmd.Context(), http.MethodPut, campaignPath(args[0]), raw, &x); err != nil {
+			if versionWanted(err) {
+				return fmt.Errorf("campaign %[1]s is there already, and %[2]s does not say which version of it was changed: "+
+					"get it (footfall campaigns show %[1]s), make the change in that and put it; or put %[2]s with --force, which overwrites whatever is there", args[0], args[1])
+			}
 			return err
 		}
 		for _, w := range x.Warnings {
@@ -111,6 +118,13 @@ func withVersion(raw json.RawMessage, version int64) (json.RawMessage, error) {
 func missing(err error) bool {
 	a, is := err.(*answerError) //nolint:errorlint // call gives it bare
 	return is && a.status == http.StatusNotFound
+}
+
+// versionWanted reports that something is there already, and that the change of it did not
+// say which version it was made from.
+func versionWanted(err error) bool {
+	a, is := err.(*answerError) //nolint:errorlint // call gives it bare
+	return is && a.status == http.StatusPreconditionRequired
 }
 
 func (c *cli) campaignsDuplicate() *cobra.Command {

@@ -71,3 +71,24 @@ func TestCampaignsOnTheCommandLine(t *testing.T) {
 		}
 	}
 }
+
+// Whoever puts a campaign that is there, by a file without a version, is told what to do:
+// not which header of HTTP is missing.
+func TestPuttingACampaignWithoutAVersionSaysWhatToDo(t *testing.T) {
+	s := newFakeServer(t, func(request string) (int, string) {
+		if strings.HasPrefix(request, "GET ") {
+			return 200, `{"programme":"winback","campaign":{"name":"Back"}}`
+		}
+		return 428, `{"title":"Precondition Required","detail":"If-Match: the document exists: name the version that you changed"}`
+	})
+	file := tempFile(t, `{"name":"Rain"}`)
+	code, _, errs := s.run("campaigns", "put", "rain", file)
+	for _, want := range []string{"campaign rain is there already", "footfall campaigns show rain", "--force", file} {
+		if code != 1 || !strings.Contains(errs, want) || strings.Contains(errs, "If-Match") {
+			t.Errorf("%d, without %q: %s", code, want, errs)
+		}
+	}
+	if code, _, errs = s.run("campaigns", "new", "winback", "--id", "rain"); code != 1 || !strings.Contains(errs, "campaign rain is there already: give another --id") {
+		t.Errorf("%d: %s", code, errs)
+	}
+}
