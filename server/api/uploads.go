@@ -119,6 +119,7 @@ type uploadView struct {
 	CreatedAt time.Time         `json:"created_at"`
 	StartedAt time.Time         `json:"started_at,omitzero"`
 	EndedAt   time.Time         `json:"ended_at,omitzero"`
+	SHA256    string            `json:"sha256,omitempty" doc:"Of the bytes, in hexadecimal: what was announced, or what it was found to be when they were all there; absent: not known yet"`
 	Size      int64             `json:"size,omitempty" doc:"Bytes that were announced; absent: it was not said"`
 	Received  int64             `json:"received" doc:"Bytes: the offset of the next part"`
 	Used      int64             `json:"used" doc:"Bytes of those that have been processed"`
@@ -138,7 +139,7 @@ func viewUpload(u uploads.Upload) uploadView {
 	}
 	v := uploadView{
 		ID: u.ID, Kind: u.Kind, Catalogue: u.Catalogue, Name: u.Name, By: u.By, State: u.State, SameAs: u.Same, CreatedAt: u.CreatedAt, StartedAt: u.StartedAt, EndedAt: u.EndedAt,
-		Size: u.Size, Received: u.Received, Used: u.Used, Read: u.Read, Taken: u.Taken, Refused: u.Refused, Listed: u.Listed, Mapping: mapping,
+		SHA256: u.SHA256, Size: u.Size, Received: u.Received, Used: u.Used, Read: u.Read, Taken: u.Taken, Refused: u.Refused, Listed: u.Listed, Mapping: mapping,
 		RowsPerS: u.RowsPerS, LeftS: u.Left.Seconds(),
 	}
 	if p := u.Problem; p != nil {

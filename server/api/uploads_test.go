@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"net/url"
 	"slices"
@@ -24,7 +25,7 @@ func (w *world) Append(_ context.Context, entries []engage.Entry) error {
 }
 
 type uploadDoc struct {
-	ID, Kind, State                            string
+	ID, Kind, State, SHA256                    string
 	Received, Read, Taken, Refused, Used, Size int64
 	Mapping                                    map[string]string
 	Problem                                    *struct{ Code, Field, Reason string }
@@ -111,6 +112,9 @@ func TestAFileOfPeopleIsUploadedInPartsAndReportsItsRefusedRows(t *testing.T) {
 	head(size, size, "?1")
 	if u.State != "done" || u.Read != 3 || u.Taken != 1 || u.Refused != 2 || u.Mapping["=x"] != "attributes.x:number" {
 		t.Errorf("done: %+v", u)
+	}
+	if want := fmt.Sprintf("%x", sha256.Sum256([]byte(file))); u.SHA256 != want {
+		t.Errorf("sha256 %q of a file that was not announced with one, want %s", u.SHA256, want)
 	}
 	if want := engage.ProfileKey(alpha, engage.PersonID(alpha, "user_id:ada")); len(s.world.touched) != 1 || s.world.touched[0] != want {
 		t.Errorf("touched %v, want %s", s.world.touched, want)

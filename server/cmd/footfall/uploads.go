@@ -43,6 +43,7 @@ type uploadDoc struct {
 	SameAs   string            `json:"same_as"`
 	Problem  *uploads.Problem  `json:"problem"`
 	Created  time.Time         `json:"created_at"`
+	SHA256   string            `json:"sha256"`
 	Size     int64             `json:"size"`
 	Received int64             `json:"received"`
 	Used     int64             `json:"used"`
@@ -122,6 +123,9 @@ dislikes, consents.PURPOSE with consent_text_version, consent_at and consent_sou
 		var u uploadDoc
 		if *resume != "" {
 			err = r.call(cmd.Context(), http.MethodGet, "/api/v1/uploads/"+url.PathEscape(*resume), nil, &u)
+			if err == nil {
+				err = ofFile(&u, kind, args[0], seek, size)
+			}
 		} else {
 			err = r.createUpload(cmd.Context(), kind, *catalogue, args[0], size, mapping, seek, &u)
 		}
@@ -157,17 +161,58 @@ func parseMap(flags []string) (map[string]string, error) {
 }
 
 func (r *remote) createUpload(ctx context.Context, kind uploads.Kind, catalogue, name string, size int64, mapping map[string]string, file io.ReadSeeker, into *uploadDoc) error {
-	sum := sha256.New() // so that a file that changes while it is sent is not taken for one
-	if _, err := io.Copy(sum, file); err != nil {
+	sum, err := sumOf(file) // so that a file that changes while it is sent is not taken for one
+	if err != nil {
 		return err
 	}
 	body := map[string]any{
-		"kind": kind, "name": filepath.Base(name), "size": size, "sha256": hex.EncodeToString(sum.Sum(nil)), "mapping": mapping,
+		"kind": kind, "name": filepath.Base(name), "size": size, "sha256": sum, "mapping": mapping,
 	}
 	if catalogue != "" {
 		body["catalogue"] = catalogue
 	}
 	return r.call(ctx, http.MethodPost, "/api/v1/uploads", body, into)
+}
+
+// sumOf is the SHA-256 of a file, in hexadecimal.
+func sumOf(file io.Reader) (string, error) {
+	sum := sha256.New()
+	if _, err := io.Copy(sum, file); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+// ofFile refuses to go on with an upload by a file that is not its own: what was made of
+// the one would be told as what became of the other.
+func ofFile(u *uploadDoc, kind uploads.Kind, name string, file io.Reader, size int64) error {
+	if u.Kind != string(kind) {
+		return usageError{fmt.Errorf("upload %s is one of %s, not of %s", u.ID, u.Kind, kind)}
+	}
+	has := u.Size
+	if u.State != uploads.Receiving {
+		has = u.Received
+	}
+	differs := ""
+	switch {
+	case u.State == uploads.Cancelled: // of which any number of bytes came, and nothing will
+	case has > 0 && has != size:
+		differs = fmt.Sprintf("it has %d bytes, the upload's file %d", size, has)
+	case size < u.Received:
+		differs = fmt.Sprintf("it has %d bytes, the server received %d", size, u.Received)
+	case u.SHA256 != "":
+		sum, err := sumOf(file)
+		if err != nil {
+			return err
+		}
+		if !strings.EqualFold(sum, u.SHA256) {
+			differs = "its content (SHA-256) is another"
+		}
+	}
+	if differs == "" {
+		return nil
+	}
+	return usageError{fmt.Errorf("%s is not the file of upload %s (%s, %s): %s; import it without --resume", name, u.ID, u.Name, u.State, differs)}
 }
 
 // sendUpload sends what the server does not have, part by part; a part that breaks off is

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"net/http"
@@ -103,4 +104,33 @@ func TestImportingPeopleGoesOnWhereItWasCut(t *testing.T) {
 	do(2, "import", "people", file, "--map", "nothing")
 	do(2, "import", "people", "-")
 	do(2, "import", "purchases")
+}
+
+// An upload is gone on with by the file that it is of, whatever it has come to: what became
+// of it would be told as what became of another.
+func TestAnUploadIsNotGoneOnWithByAnotherFile(t *testing.T) {
+	const text = "user_id,city\nada,Delft\n"
+	sum := sha256.Sum256([]byte(text))
+	whole := fmt.Sprintf(`"size":%d,"received":%d,"sha256":"%x"`, len(text), len(text), sum)
+	for name, c := range map[string]struct {
+		upload, file, refused string
+		code                  int
+	}{
+		"its own, done":                     {upload: `"state":"done",` + whole, file: text},
+		"its own, the sum in capitals":      {upload: fmt.Sprintf(`"state":"done","received":%d,"sha256":"%X"`, len(text), sum), file: text},
+		"another of the same size, done":    {upload: `"state":"done",` + whole, file: strings.Replace(text, "ada", "bob", 1), code: 2, refused: "is not the file of upload u1 (p.csv, done): its content (SHA-256) is another"},
+		"a longer one, done":                {upload: `"state":"done",` + whole, file: text + "bob,Gouda\n", code: 2, refused: fmt.Sprintf("it has %d bytes, the upload's file %d", len(text)+10, len(text))},
+		"another, in processing":            {upload: `"state":"processing",` + whole, file: strings.Replace(text, "ada", "bob", 1), code: 2, refused: "is another"},
+		"another, half of it received":      {upload: `"state":"receiving","received":9,"sha256":"` + strings.Repeat("0", 64) + `"`, file: text, code: 2, refused: "is another"},
+		"a shorter one than what came":      {upload: `"state":"receiving","received":900`, file: text, code: 2, refused: "the server received 900"},
+		"one of another kind":               {upload: `"state":"done","kind":"events",` + whole, file: text, code: 2, refused: "upload u1 is one of events, not of people"},
+		"nobody knows, by the size it fits": {upload: fmt.Sprintf(`"state":"done","received":%d`, len(text)), file: text},
+		"a cancelled one":                   {upload: `"state":"cancelled","received":9`, file: text, code: 1, refused: "the upload was cancelled"},
+	} {
+		s := newFakeServer(t, func(string) (int, string) { return 200, `{"id":"u1","kind":"people","name":"p.csv",` + c.upload + `}` })
+		code, out, errs := s.run("import", "people", tempFile(t, c.file), "--resume", "u1")
+		if code != c.code || !strings.Contains(errs, c.refused) || code == 2 && out != "" || code == 0 && !strings.Contains(out, "rows: ") || !strings.HasPrefix(s.asked, "GET ") {
+			t.Errorf("%s: %d %s%s, asked %s", name, code, out, errs, s.asked)
+		}
+	}
 }
