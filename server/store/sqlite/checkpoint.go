@@ -27,7 +27,7 @@ const (
 type checkpointer struct {
 	conn    *conn        // used by the one goroutine under way
 	written atomic.Int64 // bytes since the last checkpoint, an over-estimate
-	busy    atomic.Bool
+	turn    sync.Mutex   // held by that goroutine, or by who moves the WAL themselves; before writer.turn
 	running sync.WaitGroup
 }
 
@@ -35,6 +35,7 @@ type checkpointer struct {
 type wal struct {
 	size  int64
 	moved int64 // of size, what is in the file already
+	busy  bool  // somebody was in the way, and not all that was asked for was done
 }
 
 // checkpointWhenDue starts a checkpoint if the group made it due. The caller
@@ -46,11 +47,11 @@ func (s *Store) checkpointWhenDue(group []*call) {
 		n += int64(c.bytes) + int64(c.ops)*2*pageBytes
 	}
 	k := &s.checkpoint
-	if k.written.Add(n) < checkpointBytes || !k.busy.CompareAndSwap(false, true) {
+	if k.written.Add(n) < checkpointBytes || !k.turn.TryLock() {
 		return
 	}
 	k.running.Go(func() {
-		defer k.busy.Store(false)
+		defer k.turn.Unlock()
 		if err := s.runCheckpoint(); err != nil {
 			s.log.Error("checkpoint", "error", err)
 		}
@@ -89,9 +90,10 @@ func (s *Store) runCheckpoint() error {
 func (c *conn) walCheckpoint(mode string) (wal, error) {
 	var w wal
 	err := c.read("PRAGMA wal_checkpoint("+mode+")", nil, func(v []driver.Value) bool {
+		busy, _ := v[0].(int64)
 		frames, _ := v[1].(int64)
 		moved, _ := v[2].(int64)
-		w = wal{size: frames * pageBytes, moved: moved * pageBytes}
+		w = wal{size: frames * pageBytes, moved: moved * pageBytes, busy: busy != 0}
 		return false
 	})
 	if err != nil {

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"database/sql/driver"
 	"testing"
 
 	"github.com/footfall-engage/footfall/server/store"
@@ -21,4 +22,21 @@ func (s *Store) Plans(t *testing.T, collection string, q store.Query) []string {
 		t.Fatal(err)
 	}
 	return plans
+}
+
+// Integrity is what SQLite finds wrong with the whole file.
+func (s *Store) Integrity(t *testing.T) (problems []string) {
+	t.Helper()
+	s.writer.turn.Lock()
+	defer s.writer.turn.Unlock()
+	err := s.writer.conn.read("PRAGMA integrity_check", nil, func(v []driver.Value) bool {
+		if text, _ := v[0].(string); text != "ok" {
+			problems = append(problems, text)
+		}
+		return true
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return problems
 }

@@ -53,7 +53,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"sync"
@@ -110,6 +109,7 @@ type Options struct {
 // Store is a store.Store in one SQLite file.
 type Store struct {
 	path     string
+	file     *os.File // of path, to scrub it
 	log      *slog.Logger
 	now      func() time.Time
 	fault    func(point string) error
@@ -163,22 +163,22 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 		s.tables[c.Name] = t
 		s.ordered = append(s.ordered, t)
 	}
-	if err := create(o.Path); err != nil {
+	if s.file, err = create(o.Path); err != nil {
 		return nil, fmt.Errorf("create store: %w", err)
-	}
-	if o.Durability == DurabilityPower {
-		// SQLite would serve what a killed process had written to the WAL and not
-		// synced as if it were certain. Nobody here has the file open yet: closing it
-		// again drops no locks.
-		if err := durable.Files(o.Path, o.Path+"-wal"); err != nil {
-			return nil, fmt.Errorf("open store: %w", err)
-		}
 	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("open store %s: %w", o.Path, err), s.disconnect())
 		}
 	}()
+	if o.Durability == DurabilityPower {
+		// SQLite would serve what a killed process had written to the WAL and not
+		// synced as if it were certain. SQLite does not have the file open yet: closing
+		// it again drops no locks.
+		if err := durable.Files(o.Path, o.Path+"-wal"); err != nil {
+			return nil, fmt.Errorf("sync: %w", err)
+		}
+	}
 	// The WAL is reused from its start after a checkpoint; the limit only gives
 	// back what an exceptional burst took.
 	common := []string{"synchronous=" + synchronous, "wal_autocheckpoint=0", "temp_store=MEMORY", "journal_size_limit=67108864"}
@@ -201,18 +201,11 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	return s, nil
 }
 
-// create makes the file, if it is not there, with the permissions that SQLite
-// then gives to the files beside it. A file that is there is not opened: closing
-// it again would drop the locks of SQLite in this process.
-func create(path string) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return f.Close()
+// create opens the file, and makes it, if it is not there, with the permissions that SQLite
+// then gives to the files beside it. It must stay open for as long as a connection is:
+// closing it drops the locks of SQLite in this process.
+func create(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 }
 
 // begin admits an operation unless the store is closed; end must follow.
@@ -258,5 +251,5 @@ func (s *Store) disconnect() error {
 		errs = append(errs, c.close())
 	}
 	s.readers.idle = nil
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.file.Close())...)
 }
