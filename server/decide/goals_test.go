@@ -50,7 +50,7 @@ func (w *world) arm(campaign, arm string) engage.Counts {
 	if t == nil {
 		return engage.Counts{}
 	}
-	return t.Arms[arm]
+	return t.Arms.Of(arm)
 }
 
 // follows is what of counts tells what followed.

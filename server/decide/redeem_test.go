@@ -40,7 +40,7 @@ func (w *world) tally(campaign string) engage.Counts {
 	if t == nil {
 		w.Fatalf("nothing is counted of %s", campaign)
 	}
-	return t.Arms["a"]
+	return t.Arms.Of("a")
 }
 
 // A redemption is known of the person, the message and the campaign, once however often

@@ -240,7 +240,7 @@ func (w *world) counts(campaign string) map[string]engage.Counts {
 	if t == nil {
 		return nil
 	}
-	return t.Arms
+	return measure.Merge(t)
 }
 
 // checkCounts holds the counts against the decisions: every decision stands in

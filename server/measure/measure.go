@@ -19,7 +19,6 @@ package measure
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"reflect"
 	"strings"
 
@@ -35,9 +34,9 @@ const (
 // Tally is one partition's counts of one campaign, by arm. The arm "" holds what
 // never reached an arm: the suppressed.
 type Tally struct {
-	V        int                      `json:"v"` // 1
-	Campaign string                   `json:"campaign"`
-	Arms     map[string]engage.Counts `json:"arms"`
+	V        int    `json:"v"` // 1
+	Campaign string `json:"campaign"`
+	Arms     ByArm  `json:"arms"`
 	// Hour and Day are what Arms was when the hour and the day of the newest count began;
 	// nil of an earlier build's, whose counts are of no hour.
 	Hour *Mark `json:"hour,omitempty"`
@@ -46,8 +45,8 @@ type Tally struct {
 
 // Mark is what stood in a tally at a time. It is never changed.
 type Mark struct {
-	From int64                    `json:"from"` // Unix seconds
-	Arms map[string]engage.Counts `json:"arms,omitempty"`
+	From int64 `json:"from"` // Unix seconds
+	Arms ByArm `json:"arms,omitempty"`
 }
 
 // Bucket is what one partition counted of a campaign in an hour or a day: a document
@@ -62,7 +61,6 @@ type Bucket struct {
 // Clone implements engage.State.
 func (t *Tally) Clone() engage.State {
 	c := *t
-	c.Arms = maps.Clone(t.Arms)
 	return &c
 }
 
@@ -79,8 +77,8 @@ func (t *Tally) since(m *Mark) Bucket {
 		return b
 	}
 	b.From = m.From
-	for arm, c := range t.Arms {
-		if d := c.Less(m.Arms[arm]); !zero(d) {
+	for arm, c := range t.Arms.All() {
+		if d := c.Less(m.Arms.Of(arm)); !zero(d) {
 			b.Arms[arm] = d
 		}
 	}
@@ -129,11 +127,11 @@ func (Meter) Add(tx engage.Tx, workspace, campaign, arm string, add engage.Count
 	}
 	t, _ := st.(*Tally) // nil when there is none
 	if t == nil {
-		t = &Tally{V: 1, Campaign: campaign, Arms: map[string]engage.Counts{}}
+		t = &Tally{V: 1, Campaign: campaign}
 		tx.Put(key, t)
 	}
 	t.turn(tx, workspace)
-	t.Arms[arm] = Sum(t.Arms[arm], add)
+	t.Arms = t.Arms.With(arm, Sum(t.Arms.Of(arm), add))
 	return nil
 }
 
@@ -154,7 +152,7 @@ func (t *Tally) turn(tx engage.Tx, workspace string) {
 		if b := t.since(m); len(b.Arms) > 0 {
 			tx.Record(span.collection, workspace, BucketID(t.Campaign, b.From, tx.Position().Partition), b)
 		}
-		*span.mark = &Mark{From: from, Arms: maps.Clone(t.Arms)}
+		*span.mark = &Mark{From: from, Arms: t.Arms}
 	}
 }
 
@@ -168,7 +166,9 @@ func zero(c engage.Counts) bool { return reflect.ValueOf(c).IsZero() }
 func Merge(ts ...*Tally) map[string]engage.Counts {
 	out := map[string]engage.Counts{}
 	for _, t := range ts {
-		MergeInto(out, t.Arms)
+		for arm, c := range t.Arms.All() {
+			out[arm] = Sum(out[arm], c)
+		}
 	}
 	return out
 }

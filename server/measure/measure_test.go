@@ -90,7 +90,7 @@ func TestPartitionsCountForThemselvesAndReadersAddUp(t *testing.T) {
 	if total["a"].Decided != 4 || total["b"].Decided != 2 || total["a"].Suppressed[engage.ReasonCap] != 8 {
 		t.Errorf("total %+v", total)
 	}
-	if tallies[0].Arms["a"].Decided != 2 {
+	if tallies[0].Arms.Of("a").Decided != 2 {
 		t.Errorf("adding up changed a tally: %+v", tallies[0])
 	}
 }

@@ -104,7 +104,7 @@ func TestBucketsAddUpToTheTally(t *testing.T) {
 			}
 			at = at.Add(time.Duration(r.Int64N(int64(2*time.Hour))) - 10*time.Minute)
 		}
-		want := tallyOf(t, p).Arms
+		want := measure.Merge(tallyOf(t, p))
 		for _, collection := range []string{measure.Hours, measure.Days} {
 			got, last := map[string]engage.Counts{}, int64(0)
 			for _, b := range buckets(t, p, collection) {
@@ -131,7 +131,7 @@ func TestATallyOfAnEarlierBuildGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	old, is := st.(*measure.Tally)
-	if !is || old.Arms["a"].Sent != 5 {
+	if !is || old.Arms.Of("a").Sent != 5 {
 		t.Fatalf("%+v", st)
 	}
 	if hour, day := old.Now(); len(hour.Arms)+len(day.Arms) != 0 {
@@ -144,7 +144,7 @@ func TestATallyOfAnEarlierBuildGoesOn(t *testing.T) {
 	if got := buckets(t, p, measure.Hours); len(got) != 2 || !reflect.DeepEqual(got[0].Arms, map[string]engage.Counts{"a": {Sent: 1}}) {
 		t.Errorf("hours %+v", got)
 	}
-	if got := tallyOf(t, p).Arms["a"]; got.Sent != 7 || got.Decided != 7 {
+	if got := tallyOf(t, p).Arms.Of("a"); got.Sent != 7 || got.Decided != 7 {
 		t.Errorf("tally %+v", got)
 	}
 }
