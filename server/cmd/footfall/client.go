@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/footfall-engage/footfall/server/engage"
 )
 
 // remote is a running server, as the commands see it.
@@ -101,8 +103,9 @@ func (r *remote) request(ctx context.Context, method, path string, body io.Reade
 // problem is an answer that is one.
 func problem(resp *http.Response, body []byte) error {
 	var problem struct {
-		Title, Detail string
-		Errors        []struct{ Message, Location string }
+		Title, Detail, Reason string
+		Code                  engage.Code
+		Errors                []struct{ Message, Location string }
 	}
 	if json.Unmarshal(body, &problem) != nil || problem.Title == "" && problem.Detail == "" {
 		return fmt.Errorf("the server answered %s", resp.Status)
@@ -116,12 +119,16 @@ func problem(resp *http.Response, body []byte) error {
 			text += "; " + strings.TrimSpace(e.Location+" "+e.Message)
 		}
 	}
-	return &answerError{resp.StatusCode, fmt.Sprintf("the server answered %d: %s", resp.StatusCode, text)}
+	return &answerError{
+		status: resp.StatusCode, code: problem.Code, reason: problem.Reason, text: fmt.Sprintf("the server answered %d: %s", resp.StatusCode, text),
+	}
 }
 
 // answerError is a problem that the server told.
 type answerError struct {
-	status int // HTTP
+	status int         // HTTP
+	code   engage.Code // what kind of problem; empty: the server did not say
+	reason string      // what must hold and what is, without the field; as code
 	text   string
 }
 

@@ -1,10 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
-	"net/url"
-	"text/tabwriter"
+	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -37,62 +37,13 @@ decision, with every gate and what it saw.`,
 		"place": f.String("place", "", "only of moments at this place"), "reason": f.String("reason", "", "only of this reason, such as cap_gap"),
 		"state": f.String("state", "", "only in this state: pending, sent, held_out, suppressed, expired, failed"),
 	}
-	times := map[string]*string{"from": f.String("from", "", "at this time or later"), "to": f.String("to", "", "before this time")}
-	most := f.Int("most", 100, "decisions at most")
-	asJSON := f.Bool("json", false, "print each decision as the server has it, one a line")
-	remote := c.remoteFlags(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		q := url.Values{}
-		for name, text := range flags {
-			if *text != "" {
-				q.Set(name, *text)
-			}
-		}
-		for name, text := range times {
-			at, err := momentOf(*text)
-			if err != nil {
-				return usageError{fmt.Errorf("--%s: %w", name, err)}
-			}
-			if !at.IsZero() {
-				q.Set(name, at.Format(time.RFC3339Nano))
-			}
-		}
-		r, err := remote()
-		if err != nil {
+	c.searches(cmd, "/api/v1/decisions", "decisions", flags, "AT\tCAMPAIGN\tPERSON\tSTATE\tREASON\tMOMENT\tWHAT", func(w io.Writer, raw json.RawMessage) error {
+		var d decisionLine
+		if err := json.Unmarshal(raw, &d); err != nil {
 			return err
 		}
-		path := "/api/v1/decisions"
-		if len(q) > 0 {
-			path += "?" + q.Encode()
-		}
-		w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
-		if !*asJSON {
-			fmt.Fprintln(w, "AT\tCAMPAIGN\tPERSON\tSTATE\tREASON\tMOMENT\tWHAT")
-		}
-		n := 0
-		err = pages(cmd.Context(), r, path, func(raw json.RawMessage) error {
-			if n++; n > *most {
-				return errEnough
-			}
-			if *asJSON {
-				_, err := fmt.Fprintf(c.out, "%s\n", raw)
-				return err
-			}
-			var d decisionLine
-			if err := json.Unmarshal(raw, &d); err != nil {
-				return err
-			}
-			reason := d.Reason
-			if reason == "" {
-				reason = "-"
-			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", d.At.UTC().Format(time.DateTime), d.Campaign, d.Profile, d.State, reason, d.Moment, d.Words)
-			return nil
-		})
-		if err != nil && err != errEnough { //nolint:errorlint // it is ours, as it is
-			return err
-		}
-		return w.Flush()
-	}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", d.At.UTC().Format(time.DateTime), d.Campaign, d.Profile, d.State, cmp.Or(d.Reason, "-"), d.Moment, d.Words)
+		return nil
+	})
 	return cmd
 }

@@ -70,6 +70,7 @@ func (c *cli) root() *cobra.Command {
   footfall audit          says who changed what of the configuration
   footfall places         imports places from a file and exports them
   footfall items          sees and changes catalogues and their items, which messages show
+  footfall redemptions    redeems codes as a till does, takes them back and searches them
   footfall import         imports people, events, purchases, items and push tokens that
                           another system has collected
   footfall uploads        follows and cancels such imports
@@ -95,7 +96,7 @@ variable FOOTFALL_KEY. Exit codes: 0 done, 1 failed, 2 wrong usage or configurat
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
 	})
-	root.AddCommand(c.serve(), c.checkConfig(), c.keys(), c.campaigns(), c.stop(), c.goOn(), c.audit(), c.offers(), c.items(), c.places(), c.importing(), c.uploads(), c.testSend(), c.liveActivities(), c.channels(), c.credentials(), c.webhooks(), c.writeKeys(), c.dropped(), c.attributes(), c.limits(), c.people(), c.explain(), c.decisions(), c.quarantine(), c.replay(), c.versionCmd())
+	root.AddCommand(c.serve(), c.checkConfig(), c.keys(), c.campaigns(), c.stop(), c.goOn(), c.audit(), c.offers(), c.redemptions(), c.items(), c.places(), c.importing(), c.uploads(), c.testSend(), c.liveActivities(), c.channels(), c.credentials(), c.webhooks(), c.writeKeys(), c.dropped(), c.attributes(), c.limits(), c.people(), c.explain(), c.decisions(), c.quarantine(), c.replay(), c.versionCmd())
 	return root
 }
 

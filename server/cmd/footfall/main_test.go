@@ -130,6 +130,7 @@ func TestWhatTheCommandLineAnswers(t *testing.T) {
 		{args: []string{"keys", "create", "--help"}, out: []string{"--role", "footfall keys create"}},
 		{args: []string{"keys"}, out: []string{"Server keys are the bearer tokens", "reset-admin"}},
 		{args: []string{"quarantine"}, out: []string{"set aside"}},
+		{args: []string{"redemptions"}, out: []string{"Redeem codes as a till does", "void"}},
 		{args: []string{"version"}, out: []string{"footfall "}},
 
 		{args: []string{"frob"}, code: 2, errs: []string{`footfall: unknown command "frob" of "footfall"; known are attributes, audit, campaigns, channels, check-config, `, "serve"}},

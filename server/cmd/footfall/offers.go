@@ -8,7 +8,9 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
+	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 )
@@ -55,20 +57,39 @@ func (c *cli) offersList() *cobra.Command {
 }
 
 func (c *cli) offersShow() *cobra.Command {
-	cmd := &cobra.Command{Use: "show ID", Short: "Print an offer, and how much of it is given out, as JSON", Args: exactly(1, "the offer's id")}
-	remote := c.remoteFlags(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		r, err := remote()
-		if err != nil {
+	cmd := &cobra.Command{Use: "show ID", Short: "Show an offer, and what became of it: issued, given back, redeemed", Args: exactly(1, "the offer's id")}
+	c.shows(cmd, func(args []string) string { return offerPath(args[0]) }, func(raw json.RawMessage) error {
+		var x struct {
+			offerLine
+
+			Total     int64              `json:"total"`
+			Issued    int64              `json:"issued"`
+			GivenBack int64              `json:"given_back"`
+			Redeemed  int64              `json:"redeemed"`
+			Voided    int64              `json:"voided"`
+			Value     map[string]float64 `json:"redeemed_value"`
+			Worth     map[string]float64 `json:"redeemed_worth"`
+		}
+		if err := json.Unmarshal(raw, &x); err != nil {
 			return err
 		}
-		var raw json.RawMessage
-		if err := r.call(cmd.Context(), http.MethodGet, offerPath(args[0]), nil, &raw); err != nil {
-			return err
-		}
-		return c.printJSON(raw)
-	}
+		fmt.Fprintf(c.out, "%s, version %d, %s: %s\n", x.ID, x.Version, x.Status, x.Name)
+		fmt.Fprintf(c.out, "kind %s, codes %s\n", x.Kind, x.Codes)
+		w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, "POOL\tSTOCK\tISSUED\tGIVEN BACK\tREDEEMED\tOF AT MOST\tVOIDED\tPAID\tWORTH")
+		fmt.Fprintf(w, "%d\t%s\t%d\t%d\t%d\t%s\t%d\t%s\t%s\n", x.Pool, limit(x.Stock), x.Issued, x.GivenBack, x.Redeemed, limit(x.Total), x.Voided,
+			money(x.Value), money(x.Worth))
+		return w.Flush()
+	})
 	return cmd
+}
+
+// limit is a number of at most so many; 0 is no limit.
+func limit(n int64) string {
+	if n == 0 {
+		return "-"
+	}
+	return strconv.FormatInt(n, 10)
 }
 
 // codeRow is a line of a file of codes.

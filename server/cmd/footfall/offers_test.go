@@ -27,3 +27,23 @@ func TestAFileOfCodesIsSentInPortions(t *testing.T) {
 		t.Error("a file without codes is sent")
 	}
 }
+
+func TestAnOfferShowsWhatBecameOfIt(t *testing.T) {
+	const gift = `{"id":"gift","version":3,"name":"Free coffee","status":"active","kind":"gift","codes":"unique","pool":100,"total":50,"issued":40,"given_back":4,"redeemed":20,"voided":1,"redeemed_value":{"USD":3,"EUR":12.5}}`
+	s := newFakeServer(t, known(map[string]string{"GET /api/v1/offers/gift": gift}, 404, `{"title":"Not Found","detail":"id: there is no offer \"none\""}`))
+	code, out, errs := s.run("offers", "show", "gift")
+	const want = `gift, version 3, active: Free coffee
+kind gift, codes unique
+POOL  STOCK  ISSUED  GIVEN BACK  REDEEMED  OF AT MOST  VOIDED  PAID                 WORTH
+100   -      40      4           20        50          1       12.50 EUR, 3.00 USD  -
+`
+	if code != 0 || out != want || errs != "" {
+		t.Errorf("%d\n%s\n%s", code, out, errs)
+	}
+	if code, out, _ := s.run("offers", "show", "gift", "--json"); code != 0 || out != gift+"\n" {
+		t.Errorf("%d\n%s", code, out)
+	}
+	if code, _, errs := s.run("offers", "show", "none"); code != 1 || !strings.Contains(errs, "there is no offer") {
+		t.Errorf("%d\n%s", code, errs)
+	}
+}

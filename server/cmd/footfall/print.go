@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -109,5 +111,60 @@ func (c *cli) shows(cmd *cobra.Command, path func(args []string) string, tell fu
 			return nil
 		}
 		return tell(raw)
+	}
+}
+
+// searches makes a command that lists what the server finds, the newest first, as a table
+// with the head, or with --json as the server has it. Flags that are given are its
+// parameters by their name there; times and how many come to them.
+func (c *cli) searches(cmd *cobra.Command, path, what string, flags map[string]*string, head string, row func(w io.Writer, raw json.RawMessage) error) {
+	f := cmd.Flags()
+	times := map[string]*string{"from": f.String("from", "", "at this time or later"), "to": f.String("to", "", "before this time")}
+	most := f.Int("most", 100, what+" at most")
+	asJSON := f.Bool("json", false, "print them as the server has them, one a line")
+	remote := c.remoteFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		q := url.Values{}
+		for name, text := range flags {
+			if *text != "" {
+				q.Set(name, *text)
+			}
+		}
+		for name, text := range times {
+			at, err := momentOf(*text)
+			if err != nil {
+				return usageError{fmt.Errorf("--%s: %w", name, err)}
+			}
+			if !at.IsZero() {
+				q.Set(name, at.Format(time.RFC3339Nano))
+			}
+		}
+		r, err := remote()
+		if err != nil {
+			return err
+		}
+		at := path
+		if len(q) > 0 {
+			at += "?" + q.Encode()
+		}
+		w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+		if !*asJSON {
+			fmt.Fprintln(w, head)
+		}
+		n := 0
+		err = pages(cmd.Context(), r, at, func(raw json.RawMessage) error {
+			if n++; n > *most {
+				return errEnough
+			}
+			if *asJSON {
+				_, err := fmt.Fprintf(c.out, "%s\n", raw)
+				return err
+			}
+			return row(w, raw)
+		})
+		if err != nil && err != errEnough { //nolint:errorlint // it is ours, as it is
+			return err
+		}
+		return w.Flush()
 	}
 }
