@@ -215,7 +215,7 @@ func (s *server) listPeople(ctx context.Context, who caller, in *struct{ Paging 
 
 type timelineView struct {
 	At         time.Time       `json:"at" doc:"When the server had it"`
-	OccurredAt time.Time       `json:"occurred_at" doc:"By the phone's clock, corrected"`
+	OccurredAt time.Time       `json:"occurred_at" doc:"When it happened: by the phone's clock, corrected, or as whoever told of it says"`
 	Class      string          `json:"class" doc:"What it is about, as the parameter class has it"`
 	Kind       engage.Kind     `json:"kind"`
 	Words      string          `json:"words,omitempty" doc:"What it is, for people"`

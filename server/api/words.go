@@ -470,39 +470,15 @@ func timelineWords(e *engage.TimelineEntry, placeName func(string) string) strin
 			return triggerWords(&t, placeName(t.Place))
 		}
 	case engage.KindConsent:
-		var answers map[string]engage.Consent
+		var answers map[engage.Purpose]engage.Consent
 		if json.Unmarshal(e.Data, &answers) == nil {
-			var yes, no []string
-			for p, c := range answers {
-				if c.Granted {
-					yes = append(yes, p)
-				} else {
-					no = append(no, p)
-				}
-			}
+			yes, no := consentsSaid(answers)
 			return answersWords("Agreed to", yes, "said no to", no)
 		}
 	case engage.KindPreferences:
-		// Where not all of them fitted, the entry says what was kept.
-		var full struct {
-			Kept map[string]engage.Attitude `json:"kept"`
-		}
 		var answers map[string]engage.Attitude
-		if json.Unmarshal(e.Data, &full) == nil && full.Kept != nil {
-			answers = full.Kept
-		} else if json.Unmarshal(e.Data, &answers) != nil {
-			answers = nil
-		}
-		if answers != nil {
-			var likes, dislikes []string
-			for topic, a := range answers {
-				switch a {
-				case engage.Like:
-					likes = append(likes, topic)
-				case engage.Dislike:
-					dislikes = append(dislikes, topic)
-				}
-			}
+		if kept(e.Data, &answers) {
+			likes, dislikes, _ := preferencesSaid(answers)
 			return answersWords("Likes", likes, "dislikes", dislikes)
 		}
 	case engage.KindOutcome:
@@ -537,6 +513,10 @@ func timelineWords(e *engage.TimelineEntry, placeName func(string) string) strin
 	case engage.KindClaimed:
 		return "The app named a user without proof"
 	case engage.KindTraits:
+		var told map[string]any
+		if kept(e.Data, &told) && len(told) > 0 {
+			return "The app told: " + strings.Join(attributesSaid(told), "; ")
+		}
 		return "Attributes were set"
 	case engage.KindTouch:
 		var t engage.Touch
@@ -553,35 +533,6 @@ func timelineWords(e *engage.TimelineEntry, placeName func(string) string) strin
 		return "An identifier belongs to another person, so it was not bound"
 	}
 	return ""
-}
-
-// touchWords says what a touchpoint other than an app told.
-func touchWords(t *engage.Touch) string {
-	switch {
-	case t.Order != nil:
-		return fmt.Sprintf("Order %s: %s", t.Order.ID, t.Order.Status)
-	case t.Event != nil && t.Event.Name != "":
-		return fmt.Sprintf("%s: %q", t.From.Kind, t.Event.Name)
-	default:
-		return t.From.Kind + ": what is known of the person changed"
-	}
-}
-
-func answersWords(yes string, yeses []string, no string, noes []string) string {
-	slices.Sort(yeses)
-	slices.Sort(noes)
-	parts := []string{}
-	if len(yeses) > 0 {
-		parts = append(parts, yes+" "+strings.Join(yeses, ", "))
-	}
-	if len(noes) > 0 {
-		parts = append(parts, no+" "+strings.Join(noes, ", "))
-	}
-	text := strings.Join(parts, "; ")
-	if text == "" {
-		return "An answer was forgotten"
-	}
-	return strings.ToUpper(text[:1]) + text[1:]
 }
 
 func shortID(id string) string {

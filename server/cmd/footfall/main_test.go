@@ -27,8 +27,8 @@ func remoteServer(t *testing.T) (string, *[]asked) {
 		"DELETE /api/v1/keys/k%2F1": "",
 		"GET /api/v1/people/user_id:ada/explain?campaign=rainy+day": `{"answer":"She said no.","hints":["It is paused."],"decisions":[
 			{"at":"2026-03-02T09:30:00Z","moment":"Entered Café","words":"Not sent.","gates":[{"gate":"consent","ok":true,"words":"Agreed."},{"gate":"cap","ok":false,"words":"Had 1 of 1."}]}]}`,
-		"GET /api/v1/people/user_id:ada/timeline?class=purchases&from=2026-03-01T00%3A00%3A00Z&to=2026-03-02T12%3A00%3A00%2B01%3A00": `{"items":[{"at":"2026-03-02T09:30:00Z","class":"purchases","kind":"touch","words":"Order Completed"}],"next":"c7"}`,
-		"GET /api/v1/people/user_id:ada/timeline?c7": `{"items":[{"at":"2026-03-01T09:30:00Z","class":"purchases","kind":"touch","words":"Order Refunded"},{"at":"2026-03-01T09:00:00Z","words":"one too many"}]}`,
+		"GET /api/v1/people/user_id:ada/timeline?class=purchases&from=2026-03-01T00%3A00%3A00Z&to=2026-03-02T12%3A00%3A00%2B01%3A00": `{"items":[{"at":"2026-03-02T09:30:00Z","occurred_at":"2026-02-14T19:05:00+01:00","class":"purchases","kind":"touch","words":"Order Completed"}],"next":"c7"}`,
+		"GET /api/v1/people/user_id:ada/timeline?c7": `{"items":[{"at":"2026-03-01T09:30:00Z","occurred_at":"2026-03-01T09:30:00.4Z","class":"purchases","kind":"touch","words":"Order Refunded"},{"at":"2026-03-01T09:00:00Z","words":"one too many"}]}`,
 		"POST /api/v1/places?dry_run=true&hours=refuse&map=id%3ANo%2Cname%3AStore+Name&radius=75": `{"row":2,"place":"a","outcome":"created","warnings":[{"field":"Zone","reason":"is no zone"}]}
 {"row":3,"outcome":"refused","error":{"code":"invalid","field":"lat","reason":"must be a number"}}
 {"dry_run":true,"read":3,"created":1,"changed":1,"refused":1,"warned":1,"zones_found":1,"rows":[]}`,
@@ -171,7 +171,7 @@ func TestWhatTheCommandLineAnswers(t *testing.T) {
 		{args: append([]string{"explain", "user_id:ada", "rainy day", "--json"}, at...), out: []string{`{"answer":"She said no."`}, asked: "GET /api/v1/people/user_id:ada/explain?campaign=rainy+day "},
 		{
 			args: append([]string{"people", "timeline", "user_id:ada", "--class", "purchases", "--from", "2026-03-01", "--to", "2026-03-02T12:00:00+01:00", "--most", "2"}, at...),
-			out:  []string{"2026-03-02 09:30:00  purchases  touch           Order Completed\n2026-03-01 09:30:00  purchases  touch           Order Refunded\n"}, asked: "GET /api/v1/people/user_id:ada/timeline?class=purchases&from=2026-03-01T00%3A00%3A00Z&to=2026-03-02T12%3A00%3A00%2B01%3A00&cursor=c7 ",
+			out:  []string{"2026-03-02 09:30:00  2026-02-14 18:05:00  purchases  touch           Order Completed\n2026-03-01 09:30:00  -                    purchases  touch           Order Refunded\n"}, asked: "GET /api/v1/people/user_id:ada/timeline?class=purchases&from=2026-03-01T00%3A00%3A00Z&to=2026-03-02T12%3A00%3A00%2B01%3A00&cursor=c7 ",
 		},
 		{args: append([]string{"people", "timeline", "user_id:ada", "--from", "yesterday"}, at...), code: 2, errs: []string{`--from: "yesterday" is neither a time (RFC 3339) nor a day`}},
 		{args: append([]string{"explain", "broken", "x"}, at...), code: 1, errs: []string{"the server answered 502 Bad Gateway"}, asked: "GET /api/v1/people/broken/explain?campaign=x "},

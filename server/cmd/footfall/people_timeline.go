@@ -11,18 +11,29 @@ import (
 
 // told is an entry of a timeline, as the command shows it.
 type told struct {
-	At      time.Time `json:"at"`
-	Class   string    `json:"class"`
-	Kind    string    `json:"kind"`
-	Install string    `json:"install"`
-	Words   string    `json:"words"`
+	At       time.Time `json:"at"`
+	Occurred time.Time `json:"occurred_at"`
+	Class    string    `json:"class"`
+	Kind     string    `json:"kind"`
+	Install  string    `json:"install"`
+	Words    string    `json:"words"`
+}
+
+// occurred is when it happened, if that is another second than the one in which the
+// server had it.
+func (e *told) occurred() string {
+	if at := dateTime(e.Occurred.UTC()); at != dateTime(e.At.UTC()) {
+		return at
+	}
+	return "-"
 }
 
 func (c *cli) timeline() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "timeline PERSON", Short: "List what happened to a person, the newest first", Args: exactly(1, "a person"),
 		Long: `List what happened to a person, the newest first: all of it, or what is about one class,
-or of a span of time, by when the server had it. Classes: attributes, consents, devices,
+or of a span of time, by when the server had it. OCCURRED is when it happened, where that
+is another second: a phone was offline, a file tells of what has been. Classes: attributes, consents, devices,
 events, identity, messages, preferences, purchases, visits. Times are RFC 3339 or days.`,
 		Example: `  footfall people timeline user_id:ada --class purchases
   footfall people timeline user_id:ada --from 2027-03-01 --to 2027-03-08T12:00:00Z --most 50`,
@@ -56,13 +67,13 @@ events, identity, messages, preferences, purchases, visits. Times are RFC 3339 o
 			path += "?" + q.Encode()
 		}
 		w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "AT\tCLASS\tKIND\tINSTALL\tWHAT")
+		fmt.Fprintln(w, "AT\tOCCURRED\tCLASS\tKIND\tINSTALL\tWHAT")
 		n := 0
 		err = pages(cmd.Context(), r, path, func(e told) error {
 			if n++; n > *most {
 				return errEnough
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", e.At.UTC().Format(time.DateTime), e.Class, e.Kind, e.Install, e.Words)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", dateTime(e.At.UTC()), e.occurred(), e.Class, e.Kind, e.Install, e.Words)
 			return nil
 		})
 		if err != nil && err != errEnough { //nolint:errorlint // it is ours, as it is
