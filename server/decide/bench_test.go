@@ -64,38 +64,105 @@ func crowded(n int) []*engage.Campaign {
 	return out
 }
 
+// busy is a partition of so many live campaigns, five of which want the same place, and a
+// person who enters it, again and again for the first time.
+type busy struct {
+	*bare
+	machine   decide.Machine
+	known     engage.State
+	enters    engage.Entry
+	decisions *[]any // documents, where these are wanted
+}
+
+func (x *busy) Record(collection, _, _ string, doc any) {
+	if x.decisions != nil && collection == "decisions" {
+		*x.decisions = append(*x.decisions, doc)
+	}
+}
+
+func newBusy(b *testing.B, campaigns int) *busy {
+	b.Helper()
+	x := &busy{machine: decide.Machine{Meter: measure.Meter{}, Other: measure.Meter{}}}
+	config, errs := decide.NewConfig([]decide.Workspace{world0(crowded(campaigns))})
+	if len(errs) > 0 {
+		b.Fatal(errs)
+	}
+	x.bare = &bare{states: map[string]engage.State{}, config: config}
+	for _, e := range []engage.Entry{
+		entry(engage.KindDevice, person("ada"), 0, device("i-ada")),
+		entry(engage.KindConsent, person("ada"), 0, consents(true)),
+		entry(engage.KindTraits, person("ada"), 0, map[string]any{"tier": "gold"}),
+	} {
+		if err := x.machine.Apply(x, e); err != nil {
+			b.Fatal(err)
+		}
+	}
+	x.known = x.states[person("ada")]
+	x.enters = enters("ada", "cafe", "v", sec, func(t *engage.Trigger) { t.Opening = "open" })
+	return x
+}
+
+// decide is one decision.
+func (x *busy) decide(b *testing.B) {
+	x.states[person("ada")] = x.known // the same person each time
+	if err := x.machine.Apply(x, x.enters); err != nil {
+		b.Fatal(err)
+	}
+}
+
 // BenchmarkDecide is one decision: a person enters a place that five campaigns want, of
 // so many that are live. One gets the moment.
 func BenchmarkDecide(b *testing.B) {
 	for _, n := range []int{5, 1000, 10000} {
 		b.Run(fmt.Sprintf("campaigns=%d", n), func(b *testing.B) {
-			machine := decide.Machine{Meter: measure.Meter{}, Other: measure.Meter{}}
-			config, errs := decide.NewConfig([]decide.Workspace{world0(crowded(n))})
-			if len(errs) > 0 {
-				b.Fatal(errs)
-			}
-			x := &bare{states: map[string]engage.State{}, config: config}
-			for _, e := range []engage.Entry{
-				entry(engage.KindDevice, person("ada"), 0, device("i-ada")),
-				entry(engage.KindConsent, person("ada"), 0, consents(true)),
-				entry(engage.KindTraits, person("ada"), 0, map[string]any{"tier": "gold"}),
-			} {
-				if err := machine.Apply(x, e); err != nil {
-					b.Fatal(err)
-				}
-			}
-			known := x.states[person("ada")]
-			e := enters("ada", "cafe", "v", sec, func(t *engage.Trigger) { t.Opening = "open" })
+			x := newBusy(b, n)
 			b.ReportAllocs()
 			for b.Loop() {
-				x.states[person("ada")] = known // the same person each time
-				if err := machine.Apply(x, e); err != nil {
-					b.Fatal(err)
-				}
+				x.decide(b)
 			}
 			if x.sent < b.N {
 				b.Fatalf("%d of %d were sent", x.sent, b.N)
 			}
+		})
+	}
+}
+
+// BenchmarkDecideShares compares, in turns, so that what else runs on the machine falls on
+// all alike: ns/op is a decision among so many campaigns, with the collection of its garbage,
+// of-5 how many times one among five it is, and trace-% the share of it that writes down what
+// the gates saw (decide.Retrace).
+func BenchmarkDecideShares(b *testing.B) {
+	const turn = 20 // decisions
+	for _, n := range []int{5, 1000, 10000} {
+		b.Run(fmt.Sprintf("campaigns=%d", n), func(b *testing.B) {
+			five, x := newBusy(b, 5), newBusy(b, n)
+			var decisions []any
+			x.decisions = &decisions
+			x.decide(b)
+			x.decisions = nil
+			if len(decisions) != 5 {
+				b.Fatalf("%d decisions", len(decisions))
+			}
+			trace, err := decide.Retrace(decisions)
+			if err != nil {
+				b.Fatal(err)
+			}
+			var ofFive, ofX, ofTrace time.Duration
+			timed := func(took *time.Duration, do func()) {
+				began := time.Now()
+				for range turn {
+					do()
+				}
+				*took += time.Since(began)
+			}
+			for b.Loop() {
+				timed(&ofFive, func() { five.decide(b) })
+				timed(&ofX, func() { x.decide(b) })
+				timed(&ofTrace, trace)
+			}
+			b.ReportMetric(float64(ofX)/float64(turn*b.N), "ns/op")
+			b.ReportMetric(float64(ofX)/float64(ofFive), "of-5")
+			b.ReportMetric(100*float64(ofTrace)/float64(ofX), "trace-%")
 		})
 	}
 }

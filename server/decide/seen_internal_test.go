@@ -33,6 +33,12 @@ func TestATraceIsWrittenAsAMapOfTheSame(t *testing.T) {
 			},
 			map[string]any{"a": 1e21, "b": 1e-7, "c": math.Copysign(0, -1), "d": 12.0},
 		},
+		{
+			func() *seen {
+				return s.see().any("s", "Zoë <b>\u2028").any("t", at).any("b", true).any("i", -3).any("l", int64(1<<60)).any("f", 1e21).any("n", nil).any("r", engage.ReasonCap)
+			},
+			map[string]any{"s": "Zoë <b>\u2028", "t": at, "b": true, "i": -3, "l": int64(1 << 60), "f": 1e21, "n": nil, "r": engage.ReasonCap},
+		},
 		{func() *seen { return s.see().int("a", 1).number("b", math.NaN()).int("a", 2) }, map[string]any{"a": 2, "b": nil}},
 		{
 			func() *seen {
