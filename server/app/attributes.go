@@ -183,3 +183,15 @@ func doubtful(s *catalog.Snapshot, w *catalog.Workspace) map[string]bool {
 	}
 	return out
 }
+
+// isTime reports whether an attribute is a time to who says it: a type that public keys
+// alone have taught binds no trusted one.
+func isTime(s *catalog.Snapshot, workspace, name string, trusted bool) bool {
+	if w := s.Workspaces[workspace]; w != nil {
+		if t, declared := w.Attributes[name]; declared {
+			return t == rules.Time
+		}
+	}
+	l, learned := s.Learned(workspace)[name]
+	return learned && l.Type == rules.Time && (!trusted || !l.Public)
+}

@@ -37,13 +37,16 @@ type writeKeys struct{ c *catalog.Catalog }
 
 // WriteKey implements collect.Catalog.
 func (w writeKeys) WriteKey(token string) (collect.Key, bool) {
-	k := w.c.Now().WriteKeyByToken(token)
+	now := w.c.Now()
+	k := now.WriteKeyByToken(token)
 	if k == nil {
 		return collect.Key{}, false
 	}
+	trusted := k.Kind == catalog.WriteServer
 	out := collect.Key{
-		ID: k.ID, Workspace: k.Workspace, Source: k.Source, Trusted: k.Kind == catalog.WriteServer, Revoked: k.Revoked(),
+		ID: k.ID, Workspace: k.Workspace, Source: k.Source, Trusted: trusted, Revoked: k.Revoked(),
 		RequestRate: float64(k.RequestsPerS), CallRate: float64(k.CallsPerS),
+		IsTime: func(attribute string) bool { return isTime(now, k.Workspace, attribute, trusted) },
 	}
 	if len(k.Origins) > 0 {
 		out.Allows = func(origin string) bool { return catalog.OriginAllowed(k.Origins, origin) }

@@ -26,6 +26,9 @@ type Key struct {
 	// Allows reports whether a page of an origin, as its browser says it, may use the
 	// key; nil: all may.
 	Allows func(origin string) bool
+	// IsTime reports whether an attribute is a time, by what binds the key: a date alone,
+	// 2026-01-31, is then midnight UTC. nil: none is.
+	IsTime func(attribute string) bool
 	// RequestRate and CallRate are the key's own, per second; 0: those of Limits.
 	RequestRate, CallRate float64
 }

@@ -88,6 +88,8 @@
 //
 // Traits become attributes: texts, numbers, booleans and lists of texts; an object's
 // members are attributes of their own, address.city is address_city; null forgets.
+// Where the workspace's schema says that one is a time, a date alone (2026-01-31) is
+// midnight UTC of that day.
 // Names are of a-z, A-Z, 0-9, '_', '-'. Traits of a group are properties of its event.
 // Properties are kept as they are, up to 500 names and 10 levels.
 //

@@ -63,6 +63,7 @@ func (w *world) WriteKey(token string) (collect.Key, bool) {
 		slow:    {ID: "07", Workspace: "shop", Source: "web", RequestRate: 3},
 		few:     {ID: "08", Workspace: "shop", Source: "web", CallRate: 2},
 	}[token]
+	k.IsTime = func(attribute string) bool { return k.Workspace == "shop" && attribute == "member_since" }
 	return k, ok
 }
 

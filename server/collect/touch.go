@@ -78,7 +78,7 @@ func (c *Collector) understand(k *Key, cl *call, received time.Time, makeID func
 	out.touches = []*engage.Touch{t}
 	switch cl.typ {
 	case "identify":
-		t.Traits = traitsOf(cl.fields["traits"], leave)
+		t.Traits = traitsOf(cl.fields["traits"], k.IsTime, leave)
 	case "alias":
 		more, err := cl.alias(t)
 		if err != nil {
@@ -282,7 +282,7 @@ func (c *call) alias(t *engage.Touch) ([]*engage.Touch, error) {
 
 // traitsOf are traits as attributes; nil when there are none. What no attribute can be is
 // left out alone.
-func traitsOf(raw json.RawMessage, leave func(error)) map[string]any {
+func traitsOf(raw json.RawMessage, isTime func(attribute string) bool, leave func(error)) map[string]any {
 	raw = bytes.TrimSpace(raw)
 	if len(raw) == 0 || string(raw) == "null" {
 		return nil
@@ -310,6 +310,9 @@ func traitsOf(raw json.RawMessage, leave func(error)) map[string]any {
 				err = engage.Errorf(engage.TooLarge, "", "a call sets at most %d attributes", maxTraits)
 			}
 			if err == nil {
+				if isTime != nil && dateOnly(v) && isTime(name) {
+					v = v.(string) + "T00:00:00Z" // as an upload's dates
+				}
 				out[name] = v
 			} else if left++; left <= 10 { // of a call that says nonsense a few lines are enough
 				leave(engage.At("traits."+clip(name, 60), err))
@@ -321,6 +324,16 @@ func traitsOf(raw json.RawMessage, leave func(error)) map[string]any {
 		leave(engage.Errorf(engage.Invalid, "traits", "%d more attributes were left out", left-10))
 	}
 	return out
+}
+
+// dateOnly reports whether a value is a day, 2026-01-31.
+func dateOnly(v any) bool {
+	text, is := v.(string)
+	if !is || len(text) != len(time.DateOnly) {
+		return false
+	}
+	_, err := time.Parse(time.DateOnly, text)
+	return err == nil
 }
 
 // attribute is what a trait becomes: a value, nil to forget; or the object that it is.

@@ -66,6 +66,25 @@ func TestOrdersOfTheECommerceSpecification(t *testing.T) {
 	}
 }
 
+// Where the schema says time, a day is its midnight in UTC; what is no day stays as it was
+// told, and elsewhere a day is text.
+func TestADayIsATimeWhereTheSchemaSaysTime(t *testing.T) {
+	s := newSite(t)
+	for told, want := range map[string]any{
+		`"2026-01-31"`: "2026-01-31T00:00:00Z", `"2024-02-29"`: "2024-02-29T00:00:00Z", `"2026-01-31T09:30:00+01:00"`: "2026-01-31T09:30:00+01:00",
+		`"2026-02-30"`: "2026-02-30", `"31-01-2026"`: "31-01-2026", `"2026-1-31"`: "2026-1-31", `"in January"`: "in January", `20260131`: 20260131.0, `null`: nil,
+	} {
+		s.send(server, "/v1/i", `{"userId":"ada","traits":{"member":{"since":`+told+`},"birthday":"2026-01-31"}}`)
+		if got, _ := s.one(); !reflect.DeepEqual(got.Traits, map[string]any{"member_since": want, "birthday": "2026-01-31"}) {
+			t.Errorf("%s becomes %v, want %v", told, got.Traits, want)
+		}
+	}
+	s.send(rival, "/v1/i", `{"userId":"ada","traits":{"member_since":"2026-01-31"}}`)
+	if got, _ := s.one(); got.Traits["member_since"] != "2026-01-31" {
+		t.Errorf("another workspace's schema holds: %v", got.Traits)
+	}
+}
+
 func TestTraitsBecomeAttributes(t *testing.T) {
 	s := newSite(t)
 	s.send(server, "/v1/i", `{"userId":"ada","traits":{
