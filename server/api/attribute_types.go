@@ -28,7 +28,7 @@ func (s *server) registerAttributeTypes() {
 	register(s, operation{
 		method: http.MethodPut, path: "/attribute-types/{name}", id: "put-attribute-type", tag: tagCampaigns, role: catalog.Marketer,
 		summary:     "Declare one attribute",
-		description: "Its type goes before the one that was learned; from then on values of another type are dropped. Those that persons have already stay, and are absent to rules.",
+		description: "Its type goes before the one that was learned; from then on values of another type are dropped. Those that persons have already stay, and are absent to rules: of at most 200 persons, who are looked at, the answer warns how many have such a one.",
 		body:        attributeTypeBody{}, errors: []int{http.StatusConflict},
 	}, s.putAttributeType)
 	register(s, operation{
@@ -232,7 +232,13 @@ type putAttributeTypeInput struct {
 	Raw
 }
 
-func (s *server) putAttributeType(ctx context.Context, who caller, in *putAttributeTypeInput) (*answered[attributesDoc], error) {
+// declaredAttribute is what is declared once an attribute was.
+type declaredAttribute struct {
+	attributesDoc
+	Warnings []FieldError `json:"warnings,omitempty" doc:"What persons have already that is not of the type"`
+}
+
+func (s *server) putAttributeType(ctx context.Context, who caller, in *putAttributeTypeInput) (*answered[declaredAttribute], error) {
 	var b attributeTypeBody
 	if err := decode(in.RawBody, &b); err != nil {
 		return nil, err
@@ -240,7 +246,11 @@ func (s *server) putAttributeType(ctx context.Context, who caller, in *putAttrib
 	if !b.Type.Valid() {
 		return nil, engage.Errorf(engage.Invalid, "type", "must be string, number, bool, time, strings or scalar, is %q", clip(string(b.Type)))
 	}
-	return s.changeAttributes(ctx, who, func(w *catalog.Workspace) {
+	warnings, err := s.misfits(ctx, who, in.Name, b.Type)
+	if err != nil {
+		return nil, err
+	}
+	saved, err := s.changeAttributes(ctx, who, func(w *catalog.Workspace) {
 		w.Attributes[in.Name] = b.Type
 		if b.Private == nil {
 			return
@@ -251,6 +261,32 @@ func (s *server) putAttributeType(ctx context.Context, who caller, in *putAttrib
 			slices.Sort(w.PrivateAttributes)
 		}
 	})
+	if err != nil {
+		return nil, err
+	}
+	return &answered[declaredAttribute]{declaredAttribute{saved.Body, warnings}}, nil
+}
+
+// misfits warns of values that persons have of an attribute and that are not of a type: to
+// rules such a person has none. It tells how many, never what they are.
+func (s *server) misfits(ctx context.Context, who caller, name string, t rules.Type) ([]FieldError, error) {
+	uses, n, err := s.attributeUses(ctx, who.workspace)
+	if err != nil || uses[name] == nil {
+		return nil, err
+	}
+	odd := 0
+	for text, persons := range uses[name].values {
+		var v any
+		if json.Unmarshal([]byte(text), &v) == nil && !t.Fits(v) {
+			odd += persons
+		}
+	}
+	if odd == 0 {
+		return nil, nil
+	}
+	reason := fmt.Sprintf("of %s who were looked at, %d %s a value that is not %s: to rules they have none until it is told anew",
+		plural(n, "person"), odd, map[bool]string{true: "has", false: "have"}[odd == 1], t.Named())
+	return []FieldError{{engage.Invalid, "attributes." + name, reason}}, nil
 }
 
 // changeAttributes changes a copy of the workspace, and saves it.

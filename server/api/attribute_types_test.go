@@ -133,3 +133,34 @@ func TestALearnedTypeCanBeAskedAboutChangedAndForgotten(t *testing.T) {
 	s.do(request{method: "PUT", path: "/api/v1/attribute-types/a.b", body: `{"type":"bool"}`}).wantProblem(422, engage.Invalid, "attributes.a.b")
 	s.do(request{method: "PUT", path: "/api/v1/attribute-types/points", body: `{"type":"bool"}`, role: catalog.Viewer}).want(403)
 }
+
+// Whoever declares a type is told how many persons have a value that it makes unseen, and
+// not which.
+func TestDeclaringATypeWarnsOfValuesThatAreNotOfIt(t *testing.T) {
+	s := newSite(t)
+	s.world.mu.Lock()
+	s.world.profiles[alpha] = map[string]string{}
+	for i, since := range []string{`"2026-01-31"`, `"2026-01-31T00:00:00Z"`, `"in secret"`, `7`, `null`} {
+		s.world.profiles[alpha][fmt.Sprint("p", i)] = fmt.Sprintf(`{"id":"p%d","attributes":{"since":%s,"tags":["a"],"seen":"2026-03-02T09:30:00Z"}}`, i, since)
+	}
+	s.world.mu.Unlock()
+	for _, c := range []struct{ name, typ, want string }{
+		{"since", "time", "of 5 persons who were looked at, 3 have a value that is not a time (RFC 3339): to rules they have none until it is told anew"},
+		{"since", "string", "of 5 persons who were looked at, 1 has a value that is not a string: to rules they have none until it is told anew"},
+		{"tags", "strings", ""},
+		{"seen", "time", ""},
+		{"nobodys", "time", ""},
+	} {
+		var saved struct {
+			Attributes map[string]string
+			Warnings   []struct{ Code, Field, Reason string }
+		}
+		a := s.do(request{method: "PUT", path: "/api/v1/attribute-types/" + c.name, body: fmt.Sprintf(`{"type":%q}`, c.typ)}).want(200, &saved)
+		if saved.Attributes[c.name] != c.typ || strings.Contains(string(a.body), "secret") {
+			t.Errorf("%s: %s", c.name, a.body)
+		}
+		if got := fmt.Sprint(saved.Warnings); c.want == "" && got != "[]" || c.want != "" && got != fmt.Sprintf("[{invalid attributes.%s %s}]", c.name, c.want) {
+			t.Errorf("%s as %s warns %s", c.name, c.typ, got)
+		}
+	}
+}

@@ -78,7 +78,10 @@ func (c *cli) attributesDeclare() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "declare NAME TYPE", Short: "Declare an attribute, or give it another type", Args: exactly(2, "the attribute and its type"),
 		Long: `Declare an attribute. TYPE is string, number, bool, time, strings (a list of strings) or
-scalar (a string, number or bool). It goes before what was learned.`,
+scalar (a string, number or bool). It goes before what was learned. A warning says how many
+of some persons who are looked at have a value of another type by now: rules do not see it
+until it is told anew. A time is told as RFC 3339 or, by tracking calls and uploads, as a
+day (2026-01-31), which is midnight UTC.`,
 	}
 	private := cmd.Flags().Bool("private", false, "show nobody examples of it (--private=false: show them again)")
 	remote := c.remoteFlags(cmd)
@@ -91,8 +94,14 @@ scalar (a string, number or bool). It goes before what was learned.`,
 		if cmd.Flags().Changed("private") {
 			body["private"] = *private
 		}
-		if err := r.call(cmd.Context(), "PUT", "/api/v1/attribute-types/"+url.PathEscape(args[0]), body, nil); err != nil {
+		var x struct {
+			Warnings []struct{ Field, Reason string } `json:"warnings"`
+		}
+		if err := r.call(cmd.Context(), "PUT", "/api/v1/attribute-types/"+url.PathEscape(args[0]), body, &x); err != nil {
 			return err
+		}
+		for _, w := range x.Warnings {
+			fmt.Fprintf(c.errs, "warning: %s: %s\n", w.Field, w.Reason)
 		}
 		fmt.Fprintf(c.errs, "%s is declared as %s\n", args[0], args[1])
 		return nil

@@ -23,7 +23,7 @@ func TestAttributesOnTheCommandLine(t *testing.T) {
 		case http.MethodDelete:
 			w.WriteHeader(http.StatusNoContent)
 		default:
-			_, _ = io.WriteString(w, `{"version":2,"attributes":{}}`)
+			_, _ = io.WriteString(w, `{"version":2,"attributes":{},"warnings":[{"code":"invalid","field":"attributes.x","reason":"of 9 persons one has another"}]}`)
 		}
 	}))
 	defer s.Close()
@@ -36,7 +36,7 @@ func TestAttributesOnTheCommandLine(t *testing.T) {
 		{args: "attributes", out: "odd thing  -       none"},
 		{args: "attributes --json", out: `{"looked_at":9`},
 		{args: "attributes declare a/b number --private", errs: "a/b is declared as number", asked: `PUT /api/v1/attribute-types/a%2Fb {"private":true,"type":"number"}`},
-		{args: "attributes declare x bool", asked: `PUT /api/v1/attribute-types/x {"type":"bool"}`},
+		{args: "attributes declare x bool", errs: "warning: attributes.x: of 9 persons one has another\nx is declared as bool\n", asked: `PUT /api/v1/attribute-types/x {"type":"bool"}`},
 		{args: "attributes forget x", errs: "the type of x is forgotten", asked: "DELETE /api/v1/attribute-types/x"},
 		{args: "attributes declare x", code: 2},
 	} {
