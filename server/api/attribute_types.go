@@ -234,8 +234,9 @@ type putAttributeTypeInput struct {
 
 // declaredAttribute is what is declared once an attribute was.
 type declaredAttribute struct {
-	attributesDoc
-	Warnings []FieldError `json:"warnings,omitempty" doc:"What persons have already that is not of the type"`
+	Version    int64                 `json:"version" doc:"Of the workspace's settings"`
+	Attributes map[string]rules.Type `json:"attributes" doc:"Declared ones: type by name"`
+	Warnings   []FieldError          `json:"warnings,omitempty" nullable:"false" doc:"What persons have already that is not of the type"`
 }
 
 func (s *server) putAttributeType(ctx context.Context, who caller, in *putAttributeTypeInput) (*answered[declaredAttribute], error) {
@@ -264,7 +265,7 @@ func (s *server) putAttributeType(ctx context.Context, who caller, in *putAttrib
 	if err != nil {
 		return nil, err
 	}
-	return &answered[declaredAttribute]{declaredAttribute{saved.Body, warnings}}, nil
+	return &answered[declaredAttribute]{declaredAttribute{saved.Body.Version, saved.Body.Attributes, warnings}}, nil
 }
 
 // misfits warns of values that persons have of an attribute and that are not of a type: to
