@@ -53,7 +53,7 @@ type liveView struct {
 	Decisions  []decisionView `json:"decisions" nullable:"false" doc:"The newest first"`
 	Weather    *liveWeather   `json:"weather,omitempty" doc:"The newest that these decisions were made with; absent: none of them looked at weather"`
 	Campaigns  []liveCampaign `json:"campaigns" nullable:"false" doc:"All but drafts"`
-	Totals     totalsView     `json:"totals"`
+	Totals     TotalsView     `json:"totals"`
 
 	Present     []livePresence `json:"present" nullable:"false" doc:"Places where somebody is now, by their open visits"`
 	MorePresent bool           `json:"more_present,omitempty" doc:"There are more open visits than were counted"`
@@ -126,7 +126,7 @@ type liveCampaign struct {
 	ID     string        `json:"id"`
 	Name   string        `json:"name"`
 	Status engage.Status `json:"status"`
-	Totals totalsView    `json:"totals"`
+	Totals TotalsView    `json:"totals"`
 }
 
 func (s *server) getLive(ctx context.Context, who caller, in *liveInput) (*answered[*liveView], error) {

@@ -115,7 +115,9 @@ type liveBody struct {
 	To         []string        `json:"to"`
 }
 
-type liveStepDoc struct {
+// LiveStepDoc is what a phone is to show. It is exported since the document leaves out the
+// fields of embedded types that are not.
+type LiveStepDoc struct {
 	State     map[string]any `json:"content_state" doc:"Of the app's type, as ActivityKit decodes it; of an end: the last one, absent: as it is"`
 	Alert     *liveAlert     `json:"alert,omitempty" doc:"Lights the screen"`
 	Relevance float64        `json:"relevance,omitempty" minimum:"0" maximum:"1"`
@@ -125,7 +127,7 @@ type liveStepDoc struct {
 }
 
 type liveStartDoc struct {
-	liveStepDoc
+	LiveStepDoc
 	App        string         `json:"app"`
 	Activity   string         `json:"activity" minLength:"1" maxLength:"100" doc:"An id of yours, such as the order's: updates name it. A phone on which it was started before is left alone, so a request may be repeated. Stands in the attributes as footfall_activity_id"`
 	Type       string         `json:"attributes_type" minLength:"1" maxLength:"100" doc:"The name of the app's type of attributes"`
@@ -134,13 +136,14 @@ type liveStartDoc struct {
 	To         []string       `json:"to" minItems:"1" maxItems:"1000" nullable:"false" doc:"Persons, by identifier (user_id:ada) or profile, on all their phones; or installs (install:…)"`
 }
 
-type liveUpdateDoc struct {
-	liveStepDoc
+// LiveUpdateDoc is another state of an activity.
+type LiveUpdateDoc struct {
+	LiveStepDoc
 	To []string `json:"to,omitempty" maxItems:"1000" doc:"Absent: all that it was started on. Activities that an app began by itself need it"`
 }
 
 type liveEndDoc struct {
-	liveUpdateDoc
+	LiveUpdateDoc
 	DismissAt *time.Time `json:"dismiss_at,omitempty" doc:"When it vanishes; absent: as iOS has it, after 4 hours"`
 }
 
@@ -158,7 +161,7 @@ func (s *server) registerLiveActivities() {
 		method: http.MethodPost, path: "/live-activities/{id}/update", id: "update-live-activity", tag: tagLiveActivities, role: catalog.Marketer,
 		summary:     "Show another state",
 		description: what + "Of those that wait only the newest is sent, and a phone takes the newest whatever order they come in.",
-		body:        liveUpdateDoc{},
+		body:        LiveUpdateDoc{},
 	}, s.changeLive("update"))
 	register(s, operation{
 		method: http.MethodPost, path: "/live-activities/{id}/end", id: "end-live-activity", tag: tagLiveActivities, role: catalog.Marketer,

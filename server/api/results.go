@@ -28,7 +28,7 @@ type resultsView struct {
 	Why        whyView           `json:"why"`
 	Series     []countedView     `json:"series,omitempty" doc:"By the hour or the day, those in which something was counted"`
 	Meanings   map[string]string `json:"meanings" doc:"What each count says, and what it does not"`
-	Totals     totalsView        `json:"totals"`
+	Totals     TotalsView        `json:"totals"`
 }
 
 type armResultsView struct {
@@ -50,24 +50,24 @@ type armResultsView struct {
 	NotShown  int64  `json:"not_shown"`
 	Expired   int64  `json:"expired"`
 	Failed    int64  `json:"failed"`
-	redeemedView
-	followedView
+	RedeemedView
+	FollowedView
 	Rates *sharesView `json:"rates,omitempty" doc:"Of the arm's persons, by assignment; absent: nobody was assigned"`
 }
 
-// redeemedView is what tills took of codes that messages brought.
-type redeemedView struct {
+// RedeemedView is what tills took of codes that messages brought.
+type RedeemedView struct {
 	Redeemed      int64              `json:"redeemed"`
 	Voided        int64              `json:"voided"`
 	RedeemedValue map[string]float64 `json:"redeemed_value,omitempty" doc:"By currency"`
 	RedeemedWorth map[string]float64 `json:"redeemed_worth,omitempty" doc:"By currency"`
 }
 
-func redeemedOf(c engage.Counts) redeemedView {
-	return redeemedView{Redeemed: c.Redeemed, Voided: c.Voided, RedeemedValue: moneyOf(c.RedeemedValue), RedeemedWorth: moneyOf(c.RedeemedWorth)}
+func redeemedOf(c engage.Counts) RedeemedView {
+	return RedeemedView{Redeemed: c.Redeemed, Voided: c.Voided, RedeemedValue: moneyOf(c.RedeemedValue), RedeemedWorth: moneyOf(c.RedeemedWorth)}
 }
 
-func (v *redeemedView) add(c redeemedView) {
+func (v *RedeemedView) add(c RedeemedView) {
 	v.Redeemed += c.Redeemed
 	v.Voided += c.Voided
 	v.RedeemedValue, v.RedeemedWorth = addMoney(v.RedeemedValue, c.RedeemedValue), addMoney(v.RedeemedWorth, c.RedeemedWorth)
@@ -105,8 +105,8 @@ type suppressedView struct {
 	Advice string        `json:"advice" doc:"What could be done about it, and whether anything should"`
 }
 
-// totalsView are sums over arms and campaigns.
-type totalsView struct {
+// TotalsView are sums over arms and campaigns.
+type TotalsView struct {
 	Decided    int64 `json:"decided"`
 	HeldOut    int64 `json:"held_out"`
 	Pending    int64 `json:"pending"`
@@ -124,11 +124,11 @@ type totalsView struct {
 	NotShown   int64 `json:"not_shown"`
 	Expired    int64 `json:"expired"`
 	Failed     int64 `json:"failed"`
-	redeemedView
-	followedView
+	RedeemedView
+	FollowedView
 }
 
-func (t *totalsView) add(c engage.Counts) {
+func (t *TotalsView) add(c engage.Counts) {
 	t.Decided += c.Decided
 	t.HeldOut += c.HeldOut
 	t.Pending += pending(c)
@@ -148,8 +148,8 @@ func (t *totalsView) add(c engage.Counts) {
 	t.NotShown += c.NotShown
 	t.Expired += c.Expired
 	t.Failed += c.Failed
-	t.redeemedView.add(redeemedOf(c))
-	t.followedView.add(c)
+	t.RedeemedView.add(redeemedOf(c))
+	t.FollowedView.add(c)
 }
 
 // pending is what was ordered and is not settled: every decision ends once.

@@ -6,8 +6,8 @@ import (
 	"github.com/footfall-engage/footfall/server/engage"
 )
 
-// followedView is what followed decisions within the campaign's window.
-type followedView struct {
+// FollowedView is what followed decisions within the campaign's window.
+type FollowedView struct {
 	People    int64              `json:"people"`
 	Visited   int64              `json:"visited"`
 	Bought    int64              `json:"bought"`
@@ -19,7 +19,7 @@ type followedView struct {
 	Value     map[string]float64 `json:"value,omitempty" doc:"By currency (ISO 4217), in its units"`
 }
 
-func (f *followedView) add(c engage.Counts) {
+func (f *FollowedView) add(c engage.Counts) {
 	f.People += c.People
 	f.Visited += c.Visited
 	f.Bought += c.Bought

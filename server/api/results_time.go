@@ -154,7 +154,7 @@ func (s *server) counts(ctx context.Context, who caller, campaign string, x *res
 // countedView is what was counted in an hour or a day.
 type countedView struct {
 	From time.Time `json:"from" doc:"When it begins"`
-	totalsView
+	TotalsView
 	Reasons map[engage.Reason]int64 `json:"reasons,omitempty" doc:"Why gates said no"`
 	Arms    []armResultsView        `json:"arms,omitempty" doc:"In order of their ids; the control group is holdout. Absent of all campaigns"`
 }
@@ -222,9 +222,9 @@ func armViewOf(arm string, n engage.Counts) armResultsView {
 	v := armResultsView{
 		Arm: arm, Control: arm == engage.HoldoutArm, Decided: n.Decided, HeldOut: n.HeldOut,
 		Pending: pending(n), Sent: n.Sent, Accepted: n.Accepted, InApp: n.InApp, Inboxed: n.Inboxed, Delivered: n.Delivered, Displayed: n.Displayed, Opened: n.Opened, Expired: n.Expired, Failed: n.Failed,
-		Acted: n.Acted, Dismissed: n.Dismissed, Converted: n.Converted, NotShown: n.NotShown, redeemedView: redeemedOf(n),
+		Acted: n.Acted, Dismissed: n.Dismissed, Converted: n.Converted, NotShown: n.NotShown, RedeemedView: redeemedOf(n),
 	}
-	v.followedView.add(n)
+	v.FollowedView.add(n)
 	return v
 }
 
@@ -232,7 +232,7 @@ func armViewOf(arm string, n engage.Counts) armResultsView {
 type allResultsView struct {
 	Span       *resultsSpan         `json:"span,omitempty" doc:"The time of which the counts are; absent: all that there ever was"`
 	Campaigns  []campaignCountsView `json:"campaigns" nullable:"false" doc:"In order of id"`
-	Totals     totalsView           `json:"totals"`
+	Totals     TotalsView           `json:"totals"`
 	Suppressed []suppressedView     `json:"suppressed" nullable:"false" doc:"Why gates said no, of all campaigns; the most frequent first"`
 	Series     []countedView        `json:"series,omitempty" doc:"By the hour or the day, those in which something was counted"`
 	Meanings   map[string]string    `json:"meanings" doc:"What each count says, and what it does not"`
@@ -242,7 +242,7 @@ type campaignCountsView struct {
 	Campaign string        `json:"campaign"`
 	Name     string        `json:"name"`
 	Status   engage.Status `json:"status"`
-	Totals   totalsView    `json:"totals"`
+	Totals   TotalsView    `json:"totals"`
 	Why      whyView       `json:"why"`
 }
 

@@ -19,7 +19,7 @@ type whyView struct {
 // mostReasons of a whyView.
 const mostReasons = 5
 
-func whyOf(c *engage.Campaign, t totalsView, reasons []suppressedView) whyView {
+func whyOf(c *engage.Campaign, t TotalsView, reasons []suppressedView) whyView {
 	v := whyView{Moments: t.Decided + t.Suppressed, Reasons: reasons[:min(len(reasons), mostReasons)]}
 	if v.Moments == 0 {
 		v.Words = unfired(c)

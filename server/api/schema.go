@@ -15,6 +15,7 @@ import (
 
 // The types named …Doc describe in the document what the vocabulary (engage) reads
 // and writes; nothing is decoded into them. A test holds them to the same fields.
+// What is embedded in documented types is exported: Huma leaves the fields of others out.
 
 // newRegistry names schemas by their types, without the endings that tell the
 // kinds of types apart here.
@@ -34,7 +35,7 @@ func newRegistry() huma.Registry {
 		return strings.TrimSuffix(strings.TrimSuffix(name, "View"), "Doc")
 	})
 	for from, to := range map[reflect.Type]reflect.Type{
-		reflect.TypeFor[engage.Campaign]():  reflect.TypeFor[campaignDoc](),
+		reflect.TypeFor[engage.Campaign]():  reflect.TypeFor[CampaignDoc](),
 		reflect.TypeFor[savedCampaign]():    reflect.TypeFor[savedCampaignDoc](),
 		reflect.TypeFor[engage.Offer]():     reflect.TypeFor[offerDoc](),
 		reflect.TypeFor[offerView]():        reflect.TypeFor[offerDoc](),
@@ -289,12 +290,13 @@ type limitsDoc struct {
 }
 
 type savedCampaignDoc struct {
-	campaignDoc
+	CampaignDoc
 	Warnings []FieldError  `json:"warnings,omitempty" nullable:"false" doc:"What is perhaps not meant, such as a push that is nearly too long, or a variable that a person may lack; not kept"`
 	Findings []TextFinding `json:"findings,omitempty" nullable:"false" doc:"The same of how the texts read: too long for a platform's screen, hard to read, not translated; not kept"`
 }
 
-type campaignDoc struct {
+// CampaignDoc describes engage.Campaign.
+type CampaignDoc struct {
 	ID             string             `json:"id" required:"false" doc:"As in the path; 1 to 100 of a-z, A-Z, 0-9, '.', '_', '-'"`
 	Workspace      string             `json:"workspace" readOnly:"true" required:"false"`
 	Version        int64              `json:"version" required:"false" doc:"Grows by one with each change. In a change: the version that it was made from"`

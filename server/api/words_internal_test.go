@@ -184,7 +184,7 @@ func fields(t reflect.Type, path string, out map[string]bool) {
 
 func TestTheDocumentSaysWhatTheVocabularyReads(t *testing.T) {
 	for _, x := range []struct{ doc, body, is reflect.Type }{
-		{reflect.TypeFor[campaignDoc](), reflect.TypeFor[campaignBody](), reflect.TypeFor[engage.Campaign]()},
+		{reflect.TypeFor[CampaignDoc](), reflect.TypeFor[campaignBody](), reflect.TypeFor[engage.Campaign]()},
 		{reflect.TypeFor[placeDoc](), reflect.TypeFor[placeBody](), reflect.TypeFor[placeView]()},
 		{reflect.TypeFor[featureDoc](), reflect.TypeFor[featureDoc](), reflect.TypeFor[places.Feature]()},
 	} {
@@ -230,7 +230,7 @@ func TestTheDocumentTellsTheRulesThatHoldByDefault(t *testing.T) {
 func TestExamplesAgreeWithTheirSchemas(t *testing.T) {
 	r := newRegistry()
 	for name, typ := range map[string]reflect.Type{
-		RainyDay: reflect.TypeFor[campaignDoc](), WelcomeBack: reflect.TypeFor[campaignDoc](),
+		RainyDay: reflect.TypeFor[CampaignDoc](), WelcomeBack: reflect.TypeFor[CampaignDoc](),
 		"corner-shop": reflect.TypeFor[placeDoc](), "mall": reflect.TypeFor[placeDoc](), "two-shops": reflect.TypeFor[featureCollectionDoc](),
 	} {
 		var v any
@@ -251,7 +251,7 @@ func TestEveryReasonHasWords(t *testing.T) {
 			t.Errorf("%s is only told by its code", r)
 		}
 	}
-	for _, typ := range []reflect.Type{reflect.TypeFor[armResultsView](), reflect.TypeFor[totalsView]()} {
+	for _, typ := range []reflect.Type{reflect.TypeFor[armResultsView](), reflect.TypeFor[TotalsView]()} {
 		for _, field := range reflect.VisibleFields(typ) {
 			if field.Anonymous {
 				continue
