@@ -146,7 +146,7 @@ func humaConfig(version string) huma.Config {
 			Description: "What marketers define, what became of it and why. " +
 				"Every operation works in one workspace, that of the key. " +
 				"Errors are RFC 9457 problems with a code, the field and the reason. " +
-				"x-role of an operation is the least role that a key needs.",
+				"x-role of an operation is the least role that a key needs, of till, viewer, marketer and admin; x-not-role is one above it that may not.",
 			License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
 		},
 		Servers: []*huma.Server{{URL: "/", Description: "This server"}},

@@ -6,8 +6,11 @@
 // # Who may do what
 //
 // Every operation needs a server key as bearer token and has a least role:
-// till redeems codes and reads nothing, viewer reads, marketer defines, admin handles keys, apps and what operators
-// see. A key belongs to a workspace, and so does everything an operation reads or
+// till redeems codes and voids redemptions, and reads nothing; viewer reads; marketer
+// defines; admin handles keys, apps and what operators see. Each may do what those before
+// it may, but for one thing: a viewer changes nothing, so redeeming and voiding is for till,
+// marketer and admin. Redemptions are listed and got by viewer, marketer and admin; whether
+// a code could be redeemed changes nothing, and each may ask. A key belongs to a workspace, and so does everything an operation reads or
 // writes: register gives each handler the caller's workspace, and no handler
 // takes one from the request. Only an admin key may name another workspace, in
 // the header Footfall-Workspace.

@@ -127,6 +127,9 @@ func docsOf(doc *huma.OpenAPI) docsView {
 
 func docsOperationOf(path string, op *huma.Operation) docsOperation {
 	role, _ := op.Extensions["x-role"].(string)
+	if not, _ := op.Extensions["x-not-role"].(string); not != "" {
+		role += ", not " + not
+	}
 	x := docsOperation{ID: op.OperationID, Method: op.Method, Path: path, Summary: op.Summary, Description: op.Description, Role: role}
 	for _, p := range op.Parameters {
 		if p.Name == WorkspaceHeader {

@@ -27,7 +27,7 @@ const tillCodes = "Why a code is refused is in the problem's code, with words fo
 func (s *server) registerRedemptions() {
 	refused := []int{http.StatusNotFound, http.StatusConflict}
 	register(s, operation{
-		method: http.MethodPost, path: "/redemptions", id: "redeem", tag: tagOffers, role: catalog.Till, status: http.StatusCreated,
+		method: http.MethodPost, path: "/redemptions", id: "redeem", tag: tagOffers, role: catalog.Till, not: catalog.Viewer, status: http.StatusCreated,
 		summary: "Redeem a code at a till",
 		description: "Once per unique code; a shared code once per message, and as often as the offer's per_person and total allow. " +
 			"The till gives each redemption an id of its own, in the document or as Idempotency-Key: asked again under the same id it is answered the same, with 200. " + tillCodes,
@@ -40,7 +40,7 @@ func (s *server) registerRedemptions() {
 		body:        tillCheckDoc{},
 	}, s.checkCode)
 	register(s, operation{
-		method: http.MethodPost, path: "/redemptions/{id}/void", id: "void-redemption", tag: tagOffers, role: catalog.Till, status: http.StatusOK,
+		method: http.MethodPost, path: "/redemptions/{id}/void", id: "void-redemption", tag: tagOffers, role: catalog.Till, not: catalog.Viewer, status: http.StatusOK,
 		summary:     "Take a redemption back",
 		description: "The code is good again, and the redemption counts no more. One that was voided before is answered as it is.",
 		body:        tillVoidDoc{}, errors: []int{http.StatusConflict},

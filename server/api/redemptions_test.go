@@ -2,6 +2,8 @@ package api_test
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -140,4 +142,39 @@ func TestATillRedeemsAndReadsNothing(t *testing.T) {
 		t.Errorf("listed: %+v", list)
 	}
 	s.do(request{method: "POST", path: "/api/v1/keys", body: `{"name":"till 3","role":"till"}`, role: catalog.Admin}).want(201)
+}
+
+// Who only reads redeems and voids nothing, and who redeems reads nothing.
+func TestRolesAtRedemptions(t *testing.T) {
+	for _, op := range []struct {
+		method, path, body string
+		status             int
+		may                []catalog.Role
+	}{
+		{"POST", "", `{"id":"t2","code":"COFFEE"}`, 201, []catalog.Role{catalog.Till, catalog.Marketer, catalog.Admin}},
+		{"POST", "/ID/void", `{}`, 200, []catalog.Role{catalog.Till, catalog.Marketer, catalog.Admin}},
+		{"POST", "/check", `{"code":"COFFEE"}`, 200, []catalog.Role{catalog.Till, catalog.Viewer, catalog.Marketer, catalog.Admin}},
+		{"GET", "", "", 200, []catalog.Role{catalog.Viewer, catalog.Marketer, catalog.Admin}},
+		{"GET", "/ID", "", 200, []catalog.Role{catalog.Viewer, catalog.Marketer, catalog.Admin}},
+	} {
+		for _, role := range []catalog.Role{catalog.Till, catalog.Viewer, catalog.Marketer, catalog.Admin} {
+			t.Run(op.method+op.path+" as "+string(role), func(t *testing.T) {
+				s := newSite(t)
+				var r struct{ ID string }
+				s.do(request{method: "POST", path: "/api/v1/redemptions", body: `{"id":"t1","code":"COFFEE"}`, role: catalog.Till}).want(201, &r)
+				a := s.do(request{method: op.method, path: "/api/v1/redemptions" + strings.Replace(op.path, "ID", r.ID, 1), body: op.body, role: role})
+				if slices.Contains(op.may, role) {
+					a.want(op.status)
+				} else {
+					a.wantProblem(403, engage.Forbidden, "")
+				}
+				var list struct{ Items []engage.Redemption }
+				s.do(request{method: "GET", path: "/api/v1/redemptions", role: catalog.Viewer}).want(200, &list)
+				changed := len(list.Items) != 1 || list.Items[0].State != engage.Redeemed
+				if want := op.method == "POST" && op.path != "/check" && a.status < 300; changed != want {
+					t.Errorf("status %d, and there is %+v", a.status, list.Items)
+				}
+			})
+		}
+	}
 }

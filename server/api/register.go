@@ -43,7 +43,8 @@ type caller struct {
 
 func (c caller) is(least catalog.Role) bool { return rank[c.key.Role] >= rank[least] }
 
-// rank orders the roles: each may do what those below it may.
+// rank orders the roles: each may do what those below it may, but for what an operation's
+// not says: a till changes what a viewer only reads.
 var rank = map[catalog.Role]int{catalog.Till: 1, catalog.Viewer: 2, catalog.Marketer: 3, catalog.Admin: 4}
 
 // operation is what the document says of an operation, and who may use it.
@@ -54,6 +55,7 @@ type operation struct {
 	description  string
 	tag          string
 	role         catalog.Role // the least
+	not          catalog.Role // one above it that may not; empty: each above it may
 	status       int          // of success; 0 means 200, or 204 without a body
 	body         any          // of the type that documents the request's body; nil: none
 	bodyTypes    []string     // media types of it; nil means JSON
@@ -95,7 +97,10 @@ func register[I, O any](s *server, op operation, handle func(context.Context, ca
 			Description: "With an admin key: the workspace to work in. Absent: the key's own",
 		}},
 		RejectUnknownQueryParameters: true,
-		Middlewares:                  huma.Middlewares{s.authenticate(op.role)},
+		Middlewares:                  huma.Middlewares{s.authenticate(op.role, op.not)},
+	}
+	if op.not != "" {
+		h.Extensions["x-not-role"] = string(op.not)
 	}
 	if op.body != nil {
 		codes = append(codes, http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
@@ -168,12 +173,16 @@ func (s *server) schema(of any) *huma.Schema {
 	return s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeOf(of), true, "")
 }
 
-// authenticate lets keys of at least the role pass, and settles the workspace.
-func (s *server) authenticate(least catalog.Role) func(huma.Context, func(huma.Context)) {
+// authenticate lets keys of at least the role pass, but for those of the role not, and
+// settles the workspace.
+func (s *server) authenticate(least, not catalog.Role) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
 		who, err := s.callerOf(ctx.Header("Authorization"), ctx.Header(WorkspaceHeader))
 		if err == nil && !who.is(least) {
 			err = engage.Errorf(engage.Forbidden, "", "this needs a key of the role %s, yours is %s", least, who.key.Role)
+		}
+		if err == nil && who.key.Role == not {
+			err = engage.Errorf(engage.Forbidden, "", "this changes something, and keys of the role %s only read", not)
 		}
 		if err != nil {
 			s.answer(ctx, problemOf(err))
