@@ -247,7 +247,7 @@ func (s *server) tryTexts(c *engage.Campaign) (warnings []FieldError, err error)
 			continue
 		}
 		at := engage.Index("arms", i, "message")
-		found, err := content.Trial()
+		found, err := content.Trial(itemSamples(c, s.o.Catalog.Now()))
 		if err != nil {
 			return nil, engage.At(at, err)
 		}

@@ -22,12 +22,13 @@ type TextFinding struct {
 // those that there are now.
 func lint(c *engage.Campaign, now *catalog.Snapshot) []TextFinding {
 	out := idleLimits(c)
+	more := itemSamples(c, now)
 	for i := range c.Arms {
 		content, err := template.ParseContent(c.Arms[i].Message)
 		if err != nil {
 			continue
 		}
-		examples, err := content.Examples()
+		examples, err := content.Examples(more)
 		if err != nil {
 			continue
 		}

@@ -31,7 +31,7 @@ type PreviewOf struct {
 
 	Catalogues []*engage.Catalogue
 	Items      []engage.KnownItem // what is known of the items that the texts look at
-	Example    *engage.KnownItem  // the item that the campaign is about, where nobody says which; nil: none
+	Example    *engage.KnownItem  // the item that the campaign is about, where nobody says which; what it lacks is made up, all if nil
 }
 
 // Previewed is what one arm says then.

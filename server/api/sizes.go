@@ -30,7 +30,7 @@ func (s *server) pushSizes(c *engage.Campaign, arm *engage.Arm, content *templat
 	if s.o.PushSizes == nil || !arm.Message.Allows(engage.Push) {
 		return nil, nil
 	}
-	examples, err := content.Examples()
+	examples, err := content.Examples(itemSamples(c, s.o.Catalog.Now()))
 	if err != nil {
 		return nil, err
 	}

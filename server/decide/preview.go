@@ -29,7 +29,8 @@ type PreviewOf struct {
 
 	Catalogues []*engage.Catalogue
 	Items      []engage.KnownItem // what is known of items so far
-	// Example is the item that the campaign is about where nobody says which it is; nil: none.
+	// Example is the item that the campaign is about where nobody says which it is. What it
+	// lacks of the catalogue's declared fields, all of them where it is nil, is made up.
 	Example *engage.KnownItem
 }
 
@@ -134,11 +135,9 @@ func (in *PreviewOf) vars(c *campaign, items *looked) (vars map[string]any, phon
 		m.items = items
 	}
 	vars = m.vars(c, s.before(t))
-	if about := c.about; about != nil && in.Example != nil {
-		if _, said := m.itemID(about); !said {
-			vars["item"] = viewItem(in.Example, items.config.catalogues[about.Catalogue])
-			sampled = append(sampled, "item")
-		}
+	if item := in.sampleItem(c, m, items.config); item != nil {
+		vars["item"] = item
+		sampled = append(sampled, "item")
 	}
 	if in.Person == nil {
 		vars["profile"] = examples["profile"]
@@ -157,4 +156,21 @@ func (in *PreviewOf) vars(c *campaign, items *looked) (vars map[string]any, phon
 	}
 	slices.Sort(sampled)
 	return vars, *m.device, sampled, nil
+}
+
+// sampleItem is what texts see as "item" where nobody says which it is; nil: somebody does,
+// or the campaign is about none.
+func (in *PreviewOf) sampleItem(c *campaign, m *moment, of *workspace) map[string]any {
+	if c.about == nil || of.catalogues[c.about.Catalogue] == nil {
+		return nil
+	}
+	if _, said := m.itemID(c.about); said {
+		return nil
+	}
+	k := of.catalogues[c.about.Catalogue]
+	item := k.Sample("example", func(field string) string { return field })
+	if in.Example != nil {
+		maps.Copy(item, viewItem(in.Example, k))
+	}
+	return item
 }

@@ -1,6 +1,7 @@
 package template
 
 import (
+	"maps"
 	"strings"
 	"time"
 
@@ -8,12 +9,13 @@ import (
 )
 
 // Examples render the message in each of its languages, its own first, for the example
-// person of Trial: what is missing counts as empty, and so does a text that does not
+// person of Trial and more: what is missing counts as empty, and so does a text that does not
 // work with the sample values, of which Trial tells. They show how much room the message
 // takes at the least. The error is an *engage.Error of code TooLarge: the state of its
 // Live Activity would never be sent.
-func (c *Content) Examples() ([]Rendered, error) {
+func (c *Content) Examples(more map[string]any) ([]Rendered, error) {
 	vars, now := samples(), time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
+	maps.Copy(vars, more)
 	free := *c
 	free.silent = true // it need not say anything
 	var all []Rendered

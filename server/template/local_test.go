@@ -234,7 +234,7 @@ func TestABlankTextIsAHole(t *testing.T) {
 	if _, err := c.Render(vars(), now, ""); err == nil || !strings.Contains(err.Error(), "body: says nothing") {
 		t.Errorf("a blank body: %v", err)
 	}
-	if warnings, err := c.Trial(); err != nil || len(warnings) != 1 || !strings.Contains(warnings[0].Error(), "blank") {
+	if warnings, err := c.Trial(nil); err != nil || len(warnings) != 1 || !strings.Contains(warnings[0].Error(), "blank") {
 		t.Errorf("the trial warned of %v, %v", warnings, err)
 	}
 	if _, warnings, err := c.Draft(vars(), now, ""); err != nil || len(warnings) != 1 {
@@ -250,7 +250,7 @@ func TestTheTrialTriesEveryLanguageOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	warnings, err := c.Trial()
+	warnings, err := c.Trial(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -261,7 +261,7 @@ func TestTheTrialTriesEveryLanguageOnce(t *testing.T) {
 	if got := strings.Join(all, " "); got != "title locales.de.subtitle locales.nl.body" {
 		t.Errorf("warned of %q: %v", got, warnings)
 	}
-	examples, err := c.Examples()
+	examples, err := c.Examples(nil)
 	if err != nil || len(examples) != 3 || examples[0].Locale != "en" || examples[2].Locale != "nl" {
 		t.Errorf("examples %+v, %v", examples, err)
 	}

@@ -127,7 +127,7 @@ func TestATrialSeesButtonsAndSubtitle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	warnings, err := c.Trial()
+	warnings, err := c.Trial(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package template
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -56,20 +57,22 @@ var pushKeys = []string{"collapse_key", "deep_link", "image_url"}
 
 // Trial renders every text once with short sample values, and without attributes
 // and event properties, which depend on the person. What is missing counts as
-// empty, so that the rest of the text is tried too.
+// empty, so that the rest of the text is tried too. More are variables that only some
+// campaigns have ("item", "catalog"), as short as the others; nil: none.
 //
 // The error is an *engage.Error of code TooLarge with the field: the text
 // exceeds a limit of a rendering even so, so it would never be sent; or of code
 // Invalid: a push with such a key in its data would be refused. Warnings are
 // *engage.Errors with the field, of what a person may lack (NotFound) and of
 // what does not work with the sample values (Invalid).
-func (c *Content) Trial() (warnings []error, err error) {
+func (c *Content) Trial(more map[string]any) (warnings []error, err error) {
 	for _, key := range pushKeys {
 		if _, has := c.made.Data[key]; has && c.made.Allows(engage.Push) {
 			return nil, engage.Errorf(engage.Invalid, "data."+key, "the key is reserved for what the message itself has, and would be refused in a push")
 		}
 	}
 	vars := samples()
+	maps.Copy(vars, more)
 	now := time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
 	tried := map[string]bool{} // by name: what a language does not say itself is the message's own
 	for _, v := range c.versions() {

@@ -32,7 +32,7 @@ func TestTheTrialRefusesWhatIsNeverWithinItsLimits(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = parsed.Trial()
+			_, err = parsed.Trial(nil)
 			if c.want == "" {
 				if err != nil {
 					t.Error(err)
@@ -56,7 +56,7 @@ func TestTheTrialRefusesKeysThatNoPushMayHave(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: refused where it is loaded: %v", key, err)
 			}
-			_, err = parsed.Trial()
+			_, err = parsed.Trial(nil)
 			var e *engage.Error
 			switch {
 			case !c.Allows(engage.Push):
@@ -80,7 +80,7 @@ func TestTheTrialWarnsOfWhatAPersonMayLack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	warnings, err := parsed.Trial()
+	warnings, err := parsed.Trial(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func BenchmarkTrial(b *testing.B) {
 		}
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
-				_, _ = parsed.Trial()
+				_, _ = parsed.Trial(nil)
 			}
 		})
 	}
