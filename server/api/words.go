@@ -428,6 +428,10 @@ func triggerWords(t *engage.Trigger, place string) string {
 		return beaconWords(t, place)
 	case engage.TriggerWeather:
 		return turningWords(t, place)
+	case engage.TriggerAPI:
+		return calledWords(place)
+	case engage.TriggerSchedule:
+		return timeCameWords(t)
 	}
 	verb := map[engage.Transition]string{
 		engage.Enter: "Entered", engage.Exit: "Left", engage.Dwell: "Stayed at", engage.Pass: "Passed through", engage.VisitEnded: "Ended a visit of",
@@ -468,6 +472,11 @@ func timelineWords(e *engage.TimelineEntry, placeName func(string) string) strin
 		var t engage.Trigger
 		if json.Unmarshal(e.Data, &t) == nil {
 			return triggerWords(&t, placeName(t.Place))
+		}
+	case engage.KindCall:
+		var t engage.Trigger
+		if json.Unmarshal(e.Data, &t) == nil {
+			return askedWords(&t, placeName(t.Place))
 		}
 	case engage.KindConsent:
 		var answers map[engage.Purpose]engage.Consent

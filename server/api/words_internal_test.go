@@ -130,6 +130,9 @@ func TestGatesAndDecisionsSpeakPlainly(t *testing.T) {
 		{Type: engage.TriggerBeacon, Transition: engage.ComeNear, Place: "shop", Beacon: "till", Evidence: "beacon"},
 		{Type: engage.TriggerBeacon, Transition: engage.Exit, Place: "shop", Beacon: "till", Evidence: "silence"},
 		{Type: engage.TriggerWeather, Place: "shop", Weather: &engage.Weather{Kind: "forecast", Condition: "rain", TemperatureC: 9}},
+		{Type: engage.TriggerAPI, Campaign: "orders"},
+		{Type: engage.TriggerAPI, Campaign: "orders", Place: "shop"},
+		{Type: engage.TriggerSchedule, Campaign: "friday", Local: "2026-12-04T09:00"},
 	} {
 		fmt.Fprintln(&b, triggerWords(&tr, map[string]string{"shop": "Corner shop"}[tr.Place]))
 	}
@@ -147,6 +150,9 @@ func TestGatesAndDecisionsSpeakPlainly(t *testing.T) {
 		{Kind: engage.KindBound},
 		{Kind: engage.KindBindRefused},
 		{Kind: "moon"},
+		{Kind: engage.KindCall, Data: json.RawMessage(`{"type":"api","campaign":"orders","occasion":"x"}`)},
+		{Kind: engage.KindCall, Data: json.RawMessage(`{"type":"schedule","campaign":"friday","local":"2026-12-04T09:00"}`)},
+		{Kind: engage.KindCall, Data: json.RawMessage(`{"type":"weather","campaign":"rain","place":"shop"}`)},
 	} {
 		fmt.Fprintf(&b, "%s: %s\n", e.Kind, timelineWords(&e, func(string) string { return "" }))
 	}
