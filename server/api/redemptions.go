@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/footfall-engage/footfall/server/catalog"
@@ -59,7 +60,7 @@ type tillRedeemDoc struct {
 	ID       string  `json:"id,omitempty" maxLength:"200" doc:"Yours, of this redemption, such as that of the receipt and the line: required, unless it is in the header Idempotency-Key"`
 	Code     string  `json:"code" minLength:"3" maxLength:"64" doc:"As the customer shows it; case does not matter"`
 	Delivery string  `json:"delivery,omitempty" doc:"Of a shared code: the message that brought it. Unique codes say so themselves"`
-	Person   string  `json:"person,omitempty" doc:"Of a shared code: who redeems it, by identifier (loyalty:…, user_id:…) or profile; required, or delivery, where the offer has a limit per person"`
+	Person   string  `json:"person,omitempty" doc:"Of a shared code: who redeems it, by identifier (loyalty:…, user_id:…, email:…), known or not, or by the id of a known profile; required, or delivery, where the offer has a limit per person"`
 	Place    string  `json:"place,omitempty" doc:"Id of the place of the till; required where the offer is redeemed at some places only"`
 	Order    string  `json:"order,omitempty" maxLength:"200" doc:"Your id of the purchase"`
 	Value    float64 `json:"value,omitempty" minimum:"0" doc:"What the customer pays for it, in the currency"`
@@ -70,7 +71,7 @@ type tillRedeemDoc struct {
 type tillCheckDoc struct {
 	Code     string  `json:"code" minLength:"3" maxLength:"64" doc:"As the customer shows it; case does not matter"`
 	Delivery string  `json:"delivery,omitempty" doc:"Of a shared code: the message that brought it. Unique codes say so themselves"`
-	Person   string  `json:"person,omitempty" doc:"Of a shared code: who redeems it, by identifier (loyalty:…, user_id:…) or profile; required, or delivery, where the offer has a limit per person"`
+	Person   string  `json:"person,omitempty" doc:"Of a shared code: who redeems it, by identifier (loyalty:…, user_id:…, email:…), known or not, or by the id of a known profile; required, or delivery, where the offer has a limit per person"`
 	Place    string  `json:"place,omitempty" doc:"Id of the place of the till; required where the offer is redeemed at some places only"`
 	Order    string  `json:"order,omitempty" maxLength:"200" doc:"Your id of the purchase"`
 	Value    float64 `json:"value,omitempty" minimum:"0" doc:"What the customer pays for it, in the currency"`
@@ -93,8 +94,7 @@ type redeemBody struct {
 // maxRef bounds a till's id of a redemption, and of an order, in bytes.
 const maxRef = 200
 
-// ask is what a till wants. Who is named and not known is a person of their identifier
-// all the same: limits hold for them.
+// ask is what a till wants.
 func (s *server) ask(ctx context.Context, who caller, b *redeemBody) (*redeem.Ask, error) {
 	a := &redeem.Ask{
 		Workspace: who.workspace, Ref: b.ID, By: who.key.ID, Code: b.Code, Delivery: b.Delivery, Order: b.Order,
@@ -111,21 +111,41 @@ func (s *server) ask(ctx context.Context, who caller, b *redeemBody) (*redeem.As
 			return nil, engage.Errorf(engage.Invalid, "place", "there is no place %q", clip(b.Place))
 		}
 	}
-	if b.Person == "" {
-		return a, nil
-	}
-	id, err := s.find(ctx, who, b.Person)
-	if engage.CodeOf(err) == engage.NotFound {
-		var name string
-		if name, err = identifier("person", b.Person); err == nil {
-			id = engage.PersonID(who.workspace, name)
+	if b.Person != "" {
+		var err error
+		if a.Profile, err = s.customer(ctx, who, b.Person); err != nil {
+			return nil, err
 		}
 	}
-	if err != nil {
-		return nil, engage.Errorf(engage.Invalid, "person", "name a person by identifier or profile")
-	}
-	a.Profile = id
 	return a, nil
+}
+
+// customer is the profile of whom a till names: by an identifier, whether or not somebody
+// is known by it, or by the id of a profile that is known. Anything else would be somebody
+// new each time, for whom no limit holds; an install is nothing that a till knows.
+func (s *server) customer(ctx context.Context, who caller, person string) (string, error) {
+	nobody := engage.Errorf(engage.Invalid, "person", "must be user_id:…, email:…, loyalty:… or anonymous_id:… with its value, or the id of a profile that is known, is %q", clip(person))
+	kind, value, named := strings.Cut(person, ":")
+	if !named {
+		if !engage.ValidID(person) {
+			return "", nobody
+		}
+		if _, err := s.o.People.Profile(ctx, who.workspace, person); engage.CodeOf(err) == engage.NotFound {
+			return "", nobody
+		} else if err != nil {
+			return "", err
+		}
+		return person, nil
+	}
+	name, err := engage.Identifier(kind, value)
+	if err != nil {
+		return "", nobody
+	}
+	id, err := s.o.People.ProfileOf(ctx, who.workspace, name)
+	if engage.CodeOf(err) == engage.NotFound {
+		return engage.PersonID(who.workspace, name), nil
+	}
+	return id, err
 }
 
 // tillView is what a till sees of a redemption: nothing of the person.

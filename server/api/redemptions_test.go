@@ -2,7 +2,9 @@ package api_test
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -176,5 +178,56 @@ func TestRolesAtRedemptions(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// Limits hold for somebody: who is no person by any identifier, and no profile that is
+// known, is refused, and what is broken here is not the till's fault.
+func TestATillNamesSomebodyOrNobody(t *testing.T) {
+	s := newSite(t)
+	s.furnish(alpha)
+	ada := engage.ProfileID(alpha, "phone-1")
+	for i, c := range []struct{ person, profile string }{
+		{"user_id:ada", ada},
+		{ada, ada},
+		{"loyalty:4711", engage.PersonID(alpha, "loyalty:4711")}, // whom nobody knows yet
+		{"email: Eve@Example.org", engage.PersonID(alpha, "email:eve@example.org")},
+		{"anonymous_id:browser-1", engage.PersonID(alpha, "anonymous_id:browser-1")},
+		{"garbage", ""},
+		{"no id", ""},
+		{engage.PersonID(alpha, "loyalty:4711"), ""}, // made up, and known to nobody
+		{engage.ProfileID(beta, "phone-1"), ""},
+		{"install:nope", ""},
+		{"install:phone-1", ""},
+		{"email:nobody", ""},
+		{"phone:123", ""},
+		{"user_id:", ""},
+		{"loyalty: ", ""},
+		{":x", ""},
+		{"user_id:" + strings.Repeat("x", engage.MaxIdentifier), ""},
+	} {
+		body := `{"id":"t` + strconv.Itoa(i) + `","code":"COFFEE","person":` + strconv.Quote(c.person) + `}`
+		for _, path := range []string{"/api/v1/redemptions", "/api/v1/redemptions/check"} {
+			a := s.do(request{method: "POST", path: path, body: body, role: catalog.Till})
+			switch {
+			case c.profile == "":
+				a.wantProblem(422, engage.Invalid, "person")
+			case a.status != 200 && a.status != 201:
+				t.Errorf("%s: %d %s", c.person, a.status, a.body)
+			}
+		}
+		var list struct{ Items []engage.Redemption }
+		s.do(request{method: "GET", path: "/api/v1/redemptions", role: catalog.Viewer}).want(200, &list)
+		last := engage.Redemption{}
+		if len(list.Items) > 0 {
+			last = list.Items[len(list.Items)-1]
+		}
+		if redeemed := last.Ref == "t"+strconv.Itoa(i); redeemed != (c.profile != "") || redeemed && last.Profile != c.profile {
+			t.Errorf("%s: redeemed %v by %q, want %q", c.person, redeemed, last.Profile, c.profile)
+		}
+	}
+	s.world.broken = errors.New("the store is away")
+	if a := s.do(request{method: "POST", path: "/api/v1/redemptions", body: `{"id":"z","code":"COFFEE","person":"` + ada + `"}`, role: catalog.Till}); a.status < 500 {
+		t.Errorf("a broken store: %d %s", a.status, a.body)
 	}
 }

@@ -139,7 +139,7 @@ func tillFlags(cmd *cobra.Command) func(code string) (*tillBody, error) {
 	f.Float64Var(&b.Value, "value", 0, "what the customer pays, in the currency")
 	f.Float64Var(&b.Worth, "worth", 0, "what the offer takes off or gives (default: what the offer says)")
 	f.StringVar(&b.Currency, "currency", "", "ISO 4217, such as EUR (default: the offer's)")
-	f.StringVar(&b.Person, "person", "", "of a shared code: who redeems it, such as loyalty:123")
+	f.StringVar(&b.Person, "person", "", "of a shared code: who redeems it, such as loyalty:123, or the id of a known profile")
 	f.StringVar(&b.Delivery, "delivery", "", "of a shared code: id of the message that brought it")
 	return func(code string) (*tillBody, error) {
 		for name, x := range map[string]float64{"value": b.Value, "worth": b.Worth} {
