@@ -109,7 +109,7 @@ from, which stands in the file; --force overwrites whatever is there.`,
 func withVersion(raw json.RawMessage, version int64) (json.RawMessage, error) {
 	var doc map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &doc); err != nil {
-		return nil, usageError{fmt.Errorf("the campaign is not an object: %w", err)}
+		return nil, usageError{fmt.Errorf("the document is not an object: %w", err)}
 	}
 	doc["version"] = json.RawMessage(fmt.Sprint(version))
 	return json.Marshal(doc)

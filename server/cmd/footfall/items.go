@@ -49,11 +49,18 @@ func itemPath(catalogue, id string) string {
 
 func (c *cli) itemsCatalogues() *cobra.Command {
 	cmd := &cobra.Command{Use: "catalogues", Short: "List the catalogues of the workspace, with their fields", Args: nothing}
+	asJSON := cmd.Flags().Bool("json", false, "print one JSON object per line")
 	remote := c.remoteFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		r, err := remote()
 		if err != nil {
 			return err
+		}
+		if *asJSON {
+			return pages(cmd.Context(), r, "/api/v1/catalogues", func(x json.RawMessage) error {
+				fmt.Fprintf(c.out, "%s\n", x)
+				return nil
+			})
 		}
 		return list(cmd, c, r, "/api/v1/catalogues", "ID\tVERSION\tCURRENCY\tFIELDS", func(w io.Writer, x catalogueLine) {
 			var fields []string
@@ -69,6 +76,8 @@ func (c *cli) itemsCatalogues() *cobra.Command {
 func (c *cli) itemsDefine() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "define CATALOGUE FILE", Short: "Make or change a catalogue; a file - is standard input",
+		Long: "Make or change a catalogue: the file says all of it, the fields that are there, too, since items may have them.\n" +
+			"A file with a version changes that one only; one without changes whatever version is there.",
 		Args: exactly(2, "the catalogue's id and a file"), Example: `  echo '{"currency":"EUR","fields":{"price":"money"}}' | footfall items define products -`,
 	}
 	remote := c.remoteFlags(cmd)
@@ -81,6 +90,9 @@ func (c *cli) itemsDefine() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if body, err = ofNow(cmd, r, cataloguePath(args[0]), body); err != nil {
+			return err
+		}
 		var made catalogueLine
 		if err := r.call(cmd.Context(), http.MethodPut, cataloguePath(args[0]), body, &made); err != nil {
 			return err
@@ -89,6 +101,24 @@ func (c *cli) itemsDefine() *cobra.Command {
 		return nil
 	}
 	return cmd
+}
+
+// ofNow is a document with the version that the server has at the path, where it says none
+// and the server has one.
+func ofNow(cmd *cobra.Command, r *remote, path string, doc json.RawMessage) (json.RawMessage, error) {
+	var says struct {
+		Version int64 `json:"version"`
+	}
+	if json.Unmarshal(doc, &says) != nil || says.Version > 0 {
+		return doc, nil // what is no such document the server refuses
+	}
+	switch err := r.call(cmd.Context(), http.MethodGet, path, nil, &says); {
+	case missing(err):
+		return doc, nil
+	case err != nil:
+		return nil, err
+	}
+	return withVersion(doc, says.Version)
 }
 
 func (c *cli) itemsList() *cobra.Command {
