@@ -152,6 +152,7 @@ func TestWhoLooksAtAPersonIsNoted(t *testing.T) {
 	}
 	s.do(request{method: "GET", path: "/api/v1/people", role: catalog.Viewer}).want(200)
 	s.do(request{method: "GET", path: "/api/v1/people/user_id:nobody", role: catalog.Viewer}).want(404)
+	s.do(request{method: "GET", path: "/api/v1/decisions?profile=" + who, role: catalog.Viewer}).want(200)
 	a := s.do(request{method: "GET", path: "/api/v1/people/" + who + "/accesses", role: catalog.Admin}).want(200)
 	var got struct{ Items []engage.Access }
 	if err := json.Unmarshal(a.body, &got); err != nil {
@@ -165,7 +166,7 @@ func TestWhoLooksAtAPersonIsNoted(t *testing.T) {
 		ops = append(ops, x.Operation)
 	}
 	slices.Reverse(ops)
-	if want := []string{"get-person", "get-timeline", "explain", "export-person", "list-people", "list-accesses"}; !slices.Equal(ops, want) {
+	if want := []string{"get-person", "get-timeline", "explain", "export-person", "list-people", "list-decisions", "list-accesses"}; !slices.Equal(ops, want) {
 		t.Errorf("noted %v, want %v", ops, want)
 	}
 }

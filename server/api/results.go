@@ -264,5 +264,9 @@ func (s *server) listDecisions(ctx context.Context, who caller, in *listDecision
 	if err != nil {
 		return nil, err
 	}
-	return listOf(page, s.decisionViews(ctx, who)), nil
+	out := listOf(page, s.decisionViews(ctx, who))
+	if f.Profile != "" { // somebody is looked at, not a campaign
+		return out, s.seen(ctx, who, f.Profile)
+	}
+	return out, nil
 }

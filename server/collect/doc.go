@@ -68,7 +68,11 @@
 // context.traits count as traits for this, and for nothing else. A public key stands in
 // pages, where everybody can read it: what it brings is of the anonymous visitor
 // alone. Its userId is noted as a claim; without an anonymousId it is dropped, and so
-// is an alias.
+// is an alias. Once the visitor is known to be somebody, it goes to a profile of nobody,
+// and comes into the person, behind all that is known of them, when an identify by a
+// server key names the two together again: at the next login, that is. If it names the
+// anonymousId with another user, who is not the same, two persons use the browser, and
+// what its pages have said, until the first is named again, is nobody's.
 //
 // previousId of an alias may be a user id or an anonymous id; the specification does not
 // tell which. It is anonymous if it is the call's anonymousId; what looks like a UUID,

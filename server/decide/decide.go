@@ -216,6 +216,18 @@ func (m Machine) Apply(tx engage.Tx, e engage.Entry) error {
 			return err
 		}
 		return s.merge(x)
+	case engage.KindShadow:
+		s, err := m.person(tx, e)
+		if err != nil {
+			return err
+		}
+		shadow, err := s.p.Shadow.heard(tx, e, s.p.ID)
+		if err != nil || shadow == s.p.Shadow {
+			return err
+		}
+		s.keepPerson()
+		s.p.Shadow = shadow
+		return nil
 	case engage.KindTouch:
 		return m.touch(tx, e)
 	case engage.KindYield:
@@ -249,7 +261,7 @@ func (m Machine) Apply(tx engage.Tx, e engage.Entry) error {
 		if err := read(e, &no); err != nil {
 			return err
 		}
-		return s.timeline(no.Install, no)
+		return s.timeline(no.Install, s.refused(no))
 	}
 	s.p.Seen(e.At)
 	return s.said(from)

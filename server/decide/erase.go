@@ -29,7 +29,7 @@ func erase(tx engage.Tx, e engage.Entry) error {
 func begets(k engage.Kind) bool {
 	switch k {
 	case engage.KindTimer, engage.KindCall, engage.KindOutcome, engage.KindReceipt, engage.KindDeviceGone, engage.KindYield, engage.KindRedemption, engage.KindItems,
-		engage.KindDisclaim:
+		engage.KindDisclaim, engage.KindShadow:
 		return false
 	}
 	return true

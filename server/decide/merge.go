@@ -24,11 +24,10 @@ func (s *step) merge(x engage.Merge) error {
 	if x.Of == "" {
 		x.Of, x.And = me, x.With
 	}
-	if s.p.Shadow.Used && x.Room == 0 && x.Names(me) {
-		s.keepPerson()
-		s.p.Shadow = takeShadow(s.tx, s.e, me, s.p.Shadow)
-	}
 	if s.p.is(x.With) {
+		if err := s.shadows(x, false); err != nil {
+			return err
+		}
 		if s.p.is(x.Of) && s.p.is(x.And) && x.Of != x.And {
 			s.keepPerson()
 			s.p.Link(x.Of, x.And, s.occurred())
@@ -54,6 +53,23 @@ func (s *step) merge(x engage.Merge) error {
 	}
 	x.Room = room + 1
 	return s.sendMerge(x)
+}
+
+// shadows tells the browsers that a merge names whether it was believed: then what a public
+// key has said of them comes in. Where it was refused, two persons use the browser.
+func (s *step) shadows(x engage.Merge, refused bool) error {
+	if x.Why == whyShadow {
+		return nil
+	}
+	for _, id := range []string{x.Of, x.And} {
+		if !engage.MintedByBrowser(id) {
+			continue
+		}
+		if err := emit(s.tx, engage.ProfileKey(s.ws, id), engage.KindShadow, s.e.Occurred, engage.ShadowWord{Refused: refused}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // is reports whether a profile is this one or has become one with it.
@@ -95,10 +111,29 @@ func (s *step) refuse(x engage.Merge, code engage.Code, reason string) error {
 			return err
 		}
 	}
+	if err := s.shadows(x, true); err != nil {
+		return err
+	}
 	s.drop(engage.Dropped{
 		From: engage.TouchSource{Kind: "merge", Name: x.Why}, Type: "merge", Code: code, Field: kindOf(x.Identifier), Reason: reason, Profile: s.p.ID,
 	})
 	return nil
+}
+
+// refused is what a person's history has of a merge that was refused: of the other one, who
+// may be erased some day, nothing, and of an identifier that is not the person's its kind.
+func (s *step) refused(no engage.MergeRefused) engage.MergeRefused {
+	own := func(id string) string {
+		if id != "" && s.p.is(id) {
+			return id
+		}
+		return ""
+	}
+	if no.Identifier != "" && own(engage.PersonID(s.ws, no.Identifier)) == "" {
+		no.Identifier = kindOf(no.Identifier)
+	}
+	no.Of, no.And, no.With = own(no.Of), own(no.And), ""
+	return no
 }
 
 // freeze ends this profile: all that it has goes to the other one.
@@ -128,6 +163,9 @@ func (s *step) absorb() error {
 	q, x := a.Person, a.Merge
 	if s.p.is(q.ID) {
 		return nil
+	}
+	if err := s.shadows(x, false); err != nil {
+		return err
 	}
 	claimed := s.p.Claimed
 	s.p.Absorb(&q.Profile, profile.Link{A: x.Of, B: x.And, At: s.occurred()})

@@ -28,6 +28,9 @@ type Shadow struct {
 	// V is 1 of one that is used since shadows have ids of their own; an earlier build
 	// gave them ids as of browsers, of which a person has only so many.
 	V int `json:"v,omitempty"`
+	// Shared: since its person was named last, something trusted has named another, who is
+	// not the same. Whose the words are nobody knows then.
+	Shared bool `json:"shared,omitempty"`
 }
 
 // ID is the present one's.
@@ -37,6 +40,24 @@ func (s Shadow) ID(workspace, profile string) string {
 		return "w" + id[1:]
 	}
 	return id
+}
+
+// heard is the shadow after a ShadowWord: the present one's words come in, or it is left to
+// nobody, and the next begins.
+func (s Shadow) heard(tx engage.Tx, e engage.Entry, profile string) (Shadow, error) {
+	var w engage.ShadowWord
+	if err := read(e, &w); err != nil {
+		return s, err
+	}
+	next := Shadow{N: s.N}
+	if s.Used {
+		next.N++
+		if !w.Refused && !s.Shared {
+			takeShadow(tx, e, profile, s)
+		}
+	}
+	next.Shared = w.Refused
+	return next, nil
 }
 
 // inUse is the shadow once something is sent there.
@@ -86,12 +107,16 @@ func (m Machine) moved(tx engage.Tx, e engage.Entry, at *Moved, from string) err
 		if err := read(e, &x); err != nil {
 			return err
 		}
-		if at.Shadow.Used && x.Room == 0 && x.Names(at.ID) {
-			changed := *at
-			changed.Shadow = takeShadow(tx, e, at.ID, at.Shadow)
-			tx.Put(e.Key, &changed)
-		}
 		return emit(tx, to, engage.KindMerge, e.Occurred, x)
+	case engage.KindShadow:
+		shadow, err := at.Shadow.heard(tx, e, at.ID)
+		if err != nil || shadow == at.Shadow {
+			return err
+		}
+		changed := *at
+		changed.Shadow = shadow
+		tx.Put(e.Key, &changed)
+		return nil
 	case engage.KindTouch:
 		var t engage.Touch
 		if err := read(e, &t); err != nil {
@@ -120,14 +145,16 @@ func toShadow(tx engage.Tx, e engage.Entry, profile string, shadow Shadow) error
 	return nil
 }
 
-// takeShadow has the present shadow of a profile merged, for something trusted has
-// named its anonymous id, and begins the next.
-func takeShadow(tx engage.Tx, e engage.Entry, profile string, shadow Shadow) Shadow {
+// whyShadow is the Merge.Why of a shadow that is taken in.
+const whyShadow = "shadow"
+
+// takeShadow has the present shadow of a profile merged, for something trusted has said
+// whose its anonymous id is.
+func takeShadow(tx engage.Tx, e engage.Entry, profile string, shadow Shadow) {
 	ws := engage.WorkspaceOf(e.Key)
 	id := shadow.ID(ws, profile)
-	x := engage.Merge{Of: profile, And: id, With: profile, Why: "shadow"}
+	x := engage.Merge{Of: profile, And: id, With: profile, Why: whyShadow}
 	_ = emit(tx, engage.ProfileKey(ws, id), engage.KindMerge, e.Occurred, x) // strings and numbers can be encoded
-	return Shadow{N: shadow.N + 1}
 }
 
 // emit puts a value out to a key of the act partitions.

@@ -385,6 +385,68 @@ func TestAPublicKeyChangesNothingOfWhoIsKnown(t *testing.T) {
 	}
 }
 
+// Somebody else logs in with a browser that is known to be Ada's. They are two persons, and
+// what a page said of the browser meanwhile, with a key that anybody has, comes into neither:
+// nor does either's history hold the other's profile, or an identifier that is the other's.
+func TestWhatAPageSaysOfASharedBrowserComesIntoNobody(t *testing.T) {
+	w := newWorld(t)
+	w.Reload = true
+	ada, ben, anon := node("user_id:ada"), node("user_id:ben"), "anonymous_id:shared-browser"
+	server := func(n int, ids ...string) {
+		w.apply(touched(engage.Touch{ID: fmt.Sprint("login", n), Trusted: true, Identifiers: ids}, time.Duration(n)*sec))
+		w.settle()
+	}
+	page := func(n int) {
+		w.apply(touched(engage.Touch{
+			ID: fmt.Sprint("page", n), Identifiers: []string{anon}, Traits: map[string]any{"shoe_size": "44"},
+			Order: &engage.Order{ID: fmt.Sprint("order", n), Status: engage.OrderCompleted, Value: 120, Currency: "EUR"}, Event: &engage.TouchEvent{Type: "track", Name: "Order Completed"},
+		}, time.Duration(n)*sec))
+		w.settle()
+	}
+	server(1, "user_id:ada", "email:ada@example.com", anon)
+	page(2)
+	server(3, "user_id:ben", anon)
+	server(4, "user_id:ben", "email:ada@example.com")
+	for _, id := range []string{ada, ben} {
+		if p := w.person(id); len(p.Attributes) > 0 || p.Purchases != nil {
+			t.Errorf("%s is %s", id, mustJSON(t, p))
+		}
+	}
+	if w.person(engage.ShadowID(ws, node(anon), 0)) == nil {
+		t.Error("what the page said is with nobody at all")
+	}
+	refused := 0
+	for _, d := range w.Docs("timeline") {
+		var e engage.TimelineEntry
+		if err := json.Unmarshal(d, &e); err != nil {
+			t.Fatal(err)
+		}
+		if e.Kind != engage.KindMergeNo {
+			continue
+		}
+		refused++
+		for _, other := range map[string][]string{ada: {ben}, ben: {ada, node(anon), node("email:ada@example.com"), "shared-browser", "ada@example.com"}}[e.Profile] {
+			if strings.Contains(string(e.Data), other) {
+				t.Errorf("%s has %s in %s", e.Profile, other, e.Data)
+			}
+		}
+	}
+	if refused != 4 {
+		t.Errorf("%d refusals are told of", refused)
+	}
+	// Nor what was said until Ada is back, who then has her browser for herself again.
+	page(5)
+	server(6, "user_id:ada", anon)
+	if p := w.person(ada); len(p.Attributes) > 0 || p.Purchases != nil {
+		t.Errorf("Ada is %s", mustJSON(t, p))
+	}
+	page(7)
+	server(8, "user_id:ada", anon)
+	if p := w.person(ada); p.Attributes["shoe_size"] != "44" {
+		t.Errorf("Ada is %s", mustJSON(t, p))
+	}
+}
+
 // A website whose pages speak with a public key, and whose server says at each login whose
 // browser it is, makes a shadow per login: they do not fill up who the person is.
 func TestShadowsTakeNoIdentifiersRoom(t *testing.T) {

@@ -43,11 +43,14 @@ const (
 	KindCall        Kind = "call"         // JSON Trigger that names its campaign; at the profile's key
 	KindTouch       Kind = "touch"        // JSON Touch; at the profile's key
 	KindMerge       Kind = "merge"        // JSON Merge; at the key of either profile
-	KindAbsorb      Kind = "absorb"       // a frozen person, as package decide writes it; at the survivor's key
-	KindMergeNo     Kind = "merge_no"     // JSON MergeRefused; at both profiles' keys
-	KindForward     Kind = "forward"      // JSON Forward; at the survivor's key
-	KindDecision    Kind = "decision"     // JSON Decision; at the key of the profile that made it
-	KindErase       Kind = "erase"        // JSON Erase; at the key of a profile, an identifier or an install
+	// KindShadow, at the key of a profile that a browser's identifier minted, whoever it is
+	// by now: something trusted has said whose the browser is. JSON ShadowWord.
+	KindShadow   Kind = "shadow"
+	KindAbsorb   Kind = "absorb"   // a frozen person, as package decide writes it; at the survivor's key
+	KindMergeNo  Kind = "merge_no" // JSON MergeRefused; at both profiles' keys
+	KindForward  Kind = "forward"  // JSON Forward; at the survivor's key
+	KindDecision Kind = "decision" // JSON Decision; at the key of the profile that made it
+	KindErase    Kind = "erase"    // JSON Erase; at the key of a profile, an identifier or an install
 
 	// Entries that leave the log.
 	KindSend           Kind = "send"            // JSON Send; to "send"

@@ -83,6 +83,10 @@ func Senior(a, b string) bool {
 // persons: nothing but an alias merges them.
 func MintedByUser(profile string) bool { return seniority(profile) == 0 }
 
+// MintedByBrowser reports whether an anonymous id minted the profile: only at these does a
+// public key say anything.
+func MintedByBrowser(profile string) bool { return seniority(profile) == 2 }
+
 // MintedByInstall reports whether an install minted the profile, or a logout from it; or
 // whether it is a shadow: of both a person gets new ones for ever.
 func MintedByInstall(profile string) bool { return seniority(profile) == 3 }
@@ -120,9 +124,6 @@ type Merge struct {
 	Why   string `json:"why"` // "identify", "alias", "email", ...
 }
 
-// Names reports whether a profile is one of the two that were named.
-func (m *Merge) Names(profile string) bool { return profile == m.Of || profile == m.And }
-
 // Forward carries an entry from a profile that has been absorbed to its survivor. It
 // keeps where it was first sent.
 type Forward struct {
@@ -130,6 +131,13 @@ type Forward struct {
 	Profile string          `json:"profile"`
 	Kind    Kind            `json:"kind"`
 	Body    json.RawMessage `json:"body"`
+}
+
+// ShadowWord says what is to become of what a public key has said of a browser.
+type ShadowWord struct {
+	// Refused: it was said to be somebody's who is not the person that it is known to be
+	// of. What was said of it until its person is named again is nobody's.
+	Refused bool `json:"refused,omitempty"`
 }
 
 // MergeRefused says, at both profiles' keys, that they stay two: its Merge, and the

@@ -74,7 +74,7 @@ func TestScrubbedFilesHaveNothingOfWhatWasDeleted(t *testing.T) {
 		beside.Go(func() { // somebody writes meanwhile
 			for i := 0; ctx.Err() == nil; i++ {
 				body := fmt.Appendf(nil, `{"who":"other","text":"%s"}`, strings.Repeat("y", i%2000))
-				if err := s.Apply(t.Context(), store.Batch{Puts: []store.Put{{Collection: "docs", Key: store.Key{Workspace: "other", ID: fmt.Sprint(i % 50)}, Body: body, If: store.AnyVersion}}}); err != nil {
+				if err := s.Apply(ctx, store.Batch{Puts: []store.Put{{Collection: "docs", Key: store.Key{Workspace: "other", ID: fmt.Sprint(i % 50)}, Body: body, If: store.AnyVersion}}}); err != nil && ctx.Err() == nil {
 					t.Error(err)
 					return
 				}
