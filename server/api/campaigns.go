@@ -31,7 +31,7 @@ func (s *server) registerCampaigns() {
 		description: "Its rules and templates must compile, its texts keep to their limits with sample values, and its places exist, also while it is a draft: what is saved can be launched. " +
 			"An image's address begins with https://, unless the operator has allowed it (media.allow_networks). " +
 			"Where the operator wants it (media.check), its images are fetched: one that is no JPEG, PNG or GIF, or too large, is refused; a host that does not answer refuses nothing. With media.host they are kept as they are at that moment, and messages name them where the server serves them; saving again fetches again. " +
-			"A push that FCM or APNs would find too large (4096 bytes) is refused with the field that takes most room; above 90 % of it, and of variables that a person may lack, the answer has warnings. " +
+			"A push that FCM or APNs would find too large (4096 bytes) is refused with the field that takes most room; above 90 % of it, of variables that a person may lack, and of an end or an only time that is past, the answer has warnings. " +
 			"A change names the version that it was made from, by If-Match or in the document.",
 		body: engage.Campaign{}, examples: examplesOf(RainyDay, WelcomeBack, "order-ready", "checkout-help", "big-basket", "fresh-bread", "fitting-room", "left-in-basket", "rain-begins"), errors: changes,
 	}, s.putCampaign)
@@ -224,6 +224,7 @@ func (s *server) putCampaign(ctx context.Context, who caller, in *putInput) (*ve
 		return nil, err
 	}
 	s.inUse(ctx, c, kept)
+	warnings = append(warnings, pastTimes(c, s.o.Clock.Now())...)
 	return versionedOf(&savedCampaign{c, warnings, lint(c, s.o.Catalog.Now())}, c.Version, expected), nil
 }
 
@@ -408,9 +409,7 @@ func (s *server) validateCampaign(ctx context.Context, who caller, in *bodyInput
 			out.Warnings = append(out.Warnings, FieldError{engage.NotFound, fmt.Sprintf("trigger.tags[%d]", i), fmt.Sprintf("no place carries the tag %q", clip(tag))})
 		}
 	}
-	if c.End != nil && !c.End.After(s.o.Clock.Now()) {
-		out.Warnings = append(out.Warnings, FieldError{engage.Invalid, "end", "is past: the campaign would send nothing"})
-	}
+	out.Warnings = append(out.Warnings, pastTimes(c, s.o.Clock.Now())...)
 	out.Valid = len(out.Errors) == 0
 	return &answered[*validationView]{out}, nil
 }

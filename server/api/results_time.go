@@ -214,7 +214,7 @@ func (s *server) getResults(ctx context.Context, who caller, in *resultsInput) (
 		out.Series = append(out.Series, countedViewOf(x, true))
 	}
 	out.Suppressed = suppressedOf(tallies)
-	out.Why = whyOf(c, out.Totals, out.Suppressed)
+	out.Why = whyOf(c, s.o.Clock.Now(), out.Totals, out.Suppressed)
 	return &answered[*resultsView]{out}, nil
 }
 
@@ -268,7 +268,7 @@ func (s *server) listResults(ctx context.Context, who caller, in *struct{ InSpan
 			x.Totals.add(n)
 			out.Totals.add(n)
 		}
-		x.Why = whyOf(c, x.Totals, suppressedOf(tallies))
+		x.Why = whyOf(c, s.o.Clock.Now(), x.Totals, suppressedOf(tallies))
 		out.Campaigns = append(out.Campaigns, x)
 		for _, p := range series {
 			over[p.From] = sumArms(over[p.From], p.Arms)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"time"
 
 	"github.com/footfall-engage/footfall/server/engage"
 )
@@ -19,10 +20,10 @@ type whyView struct {
 // mostReasons of a whyView.
 const mostReasons = 5
 
-func whyOf(c *engage.Campaign, t TotalsView, reasons []suppressedView) whyView {
+func whyOf(c *engage.Campaign, now time.Time, t TotalsView, reasons []suppressedView) whyView {
 	v := whyView{Moments: t.Decided + t.Suppressed, Reasons: reasons[:min(len(reasons), mostReasons)]}
 	if v.Moments == 0 {
-		v.Words = unfired(c)
+		v.Words = unfired(c, now)
 		return v
 	}
 	v.Decided = float64(t.Decided) / float64(v.Moments)
@@ -35,7 +36,7 @@ func whyOf(c *engage.Campaign, t TotalsView, reasons []suppressedView) whyView {
 }
 
 // unfired is why nothing has fired a campaign, as far as the campaign itself says.
-func unfired(c *engage.Campaign) string {
+func unfired(c *engage.Campaign, now time.Time) string {
 	switch c.Status {
 	case engage.Draft:
 		return "Nothing has fired it: it is a draft. Launch it."
@@ -45,6 +46,9 @@ func unfired(c *engage.Campaign) string {
 		return "Nothing has fired it in this time, and it is paused."
 	case engage.Ended:
 		return "Nothing has fired it in this time, and it has ended."
+	}
+	if over := overWords(c, now); over != "" {
+		return "Nothing has fired it in this time. " + over
 	}
 	const live = "Nothing has fired it in this time, though it is live. "
 	switch c.Trigger.Type {
