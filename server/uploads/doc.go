@@ -100,7 +100,8 @@
 //
 //	id                             required
 //	deleted                        yes: the item is deleted
-//	fields.<name>[:<type>]         as the catalogue has it, else learned; a column that is not mapped becomes one of its own name
+//	fields.<name>[:<type>]         as the catalogue has it, else learned; a column that is not mapped is the
+//	                               declared field of its name, whatever the case, spaces and signs, or else a new one
 //
 // An empty cell says nothing; a null of JSON forgets an attribute. Times are RFC 3339, a
 // date, or Unix seconds or milliseconds; lists are JSON, or separated by semicolon, bar or

@@ -60,8 +60,9 @@ func fieldOf(column string) string {
 }
 
 // guessItem is what a column of a file of items holds, by its name; the first that has an
-// id's name holds the id.
-func guessItem(column string, hasID bool) target {
+// id's name holds the id. One that is called as a declared field but for case, spaces and
+// signs is that field.
+func guessItem(column string, hasID bool, declared map[string]rules.Type) target {
 	name := strings.Join(strings.Fields(strings.ToLower(column)), "_")
 	if rest, dotted := strings.CutPrefix(column, "fields."); dotted {
 		column = rest
@@ -75,7 +76,45 @@ func guessItem(column string, hasID bool) target {
 	if field == "" || field == "id" {
 		return target{field: ignored}
 	}
-	return target{field: "fields", name: field}
+	return target{field: "fields", name: declaredAs(field, declared)}
+}
+
+// declaredAs is the declared field that a name means: of several the one that differs by
+// case only; the name itself where there is none, or nobody can tell which.
+func declaredAs(name string, declared map[string]rules.Type) string {
+	if _, is := declared[name]; is {
+		return name
+	}
+	for _, bare := range []func(string) string{
+		strings.ToLower, func(s string) string { return strings.ToLower(strings.ReplaceAll(s, "_", "")) },
+	} {
+		var means []string
+		for field := range declared {
+			if bare(field) == bare(name) {
+				means = append(means, field)
+			}
+		}
+		if len(means) == 1 {
+			return means[0]
+		}
+	}
+	return name
+}
+
+// unlearned are the columns of a mapping whose fields a catalogue that declares some does
+// not have yet, and will learn; in order.
+func unlearned(m Mapping, k *engage.Catalogue) []string {
+	if k == nil || k.Closed || len(k.Fields) == 0 {
+		return nil
+	}
+	var out []string
+	for _, column := range slices.Sorted(maps.Keys(m)) {
+		t, err := parseTarget(Items, m[column])
+		if _, has := k.Fields[t.name]; err == nil && t.field == "fields" && !has {
+			out = append(out, column)
+		}
+	}
+	return out
 }
 
 // putItem takes what stands in a column of a file of items.
@@ -98,6 +137,9 @@ func (r *rowReader) putItem(column string, t target, v *value) *engage.Error {
 		if x, wrong = v.as(typ); wrong == "" {
 			if r.item.Fields == nil {
 				r.item.Fields = map[string]any{}
+			}
+			if _, twice := r.item.Fields[t.name]; twice {
+				return at(column, "is the field "+t.name+", which another key of the row has, too")
 			}
 			r.item.Fields[t.name] = x
 		}

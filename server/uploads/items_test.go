@@ -183,6 +183,9 @@ func TestAnUploadOfItemsNeedsItsCatalogue(t *testing.T) {
 	if got := fmt.Sprint(p.Mapping, p.Refused, p.Rows[0].Item, p.Rows[0].Fields); got != "map[price:fields.price sku:id what:fields.what:string] 2amap[price:1 what:x]" {
 		t.Error(got)
 	}
+	if row, err := json.Marshal(p.Rows[0]); string(row) != `{"row":2,"item":"a","fields":{"price":1,"what":"x"}}` || err != nil || !slices.Equal(p.New, []string{"what"}) {
+		t.Errorf("%s, %v, new %q", row, err, p.New)
+	}
 }
 
 // A write that fails is made again, and so is what a restart does not know of: in the end
@@ -303,4 +306,33 @@ func BenchmarkAnItemIsUploaded(b *testing.B) {
 	peak := loadItems(b, b.N)
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "items/s")
 	b.ReportMetric(float64(peak)/(1<<20), "peak-MB")
+}
+
+// A column is the declared field of its name, whatever its case, spaces and underscores; two
+// that would be the same are refused.
+func TestColumnsAreTheDeclaredFieldsTheyAreCalledBy(t *testing.T) {
+	k := &engage.Catalogue{ID: "products", Fields: map[string]engage.FieldType{
+		"name": engage.FieldString, "sale_price": engage.FieldMoney, "imageUrl": engage.FieldImage, "ab": engage.FieldString, "a_b": engage.FieldString,
+	}}
+	look := func(text string) (*uploads.Preview, error) {
+		return uploads.Look(strings.NewReader(text), uploads.Previewing{Kind: uploads.Items, Now: now, Catalogue: k, Declared: uploads.FieldTypes(k)})
+	}
+	want := "map[A B:fields.a_b Colour:fields.Colour:string Image URL:fields.imageUrl NAME:fields.name SKU:id Sale-Price:fields.sale_price] [Colour] 0 map[Colour:red a_b:y imageUrl:https://x/y name:007 sale_price:4.5]"
+	p, err := look("SKU,NAME,Sale-Price,Image URL,Colour,A B\na,007,4.5,https://x/y,red,y\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(p.Mapping, p.New, p.Refused, p.Rows[0].Fields); got != want {
+		t.Errorf("%s\nwant %s", got, want)
+	}
+	p, err = look(`{"SKU":"a","Name":"007","salePrice":4.5,"fields":{"IMAGE_URL":"https://x/y"}}` + "\n" + `{"id":"b","name":"x","Name":"y"}` + "\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(p.Rows[0].Fields, p.Refused, p.Wrong[0].Field, p.New); got != "map[imageUrl:https://x/y name:007 sale_price:4.5] 1name[]" {
+		t.Error(got)
+	}
+	if _, err := look("id,Name,name\na,x,y\n"); err == nil || !strings.Contains(err.Error(), "two columns for fields.name") {
+		t.Error(err)
+	}
 }

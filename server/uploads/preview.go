@@ -35,6 +35,7 @@ type Preview struct {
 	Gzipped bool         `json:"gzipped,omitempty"`
 	Columns []string     `json:"columns,omitempty" nullable:"false" doc:"Of a table"`
 	Mapping Mapping      `json:"mapping" doc:"Target by column: what was given, or what is guessed. Columns without a target are not looked at"`
+	New     []string     `json:"new_fields,omitempty" nullable:"false" doc:"Of items: columns that are no field of the catalogue, which declares some: it learns them"`
 	Read    int          `json:"read" doc:"Rows that were looked at: about the first 1000, as far as they came"`
 	Refused int          `json:"refused"`
 	Rows    []PreviewRow `json:"rows" nullable:"false" doc:"What the first ten say. Of orders with several rows, the first ten orders"`
@@ -44,8 +45,8 @@ type Preview struct {
 // PreviewRow is what a row says.
 type PreviewRow struct {
 	Row         int                               `json:"row"`
-	Identifiers []string                          `json:"identifiers" nullable:"false"`
-	At          time.Time                         `json:"at" doc:"When it was so"`
+	Identifiers []string                          `json:"identifiers,omitempty" nullable:"false" doc:"Absent of items"`
+	At          time.Time                         `json:"at,omitzero" doc:"When it was so; absent of items"`
 	Attributes  map[string]any                    `json:"attributes,omitempty"`
 	Preferences map[string]engage.Attitude        `json:"preferences,omitempty"`
 	Consents    map[engage.Purpose]engage.Consent `json:"consents,omitempty"`
@@ -102,6 +103,7 @@ func Look(from io.Reader, o Previewing) (*Preview, error) {
 			}
 		}
 	}
+	p.New = unlearned(p.Mapping, o.Catalogue)
 	if p.Read == 0 && part.N > 0 {
 		return nil, engage.Errorf(engage.Invalid, "file", "has no row")
 	}
@@ -124,7 +126,7 @@ func (p *Preview) add(u *unit) {
 		Row: row.Number, Identifiers: t.Identifiers, At: row.Occurred, Attributes: t.Traits, Preferences: t.Preferences, Consents: t.Consents, Order: t.Order,
 	}
 	if i := row.Item; i != nil {
-		out.Identifiers, out.Item, out.Deleted, out.Fields = []string{}, i.ID, i.Delete, i.Fields
+		out.Item, out.Deleted, out.Fields = i.ID, i.Delete, i.Fields
 	}
 	if t.Event != nil {
 		out.Event, out.Properties = t.Event.Name, t.Event.Properties

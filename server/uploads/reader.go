@@ -179,9 +179,9 @@ func (r *reader) header() error {
 		case r.mapped != nil:
 			r.plan[i] = r.mapped[c]
 		case r.o.Kind == Items:
-			r.plan[i] = guessItem(c, slices.ContainsFunc(r.plan[:i], func(t target) bool { return t.field == "id" }))
+			r.plan[i] = guessItem(c, slices.ContainsFunc(r.plan[:i], func(t target) bool { return t.field == "id" }), r.o.Declared)
 		default:
-			r.plan[i] = guess(r.o.Kind, c)
+			r.plan[i] = guess(r.o.Kind, c, r.o.Declared)
 		}
 	}
 	if r.mapped == nil {
@@ -533,7 +533,7 @@ func (r *reader) members(prefix string, object map[string]any) *engage.Error {
 func (r *reader) keyed(column string) target {
 	t, known := r.keys[column]
 	if !known {
-		t = guess(r.o.Kind, column)
+		t = guess(r.o.Kind, column, r.o.Declared)
 		if len(r.keys) < maxKeys {
 			r.keys[column] = t
 		}

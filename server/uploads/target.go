@@ -217,10 +217,10 @@ func byLine(all iter.Seq[target]) (bool, error) {
 	return lines, nil
 }
 
-// guess is what a column holds, by its name alone.
-func guess(kind Kind, column string) target {
+// guess is what a column holds, by its name, and of items by the declared fields.
+func guess(kind Kind, column string, declared map[string]rules.Type) target {
 	if kind == Items {
-		return guessItem(column, false)
+		return guessItem(column, false, declared)
 	}
 	name := strings.Join(strings.Fields(strings.ToLower(column)), "_")
 	text := identifierNames[name]

@@ -11,7 +11,7 @@ func TestColumnsBecomeAttributesThatRulesCanName(t *testing.T) {
 		"Shoe size": "Shoe_size", " city ": "city", "Müsli": "Musli", "user.name": "user_name", "is vip?": "is_vip", "a-b_c": "a-b_c",
 		"القاهرة": "", "": "", strings.Repeat("x", 101): "",
 	} {
-		g := guess(People, column)
+		g := guess(People, column, nil)
 		if want == "" && g.field != ignored || want != "" && (g.field != "attributes" || g.name != want) {
 			t.Errorf("%q becomes %+v, want %q", column, g, want)
 		}
@@ -19,7 +19,7 @@ func TestColumnsBecomeAttributesThatRulesCanName(t *testing.T) {
 	if _, err := parseTarget(People, "attributes.shoe size"); err == nil {
 		t.Error("a mapping to a name that rules cannot write is taken")
 	}
-	if g := guess(Events, "shoe size"); g.field != "properties" || g.name != "shoe size" {
+	if g := guess(Events, "shoe size", nil); g.field != "properties" || g.name != "shoe size" {
 		t.Errorf("a property is %+v", g)
 	}
 }

@@ -407,6 +407,9 @@ func (c *cli) preview(ctx context.Context, r *remote, kind uploads.Kind, catalog
 		if holds == "" {
 			holds = "(not looked at)"
 		}
+		if slices.Contains(p.New, column) {
+			holds += " (a new field: the catalogue will learn it)"
+		}
 		fmt.Fprintf(w, "%s\t%s\n", column, holds)
 	}
 	if err := w.Flush(); err != nil {

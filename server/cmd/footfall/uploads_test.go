@@ -42,7 +42,7 @@ func TestImportingPeopleGoesOnWhereItWasCut(t *testing.T) {
 			_, _ = io.Copy(&got, r.Body)
 		case "POST /api/v1/uploads/preview":
 			b, _ := io.ReadAll(r.Body)
-			_, _ = fmt.Fprintf(w, `{"format":"csv","columns":["user_id","city","Zip"],"mapping":{"user_id":"user_id","city":"attributes.city:string"},"read":2,"refused":1,
+			_, _ = fmt.Fprintf(w, `{"format":"csv","columns":["user_id","city","Zip"],"mapping":{"user_id":"user_id","city":"attributes.city:string"},"new_fields":["city"],"read":2,"refused":1,
 				"rows":[{"row":2,"identifiers":["user_id:ada"],"at":"2026-03-02T09:30:00Z"}],"wrong":[{"row":3,"code":"invalid","field":"city","reason":"is %d bytes of a %s"}]}`, len(b), r.URL.RawQuery)
 			return
 		case "GET /api/v1/uploads/u1/refused":
@@ -90,7 +90,7 @@ func TestImportingPeopleGoesOnWhereItWasCut(t *testing.T) {
 		t.Errorf("kept %s, %v", kept, err)
 	}
 	out, errs = do(0, "import", "events", file, "--preview")
-	if !strings.Contains(out, "Zip      (not looked at)") || !strings.Contains(out, "city     attributes.city:string") || !strings.Contains(out, "1 would be refused") ||
+	if !strings.Contains(out, "Zip      (not looked at)") || !strings.Contains(out, "city     attributes.city:string (a new field") || !strings.Contains(out, "1 would be refused") ||
 		!strings.Contains(errs, fmt.Sprintf("is %d bytes of a kind=events", len(text))) {
 		t.Errorf("preview\n%s%s", out, errs)
 	}
