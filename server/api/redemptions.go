@@ -31,7 +31,7 @@ func (s *server) registerRedemptions() {
 		method: http.MethodPost, path: "/redemptions", id: "redeem", tag: tagOffers, role: catalog.Till, not: catalog.Viewer, status: http.StatusCreated,
 		summary: "Redeem a code at a till",
 		description: "Once per unique code; a shared code once per message, and as often as the offer's per_person and total allow. " +
-			"The till gives each redemption an id of its own, in the document or as Idempotency-Key: asked again under the same id it is answered the same, with 200. " + tillCodes,
+			"The till gives each redemption an id of its own, in the document or as Idempotency-Key: asked the same again under this id it is answered the same, with 200, and asked for another code, place, order, value, worth, message or person it is refused, with 409. " + tillCodes,
 		body: tillRedeemDoc{}, errors: refused,
 	}, s.redeem)
 	register(s, operation{
@@ -57,7 +57,7 @@ func (s *server) registerRedemptions() {
 }
 
 type tillRedeemDoc struct {
-	ID       string  `json:"id,omitempty" maxLength:"200" doc:"Yours, of this redemption, such as that of the receipt and the line: required, unless it is in the header Idempotency-Key"`
+	ID       string  `json:"id,omitempty" maxLength:"200" doc:"Yours, of this redemption: required, unless it is in the header Idempotency-Key. Ids are unique in a workspace, so the shop and the till belong into them: shop-4/till-2/receipt-1042/line-1"`
 	Code     string  `json:"code" minLength:"3" maxLength:"64" doc:"As the customer shows it; case does not matter"`
 	Delivery string  `json:"delivery,omitempty" doc:"Of a shared code: the message that brought it. Unique codes say so themselves"`
 	Person   string  `json:"person,omitempty" doc:"Of a shared code: who redeems it, by identifier (loyalty:…, user_id:…, email:…), known or not, or by the id of a known profile; required, or delivery, where the offer has a limit per person"`
@@ -189,7 +189,7 @@ func (s *server) viewTill(who caller, r *engage.Redemption, again bool) tillView
 }
 
 type redeemInput struct {
-	Key string `header:"Idempotency-Key" maxLength:"200" doc:"The till's id of this redemption, unless the document has it"`
+	Key string `header:"Idempotency-Key" maxLength:"200" doc:"The till's id of this redemption, unique in the workspace, unless the document has it"`
 	Raw
 }
 

@@ -28,7 +28,7 @@
 // the version that was read; and the offer's count on its own. Either all of it is there or
 // nothing, so that of any number of tills one has the code, a limit is never exceeded, and
 // what was answered survives. A till whose answer was lost asks again under the same id and
-// is told the same.
+// is told the same; who asks something else under it is refused.
 //
 // What was taken then goes, as a record, to the owner of the person (KindRedemption) and,
 // where the offer has a total, to what partitions know of its use (KindOfferUse). Until that

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/footfall-engage/footfall/server/engage"
@@ -89,8 +90,8 @@ type Use struct {
 const tooMany = "others are redeeming the same: try again"
 
 // Redeem takes a code, or says by a *Refused why not. again: it had been taken under the
-// same id before, and this is the same answer. Conflict: the id is that of another
-// redemption.
+// same id before, and this is the same answer. Conflict: under this id something else was
+// asked before.
 func (s *Service) Redeem(ctx context.Context, a *Ask) (r *engage.Redemption, again bool, err error) {
 	for range tries {
 		r, again, err = s.redeem(ctx, a, false)
@@ -175,10 +176,49 @@ func (t *taking) had(ctx context.Context) (*engage.Redemption, error) {
 	switch {
 	case err != nil || version == 0:
 		return nil, err
-	case r.Code != t.text:
-		return nil, engage.Errorf(engage.Conflict, "id", "is that of another redemption, of the code %s: give each one of its own", r.Code)
+	}
+	other, err := t.differs(ctx, &r)
+	if err != nil {
+		return nil, err
+	}
+	if other != "" { // what it was is not said: this till may not be the one that asked
+		return nil, engage.Errorf(engage.Conflict, "id", "is that of another redemption, which had another %s: ids are unique in a workspace, so put the shop and the till into yours", other)
 	}
 	return &r.Redemption, nil
+}
+
+// differs is what the till asks otherwise than for r; empty: it asks the same again. What
+// is not of the till's saying (worth, a message that was found) counts where it says it.
+func (t *taking) differs(ctx context.Context, r *redemption) (string, error) {
+	a, place := t.a, ""
+	if a.Place != nil {
+		place = a.Place.ID
+	}
+	switch {
+	case r.Code != t.text:
+		return "code", nil
+	case r.Place != place:
+		return "place", nil
+	case r.Order != a.Order:
+		return "order", nil
+	case r.Value != a.Value || a.Value > 0 && a.Currency != "" && r.Currency != a.Currency:
+		return "value", nil
+	case a.Worth > 0 && r.Worth != a.Worth:
+		return "worth", nil
+	case r.Counted == "" && r.Profile != "": // a unique code, which says itself whose it is
+		return "", nil
+	case a.Delivery != "" && a.Delivery != r.Delivery:
+		return "message", nil
+	case a.Delivery != "" || a.Profile == "" && r.Profile == "":
+		return "", nil
+	case a.Profile == "" || r.Profile == "":
+		return "person", nil
+	}
+	ids, err := t.s.o.Persons(ctx, a.Workspace, a.Profile) // who may go by another id since
+	if err == nil && !slices.Contains(ids, r.Profile) {
+		return "person", nil
+	}
+	return "", err
 }
 
 // allowed asks whether the code may be taken now and there, by this person, and puts what

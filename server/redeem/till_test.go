@@ -218,10 +218,11 @@ func TestAUniqueCodeIsRedeemedOnce(t *testing.T) {
 	if r == nil || r.Profile != "ada" || r.Delivery != "d1" || r.Campaign != "spring" || r.Arm != "a" || r.Order != "o7" || r.Value != 12.5 || r.Place != "cafe" || !r.At.Equal(now) {
 		t.Fatalf("redeemed: %+v", r)
 	}
-	if again := w.redeem("t1", "A-1", "again"); fmt.Sprint(again) != fmt.Sprint(r) {
+	same := []func(*redeem.Ask){at("cafe"), func(a *redeem.Ask) { a.Order, a.Value = "o7", 12.5 }}
+	if again := w.redeem("t1", "A-1", "again", same...); fmt.Sprint(again) != fmt.Sprint(r) {
 		t.Errorf("again: %+v, before %+v", again, r)
 	}
-	w.redeem("t1", "B-2", "conflict")
+	w.redeem("t1", "B-2", "conflict", same...)
 	_, _, err := w.Redeem(t.Context(), &redeem.Ask{Workspace: "acme", Ref: "t2", Code: "A-1"})
 	var refused *redeem.Refused
 	if !errors.As(err, &refused) || refused.Err.Code != engage.TillAlready || !refused.At.Equal(now) || refused.Place != "cafe" || !strings.Contains(refused.Err.Msg, "22 November 2026 at 12:00") {

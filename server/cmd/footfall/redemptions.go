@@ -156,10 +156,10 @@ func (c *cli) redemptionsRedeem() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "redeem CODE", Short: "Redeem a code, and say what the customer gets", Args: exactly(1, "the code"),
 		Long: `Redeem a code, and say what the customer gets; exit code 1 says that it was not redeemed, and why.
-Asked again with the same --id nothing is redeemed twice. A key of the role till is enough.`,
+Asked the same again with the same --id nothing is redeemed twice. A key of the role till is enough.`,
 		Example: "  footfall redemptions redeem GIFT-7Q2 --place cafe --order r-1042 --value 12.50 --currency EUR",
 	}
-	id := cmd.Flags().String("id", "", "your id of this redemption, such as of the receipt and its line (default: a new one)")
+	id := cmd.Flags().String("id", "", "your id of this redemption, unique in the workspace, such as shop-4/till-2/receipt-1042/line-1 (default: a new one)")
 	asJSON := cmd.Flags().Bool("json", false, "print the server's answer as it is")
 	body := tillFlags(cmd)
 	remote := c.remoteFlags(cmd)
@@ -180,7 +180,7 @@ Asked again with the same --id nothing is redeemed twice. A key of the role till
 			return notRedeemed(no)
 		}
 		if err != nil {
-			return fmt.Errorf("%w; whether it was redeemed is not known: ask again with --id %s", err, b.ID)
+			return fmt.Errorf("%w; whether it was redeemed is not known: ask the same again with --id %s", err, b.ID)
 		}
 		if x.State == engage.Voided {
 			return fmt.Errorf("not redeemed: under this id it was, and was taken back on %s UTC; give another --id", x.VoidedAt.UTC().Format(time.DateTime))

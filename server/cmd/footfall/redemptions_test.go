@@ -102,7 +102,7 @@ func TestACodeIsRedeemedCheckedAndVoidedOnTheCommandLine(t *testing.T) {
 		},
 		{
 			args: "redeem gift-a --id t1", status: 503, code: 1, answer: refusal("unavailable", "code", "try again"), asked: `POST /api/v1/redemptions {"id":"t1","code":"gift-a"}`,
-			errs: "footfall: the server answered 503: code: try again; whether it was redeemed is not known: ask again with --id t1\n",
+			errs: "footfall: the server answered 503: code: try again; whether it was redeemed is not known: ask the same again with --id t1\n",
 		},
 		{args: "redeem gift-a --value NaN", code: 2, errs: "--value: must be a number\n"},
 		{args: "redeem", code: 2, errs: "give the code"},
@@ -138,7 +138,7 @@ func TestARedemptionHasAnIDOfItsOwn(t *testing.T) {
 		if err := json.Unmarshal([]byte("{"+body), &sent); err != nil {
 			t.Fatal(err)
 		}
-		told := regexp.MustCompile(`ask again with --id (\S+)\n`).FindStringSubmatch(errs)
+		told := regexp.MustCompile(`ask the same again with --id (\S+)\n`).FindStringSubmatch(errs)
 		if code != 1 || sent.ID == "" || len(told) != 2 || told[1] != sent.ID {
 			t.Fatalf("%d, sent %q, told %s", code, sent.ID, errs)
 		}
