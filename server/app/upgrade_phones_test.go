@@ -29,7 +29,7 @@ type earlier struct {
 	} `json:"phones"`
 }
 
-// In the folders of issues 3 to 7 a mall has two polygons, one with a hole, a café has
+// In the folders of issues 3 to 8 a mall has two polygons, one with a hole, a café has
 // circles. "hello" greets who comes, "goodbye" who leaves the inside, "rainy-day"
 // wants weather, and there was none. Ada and Ben (no marketing) are in the mall;
 // Eve is, too, and has her hello in the inbox; Gil came, was greeted and left; Cid is
