@@ -173,7 +173,7 @@ var meanings = map[string]string{
 	"converted":      "The app reported that the message led to what it was for. It would perhaps have come about anyway.",
 	"people":         "Persons who were assigned to the arm at the first decision for them. They are compared by assignment, whether or not a message reached them.",
 	"visited":        "Persons of these who came to one of the places within the campaign's window after a decision. Many would have come anyway: compare with the control group.",
-	"bought":         "Persons of these who ordered something in that time, as tills, shops and servers told. Many would have anyway.",
+	"bought":         "Persons of these who ordered something in that time, as tills, shops and servers told by order events. A code that is redeemed is no purchase by itself: the order event of the till is. Many would have anyway.",
 	"reached":        "Persons of these who did what the campaign is for (its goal) in that time. Many would have anyway.",
 	"goals":          "How often the goal was reached: once per decision, unless the campaign counts every time.",
 	"last_touch":     "Goals before which the newest message that the phone had reported, of all campaigns with such a goal, was of this campaign. It was the last one, which does not make it the cause.",

@@ -31,6 +31,19 @@ type resultCounts struct {
 	LastTouch  int64              `json:"last_touch"`
 	Assisted   int64              `json:"assisted"`
 	Value      map[string]float64 `json:"value"`
+	// Redeemed are codes that tills took, those included that were Voided later;
+	// RedeemedValue is what was paid with those that stand, by currency.
+	Redeemed      int64              `json:"redeemed"`
+	Voided        int64              `json:"voided"`
+	RedeemedValue map[string]float64 `json:"redeemed_value"`
+}
+
+// taken are the codes that tills took, in words.
+func (c *resultCounts) taken() string {
+	if c.Voided > 0 {
+		return fmt.Sprintf("%d (%d voided)", c.Redeemed, c.Voided)
+	}
+	return fmt.Sprint(c.Redeemed)
 }
 
 type resultShare struct{ Rate, Low, High float64 }
@@ -68,7 +81,8 @@ func (c *cli) campaignsResults() *cobra.Command {
 		Long: `Say what became of a campaign, or without ID of all, since ever or over time, and with --why
 why people did not get it and what could be done. What followed (visited, bought, reached) is of the
 persons who were assigned to the arm, in the arms and in the control group alike, with the share and
-its 95 % interval. Times are RFC 3339 or days.`,
+its 95 % interval. A code that a till redeemed is no purchase by itself: what is bought is told by
+order events. Times are RFC 3339 or days.`,
 		Example: `  footfall campaigns results rainy-day
   footfall campaigns results rainy-day --by day --from 2027-03-01
   footfall campaigns results rainy-day --by hour --why
@@ -134,7 +148,7 @@ func (c *cli) tellResults(raw json.RawMessage, why bool) error {
 	}
 	fmt.Fprintf(c.out, "%s (%s), %s%s\n\n", x.Campaign, x.Name, statusWord(x.Status), spanWords(x.Span))
 	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ARM\tDECIDED\tSENT\tDELIVERED\tDISPLAYED\tOPENED\tPEOPLE\tVISITED\tBOUGHT\tREACHED\tLAST TOUCH\tASSISTED\tVALUE")
+	fmt.Fprintln(w, "ARM\tDECIDED\tSENT\tDELIVERED\tDISPLAYED\tOPENED\tPEOPLE\tVISITED\tBOUGHT\tREACHED\tLAST TOUCH\tASSISTED\tVALUE\tREDEEMED\tREDEEMED VALUE")
 	for _, a := range x.Arms {
 		name := a.Arm
 		if a.Control {
@@ -146,8 +160,8 @@ func (c *cli) tellResults(raw json.RawMessage, why bool) error {
 			bought += r.Bought.String()
 			reached += r.Reached.String()
 		}
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%d\t%d\t%s\n", name, a.Decided, a.Sent, a.Delivered, a.Displayed, a.Opened, a.People,
-			visited, bought, reached, a.LastTouch, a.Assisted, money(a.Value))
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", name, a.Decided, a.Sent, a.Delivered, a.Displayed, a.Opened, a.People,
+			visited, bought, reached, a.LastTouch, a.Assisted, money(a.Value), a.taken(), money(a.RedeemedValue))
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -178,14 +192,14 @@ func (c *cli) tellAllResults(raw json.RawMessage, why bool) error {
 	}
 	fmt.Fprintf(c.out, "%d campaigns%s\n\n", len(x.Campaigns), spanWords(x.Span))
 	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "CAMPAIGN\tSTATUS\tMOMENTS\tDECIDED\tHELD OUT\tSENT\tDISPLAYED\tOPENED\tMOST FREQUENT NO")
+	fmt.Fprintln(w, "CAMPAIGN\tSTATUS\tMOMENTS\tDECIDED\tHELD OUT\tSENT\tDISPLAYED\tOPENED\tREDEEMED\tREDEEMED VALUE\tMOST FREQUENT NO")
 	for _, a := range x.Campaigns {
 		no := "-"
 		if len(a.Why.Reasons) > 0 {
 			r := a.Why.Reasons[0]
 			no = fmt.Sprintf("%s (%s)", r.Words, percent(r.Share))
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", a.Campaign, a.Status, a.Why.Moments, a.Totals.Decided, a.Totals.HeldOut, a.Totals.Sent, a.Totals.Displayed, a.Totals.Opened, no)
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\n", a.Campaign, a.Status, a.Why.Moments, a.Totals.Decided, a.Totals.HeldOut, a.Totals.Sent, a.Totals.Displayed, a.Totals.Opened, a.Totals.taken(), money(a.Totals.RedeemedValue), no)
 	}
 	if err := w.Flush(); err != nil {
 		return err
