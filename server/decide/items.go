@@ -2,9 +2,11 @@ package decide
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/footfall-engage/footfall/server/engage"
@@ -246,4 +248,24 @@ func (m *moment) itemID(about *engage.CampaignItem) (string, bool) {
 		return "", false
 	}
 	return itemIDOf(v)
+}
+
+// nameless is the error of a text that lacks the item that a campaign is about, where that
+// is since nobody says which it is: then it says that. Others stay.
+func (m *moment) nameless(about *engage.CampaignItem, err error) error {
+	if about == nil {
+		return err
+	}
+	e, is := errors.AsType[*engage.Error](err)
+	other := func(name string) bool { return name != "item" && !strings.HasPrefix(name, "item.") }
+	if _, said := m.itemID(about); said || !is || len(e.Missing) == 0 || slices.ContainsFunc(e.Missing, other) {
+		return err
+	}
+	why := "the person has no attribute " + about.Attribute
+	if about.Attribute == "" {
+		why = "the event has no " + about.Property
+	}
+	named := *e
+	named.Msg = strings.Join(e.Missing, ", ") + " cannot be told: " + why
+	return &named
 }

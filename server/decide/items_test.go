@@ -359,3 +359,28 @@ func TestACampaignWithoutItemsAsksForNone(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// A moment that does not say which item it is about is told so, and not that the text lacks
+// a default.
+func TestAMomentThatNamesNoItemIsToldSo(t *testing.T) {
+	for want, change := range map[string]func(*engage.Campaign){
+		"arms.a.title: item.name cannot be told: the event has no sku":                      func(c *engage.Campaign) { c.Item.Property = "sku" },
+		"arms.a.title: item.name cannot be told: the person has no attribute last_viewed":   func(c *engage.Campaign) { c.Item.Property, c.Item.Attribute = "", "last_viewed" },
+		"arms.a.title: line 1: item.colour is missing; add a default or ask for it with if": func(c *engage.Campaign) { c.Arms[0].Message.Title = "{{ item.colour }}" },
+		"arms.a.title: line 1: profile.id.x is missing; add a default or ask for it with if": func(c *engage.Campaign) {
+			c.Item.Property, c.Arms[0].Message.Title = "sku", "{{ profile.id.x }}{{ item.name }}"
+		},
+	} {
+		w := newWorld(t)
+		w.shop(about("x", "{{ item.name }}", change))
+		w.meet("ada")
+		w.apply(viewed("ada", "sku-1", 0))
+		if sent := w.stocked(tea, "ada", sec); len(sent) > 0 {
+			t.Errorf("sent %v", sent)
+		}
+		d := w.decisions()[0]
+		if got := fmt.Sprint(d.Gates[len(d.Gates)-1].Saw.Values()["error"]); d.Reason != engage.ReasonRender || got != "not_found: "+want {
+			t.Errorf("%s: %q, want %q", d.Reason, got, want)
+		}
+	}
+}

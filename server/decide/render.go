@@ -18,7 +18,7 @@ func (a *attempt) render() (map[string]template.Rendered, error) {
 		arm := &a.c.arms[i]
 		r, err := arm.content.Render(vars, now, locale)
 		if err != nil {
-			return nil, &unwrittenError{arm.ID, err}
+			return nil, &unwrittenError{arm.ID, a.m.nameless(a.c.about, err)}
 		}
 		out[arm.ID] = r
 	}
